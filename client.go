@@ -1,0 +1,455 @@
+package wsep
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
+
+	"golang.org/x/xerrors"
+	"nhooyr.io/websocket"
+
+	"cdr.dev/wsep/internal/proto"
+)
+
+// RemoteExecer returns an Execer that runs one command over the connection, at the peer's end of it.
+//
+// The Execer owns the connection from the first Start on: do not read from it, write to it or close it. It is closed
+// when the command has ended or could not be started, or when Start's context ends. A second Start returns ErrInUse.
+// Use a Dialer to run many commands.
+func RemoteExecer(conn *websocket.Conn) Execer { return RemoteExecerConn(websocketConn(conn)) }
+
+// RemoteExecerConn is RemoteExecer for any Conn.
+func RemoteExecerConn(conn Conn) Execer { return &remoteExecer{conn: conn} }
+
+type remoteExecer struct {
+	conn Conn
+	used atomic.Bool
+}
+
+// Start implements Execer.
+func (r *remoteExecer) Start(ctx context.Context, c Command) (Process, error) {
+	start, err := encodeStart(c)
+	if err != nil {
+		return nil, &StartError{err}
+	}
+	if r.used.Swap(true) {
+		return nil, ErrInUse
+	}
+	p := newRemoteProcess(r.conn, c)
+	if err := p.start(ctx, start); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// offer is what this version's client offers.
+var offer = proto.Extensions{Window: defaultWindow, MaxMessage: defaultMaxMessage, Signal: true, Outcome: true}
+
+func encodeStart(c Command) ([]byte, error) {
+	if err := validUTF8(c); err != nil {
+		return nil, err
+	}
+	msg, err := proto.Encode(proto.Start{
+		ID: c.ID,
+		Command: proto.Command{
+			Command:    c.Command,
+			Args:       c.Args,
+			Stdin:      &c.Stdin,
+			TTY:        c.TTY,
+			Rows:       c.Rows,
+			Cols:       c.Cols,
+			UID:        c.UID,
+			GID:        c.GID,
+			Env:        c.Env,
+			WorkingDir: c.WorkingDir,
+		},
+		Extensions: &offer,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(msg) > proto.MaxMessage {
+		return nil, xerrors.Errorf("%w: arguments and environment make a message of %d bytes, peers take %d",
+			ErrInvalidCommand, len(msg), proto.MaxMessage)
+	}
+	return msg, nil
+}
+
+// validUTF8 refuses what JSON can't carry unharmed.
+func validUTF8(c Command) error {
+	for _, s := range slices.Concat([]string{c.ID, c.Command, c.WorkingDir}, c.Args, c.Env) {
+		if !utf8.ValidString(s) {
+			return xerrors.Errorf("%w: %q is not valid UTF-8, which the protocol requires", ErrInvalidCommand, s)
+		}
+	}
+	return nil
+}
+
+// remoteProcess is a process at the peer's end of a connection.
+type remoteProcess struct {
+	link
+	command Command
+	pid     int
+	peer    proto.Extensions // what the server agreed to
+
+	stdin          *remoteStdin // nil if the command has none
+	stdout, stderr *buffer
+
+	settleOnce sync.Once
+	done       chan struct{} // closed when the conversation is over and result is set
+	result     error
+
+	hangUpOnce sync.Once
+	closeOnce  sync.Once
+}
+
+func newRemoteProcess(conn Conn, c Command) *remoteProcess {
+	p := &remoteProcess{
+		link:    link{conn: conn},
+		command: c,
+		stdout:  newBuffer(defaultWindow),
+		stderr:  newBuffer(defaultWindow),
+		done:    make(chan struct{}),
+	}
+	if c.Stdin {
+		p.stdin = newRemoteStdin(p)
+	}
+	return p
+}
+
+// start sends the start message, waits for the answer and begins to serve the connection.
+func (p *remoteProcess) start(ctx context.Context, start []byte) error {
+	stop := context.AfterFunc(ctx, func() { p.abort(ctx.Err()) })
+	pid, err := p.handshake(start)
+	if err != nil {
+		stop()
+		p.abort(err)
+		if ctx.Err() != nil {
+			return disconnected(ctx.Err())
+		}
+		return err
+	}
+	p.pid = pid.Pid
+	p.agree(pid.Extensions)
+	// Ends when the connection does, which happens at the latest when the caller's context ends.
+	go func() {
+		defer stop()
+		p.read()
+	}()
+	if p.peer.Window > 0 {
+		// Ends when the process is done.
+		go p.watch()
+	}
+	return nil
+}
+
+func (p *remoteProcess) handshake(start []byte) (proto.Pid, error) {
+	p.conn.SetReadLimit(defaultMaxMessage)
+	if err := p.write(start); err != nil {
+		return proto.Pid{}, disconnected(xerrors.Errorf("send start: %w", err))
+	}
+	return p.readPid()
+}
+
+// readPid waits for the answer to start.
+func (p *remoteProcess) readPid() (proto.Pid, error) {
+	for {
+		_, msg, err := p.link.read(proto.StdoutHeader)
+		if _, unknown := errors.AsType[proto.UnknownTypeError](err); unknown {
+			continue
+		}
+		if err != nil {
+			return proto.Pid{}, startFailure(err)
+		}
+		switch msg := msg.(type) {
+		case proto.Pid:
+			return msg, nil
+		case proto.StartError:
+			return proto.Pid{}, &StartError{&remoteError{kind: msg.Kind, message: msg.Message}}
+		default:
+			return proto.Pid{}, disconnected(protocolErrorf("unexpected message before pid"))
+		}
+	}
+}
+
+// startFailure interprets an error in pid's place. A v0.2.4 server closes the connection with the reason why the
+// command did not start.
+func startFailure(err error) error {
+	code, reason, ok := peerClose(err)
+	switch {
+	case ok && code == statusTryAgainLater:
+		return &StartError{&remoteError{kind: "busy", message: reason}}
+	case ok && code != statusGoingAway && reason != "":
+		return &StartError{xerrors.Errorf("server closed the connection: %w", err)}
+	}
+	return disconnected(xerrors.Errorf("read pid: %w", err))
+}
+
+// agree sets up what the server agreed to.
+func (p *remoteProcess) agree(peer *proto.Extensions) {
+	if peer != nil {
+		p.peer = *peer
+	}
+	if p.peer.Window > 0 {
+		p.stdout.strict, p.stderr.strict = true, true
+		p.stdout.consumed = newReceipts(defaultWindow, p.ackSender(proto.TypeStdout)).add
+		p.stderr.consumed = newReceipts(defaultWindow, p.ackSender(proto.TypeStderr)).add
+	}
+	if p.stdin != nil {
+		p.stdin.sender.limit = sizeLimit(&p.peer)
+		p.stdin.sender.credit = newCredit(p.peer.Window)
+	}
+}
+
+// read serves the connection until the process has ended or the connection is lost. It owns the receiving side.
+func (p *remoteProcess) read() {
+	exit, err := p.readMessages()
+	if err != nil {
+		p.abort(err)
+		return
+	}
+	p.settle(outcomeError(exit))
+	p.hangUp()
+}
+
+func (p *remoteProcess) readMessages() (proto.ExitCode, error) {
+	for {
+		data, msg, err := p.link.read(proto.StdoutHeader)
+		if _, unknown := errors.AsType[proto.UnknownTypeError](err); unknown {
+			continue
+		}
+		if err != nil {
+			return proto.ExitCode{}, err
+		}
+		switch msg := msg.(type) {
+		case nil:
+			err = p.receive(data)
+		case proto.Ack:
+			if p.stdin != nil {
+				err = p.stdin.sender.credit.ack(msg.Stdin)
+			}
+		case proto.ExitCode:
+			return msg, nil
+		}
+		if err != nil {
+			return proto.ExitCode{}, err
+		}
+	}
+}
+
+func (p *remoteProcess) receive(data bulk) error {
+	switch data.stream {
+	case proto.TypeStdout:
+		return p.stdout.fill(data.body, p.done)
+	case proto.TypeStderr:
+		return p.stderr.fill(data.body, p.done)
+	}
+	_, err := io.Copy(io.Discard, data.body)
+	return err
+}
+
+// watch notices a server that is gone without a word. One with flow control always reads, so it always answers.
+func (p *remoteProcess) watch() {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		defer cancel()
+		<-p.done
+	}()
+	if err := p.keepAlive(ctx, defaultKeepAlive, false); err != nil {
+		p.abort(err)
+	}
+}
+
+// settle records how the process ended, the first time that it is called, and lets everybody know.
+func (p *remoteProcess) settle(err error) {
+	p.settleOnce.Do(func() {
+		p.result = err
+		end := error(io.EOF)
+		if errors.Is(err, ErrDisconnected) {
+			// The output is cut short, which must not look like its end.
+			end = err
+		}
+		p.stdout.close(end)
+		p.stderr.close(end)
+		close(p.done)
+		if p.stdin != nil {
+			p.stdin.shut()
+		}
+	})
+}
+
+// abort ends the conversation, and so the process, before the process's end is known.
+func (p *remoteProcess) abort(err error) {
+	p.settle(disconnected(err))
+	p.hangUp()
+}
+
+// hangUp closes the connection without waiting for that.
+func (p *remoteProcess) hangUp() {
+	p.hangUpOnce.Do(func() {
+		// Ends within the time that Conn.Close gives the peer.
+		go func() {
+			if p.life.writing.Load() != 0 {
+				// A close frame would wait behind the message that is being written, perhaps to a peer that never reads.
+				_ = p.conn.CloseNow()
+				return
+			}
+			_ = p.conn.Close(statusNormal, "")
+		}()
+	})
+}
+
+// Pid implements Process.
+func (p *remoteProcess) Pid() int { return p.pid }
+
+// Stdin implements Process.
+func (p *remoteProcess) Stdin() io.WriteCloser {
+	if p.stdin == nil {
+		return disabledStdin{}
+	}
+	return p.stdin
+}
+
+// Stdout implements Process.
+func (p *remoteProcess) Stdout() io.Reader { return p.stdout }
+
+// Stderr implements Process.
+func (p *remoteProcess) Stderr() io.Reader { return p.stderr }
+
+// Resize implements Process.
+func (p *remoteProcess) Resize(ctx context.Context, rows, cols uint16) error {
+	if !p.command.TTY {
+		return nil
+	}
+	return p.request(ctx, proto.Resize{Rows: rows, Cols: cols})
+}
+
+// Signal implements Signaler.
+func (p *remoteProcess) Signal(ctx context.Context, signal string) error {
+	if !p.peer.Signal {
+		return xerrors.Errorf("signal %s: peer does not take signals: %w", signal, errors.ErrUnsupported)
+	}
+	return p.request(ctx, proto.Signal{Signal: signal})
+}
+
+// over reports whether the process has ended.
+func (p *remoteProcess) over() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// Wait implements Process.
+func (p *remoteProcess) Wait() error {
+	<-p.done
+	return p.result
+}
+
+// remoteCloseTimeout is how long after Close the server has for ending the process, its own grace included.
+const remoteCloseTimeout = 10 * time.Second
+
+// Close implements Process. It does not wait for the server.
+func (p *remoteProcess) Close() error {
+	p.closeOnce.Do(func() {
+		if !p.peer.Signal {
+			p.abort(errClosed)
+			return
+		}
+		// Ends when the process does, for which it sets a limit.
+		go func() {
+			t := time.AfterFunc(remoteCloseTimeout, func() { p.abort(errClosed) })
+			defer t.Stop()
+			_ = p.request(context.Background(), proto.Close{})
+			<-p.done
+		}()
+	})
+	return nil
+}
+
+var errClosed = xerrors.New("process was closed")
+
+// request sends a message to the server, if the process has not ended. When the context ends it no longer waits, but
+// the message is sent all the same: to interrupt a write costs the connection.
+func (p *remoteProcess) request(ctx context.Context, m any) error {
+	if p.over() {
+		return errProcessDone
+	}
+	sent := make(chan error, 1)
+	// Ends when the message is written or the connection closed.
+	go func() { sent <- p.link.send(m) }()
+	select {
+	case err := <-sent:
+		if err != nil {
+			return disconnected(err)
+		}
+		return nil
+	case <-p.done:
+		return errProcessDone
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// remoteStdin writes to the stdin of a remote process. Concurrent writes take turns, so that none is interleaved with
+// another.
+type remoteStdin struct {
+	process *remoteProcess
+	mu      sync.Mutex // held during a write
+	sender  sender
+
+	// open ends when stdin is closed or the process has ended.
+	open      context.Context
+	shut      context.CancelFunc
+	closeOnce sync.Once
+}
+
+func newRemoteStdin(p *remoteProcess) *remoteStdin {
+	s := &remoteStdin{process: p}
+	s.open, s.shut = context.WithCancel(context.Background())
+	s.sender = sender{
+		link:   &p.link,
+		header: proto.StdinHeader,
+		stop:   s.open.Done(),
+	}
+	return s
+}
+
+// Write implements io.Writer.
+func (s *remoteStdin) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n, err := s.sender.send(p)
+	switch {
+	case err == nil:
+		return n, nil
+	case s.process.over():
+		err = errProcessDone
+	case errors.Is(err, errStopped):
+		err = os.ErrClosed
+	}
+	return n, xerrors.Errorf("write to stdin: %w", err)
+}
+
+// Close implements io.Closer. A write that waits for the process to read fails.
+func (s *remoteStdin) Close() (err error) {
+	s.closeOnce.Do(func() {
+		s.shut()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		err = s.process.request(context.Background(), proto.CloseStdin{})
+		if errors.Is(err, os.ErrProcessDone) {
+			err = nil
+		}
+	})
+	return err
+}

@@ -1,0 +1,53 @@
+package wsep
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"golang.org/x/xerrors"
+	"nhooyr.io/websocket"
+)
+
+// Dialer is an Execer that opens a connection of its own for every command. Given to a Server it chains: what the
+// server's clients start runs at the URL. A Dialer is safe for concurrent use while its fields are not changed.
+type Dialer struct {
+	// URL is where the peer's Handler is: ws://, wss://, http:// or https://.
+	URL string
+	// Header is sent with the handshake, to authenticate for example. It is read, never written.
+	Header http.Header
+	// Subprotocols are offered in the handshake.
+	Subprotocols []string
+	// HTTPClient makes the handshake. nil means http.DefaultClient. Its Timeout bounds the handshake alone, which takes
+	// at most 30 seconds in any case.
+	HTTPClient *http.Client
+}
+
+// handshakeTimeout bounds the connecting and the handshake.
+const handshakeTimeout = 30 * time.Second
+
+// Start implements Execer. The error of a connection that could not be made matches ErrDisconnected.
+func (d Dialer) Start(ctx context.Context, c Command) (Process, error) {
+	conn, err := d.dial(ctx)
+	if err != nil {
+		return nil, disconnected(xerrors.Errorf("dial: %w", err))
+	}
+	p, err := RemoteExecer(conn).Start(ctx, c)
+	if err != nil {
+		// Start refuses some commands before it touches the connection.
+		_ = conn.CloseNow()
+	}
+	return p, err
+}
+
+func (d Dialer) dial(ctx context.Context) (*websocket.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	defer cancel()
+	conn, _, err := websocket.Dial(ctx, d.URL, &websocket.DialOptions{
+		HTTPClient:      d.HTTPClient,
+		HTTPHeader:      d.Header,
+		Subprotocols:    d.Subprotocols,
+		CompressionMode: websocket.CompressionDisabled,
+	})
+	return conn, err
+}

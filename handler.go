@@ -1,0 +1,163 @@
+package wsep
+
+import (
+	"errors"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
+	"path"
+	"strings"
+
+	"cdr.dev/slog"
+	"golang.org/x/xerrors"
+	"nhooyr.io/websocket"
+)
+
+// Handler is an http.Handler that serves wsep:
+//
+//	http.ListenAndServe("127.0.0.1:8080", &wsep.Handler{Execer: wsep.LocalExecer{}})
+//
+// Whoever reaches it runs commands. Its defaults keep web pages out, also those that point a name of their own at this
+// machine; everybody else is Authorize's business, and encryption that of the http.Server.
+//
+// A Handler ends a connection when the request's context ends: its client is told that the server goes away (1001). Set
+// http.Server.BaseContext to a context that ends when the program should.
+type Handler struct {
+	// Execer starts the commands. It is required.
+	Execer Execer
+	// Server keeps the sessions. nil means a Server of this Handler's own, which can't be closed.
+	Server *Server
+	// Options configure the Server. nil means the defaults. Owner is Authorize's if there is one.
+	Options *Options
+	// AllowedHosts are the names, without port, under which this server may be addressed, as patterns for path.Match.
+	// nil means loopback names and addresses. "*" allows every name.
+	AllowedHosts []string
+	// AllowedOrigins are the origins of the web pages, beside those of this server's own host, that may connect: patterns
+	// for path.Match such as "https://*.example.com". A request without Origin comes from no web page and passes.
+	AllowedOrigins []string
+	// Authorize, if set, decides before the connection is accepted whether the request is served, and for whom: the owner
+	// that it returns is the only one who may return to a session. An error refuses the request with status 401, or,
+	// if it matches fs.ErrPermission, 403; its text is logged and not sent.
+	Authorize func(r *http.Request) (owner string, err error)
+
+	own Server
+}
+
+// ServeHTTP implements http.Handler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	opts := h.Options.withDefaults()
+	owner, status, err := h.admit(r)
+	if err != nil {
+		opts.Logger.Warn(r.Context(), "refused request", slog.F("remote", r.RemoteAddr), slog.Error(err))
+		http.Error(w, http.StatusText(status), status)
+		return
+	}
+	if h.Authorize != nil {
+		opts.Owner = owner
+	}
+	// The origin has been checked. Compression would cost more time than it saves, and tells about content (CRIME).
+	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{
+		InsecureSkipVerify: true,
+		CompressionMode:    websocket.CompressionDisabled,
+	})
+	if err != nil {
+		opts.Logger.Warn(r.Context(), "refused handshake", slog.F("remote", r.RemoteAddr), slog.Error(err))
+		return
+	}
+	err = h.server().Serve(r.Context(), conn, h.Execer, &opts)
+	if err != nil {
+		opts.Logger.Info(r.Context(), "connection ended", slog.F("remote", r.RemoteAddr), slog.Error(err))
+	}
+	code, reason := CloseStatus(err)
+	_ = conn.Close(websocket.StatusCode(code), reason)
+}
+
+func (h *Handler) server() *Server {
+	if h.Server != nil {
+		return h.Server
+	}
+	return &h.own
+}
+
+// admit decides whether a request is served. If it is not, status says how to refuse it.
+func (h *Handler) admit(r *http.Request) (owner string, status int, err error) {
+	switch {
+	case h.Execer == nil:
+		return "", http.StatusInternalServerError, errNoExecer
+	case !h.hostAllowed(r.Host):
+		return "", http.StatusForbidden, errHost
+	case !h.originAllowed(r):
+		return "", http.StatusForbidden, errOrigin
+	case h.Authorize == nil:
+		return "", 0, nil
+	}
+	owner, err = h.Authorize(r)
+	switch {
+	case err == nil:
+		return owner, 0, nil
+	case errors.Is(err, fs.ErrPermission):
+		return "", http.StatusForbidden, err
+	}
+	return "", http.StatusUnauthorized, err
+}
+
+var (
+	errNoExecer = xerrors.New("handler has no execer")
+	errHost     = xerrors.New("host is not among the allowed ones")
+	errOrigin   = xerrors.New("origin is not among the allowed ones")
+)
+
+// hostAllowed keeps out web pages that reach this server under a name of their own (DNS rebinding): their Origin and
+// Host agree, but Host is not ours.
+func (h *Handler) hostAllowed(hostport string) bool {
+	host := hostname(hostport)
+	if h.AllowedHosts == nil {
+		return loopback(host)
+	}
+	return matchesAny(h.AllowedHosts, host)
+}
+
+// originAllowed keeps out web pages of other origins, which a browser lets connect to any WebSocket (RFC 6455 section
+// 10.2).
+func (h *Handler) originAllowed(r *http.Request) bool {
+	origins := r.Header.Values("Origin")
+	if len(origins) == 0 {
+		return true
+	}
+	if len(origins) > 1 {
+		return false
+	}
+	u, err := url.Parse(origins[0])
+	if err != nil || u.Host == "" {
+		return false
+	}
+	return strings.EqualFold(u.Host, r.Host) || matchesAny(h.AllowedOrigins, origins[0])
+}
+
+func matchesAny(patterns []string, s string) bool {
+	for _, pattern := range patterns {
+		if ok, err := path.Match(strings.ToLower(pattern), strings.ToLower(s)); err == nil && ok {
+			return true
+		}
+	}
+	return false
+}
+
+// hostname returns a Host header without the port and without an IPv6 address's brackets.
+func hostname(hostport string) string {
+	if host, _, err := net.SplitHostPort(hostport); err == nil {
+		return host
+	}
+	return strings.TrimSuffix(strings.TrimPrefix(hostport, "["), "]")
+}
+
+// loopback reports whether a name always means the machine itself: an address of the loopback range, or a name that
+// RFC 6761 section 6.3 reserves for it.
+func loopback(host string) bool {
+	if ip := net.ParseIP(host); ip != nil {
+		return ip.IsLoopback()
+	}
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	return host == "localhost" || strings.HasSuffix(host, ".localhost")
+}

@@ -1,0 +1,349 @@
+// Package proto encodes and decodes wsep's messages. It does no I/O. README.md beside it is the specification.
+package proto
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+)
+
+// Message types.
+const (
+	TypeStart      = "start"
+	TypeStdin      = "stdin"
+	TypeCloseStdin = "close_stdin"
+	TypeResize     = "resize"
+
+	TypePid      = "pid"
+	TypeStdout   = "stdout"
+	TypeStderr   = "stderr"
+	TypeExitCode = "exit_code"
+
+	// Types of the extensions.
+	TypeAck        = "ack"
+	TypeSignal     = "signal"
+	TypeClose      = "close"
+	TypeStartError = "start_error"
+)
+
+// The headers of bulk messages, with the delimiter. Every sender of ours writes exactly these bytes, so a receiver
+// recognises them by comparison; other spellings of the same JSON take the slow path.
+const (
+	StdinHeader  = `{"type":"stdin"}` + "\n"
+	StdoutHeader = `{"type":"stdout"}` + "\n"
+	StderrHeader = `{"type":"stderr"}` + "\n"
+)
+
+const (
+	// MaxMessage is the size in bytes, header included, of the largest message that every peer accepts. It is the
+	// read limit of wsep v0.2.4.
+	MaxMessage = 64000
+	// MinReadLimit is what a receiver accepts at least. It is above MaxMessage because a v0.2.4 client counts the
+	// header wrongly and sends stdin messages of up to 64,017 bytes.
+	MinReadLimit = 65536
+	// DefaultRows and DefaultCols are the size of a terminal whose client names none.
+	DefaultRows, DefaultCols = 24, 80
+)
+
+// Command is the command in a start message.
+type Command struct {
+	Command    string   `json:"command"`
+	Args       []string `json:"args"`
+	Stdin      *bool    `json:"stdin"`
+	TTY        bool     `json:"tty"`
+	Rows       uint16   `json:"rows"`
+	Cols       uint16   `json:"cols"`
+	UID        uint32   `json:"uid"`
+	GID        uint32   `json:"gid"`
+	Env        []string `json:"env"`
+	WorkingDir string   `json:"working_dir"`
+}
+
+// Start asks the server to start a command.
+type Start struct {
+	ID      string  `json:"id"`
+	Command Command `json:"command"`
+	// Rows and Cols are where v0.2.4's browser client puts the size of the terminal.
+	Rows       uint16      `json:"rows,omitempty"`
+	Cols       uint16      `json:"cols,omitempty"`
+	Extensions *Extensions `json:"extensions,omitempty"`
+}
+
+// Size returns the size of the terminal: the command's, else the one beside it, else 24 by 80.
+func (s Start) Size() (rows, cols uint16) {
+	rows, cols = s.Command.Rows, s.Command.Cols
+	if rows == 0 {
+		rows = s.Rows
+	}
+	if cols == 0 {
+		cols = s.Cols
+	}
+	if rows == 0 {
+		rows = DefaultRows
+	}
+	if cols == 0 {
+		cols = DefaultCols
+	}
+	return rows, cols
+}
+
+// WantsStdin reports whether the client may send stdin. v0.2.4's browser client never says so and types into terminals
+// all the same, so a terminal's default is true.
+func (s Start) WantsStdin() bool {
+	if s.Command.Stdin == nil {
+		return s.Command.TTY
+	}
+	return *s.Command.Stdin
+}
+
+// Extensions are what a client offers in start and a server takes in pid.
+type Extensions struct {
+	// Window is how many bytes of each stream the sender of this message takes before it has acknowledged any. 0 means
+	// no flow control.
+	Window int64 `json:"window,omitempty"`
+	// MaxMessage is the size of the largest message that the sender of this message accepts. 0 means 64,000 bytes.
+	MaxMessage int64 `json:"max_message,omitempty"`
+	// Signal says that signal and close messages are understood.
+	Signal bool `json:"signal,omitempty"`
+	// Outcome says that start_error, and the fields of exit_code beyond v0.2.4's, are understood.
+	Outcome bool `json:"outcome,omitempty"`
+}
+
+func (e *Extensions) validate() error {
+	if e == nil {
+		return nil
+	}
+	if e.Window < 0 || (e.Window > 0 && e.Window < 4096) {
+		return fmt.Errorf("window of %d bytes, must be at least 4096", e.Window)
+	}
+	if e.MaxMessage < 0 || (e.MaxMessage > 0 && e.MaxMessage < MaxMessage) {
+		return fmt.Errorf("max_message of %d bytes, must be at least %d", e.MaxMessage, MaxMessage)
+	}
+	return nil
+}
+
+// Resize carries a new size of the terminal.
+type Resize struct {
+	Rows uint16 `json:"rows"`
+	Cols uint16 `json:"cols"`
+}
+
+// Ack says how many bytes of each stream have been consumed, counted from the start of the process. A client
+// acknowledges stdout and stderr, a server stdin. A stream that is left out is unchanged.
+type Ack struct {
+	Stdin  int64 `json:"stdin,omitempty"`
+	Stdout int64 `json:"stdout,omitempty"`
+	Stderr int64 `json:"stderr,omitempty"`
+}
+
+// Signal carries a signal to the process's group: its POSIX name without SIG.
+type Signal struct {
+	Signal string `json:"signal"`
+}
+
+// Pid is the first answer to start.
+type Pid struct {
+	Pid        int         `json:"pid"`
+	Extensions *Extensions `json:"extensions,omitempty"`
+}
+
+// ExitCode is the last message: how the process ended. Signal and Kind are part of the outcome extension.
+type ExitCode struct {
+	ExitCode int    `json:"exit_code"`
+	Error    string `json:"error"`
+	// Signal that ended the process: its POSIX name without SIG.
+	Signal string `json:"signal,omitempty"`
+	// Kind is set when the outcome is no exit code but an error: its kind, see README.md.
+	Kind string `json:"kind,omitempty"`
+}
+
+// StartError says why the command did not start. It takes pid's place and ends the conversation.
+type StartError struct {
+	Kind    string `json:"kind"`
+	Message string `json:"message"`
+}
+
+// CloseStdin says that stdin has no more bytes.
+type CloseStdin struct{}
+
+// Close asks the server to end the process as Process.Close does.
+type Close struct{}
+
+var (
+	errNotObject = errors.New("header is not a JSON object")
+	errNoType    = errors.New("header has no type")
+)
+
+// UnknownTypeError is a message of a type that this version does not know. The receiver ignores the message.
+type UnknownTypeError struct{ Type string }
+
+func (e UnknownTypeError) Error() string { return fmt.Sprintf("unknown message type %q", e.Type) }
+
+// Split separates a message's header from its body. A message without a delimiter is all header.
+func Split(msg []byte) (header, body []byte) {
+	header, body, _ = bytes.Cut(msg, []byte{'\n'})
+	return header, body
+}
+
+// Type returns the type that the header names.
+func Type(header []byte) (string, error) {
+	if trimmed := bytes.TrimLeft(header, " \t\r"); len(trimmed) == 0 || trimmed[0] != '{' {
+		return "", errNotObject
+	}
+	var h struct {
+		Type *string `json:"type"`
+	}
+	if err := json.Unmarshal(header, &h); err != nil {
+		return "", fmt.Errorf("decode header: %w", err)
+	}
+	if h.Type == nil || *h.Type == "" {
+		return "", errNoType
+	}
+	return *h.Type, nil
+}
+
+// Decode decodes the header of any message but the bulk ones, which carry nothing beside their type. It returns one of
+// this package's message types by value, or a Stream for a bulk message, or an UnknownTypeError.
+func Decode(header []byte) (any, error) {
+	if ack, ok := fastAck(header); ok {
+		return ack, nil
+	}
+	typ, err := Type(header)
+	if err != nil {
+		return nil, err
+	}
+	switch typ {
+	case TypeStdin, TypeStdout, TypeStderr:
+		return Stream(typ), nil
+	case TypeCloseStdin:
+		return CloseStdin{}, nil
+	case TypeClose:
+		return Close{}, nil
+	case TypeStart:
+		s, err := decodeAs[Start](typ, header)
+		if err != nil {
+			return nil, err
+		}
+		return s, wrap(typ, s.Extensions.validate())
+	case TypePid:
+		p, err := decodeAs[Pid](typ, header)
+		if err != nil {
+			return nil, err
+		}
+		return p, wrap(typ, p.Extensions.validate())
+	case TypeResize:
+		return asAny(decodeAs[Resize](typ, header))
+	case TypeExitCode:
+		return asAny(decodeAs[ExitCode](typ, header))
+	case TypeAck:
+		return asAny(decodeAs[Ack](typ, header))
+	case TypeSignal:
+		return asAny(decodeAs[Signal](typ, header))
+	case TypeStartError:
+		return asAny(decodeAs[StartError](typ, header))
+	}
+	return nil, UnknownTypeError{Type: typ}
+}
+
+// Stream names the stream of a bulk message: TypeStdin, TypeStdout or TypeStderr.
+type Stream string
+
+func decodeAs[T any](typ string, header []byte) (T, error) {
+	var m T
+	return m, wrap(typ, json.Unmarshal(header, &m))
+}
+
+func asAny[T any](m T, err error) (any, error) {
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+func wrap(typ string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("decode %s: %w", typ, err)
+}
+
+// Encode returns the message for one of this package's message types.
+func Encode(m any) ([]byte, error) {
+	switch m := m.(type) {
+	case Start:
+		return encodeAs(TypeStart, m)
+	case CloseStdin:
+		return encodeAs(TypeCloseStdin, m)
+	case Close:
+		return encodeAs(TypeClose, m)
+	case Resize:
+		return encodeAs(TypeResize, m)
+	case Signal:
+		return encodeAs(TypeSignal, m)
+	case Pid:
+		return encodeAs(TypePid, m)
+	case ExitCode:
+		return encodeAs(TypeExitCode, m)
+	case StartError:
+		return encodeAs(TypeStartError, m)
+	case Ack:
+		return encodeAs(TypeAck, m)
+	}
+	return nil, fmt.Errorf("encode %T: not a message", m)
+}
+
+// encodeAs puts the type in front of m's own fields. There is no delimiter: a v0.2.4 peer parses the whole pid message
+// as JSON, and a message without a body needs none.
+func encodeAs(typ string, m any) ([]byte, error) {
+	fields, err := json.Marshal(m)
+	if err != nil {
+		return nil, fmt.Errorf("encode %s: %w", typ, err)
+	}
+	msg := append([]byte(`{"type":"`), typ...)
+	msg = append(msg, '"')
+	if len(fields) > len("{}") {
+		msg = append(msg, ',')
+	}
+	return append(msg, fields[1:]...), nil
+}
+
+// AppendAck appends an ack of one stream to dst without allocating.
+func AppendAck(dst []byte, stream Stream, offset int64) []byte {
+	dst = append(dst, `{"type":"ack","`...)
+	dst = append(dst, stream...)
+	dst = append(dst, `":`...)
+	dst = strconv.AppendInt(dst, offset, 10)
+	return append(dst, '}')
+}
+
+// fastAck recognises what AppendAck writes.
+func fastAck(header []byte) (ack Ack, ok bool) {
+	rest, ok := bytes.CutPrefix(header, []byte(`{"type":"ack","`))
+	if !ok {
+		return ack, false
+	}
+	name, rest, ok := bytes.Cut(rest, []byte(`":`))
+	if !ok || len(rest) < 2 || len(rest) > 19 || rest[len(rest)-1] != '}' {
+		return ack, false
+	}
+	var n int64
+	for _, c := range rest[:len(rest)-1] {
+		if c < '0' || c > '9' {
+			return ack, false
+		}
+		n = n*10 + int64(c-'0')
+	}
+	switch string(name) {
+	case TypeStdin:
+		ack.Stdin = n
+	case TypeStdout:
+		ack.Stdout = n
+	case TypeStderr:
+		ack.Stderr = n
+	default:
+		return ack, false
+	}
+	return ack, true
+}

@@ -1,0 +1,102 @@
+package wsep
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/xerrors"
+)
+
+// defaultKeepAlive is how often an idle or busy connection is pinged.
+const defaultKeepAlive = 15 * time.Second
+
+// slowWrite is how long a write may take before the connection counts as blocked. A ping behind it would be blocked
+// too, and nhooyr.io/websocket closes a connection whose ping is not written within 5 s.
+const slowWrite = time.Second
+
+var errPeerGone = xerrors.New("peer does not answer")
+
+// liveness is what a connection knows of its peer between two pings.
+type liveness struct {
+	heard   atomic.Int64 // messages received
+	written atomic.Int64 // bytes sent
+	writing atomic.Int64 // when the write under way began, in ns; 0 means that there is none
+	slow    atomic.Bool  // a write was slow since the last look
+	deaf    atomic.Bool  // nobody reads the connection, so that no pong can be heard
+}
+
+// begin and end surround a write.
+func (l *liveness) begin() (start time.Time) {
+	start = time.Now()
+	l.writing.Store(start.UnixNano())
+	return start
+}
+
+func (l *liveness) end(start time.Time, n int) {
+	l.writing.Store(0)
+	l.written.Add(int64(n))
+	if time.Since(start) > slowWrite {
+		l.slow.Store(true)
+	}
+}
+
+// blocked reports whether writes have been slow since the last call.
+func (l *liveness) blocked() bool {
+	slow := l.slow.Swap(false)
+	began := l.writing.Load()
+	return slow || (began != 0 && time.Since(time.Unix(0, began)) > slowWrite)
+}
+
+// keepAlive pings the peer every interval until ctx ends, and returns errPeerGone when the peer has been silent for
+// two. patient says that the peer may stop reading for as long as it likes: silence then proves nothing if the peer
+// has been sent anything since its last pong.
+func (l *link) keepAlive(ctx context.Context, interval time.Duration, patient bool) error {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	var pongedAt int64 // bytes sent when the last ping that was answered went out
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		if l.life.deaf.Load() {
+			continue
+		}
+		heard, written := l.life.heard.Load(), l.life.written.Load()
+		blocked := l.life.blocked()
+		answered := l.probe(ctx, interval, blocked)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case answered:
+			pongedAt = written
+		case l.life.heard.Load() != heard, l.life.deaf.Load():
+		case patient && (blocked || written != pongedAt):
+		default:
+			return errPeerGone
+		}
+	}
+}
+
+// probe pings the peer and waits up to timeout. It reports whether the peer answered.
+func (l *link) probe(ctx context.Context, timeout time.Duration, blocked bool) bool {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	if blocked {
+		<-ctx.Done()
+		return false
+	}
+	for {
+		err := l.conn.Ping(ctx)
+		if err == nil {
+			return true
+		}
+		// The library has a timeout of its own, for a ping that waits behind a message.
+		if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+			return false
+		}
+	}
+}

@@ -1,0 +1,247 @@
+package wsep
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	"cdr.dev/wsep/internal/proto"
+)
+
+// link is one end of the wire, client's or server's: what both do with a Conn.
+type link struct {
+	conn Conn
+	// writeTimeout bounds each write. 0 means no bound.
+	writeTimeout time.Duration
+
+	// header is where the start of each message is read to. The reading goroutine owns it.
+	header [len(proto.StdoutHeader)]byte
+	// control holds a message that is no bulk message. The reading goroutine owns it.
+	control []byte
+
+	life liveness
+}
+
+// defaultMaxMessage is the size of the largest message that this version takes from a peer that asks. Larger ones gain
+// no speed, and on a slow link keep everything else waiting.
+const defaultMaxMessage = 256 << 10
+
+// closeGrace is how long an end waits for the other to close a connection that has served its purpose.
+const closeGrace = 5 * time.Second
+
+// bulk is a message whose body has not been read yet. The body must be read to its end.
+type bulk struct {
+	stream proto.Stream
+	body   io.Reader
+}
+
+// read returns the next message: a bulk message with its body still to be read, or a decoded one. canonical is the
+// header of the bulk messages that are expected. A proto.UnknownTypeError is a message to ignore; after any other error
+// nothing more can be read. Reads and writes are interrupted by closing the connection, never by a context, because the
+// libraries close a connection without a close frame when a context ends.
+func (l *link) read(canonical string) (bulk, any, error) {
+	r, err := l.conn.Reader(context.Background())
+	if err != nil {
+		return bulk{}, nil, err
+	}
+	l.life.heard.Add(1)
+	n, err := io.ReadFull(r, l.header[:len(canonical)])
+	if err == nil {
+		if stream, ok := bulkStream(l.header[:n]); ok {
+			return bulk{stream, r}, nil, nil
+		}
+	}
+	if err != nil && err != io.EOF && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return bulk{}, nil, err
+	}
+	return l.readControl(n, r, err == nil)
+}
+
+// bulkStream recognises the constant headers.
+func bulkStream(header []byte) (proto.Stream, bool) {
+	switch string(header) {
+	case proto.StdinHeader:
+		return proto.TypeStdin, true
+	case proto.StdoutHeader:
+		return proto.TypeStdout, true
+	case proto.StderrHeader:
+		return proto.TypeStderr, true
+	}
+	return "", false
+}
+
+// readControl reads the rest of a message of which n bytes are in l.header and decodes it.
+func (l *link) readControl(n int, rest io.Reader, more bool) (bulk, any, error) {
+	l.control = append(l.control[:0], l.header[:n]...)
+	if more {
+		var err error
+		if l.control, err = readAll(l.control, rest); err != nil {
+			return bulk{}, nil, err
+		}
+	}
+	if cap(l.control) > 4<<10 {
+		defer func() { l.control = nil }()
+	}
+	header, body := proto.Split(l.control)
+	msg, err := proto.Decode(header)
+	if err != nil {
+		if _, unknown := errors.AsType[proto.UnknownTypeError](err); unknown {
+			return bulk{}, nil, err
+		}
+		return bulk{}, nil, protocolErrorf("%w", err)
+	}
+	if stream, ok := msg.(proto.Stream); ok {
+		return bulk{stream, bytes.NewReader(body)}, nil, nil
+	}
+	return bulk{}, msg, nil
+}
+
+func readAll(dst []byte, r io.Reader) ([]byte, error) {
+	for {
+		if len(dst) == cap(dst) {
+			dst = append(dst, 0)[:len(dst)]
+		}
+		n, err := r.Read(dst[len(dst):cap(dst)])
+		dst = dst[:len(dst)+n]
+		if err == io.EOF {
+			return dst, nil
+		}
+		if err != nil {
+			return dst, err
+		}
+	}
+}
+
+// send encodes and sends a message.
+func (l *link) send(m any) error {
+	msg, err := proto.Encode(m)
+	if err != nil {
+		return err
+	}
+	return l.write(msg)
+}
+
+// write sends a message. If the peer takes longer than the write timeout the connection is closed.
+func (l *link) write(msg []byte) error {
+	ctx := context.Background()
+	if l.writeTimeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, l.writeTimeout)
+		defer cancel()
+	}
+	start := l.life.begin()
+	err := l.conn.Write(ctx, msg)
+	l.life.end(start, len(msg))
+	return err
+}
+
+// framePool holds buffers for messages of bulk.
+var framePool = sync.Pool{New: func() any { b := make([]byte, defaultMaxMessage); return &b }}
+
+const (
+	// idleFrame is the size of the buffer that waits for a stream's next bytes while the stream carries little, so that
+	// an idle process costs little memory.
+	idleFrame = 1 << 10
+	// calmReads is after how many small reads in a row a stream gives a large buffer back.
+	calmReads = 16
+)
+
+// sender sends a stream in messages of at most limit bytes, within its credit.
+type sender struct {
+	link   *link
+	header string
+	limit  int
+	credit *credit
+	stop   <-chan struct{} // closed when there is nobody left to send to
+}
+
+// carry sends all of r until it ends, in whatever way: how a stream ended is told with how its process did. The error
+// is the connection's. The bytes are read straight behind the header of the message that carries them.
+func (s *sender) carry(r io.Reader) error {
+	idle := append(make([]byte, 0, idleFrame), s.header...)[:idleFrame]
+	buf := idle
+	var large *[]byte
+	defer func() { putFrame(large) }()
+	calm := 0
+	for {
+		n, err := s.credit.available(len(buf)-len(s.header), s.stop)
+		if err != nil {
+			return err
+		}
+		n, readErr := r.Read(buf[len(s.header) : len(s.header)+n])
+		if n > 0 {
+			s.credit.spend(n)
+			if err := s.link.write(buf[:len(s.header)+n]); err != nil {
+				return disconnected(err)
+			}
+		}
+		if readErr != nil {
+			return nil
+		}
+		switch small := n < idleFrame-len(s.header); {
+		case large == nil && !small:
+			large = framePool.Get().(*[]byte)
+			buf = (*large)[:s.limit]
+			copy(buf, s.header)
+			calm = 0
+		case large != nil && small:
+			if calm++; calm == calmReads {
+				putFrame(large)
+				large, buf = nil, idle
+			}
+		default:
+			calm = 0
+		}
+	}
+}
+
+// send sends all of p.
+func (s *sender) send(p []byte) (sent int, err error) {
+	large := framePool.Get().(*[]byte)
+	defer putFrame(large)
+	buf := (*large)[:s.limit]
+	copy(buf, s.header)
+	for sent < len(p) {
+		n, err := s.credit.available(min(len(p)-sent, s.limit-len(s.header)), s.stop)
+		if err != nil {
+			return sent, err
+		}
+		copy(buf[len(s.header):], p[sent:sent+n])
+		s.credit.spend(n)
+		if err := s.link.write(buf[:len(s.header)+n]); err != nil {
+			return sent, disconnected(err)
+		}
+		sent += n
+	}
+	return sent, nil
+}
+
+func putFrame(buf *[]byte) {
+	if buf != nil {
+		framePool.Put(buf)
+	}
+}
+
+// ack offsets are sent in messages of this size at most.
+const maxAckMessage = 64
+
+// ackSender returns a function that sends acknowledgements of one stream.
+func (l *link) ackSender(stream proto.Stream) func(offset int64) {
+	buf := make([]byte, 0, maxAckMessage)
+	return func(offset int64) {
+		buf = proto.AppendAck(buf[:0], stream, offset)
+		// A failed write ends the connection, which its reader notices.
+		_ = l.write(buf)
+	}
+}
+
+// sizeLimit returns the size of the largest message that may be sent to a peer that announced these extensions.
+func sizeLimit(peer *proto.Extensions) int {
+	if peer == nil || peer.MaxMessage == 0 {
+		return proto.MaxMessage
+	}
+	return int(min(peer.MaxMessage, defaultMaxMessage))
+}

@@ -1,0 +1,125 @@
+package wsep
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/xerrors"
+
+	"cdr.dev/wsep/internal/proto"
+)
+
+// LocalExecer starts commands on this machine. The zero value is ready to use, and a LocalExecer is safe for concurrent
+// use.
+//
+// Every command has a process group of its own, and a terminal of its own if it asked for one. When its context ends, or
+// Close is called, the whole group is ended: by SIGTERM, on a terminal by SIGHUP too, and by SIGKILL after KillDelay. On
+// Windows, which has no such signals, the process is terminated.
+//
+// The variable WSEP_TTY=true is set for commands in a terminal.
+type LocalExecer struct {
+	// ChildProcessPriority is the niceness of the commands. nil leaves it as it is. An environment that forbids to
+	// change it is no error.
+	ChildProcessPriority *int
+	// InheritEnv names the variables of this process's environment that commands inherit. nil means all of them; an
+	// empty list that is not nil means none.
+	InheritEnv []string
+	// WaitDelay bounds how long the output stays open after a command has ended while another process, such as a
+	// background child, holds it. Then the output ends. 0 means no bound.
+	WaitDelay time.Duration
+	// KillDelay is how long a command that was asked to end has before it is killed. The default is one second.
+	KillDelay time.Duration
+}
+
+const defaultKillDelay = time.Second
+
+// Start implements Execer.
+func (l LocalExecer) Start(ctx context.Context, c Command) (Process, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, &StartError{err}
+	}
+	if err := validate(c); err != nil {
+		return nil, &StartError{err}
+	}
+	p, err := l.start(ctx, c)
+	if err != nil {
+		return nil, &StartError{err}
+	}
+	return p, nil
+}
+
+// validate refuses what no system can run.
+func validate(c Command) error {
+	if c.Command == "" {
+		return xerrors.Errorf("%w: no program is named", ErrInvalidCommand)
+	}
+	for _, s := range slices.Concat([]string{c.Command, c.WorkingDir}, c.Args, c.Env) {
+		if strings.ContainsRune(s, 0) {
+			return xerrors.Errorf("%w: %q contains a NUL byte", ErrInvalidCommand, s)
+		}
+	}
+	return nil
+}
+
+// command returns the exec.Cmd for a command, without its streams.
+func (l LocalExecer) command(c Command, userEnv []string) (*exec.Cmd, error) {
+	if err := checkDir(c.WorkingDir); err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(c.Command, c.Args...)
+	if cmd.Err != nil {
+		return nil, cmd.Err
+	}
+	cmd.Dir = c.WorkingDir
+	cmd.Env = slices.Concat(l.inherited(), userEnv, c.Env)
+	if c.TTY {
+		cmd.Env = append(cmd.Env, "WSEP_TTY=true")
+	}
+	return cmd, nil
+}
+
+// checkDir gives a bad working directory an error of its own, since the system's would be taken for the program's.
+func checkDir(dir string) error {
+	if dir == "" {
+		return nil
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return xerrors.Errorf("working directory: %w", err)
+	}
+	if !info.IsDir() {
+		return xerrors.Errorf("working directory: %s: %w: not a directory", dir, ErrInvalidCommand)
+	}
+	return nil
+}
+
+// inherited returns the part of this process's environment that commands get.
+func (l LocalExecer) inherited() []string {
+	if l.InheritEnv == nil {
+		return os.Environ()
+	}
+	env := []string{}
+	for _, kv := range os.Environ() {
+		name, _, _ := strings.Cut(kv, "=")
+		if slices.Contains(l.InheritEnv, name) {
+			env = append(env, kv)
+		}
+	}
+	return env
+}
+
+func (l LocalExecer) killDelay() time.Duration {
+	if l.KillDelay <= 0 {
+		return defaultKillDelay
+	}
+	return l.KillDelay
+}
+
+// size returns the size of a command's terminal.
+func size(c Command) (rows, cols uint16) {
+	return proto.Start{Command: proto.Command{Rows: c.Rows, Cols: c.Cols}}.Size()
+}

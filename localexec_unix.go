@@ -1,0 +1,607 @@
+//go:build !windows
+
+package wsep
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/creack/pty"
+	"golang.org/x/sys/unix"
+	"golang.org/x/xerrors"
+)
+
+// localProcess is a process of this machine.
+type localProcess struct {
+	cmd       *exec.Cmd
+	killDelay time.Duration
+
+	stdin          io.WriteCloser
+	stdout, stderr *localOutput
+	tty            *terminal // nil without a terminal
+
+	done   chan struct{} // closed when the process has been reaped and result is set
+	result error
+
+	mu     sync.Mutex // guards what follows
+	ending bool       // the process has been asked to end
+	killed bool       // the process's group has been killed
+	open   int        // outputs that have not ended
+	reaped bool
+	unbind func() bool // detaches the process from its context
+}
+
+func (l LocalExecer) start(ctx context.Context, c Command) (Process, error) {
+	cred, userEnv, err := credential(c.UID, c.GID)
+	if err != nil {
+		return nil, err
+	}
+	cmd, err := l.command(c, userEnv)
+	if err != nil {
+		return nil, missingProgram(err)
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: cred}
+	p := &localProcess{
+		cmd:       cmd,
+		killDelay: l.killDelay(),
+		done:      make(chan struct{}),
+		open:      2,
+	}
+	if c.TTY {
+		err = p.startTerminal(c)
+	} else {
+		err = p.startPipes(c)
+	}
+	if err != nil {
+		return nil, missingProgram(err)
+	}
+	if l.ChildProcessPriority != nil {
+		// The group, for the case that the process has forked already.
+		_ = syscall.Setpriority(syscall.PRIO_PGRP, p.Pid(), *l.ChildProcessPriority)
+	}
+	p.stdout.ended, p.stderr.ended = p.outputEnded, p.outputEnded
+	if p.tty != nil {
+		p.outputEnded() // A terminal has no stderr.
+	}
+	p.bind(ctx)
+	// Ends with the process.
+	go p.reap(l.WaitDelay)
+	return p, nil
+}
+
+// missingProgram makes a program that is named by a path and missing match exec.ErrNotFound, as one that is missing
+// from PATH does.
+func missingProgram(err error) error {
+	if path, ok := errors.AsType[*os.PathError](err); ok && path.Op == "fork/exec" && errors.Is(err, os.ErrNotExist) {
+		return &exec.Error{Name: path.Path, Err: notFoundError{path.Err}}
+	}
+	return err
+}
+
+type notFoundError struct{ error }
+
+func (e notFoundError) Unwrap() error        { return e.error }
+func (e notFoundError) Is(target error) bool { return target == exec.ErrNotFound }
+
+// startPipes starts the process with a pipe for each stream.
+func (p *localProcess) startPipes(c Command) (err error) {
+	var files []*os.File // the child's ends, and ours too if the start fails
+	pipe := func() (r, w *os.File) {
+		if err != nil {
+			return nil, nil
+		}
+		if r, w, err = os.Pipe(); err != nil {
+			err = xerrors.Errorf("create pipe: %w", err)
+			return nil, nil
+		}
+		return r, w
+	}
+	outR, outW := pipe()
+	errR, errW := pipe()
+	files = append(files, outW, errW)
+	ours := []*os.File{outR, errR}
+	p.stdin = disabledStdin{}
+	if c.Stdin {
+		inR, inW := pipe()
+		p.cmd.Stdin = inR
+		p.stdin = &pipeStdin{f: inW}
+		files, ours = append(files, inR), append(ours, inW)
+	}
+	if err == nil {
+		p.cmd.Stdout, p.cmd.Stderr = outW, errW
+		p.cmd.SysProcAttr.Setpgid = true
+		err = p.cmd.Start()
+	}
+	closeAll(files)
+	if err != nil {
+		closeAll(ours)
+		return err
+	}
+	p.stdout, p.stderr = newLocalOutput(outR), newLocalOutput(errR)
+	return nil
+}
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		if f != nil {
+			_ = f.Close()
+		}
+	}
+}
+
+// startTerminal starts the process in a terminal of its own.
+func (p *localProcess) startTerminal(c Command) error {
+	rows, cols := size(c)
+	t, child, err := openTerminal(rows, cols, p.cmd.SysProcAttr.Credential)
+	if err != nil {
+		return xerrors.Errorf("open terminal: %w", err)
+	}
+	defer child.Close()
+	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = child, child, child
+	p.cmd.SysProcAttr.Setsid = true
+	p.cmd.SysProcAttr.Setctty = true
+	if err := p.cmd.Start(); err != nil {
+		_ = t.f.Close()
+		return err
+	}
+	p.tty = t
+	p.stdin = disabledStdin{}
+	if c.Stdin {
+		p.stdin = &terminalStdin{t: t}
+	}
+	p.stdout, p.stderr = newLocalOutput(t.f), newLocalOutput(nil)
+	return nil
+}
+
+// bind makes the process end with its context.
+func (p *localProcess) bind(ctx context.Context) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.unbind = context.AfterFunc(ctx, p.contextEnded)
+	p.unbindIfOver()
+}
+
+// reap waits for the process and sees to its outputs.
+func (p *localProcess) reap(waitDelay time.Duration) {
+	p.result = exitResult(p.cmd.Wait())
+	p.mu.Lock()
+	p.reaped = true
+	p.mu.Unlock()
+	defer close(p.done) // Whoever has waited finds the descriptors closed.
+	for _, out := range []*localOutput{p.stdout, p.stderr} {
+		if !out.settle() && waitDelay > 0 {
+			out.endAfter(waitDelay)
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.unbindIfOver()
+}
+
+// outputEnded counts an output that has ended.
+func (p *localProcess) outputEnded() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.open--
+	p.unbindIfOver()
+}
+
+// unbindIfOver detaches the process from its context when nothing of it is left. The lock is held.
+func (p *localProcess) unbindIfOver() {
+	if p.over() && p.unbind != nil {
+		p.unbind()
+	}
+}
+
+// over reports whether nothing is left of the process: it has been reaped, and nobody holds its outputs. The lock is
+// held.
+func (p *localProcess) over() bool { return p.reaped && p.open == 0 }
+
+// exitResult returns what Wait returns for the error of exec.Cmd's.
+func exitResult(err error) error {
+	exit, ok := errors.AsType[*exec.ExitError](err)
+	if !ok {
+		return err
+	}
+	result := ExitError{code: exit.ExitCode(), error: exit.Error()}
+	if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		result.signal = strings.TrimPrefix(unix.SignalName(status.Signal()), "SIG")
+	}
+	return result
+}
+
+// Pid implements Process.
+func (p *localProcess) Pid() int { return p.cmd.Process.Pid }
+
+// Stdin implements Process.
+func (p *localProcess) Stdin() io.WriteCloser { return p.stdin }
+
+// Stdout implements Process.
+func (p *localProcess) Stdout() io.Reader { return p.stdout }
+
+// Stderr implements Process.
+func (p *localProcess) Stderr() io.Reader { return p.stderr }
+
+// Wait implements Process.
+func (p *localProcess) Wait() error {
+	<-p.done
+	return p.result
+}
+
+// Resize implements Process.
+func (p *localProcess) Resize(_ context.Context, rows, cols uint16) error {
+	if p.tty == nil {
+		return nil
+	}
+	return p.tty.resize(rows, cols)
+}
+
+// Signal implements Signaler.
+func (p *localProcess) Signal(_ context.Context, signal string) error {
+	sig := unix.SignalNum("SIG" + signal)
+	if sig == 0 {
+		return xerrors.Errorf("signal %q: %w", signal, errors.ErrUnsupported)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.reaped {
+		return errProcessDone
+	}
+	if err := syscall.Kill(-p.Pid(), sig); err != nil {
+		return xerrors.Errorf("signal %s: %w", signal, err)
+	}
+	return nil
+}
+
+// Close implements Process.
+func (p *localProcess) Close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.over() || p.ending {
+		return nil
+	}
+	p.ending = true
+	p.signalGroups(syscall.SIGTERM)
+	p.signalGroups(syscall.SIGCONT) // A stopped process takes no signal before.
+	if p.tty != nil {
+		// Later than SIGTERM, so that a shell that traps it can act on it. A shell that does not ignores it, and ends now.
+		p.after(p.killDelay/2, func() { p.signalGroups(syscall.SIGHUP) })
+	}
+	p.after(p.killDelay, p.kill)
+	return nil
+}
+
+// contextEnded ends the process: gently, unless Close has been called already. What is left of it after that, held
+// output and unread output, is let go.
+func (p *localProcess) contextEnded() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.over() {
+		return
+	}
+	if p.ending {
+		p.kill()
+		p.letGo()
+		return
+	}
+	p.ending = true
+	p.signalGroups(syscall.SIGTERM)
+	if p.tty != nil {
+		p.signalGroups(syscall.SIGHUP)
+	}
+	p.signalGroups(syscall.SIGCONT)
+	p.after(p.killDelay, func() {
+		p.kill()
+		p.letGo()
+	})
+}
+
+// after runs f, with the lock held, when d has passed.
+func (p *localProcess) after(d time.Duration, f func()) {
+	time.AfterFunc(d, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		f()
+	})
+}
+
+// kill ends the process's groups. The lock is held.
+func (p *localProcess) kill() {
+	if p.killed {
+		return
+	}
+	p.killed = true
+	p.signalGroups(syscall.SIGKILL)
+}
+
+// letGo closes the outputs, for processes outside of the group may hold them. The lock is held.
+func (p *localProcess) letGo() {
+	go p.stdout.close()
+	go p.stderr.close()
+	if closer, ok := p.stdin.(*pipeStdin); ok {
+		go closer.Close()
+	}
+}
+
+// signalGroups signals the process's group and, in a terminal, the one in the foreground. The lock is held.
+func (p *localProcess) signalGroups(sig syscall.Signal) {
+	pid := p.Pid()
+	if p.tty != nil {
+		if fg := p.tty.foreground(); fg > 0 && fg != pid {
+			_ = syscall.Kill(-fg, sig)
+		}
+	}
+	if p.reaped && syscall.Kill(pid, 0) == nil {
+		// The number is in use again, which takes an empty group: what there is now is somebody else's.
+		return
+	}
+	_ = syscall.Kill(-pid, sig)
+}
+
+// localOutput reads an output of a local process. It closes the descriptor at the output's end, whether anybody reads
+// until there or not.
+type localOutput struct {
+	ended func() // called once, when the output has ended
+
+	mu   sync.Mutex // held during a read; guards what follows
+	f    *os.File   // nil when closed
+	rest []byte     // read ahead of the reader, when f has been closed
+
+	closing sync.Once
+	closed  chan struct{} // closed by close
+	file    *os.File      // f, for those who interrupt a read
+}
+
+func newLocalOutput(f *os.File) *localOutput {
+	return &localOutput{f: f, file: f, closed: make(chan struct{}), ended: func() {}}
+}
+
+// Read implements io.Reader.
+func (o *localOutput) Read(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(b) == 0 {
+		return 0, nil
+	}
+	if o.f == nil {
+		n := copy(b, o.rest)
+		if o.rest = o.rest[n:]; n == 0 {
+			return 0, io.EOF
+		}
+		return n, nil
+	}
+	n, err := o.f.Read(b)
+	if err == nil {
+		return n, nil
+	}
+	o.finish()
+	if !endOfOutput(err) {
+		return n, xerrors.Errorf("read output: %w", err)
+	}
+	return n, io.EOF
+}
+
+// endOfOutput reports whether an error is how the system, or this file, says that there is no more: EIO is a terminal's
+// way.
+func endOfOutput(err error) bool {
+	return err == io.EOF || errors.Is(err, syscall.EIO) ||
+		errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, os.ErrClosed)
+}
+
+// finish closes the descriptor. The lock is held.
+func (o *localOutput) finish() {
+	_ = o.f.Close()
+	o.f = nil
+	o.ended()
+}
+
+// settle is called when the process has ended. If nobody else holds the output, it takes what is left of it from the
+// system and closes the descriptor, so that a caller who does not read leaves nothing open. It reports whether the
+// output has ended.
+func (o *localOutput) settle() bool {
+	if !o.mu.TryLock() {
+		// Somebody is reading, and will get the end if it is one.
+		return false
+	}
+	defer o.mu.Unlock()
+	if o.f == nil {
+		return true
+	}
+	if !hungUp(o.f) {
+		return false
+	}
+	rest, _ := io.ReadAll(o.f)
+	o.rest = rest
+	o.finish()
+	return true
+}
+
+// hungUp reports whether nobody holds the other end of a pipe or a terminal.
+func hungUp(f *os.File) (hup bool) {
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return false
+	}
+	_ = conn.Control(func(fd uintptr) {
+		fds := []unix.PollFd{{Fd: int32(fd)}}
+		n, err := unix.Poll(fds, 0)
+		hup = err == nil && n == 1 && fds[0].Revents&unix.POLLHUP != 0
+	})
+	return hup
+}
+
+// endAfter ends the output when d has passed, whoever holds it.
+func (o *localOutput) endAfter(d time.Duration) {
+	if o.file != nil {
+		_ = o.file.SetReadDeadline(time.Now().Add(d))
+	}
+}
+
+// close ends the output now. What has not been read is dropped.
+func (o *localOutput) close() {
+	if o.file != nil {
+		_ = o.file.SetReadDeadline(time.Unix(0, 1)) // interrupts a read
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.f != nil {
+		o.finish()
+	}
+}
+
+// pipeStdin is the writing end of a process's stdin.
+type pipeStdin struct {
+	f    *os.File
+	once sync.Once
+	err  error
+}
+
+func (s *pipeStdin) Write(b []byte) (int, error) { return s.f.Write(b) }
+
+// Close closes the pipe, at the second call too without error.
+func (s *pipeStdin) Close() error {
+	s.once.Do(func() { s.err = s.f.Close() })
+	return s.err
+}
+
+// terminal is the controlling end of a pseudo-terminal.
+type terminal struct{ f *os.File }
+
+// openTerminal opens a terminal and returns it with the end for the child, which belongs to the credential's user.
+func openTerminal(rows, cols uint16, cred *syscall.Credential) (t *terminal, child *os.File, err error) {
+	control, child, err := pty.Open()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = child.Close()
+		}
+	}()
+	f, err := pollable(control)
+	if err != nil {
+		return nil, nil, err
+	}
+	t = &terminal{f}
+	if err = t.resize(rows, cols); err == nil && cred != nil {
+		err = child.Chown(int(cred.Uid), -1)
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, nil, err
+	}
+	return t, child, nil
+}
+
+// pollable returns f as a file whose reads and writes need no thread and are interrupted by Close. The pty package's is
+// not: it puts the descriptor in blocking mode. It takes f's place.
+func pollable(f *os.File) (*os.File, error) {
+	defer f.Close()
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, xerrors.Errorf("duplicate descriptor: %w", err)
+	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		_ = unix.Close(fd)
+		return nil, xerrors.Errorf("set non-blocking: %w", err)
+	}
+	return os.NewFile(uintptr(fd), f.Name()), nil
+}
+
+// control runs f with the descriptor, if the terminal is open.
+func (t *terminal) control(f func(fd int) error) (err error) {
+	conn, err := t.f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	if controlErr := conn.Control(func(fd uintptr) { err = f(int(fd)) }); controlErr != nil {
+		return controlErr
+	}
+	return err
+}
+
+func (t *terminal) resize(rows, cols uint16) error {
+	err := t.control(func(fd int) error {
+		return unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: cols})
+	})
+	if errors.Is(err, os.ErrClosed) {
+		return errProcessDone
+	}
+	if err != nil {
+		return xerrors.Errorf("resize terminal: %w", err)
+	}
+	return nil
+}
+
+// foreground returns the process group in the foreground, or 0.
+func (t *terminal) foreground() (pgid int) {
+	_ = t.control(func(fd int) (err error) {
+		pgid, err = unix.IoctlGetInt(fd, unix.TIOCGPGRP)
+		return err
+	})
+	return pgid
+}
+
+// terminalStdin types into a terminal.
+type terminalStdin struct {
+	t  *terminal
+	mu sync.Mutex // held during a write; guards what follows
+	// midLine says that what was typed last does not end a line.
+	midLine bool
+	closed  bool
+}
+
+// Write implements io.Writer.
+func (s *terminalStdin) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return 0, os.ErrClosed
+	}
+	n, err := s.t.f.Write(b)
+	if n > 0 {
+		s.midLine = b[n-1] != '\n' && b[n-1] != '\r'
+	}
+	return n, err
+}
+
+// Close types the terminal's end-of-file character. The terminal stays open: to close it would hang up.
+func (s *terminalStdin) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	eof := []byte{s.t.eofChar()}
+	if s.midLine {
+		// The first ends the line, the second is the end of file (POSIX, General Terminal Interface, EOF).
+		eof = append(eof, eof[0])
+	}
+	_, err := s.t.f.Write(eof)
+	if errors.Is(err, os.ErrClosed) || errors.Is(err, syscall.EIO) {
+		return nil
+	}
+	return err
+}
+
+// eofChar returns the character that means end of file in the terminal, usually Ctrl-D.
+func (t *terminal) eofChar() byte {
+	const ctrlD = 4
+	char := byte(ctrlD)
+	_ = t.control(func(fd int) error {
+		settings, err := unix.IoctlGetTermios(fd, ioctlGetTermios)
+		if err == nil && settings.Cc[unix.VEOF] != 0 {
+			char = settings.Cc[unix.VEOF]
+		}
+		return err
+	})
+	return char
+}

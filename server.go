@@ -1,0 +1,136 @@
+package wsep
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"cdr.dev/slog"
+	"golang.org/x/xerrors"
+	"nhooyr.io/websocket"
+)
+
+// Options configure how a Server serves a connection. They are read, never written. The zero value of every field is
+// its default.
+type Options struct {
+	// SessionTimeout is how long a session lives on without a client. The default is 5 minutes.
+	SessionTimeout time.Duration
+	// Logger takes what happens on the connection that its ends are not told. The default is silent.
+	Logger slog.Logger
+	// KeepAlive is how often the client is pinged. A client that is silent for two of these is gone, and its process is
+	// ended. The exception is a client of a version without flow control: it stops answering while its user does not
+	// read, so its silence counts only if it has been sent nothing since it last answered. The default is 15 seconds; a
+	// negative value turns pings off.
+	KeepAlive time.Duration
+	// WriteTimeout bounds how long one message may take to be sent. A connection on which it takes longer is closed. The
+	// default is no bound.
+	WriteTimeout time.Duration
+	// StartTimeout is how long after connecting a client has for its start message. The default is 10 seconds; a
+	// negative value means no bound.
+	StartTimeout time.Duration
+	// MaxProcesses bounds how many processes the Server runs at a time, over all connections. Above it a start is refused
+	// with ErrBusy. 0 means no bound.
+	MaxProcesses int
+	// Owner says who the client is, in terms of the embedding program. Only the owner of a session may return to it.
+	Owner string
+}
+
+const (
+	defaultSessionTimeout = 5 * time.Minute
+	defaultStartTimeout   = 10 * time.Second
+)
+
+// withDefaults returns the options with every default in its place. The receiver may be nil.
+func (o *Options) withDefaults() Options {
+	var opts Options
+	if o != nil {
+		opts = *o
+	}
+	if opts.SessionTimeout == 0 {
+		opts.SessionTimeout = defaultSessionTimeout
+	}
+	if opts.KeepAlive == 0 {
+		opts.KeepAlive = defaultKeepAlive
+	}
+	if opts.StartTimeout == 0 {
+		opts.StartTimeout = defaultStartTimeout
+	}
+	return opts
+}
+
+// Server is the serving end of wsep. It keeps the sessions of its clients. The zero value is ready to use, and a Server
+// is safe for concurrent use.
+type Server struct {
+	mu        sync.Mutex // guards what follows
+	processes int
+}
+
+// NewServer returns a Server without sessions.
+func NewServer() *Server { return &Server{} }
+
+// defaultServer is where the clients of the package's Serve have their sessions.
+var defaultServer Server
+
+// Serve serves a connection with a Server that the whole program shares.
+//
+// Deprecated: use Server.Serve, whose sessions are its own.
+func Serve(ctx context.Context, c *websocket.Conn, execer Execer, options *Options) error {
+	return defaultServer.Serve(ctx, c, execer, options)
+}
+
+// Serve runs the one command that the client asks for with the execer, which may be a LocalExecer, another wsep
+// connection, or any other. It returns when the command has ended and the client has been told, when the connection is
+// lost, or when the context ends; the command, unless it lives in a session, has ended by then.
+//
+// The error is nil when the command ran, whatever its exit code, and when the client closed the connection normally.
+// Otherwise it says what happened: why the command did not start, what the client did wrong, that the connection was
+// lost, or that the context ended.
+//
+// Serve reads from the connection and leaves it open. The caller must close it when Serve has returned, with the code
+// and the reason of CloseStatus, which is how a client of an older version learns why a command did not start. A
+// connection that is not closed within some seconds is cut.
+func (srv *Server) Serve(ctx context.Context, c *websocket.Conn, execer Execer, options *Options) error {
+	return srv.ServeConn(ctx, websocketConn(c), execer, options)
+}
+
+// ServeConn is Serve for any Conn.
+func (srv *Server) ServeConn(ctx context.Context, conn Conn, execer Execer, options *Options) error {
+	s := newServing(srv, conn, execer, options.withDefaults())
+	return s.run(ctx)
+}
+
+// Close closes all sessions and waits for their ends.
+func (srv *Server) Close() {}
+
+// SessionCount returns how many sessions there are.
+func (srv *Server) SessionCount() int { return 0 }
+
+// start starts a command for a connection. It counts as a process until release is called.
+func (srv *Server) start(ctx context.Context, execer Execer, c Command, opts *Options) (p Process, release func(), err error) {
+	if err := srv.acquire(opts.MaxProcesses); err != nil {
+		return nil, nil, &StartError{err}
+	}
+	p, err = execer.Start(ctx, c)
+	if err != nil {
+		srv.release()
+		return nil, nil, err
+	}
+	return p, sync.OnceFunc(srv.release), nil
+}
+
+// acquire counts a process, unless there are most already.
+func (srv *Server) acquire(most int) error {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	if most > 0 && srv.processes >= most {
+		return xerrors.Errorf("server runs %d processes: %w", srv.processes, ErrBusy)
+	}
+	srv.processes++
+	return nil
+}
+
+func (srv *Server) release() {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	srv.processes--
+}

@@ -1,0 +1,465 @@
+package wsep
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strconv"
+	"sync"
+	"time"
+
+	"cdr.dev/slog"
+	"golang.org/x/xerrors"
+
+	"cdr.dev/wsep/internal/proto"
+)
+
+// serving is one connection being served.
+//
+// Three kinds of goroutines work on it. The reader takes messages off the connection and never waits for the process:
+// stdin goes to a buffer, everything else that concerns the process to the requests. The owner, run, starts the command,
+// watches over the peer and decides when the conversation is over. The others carry one thing each: stdin to the process,
+// its two outputs to the connection, requests to the process, its end to the client.
+type serving struct {
+	link
+	server *Server
+	execer Execer
+	opts   Options
+
+	// started is closed when process and peer are set. Until then requests wait.
+	started chan struct{}
+	process Process
+	peer    proto.Extensions
+
+	start    chan proto.Start // what the client asked for; the reader sends once
+	asked    bool             // a start message has come; the reader's
+	stdin    *buffer
+	stdinOn  bool // the client may send stdin; the reader's
+	requests requests
+	// stdoutCredit and stderrCredit are the client's windows. Set by the reader before it sends on start.
+	stdoutCredit, stderrCredit *credit
+
+	readErr chan error    // how the reader ended
+	lost    chan error    // why the connection is lost, from others than the reader
+	over    chan struct{} // closed when run returns: whoever is not done by then gives up
+}
+
+func newServing(srv *Server, conn Conn, execer Execer, opts Options) *serving {
+	return &serving{
+		link:    link{conn: conn, writeTimeout: opts.WriteTimeout},
+		server:  srv,
+		execer:  execer,
+		opts:    opts,
+		started: make(chan struct{}),
+		start:   make(chan proto.Start, 1),
+		stdin:   newBuffer(defaultWindow),
+		readErr: make(chan error, 1),
+		lost:    make(chan error, 1),
+		over:    make(chan struct{}),
+	}
+}
+
+// run serves the connection until it is over.
+func (s *serving) run(ctx context.Context) error {
+	s.conn.SetReadLimit(proto.MinReadLimit)
+	defer close(s.over)
+	closed := make(chan struct{})
+	// Ends when the connection is closed, which the caller owes us. One who forgets is helped.
+	go func() {
+		defer close(closed)
+		s.readErr <- s.read()
+	}()
+	defer func() {
+		t := time.AfterFunc(abandonTimeout, func() { _ = s.conn.CloseNow() })
+		go func() {
+			<-closed
+			t.Stop()
+		}()
+	}()
+
+	start, err := s.awaitStart(ctx)
+	if err != nil {
+		return err
+	}
+	return s.serve(ctx, start)
+}
+
+// abandonTimeout is how long after Serve has returned its caller has for closing the connection.
+const abandonTimeout = 10 * time.Second
+
+// awaitStart waits for the client's start message.
+func (s *serving) awaitStart(ctx context.Context) (proto.Start, error) {
+	var timeout <-chan time.Time
+	if s.opts.StartTimeout > 0 {
+		t := time.NewTimer(s.opts.StartTimeout)
+		defer t.Stop()
+		timeout = t.C
+	}
+	select {
+	case start := <-s.start:
+		return start, nil
+	case err := <-s.readErr:
+		return proto.Start{}, s.connectionEnd(err)
+	case <-timeout:
+		return proto.Start{}, &protocolError{err: xerrors.New("no start message came in time"), code: statusPolicy}
+	case <-ctx.Done():
+		return proto.Start{}, ctx.Err()
+	}
+}
+
+// serve starts the command and stays until it has ended and the client has been told, or the connection is lost.
+func (s *serving) serve(ctx context.Context, start proto.Start) error {
+	// The process lives as long as this context.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+
+	type startResult struct {
+		release func()
+		err     error
+	}
+	begun := make(chan startResult, 1)
+	// Ends when the command has started or failed to, which the context hastens.
+	go func() {
+		p, release, err := s.server.start(ctx, s.execer, commandOf(start), &s.opts)
+		s.process = p
+		begun <- startResult{release, err}
+	}()
+	select {
+	case r := <-begun:
+		if r.err != nil {
+			return s.refuse(r.err)
+		}
+		defer r.release()
+	case err := <-s.readErr:
+		// The command may have started all the same, and must not be left behind.
+		cancel()
+		go func() {
+			if r := <-begun; r.err == nil {
+				_ = s.process.Wait()
+				r.release()
+			}
+		}()
+		return s.connectionEnd(err)
+	}
+	close(s.started)
+	return s.attend(ctx, cancel, start)
+}
+
+// attend is serve once the command runs.
+func (s *serving) attend(ctx context.Context, cancel context.CancelFunc, start proto.Start) error {
+	ended := make(chan error, 1) // what Wait returned
+	err := s.send(proto.Pid{Pid: s.process.Pid(), Extensions: accept(start.Extensions)})
+	if err != nil {
+		cancel()
+		go func() { ended <- s.process.Wait() }()
+		s.awaitEnd(ended)
+		return disconnected(xerrors.Errorf("send pid: %w", err))
+	}
+	// All of these end with ctx.
+	s.requests.begin(ctx, s)
+	go s.pumpStdin(ctx)
+	go func() { ended <- s.carryOutput(ctx) }()
+	if s.opts.KeepAlive > 0 {
+		go s.watch(ctx)
+	}
+
+	select {
+	case waited := <-ended:
+		return s.finish(waited)
+	case err = <-s.readErr:
+		err = s.connectionEnd(err)
+	case err = <-s.lost:
+		err = disconnected(err)
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	cancel()
+	s.awaitEnd(ended)
+	return err
+}
+
+// watch notices a client that is gone without a word.
+func (s *serving) watch(ctx context.Context) {
+	if err := s.keepAlive(ctx, s.opts.KeepAlive, s.peer.Window == 0); err != nil {
+		s.lose(err)
+	}
+}
+
+// lose tells the owner that the connection is lost. The first reason counts.
+func (s *serving) lose(err error) {
+	select {
+	case s.lost <- err:
+	default:
+	}
+}
+
+// commandOf returns the command that the client asked for.
+func commandOf(start proto.Start) Command {
+	rows, cols := start.Size()
+	return Command{
+		ID:         start.ID,
+		Command:    start.Command.Command,
+		Args:       start.Command.Args,
+		TTY:        start.Command.TTY,
+		Rows:       rows,
+		Cols:       cols,
+		Stdin:      start.WantsStdin(),
+		UID:        start.Command.UID,
+		GID:        start.Command.GID,
+		Env:        start.Command.Env,
+		WorkingDir: start.Command.WorkingDir,
+	}
+}
+
+// accept returns what this version takes of what a client offers.
+func accept(offered *proto.Extensions) *proto.Extensions {
+	if offered == nil {
+		return nil
+	}
+	var taken proto.Extensions
+	if offered.Window > 0 {
+		taken.Window = defaultWindow
+	}
+	if offered.MaxMessage > 0 {
+		taken.MaxMessage = defaultMaxMessage
+	}
+	taken.Signal = offered.Signal
+	taken.Outcome = offered.Outcome
+	return &taken
+}
+
+// refuse tells a client that can be told why its command did not start. Others learn it from the close frame.
+func (s *serving) refuse(err error) error {
+	if s.peer.Outcome {
+		reason := err
+		if start, ok := errors.AsType[*StartError](err); ok {
+			reason = start.Err
+		}
+		// If this can't be sent the caller's close frame can't either.
+		_ = s.send(proto.StartError{Kind: kindOf(err), Message: cutString(reason.Error(), maxErrorText)})
+	}
+	return err
+}
+
+// carryOutput sends both outputs and waits for the process. It returns what Wait returned.
+func (s *serving) carryOutput(ctx context.Context) error {
+	var outputs sync.WaitGroup
+	carry := func(r io.Reader, header string, credit *credit) {
+		out := sender{link: &s.link, header: header, limit: sizeLimit(&s.peer), credit: credit, stop: s.over}
+		if err := out.carry(r); err != nil {
+			s.lose(err)
+		}
+	}
+	sent := make(chan struct{})
+	outputs.Go(func() { carry(s.process.Stdout(), proto.StdoutHeader, s.stdoutCredit) })
+	outputs.Go(func() { carry(s.process.Stderr(), proto.StderrHeader, s.stderrCredit) })
+	go func() {
+		defer close(sent)
+		outputs.Wait()
+	}()
+	select {
+	case <-sent:
+	case <-ctx.Done():
+	}
+	return s.process.Wait()
+}
+
+// finish tells the client how the process ended and waits for it to close the connection.
+func (s *serving) finish(waited error) error {
+	exit := outcome(waited)
+	if !s.peer.Outcome {
+		if exit.Kind != "" {
+			// An older client takes every exit message for a process that ended. The close frame tells it the truth.
+			return xerrors.Errorf("wait: %w", waited)
+		}
+		exit.Signal = ""
+	}
+	if err := s.send(exit); err != nil {
+		return disconnected(xerrors.Errorf("send exit code: %w", err))
+	}
+	t := time.NewTimer(closeGrace)
+	defer t.Stop()
+	select {
+	case <-s.readErr:
+	case <-t.C:
+	}
+	return nil
+}
+
+// awaitEnd waits for a process whose context has ended.
+func (s *serving) awaitEnd(ended <-chan error) {
+	t := time.NewTimer(endTimeout)
+	defer t.Stop()
+	select {
+	case <-ended:
+	case <-t.C:
+		s.opts.Logger.Error(context.Background(), "process did not end with its context",
+			slog.F("pid", s.process.Pid()))
+	}
+}
+
+// endTimeout is how long a process may take to end after its context has ended. A LocalExecer takes less.
+const endTimeout = 5 * time.Second
+
+// connectionEnd returns what Serve returns when the connection ended before the process.
+func (s *serving) connectionEnd(err error) error {
+	if _, ok := errors.AsType[*protocolError](err); ok {
+		return err
+	}
+	if code, _, ok := peerClose(err); ok && code == statusNormal {
+		return nil
+	}
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return disconnected(xerrors.Errorf("read message: %w", err))
+}
+
+// read takes messages off the connection until it ends or the client breaks the protocol. It keeps reading when the
+// process has ended, since that is how the client's close frame is noticed and pings are answered.
+func (s *serving) read() error {
+	defer s.stdin.close(io.EOF)
+	for {
+		data, msg, err := s.link.read(proto.StdinHeader)
+		if unknown, ok := errors.AsType[proto.UnknownTypeError](err); ok {
+			s.opts.Logger.Warn(context.Background(), "ignoring message of unknown type",
+				slog.F("type", strconv.Quote(cutString(unknown.Type, 100))))
+			continue
+		}
+		if err == nil {
+			err = s.handle(data, msg)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// handle handles one message of the client.
+func (s *serving) handle(data bulk, msg any) error {
+	if start, ok := msg.(proto.Start); ok {
+		return s.handleStart(start)
+	}
+	if !s.asked {
+		return protocolErrorf("%s sent before command started", describe(data, msg))
+	}
+	switch msg := msg.(type) {
+	case nil:
+		return s.handleBulk(data)
+	case proto.CloseStdin:
+		s.stdinOn = false
+		s.stdin.close(io.EOF)
+	case proto.Ack:
+		return s.handleAck(msg)
+	case proto.Resize, proto.Signal, proto.Close:
+		return s.requests.add(msg)
+	default:
+		s.opts.Logger.Warn(context.Background(), "ignoring message that servers send",
+			slog.F("message", describe(data, msg)))
+	}
+	return nil
+}
+
+func (s *serving) handleStart(start proto.Start) error {
+	if s.asked {
+		return protocolErrorf("command already started")
+	}
+	s.asked = true
+	s.stdinOn = start.WantsStdin()
+	if start.Extensions != nil {
+		s.peer = *start.Extensions
+	}
+	s.stdoutCredit, s.stderrCredit = newCredit(s.peer.Window), newCredit(s.peer.Window)
+	if s.peer.Window > 0 {
+		s.stdin.strict = true
+		s.stdin.consumed = newReceipts(defaultWindow, s.ackSender(proto.TypeStdin)).add
+	}
+	if s.peer.Window == 0 {
+		s.stdin.full = s.poke
+	}
+	if s.peer.MaxMessage > 0 {
+		s.conn.SetReadLimit(defaultMaxMessage)
+	}
+	s.start <- start
+	return nil
+}
+
+// handleBulk takes the body of a stdin message. Only a client without flow control can make it wait.
+func (s *serving) handleBulk(data bulk) error {
+	if data.stream != proto.TypeStdin {
+		_, err := io.Copy(io.Discard, data.body)
+		return err
+	}
+	if !s.stdinOn {
+		return protocolErrorf("%w", errStdinDisabled)
+	}
+	defer s.life.deaf.Store(false)
+	return s.stdin.fill(data.body, s.over)
+}
+
+// poke is called while the reader waits for a process to read its stdin. The connection's end can't be read then, so
+// poke finds out by writing: a client that has closed its end answers with a reset.
+func (s *serving) poke() {
+	s.life.deaf.Store(true)
+	if s.life.writing.Load() != 0 {
+		return // That write will find out.
+	}
+	// Ends when the library gives up.
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), pokeTimeout)
+		defer cancel()
+		if err := s.conn.Ping(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+			s.lose(err)
+		}
+	}()
+}
+
+// pokeTimeout is how long a poke waits for an answer that, with nobody reading, can't come.
+const pokeTimeout = time.Second
+
+func (s *serving) handleAck(ack proto.Ack) error {
+	if err := s.stdoutCredit.ack(ack.Stdout); err != nil {
+		return err
+	}
+	return s.stderrCredit.ack(ack.Stderr)
+}
+
+// describe names a message in an error.
+func describe(data bulk, msg any) string {
+	switch msg.(type) {
+	case nil:
+		return string(data.stream)
+	case proto.CloseStdin:
+		return proto.TypeCloseStdin
+	case proto.Resize:
+		return proto.TypeResize
+	case proto.Ack:
+		return proto.TypeAck
+	case proto.Signal:
+		return proto.TypeSignal
+	case proto.Close:
+		return proto.TypeClose
+	case proto.Pid:
+		return proto.TypePid
+	case proto.ExitCode:
+		return proto.TypeExitCode
+	case proto.StartError:
+		return proto.TypeStartError
+	}
+	return "message"
+}
+
+// pumpStdin carries stdin to the process. It ends with stdin, or when the process reads no more.
+func (s *serving) pumpStdin(ctx context.Context) {
+	stdin := s.process.Stdin()
+	// Unblocks a write to a process that does not read.
+	stop := context.AfterFunc(ctx, func() { _ = stdin.Close() })
+	defer stop()
+	if _, err := s.stdin.WriteTo(stdin); err != nil {
+		s.opts.Logger.Debug(ctx, "process takes no more stdin", slog.Error(err))
+		s.stdin.discard()
+	}
+	if err := stdin.Close(); err != nil {
+		s.opts.Logger.Debug(ctx, "close stdin", slog.Error(err))
+	}
+}
