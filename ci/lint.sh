@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# Checks the code without running it, for every system that it is written for.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+tools=$(mktemp -d)
+trap 'rm -rf "$tools"' EXIT
+go build -C ci/tools -o "$tools/" tool
+
+# nhooyr.io/websocket is deprecated and stays, because it is part of the public API.
+tolerated='nhooyr\.io/websocket.* is deprecated'
+
+static_check() {
+	local findings
+	findings=$("$tools/staticcheck" ./...) && return
+	# No output at all is a failure of staticcheck itself.
+	[ -n "$findings" ] || return 1
+	! grep -v "$tolerated" <<<"$findings"
+}
+
+check() {
+	go vet ./...
+	go build -o /dev/null ./...
+	static_check
+}
+
+echo "gofmt"
+ci/fmt.sh --check
+
+echo "go mod tidy"
+go mod tidy -diff
+
+for system in linux darwin windows; do
+	echo "vet, build, staticcheck, imports: $system"
+	(
+		export GOOS=$system
+		check
+		ci/imports.sh
+	)
+done
+
+modules=$(ci/modules.sh)
+for module in $modules; do
+	echo "go mod tidy, vet, build, staticcheck: $module"
+	(
+		cd "$module"
+		go mod tidy -diff
+		# A module may be there for its go.mod alone.
+		packages=$(go list ./... 2>&1)
+		case $packages in *"matched no packages"*) exit 0 ;; esac
+		check
+	)
+done

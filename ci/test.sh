@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# Runs all tests. With --long also those that take long.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+# What the tests need beside Go: Debian packages, each with its program's name where that is another, as package:program.
+needs=(screen)
+
+fuzz_runs=20000x
+timeout=8m
+case "${1-}" in
+"") ;;
+--long)
+	export WSEP_LONG_TESTS=1
+	fuzz_runs=1000000x
+	timeout=1h
+	;;
+*)
+	echo "usage: ci/test.sh [--long]" >&2
+	exit 2
+	;;
+esac
+
+missing_packages() {
+	local need
+	for need in "${needs[@]}"; do
+		PATH=$PATH:/usr/sbin:/sbin command -v "${need#*:}" >/dev/null || echo "${need%%:*}"
+	done
+}
+
+may_install() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; }
+
+install_packages() {
+	export DEBIAN_FRONTEND=noninteractive
+	apt-get update -q </dev/null
+	apt-get install -q -y --no-install-recommends "$@" </dev/null
+}
+
+missing=$(missing_packages)
+if [ -n "$missing" ] && may_install; then
+	# shellcheck disable=SC2086 # one word for each package
+	install_packages $missing || true
+	missing=$(missing_packages)
+fi
+if [ -n "$missing" ]; then
+	printf 'missing, install it for the tests that need it:\n%s\n' "$missing" >&2
+fi
+
+go test -race -timeout "$timeout" ./...
+
+# Counted, not timed: a time limit that is reached during a run is reported as a failure (golang/go#75804).
+targets=$(grep -rEo --include='*_test.go' --exclude-dir=node_modules \
+	'^func Fuzz[[:alnum:]_]*\([[:alnum:]_]+ \*testing\.F\)' . | sed -E 's/:func ([[:alnum:]_]+).*/:\1/' | sort || true)
+for target in $targets; do
+	dir=$(dirname "${target%:*}") name=${target##*:}
+	echo "fuzz $dir $name"
+	go test -C "$dir" -run '^$' -fuzz "^$name\$" -fuzztime "$fuzz_runs" . </dev/null
+done
+
+modules=$(ci/modules.sh)
+for module in $modules; do
+	(
+		cd "$module"
+		packages=$(go list ./... 2>&1)
+		case $packages in *"matched no packages"*) exit 0 ;; esac
+		go test -race -timeout "$timeout" ./...
+	)
+done
+
+if [ -n "$missing" ]; then
+	printf 'not all was tested; missing:\n%s\n' "$missing" >&2
+	exit 1
+fi

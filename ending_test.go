@@ -1,0 +1,355 @@
+//go:build !windows
+
+package wsep_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"cdr.dev/wsep"
+)
+
+// stubborn prints its own pid and a background child's, and neither ends at a polite word.
+const stubborn = `trap "" TERM HUP; sleep 1000 & echo $$ $!; while :; do sleep 1000; done`
+
+// readPids reads the line of pids that stubborn prints.
+func readPids(t *testing.T, line string) (pids []int) {
+	t.Helper()
+	for _, field := range strings.Fields(line) {
+		pid, err := strconv.Atoi(field)
+		require.NoError(t, err, line)
+		pids = append(pids, pid)
+	}
+	require.NotEmpty(t, pids)
+	return pids
+}
+
+// alive reports whether a process runs. A zombie that waits for a parent of its own does not.
+func alive(pid int) bool {
+	if syscall.Kill(pid, 0) != nil {
+		return false
+	}
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return !errors.Is(err, os.ErrNotExist)
+	}
+	_, rest, _ := strings.Cut(string(stat), ") ")
+	return !strings.HasPrefix(rest, "Z")
+}
+
+// requireGone waits for the ends of processes.
+func requireGone(t *testing.T, within time.Duration, pids []int) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		for _, pid := range pids {
+			if alive(pid) {
+				return false
+			}
+		}
+		return true
+	}, within, 5*time.Millisecond, "processes %v are left behind", pids)
+}
+
+// readLine reads a line of output byte by byte, so that nothing after it is read.
+func readLine(t *testing.T, r io.Reader) string {
+	t.Helper()
+	var line []byte
+	for b := make([]byte, 1); ; {
+		n, err := r.Read(b)
+		if n == 1 && b[0] == '\n' {
+			return string(line)
+		}
+		line = append(line, b[:n]...)
+		require.NoError(t, err)
+	}
+}
+
+func TestDisconnectEndsGroup(t *testing.T) {
+	url := newServer(t, &wsep.Handler{})
+	for _, tty := range []bool{false, true} {
+		for _, ext := range []string{"", `"extensions":{"window":1048576},`} {
+			for _, way := range []string{"close frame", "cut", "cut with full stdin"} {
+				if way == "cut with full stdin" && tty {
+					continue // A terminal drops what does not fit its line.
+				}
+				t.Run(fmt.Sprintf("tty %t/extensions %t/%s", tty, ext != "", way), func(t *testing.T) {
+					t.Parallel()
+					c := dialRaw(t, url)
+					c.send(fmt.Sprintf(`{"type":"start",%s"command":{"command":"sh","args":["-c",%q],"tty":%t,"stdin":true}}`,
+						ext, stubborn, tty))
+					var out string
+					for !strings.Contains(out, "\n") {
+						m, err := c.read()
+						require.NoError(t, err)
+						out += m.body
+					}
+					pids := readPids(t, out)
+					switch way {
+					case "close frame":
+						_ = c.conn.Close(1000, "")
+					case "cut":
+						_ = c.conn.CloseNow()
+					case "cut with full stdin":
+						fillStdin(c)
+						_ = c.conn.CloseNow()
+					}
+					requireGone(t, 2*time.Second, pids)
+				})
+			}
+		}
+	}
+}
+
+// fillStdin sends stdin that nobody reads: all that fits the buffers on the way, or the server's window if it has one.
+func fillStdin(c *rawClient) {
+	ctx, cancel := context.WithTimeout(c.ctx, 300*time.Millisecond)
+	defer cancel()
+	piece := []byte("{\"type\":\"stdin\"}\n" + strings.Repeat("x", 32<<10))
+	for range 60 {
+		if c.conn.Write(ctx, 2, piece) != nil {
+			return
+		}
+	}
+}
+
+func TestCutDuringFullStdinWithoutFlowControl(t *testing.T) {
+	url := newServer(t, &wsep.Handler{})
+	c := dialRaw(t, url)
+	c.send(fmt.Sprintf(`{"type":"start","command":{"command":"sh","args":["-c",%q],"stdin":true}}`, stubborn))
+	_, err := c.read()
+	require.NoError(t, err)
+	m, err := c.read()
+	require.NoError(t, err)
+	pids := readPids(t, m.body)
+	// Far more than all buffers hold, so that the server can't be reading when the connection is cut.
+	ctx, cancel := context.WithTimeout(c.ctx, time.Second)
+	defer cancel()
+	piece := []byte("{\"type\":\"stdin\"}\n" + strings.Repeat("x", 60<<10))
+	for err == nil {
+		err = c.conn.Write(ctx, 2, piece)
+	}
+	require.Error(t, ctx.Err(), "the write was blocked until its time was up")
+	_ = c.conn.CloseNow()
+	requireGone(t, 2*time.Second, pids)
+}
+
+func TestWriteBlockedOnStdinDoesNotHoldTheRest(t *testing.T) {
+	url := newServer(t, &wsep.Handler{})
+	p, err := wsep.Dialer{URL: url}.Start(t.Context(), wsep.Command{
+		Command: "sh", Args: []string{"-c", `trap "echo int; exit 3" INT; echo ready; while :; do sleep 0.01; done`}, Stdin: true,
+	})
+	require.NoError(t, err)
+	require.Equal(t, "ready", readLine(t, p.Stdout()))
+	written := make(chan error, 1)
+	go func() {
+		_, err := p.Stdin().Write(make([]byte, 64<<20))
+		written <- err
+	}()
+	require.NoError(t, p.(wsep.Signaler).Signal(t.Context(), "INT"))
+	require.Equal(t, "int", readLine(t, p.Stdout()))
+	exit, ok := errors.AsType[wsep.ExitError](p.Wait())
+	require.True(t, ok)
+	require.Equal(t, 3, exit.ExitCode())
+	require.ErrorIs(t, <-written, os.ErrProcessDone)
+}
+
+func TestWaitDelay(t *testing.T) {
+	const held = `sleep 1000 & echo $!`
+	start := func(t *testing.T, l wsep.LocalExecer, tty bool) (wsep.Process, int, context.CancelFunc) {
+		ctx, cancel := context.WithCancel(t.Context())
+		t.Cleanup(cancel)
+		script := held
+		if tty {
+			script = `trap "" HUP; ` + held
+		}
+		p, err := l.Start(ctx, wsep.Command{Command: "sh", Args: []string{"-c", script}, TTY: tty})
+		require.NoError(t, err)
+		pid := readPids(t, readLine(t, p.Stdout()))[0]
+		require.NoError(t, p.Wait(), "the command itself has ended")
+		return p, pid, cancel
+	}
+	for _, tty := range []bool{false, true} {
+		t.Run(fmt.Sprintf("bound/tty %t", tty), func(t *testing.T) {
+			p, pid, cancel := start(t, wsep.LocalExecer{WaitDelay: 50 * time.Millisecond}, tty)
+			_, err := io.ReadAll(p.Stdout())
+			require.NoError(t, err)
+			require.True(t, alive(pid), "the background child lives on")
+			require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
+			cancel()
+		})
+		t.Run(fmt.Sprintf("none/tty %t", tty), func(t *testing.T) {
+			p, pid, cancel := start(t, wsep.LocalExecer{}, tty)
+			ended := make(chan error, 1)
+			go func() {
+				_, err := io.ReadAll(p.Stdout())
+				ended <- err
+			}()
+			select {
+			case <-ended:
+				t.Fatal("the output ended while a process held it")
+			case <-time.After(200 * time.Millisecond):
+			}
+			cancel()
+			requireGone(t, 2*time.Second, []int{pid})
+			require.NoError(t, <-ended)
+		})
+	}
+}
+
+func TestOutputHeldByAnotherSessionIsLetGo(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	// The child leaves the group, so no signal of ours reaches it.
+	p, err := wsep.LocalExecer{}.Start(ctx, wsep.Command{
+		Command: "sh", Args: []string{"-c", `setsid sleep 1000 & echo $!`},
+	})
+	require.NoError(t, err)
+	pid := readPids(t, readLine(t, p.Stdout()))[0]
+	defer func() { _ = syscall.Kill(pid, syscall.SIGKILL) }()
+	require.NoError(t, p.Wait())
+	cancel()
+	began := time.Now()
+	_, err = io.ReadAll(p.Stdout())
+	require.NoError(t, err)
+	require.Less(t, time.Since(began), 2*time.Second)
+}
+
+func TestDaemonOutlivesItsCommand(t *testing.T) {
+	url := newServer(t, &wsep.Handler{})
+	p, err := wsep.Dialer{URL: url}.Start(t.Context(), wsep.Command{
+		Command: "sh", Args: []string{"-c", `sleep 1000 >/dev/null 2>&1 & echo $!`},
+	})
+	require.NoError(t, err)
+	pid := readPids(t, readLine(t, p.Stdout()))[0]
+	require.NoError(t, p.Wait())
+	// The server ends the process's context when it is done. KILL would follow after a second.
+	time.Sleep(1200 * time.Millisecond)
+	require.True(t, alive(pid))
+	require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
+}
+
+func TestKillDelay(t *testing.T) {
+	p, err := wsep.LocalExecer{KillDelay: 100 * time.Millisecond}.Start(t.Context(), wsep.Command{
+		Command: "sh", Args: []string{"-c", stubborn},
+	})
+	require.NoError(t, err)
+	pids := readPids(t, readLine(t, p.Stdout()))
+	began := time.Now()
+	require.NoError(t, p.Close())
+	exit, ok := errors.AsType[wsep.ExitError](p.Wait())
+	require.True(t, ok)
+	require.Equal(t, "KILL", exit.Signal())
+	require.Greater(t, time.Since(began), 100*time.Millisecond)
+	requireGone(t, time.Second, pids)
+}
+
+func TestCancelAfterCloseForces(t *testing.T) {
+	for name, execer := range map[string]wsep.Execer{
+		"local":  wsep.LocalExecer{KillDelay: time.Hour},
+		"remote": wsep.Dialer{URL: newServer(t, &wsep.Handler{Execer: wsep.LocalExecer{KillDelay: time.Hour}})},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			p, err := execer.Start(ctx, wsep.Command{
+				Command: "sh", Args: []string{"-c", `trap "echo term" TERM; echo $$; while :; do sleep 0.01; done`},
+			})
+			require.NoError(t, err)
+			pids := readPids(t, readLine(t, p.Stdout()))
+			require.NoError(t, p.Close())
+			require.Equal(t, "term", readLine(t, p.Stdout()))
+			require.True(t, alive(pids[0]))
+			cancel()
+			requireGone(t, time.Second, pids)
+			require.Error(t, p.Wait())
+		})
+	}
+}
+
+func TestTerminalsLeaveNoDescriptors(t *testing.T) {
+	runs := 1000
+	run := func(read bool) {
+		p, err := wsep.LocalExecer{}.Start(t.Context(), wsep.Command{
+			Command: "echo", Args: []string{"hello"}, TTY: true, Stdin: true,
+		})
+		require.NoError(t, err)
+		if read {
+			out, err := io.ReadAll(p.Stdout())
+			require.NoError(t, err)
+			require.Equal(t, "hello\r\n", string(out))
+		}
+		require.NoError(t, p.Wait())
+		if !read {
+			out, err := io.ReadAll(p.Stdout())
+			require.NoError(t, err)
+			require.Equal(t, "hello\r\n", string(out), "it is still there after Wait")
+		}
+	}
+	run(true)
+	before := descriptors(t)
+	for i := range runs {
+		run(i%2 == 0)
+	}
+	require.LessOrEqual(t, descriptors(t), before+2)
+}
+
+func TestUnreadProcessesLeaveNoDescriptors(t *testing.T) {
+	before := descriptors(t)
+	for i := range 200 {
+		p, err := wsep.LocalExecer{}.Start(t.Context(), wsep.Command{
+			Command: "sh", Args: []string{"-c", "echo out; echo err >&2"}, TTY: i%2 == 0,
+		})
+		require.NoError(t, err)
+		require.NoError(t, p.Wait())
+	}
+	require.LessOrEqual(t, descriptors(t), before+2)
+}
+
+func descriptors(t *testing.T) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	require.NoError(t, err)
+	return len(entries)
+}
+
+func TestExitCodeArrivesWhileStdinStreams(t *testing.T) {
+	url := newServer(t, &wsep.Handler{})
+	for _, tc := range []struct{ name, script string }{
+		{"program ignores it", "exit 7"},
+		{"program closed it", "exec <&-; exit 7"},
+		{"program read some", "head -c 100000 >/dev/null; exit 7"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			for i := range 200 {
+				p, err := wsep.Dialer{URL: url}.Start(t.Context(), wsep.Command{
+					Command: "sh", Args: []string{"-c", tc.script}, Stdin: true,
+				})
+				require.NoError(t, err)
+				stopped := make(chan struct{})
+				go func() {
+					defer close(stopped)
+					_, _ = io.Copy(p.Stdin(), zeros{})
+				}()
+				err = p.Wait()
+				exit, ok := errors.AsType[wsep.ExitError](err)
+				require.True(t, ok, "run %d: %v", i, err)
+				require.Equal(t, 7, exit.ExitCode())
+				<-stopped
+			}
+		})
+	}
+}
+
+// zeros is an input without end.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { return len(p), nil }

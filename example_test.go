@@ -1,0 +1,129 @@
+package wsep_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"os/exec"
+	"strings"
+
+	"nhooyr.io/websocket"
+
+	"cdr.dev/wsep"
+)
+
+// A server that runs commands for whoever reaches it on this machine, web pages excepted.
+func ExampleHandler() {
+	log.Fatal(http.ListenAndServe("127.0.0.1:8080", &wsep.Handler{Execer: wsep.LocalExecer{}}))
+}
+
+// The same on an http.Handler of one's own.
+func ExampleServer_Serve() {
+	server := wsep.NewServer()
+	defer server.Close()
+
+	http.HandleFunc("/exec", func(w http.ResponseWriter, r *http.Request) {
+		conn, err := websocket.Accept(w, r, nil)
+		if err != nil {
+			return
+		}
+		err = server.Serve(r.Context(), conn, wsep.LocalExecer{}, nil)
+		code, reason := wsep.CloseStatus(err)
+		conn.Close(websocket.StatusCode(code), reason)
+	})
+}
+
+// A client runs a command, feeds it, reads what it says and learns how it ended.
+func ExampleDialer() {
+	srv := httptest.NewServer(&wsep.Handler{Execer: wsep.LocalExecer{}})
+	defer srv.Close()
+
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+
+	execer := wsep.Dialer{URL: srv.URL}
+	process, err := execer.Start(ctx, wsep.Command{
+		Command: "sh",
+		Args:    []string{"-c", "sort; exit 7"},
+		Stdin:   true,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	go func() {
+		defer process.Stdin().Close()
+		io.WriteString(process.Stdin(), "pear\napple\n")
+	}()
+	out, err := io.ReadAll(process.Stdout())
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Print(string(out))
+
+	var exit wsep.ExitError
+	if err := process.Wait(); errors.As(err, &exit) {
+		fmt.Println("exit code", exit.ExitCode())
+	}
+
+	_, err = execer.Start(ctx, wsep.Command{Command: "no-such-program"})
+	fmt.Println("not found:", errors.Is(err, exec.ErrNotFound))
+
+	// Output:
+	// apple
+	// pear
+	// exit code 7
+	// not found: true
+}
+
+// A connection that is there already carries one command.
+func ExampleRemoteExecer() {
+	srv := httptest.NewServer(&wsep.Handler{Execer: wsep.LocalExecer{}})
+	defer srv.Close()
+
+	ctx := context.Background()
+	conn, _, err := websocket.Dial(ctx, srv.URL, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	process, err := wsep.RemoteExecer(conn).Start(ctx, wsep.Command{Command: "echo", Args: []string{"hello"}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	out, err := io.ReadAll(process.Stdout())
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Print(string(out))
+	fmt.Println(process.Wait())
+
+	// Output:
+	// hello
+	// <nil>
+}
+
+// A gateway passes commands on: its Execer is a Dialer to the next server.
+func ExampleDialer_chain() {
+	inner := httptest.NewServer(&wsep.Handler{Execer: wsep.LocalExecer{}})
+	defer inner.Close()
+	gateway := httptest.NewServer(&wsep.Handler{Execer: wsep.Dialer{URL: inner.URL}})
+	defer gateway.Close()
+
+	process, err := wsep.Dialer{URL: gateway.URL}.Start(context.Background(), wsep.Command{
+		Command: "sh", Args: []string{"-c", "kill -TERM $$"},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	// How the process ended is told through both servers.
+	var exit wsep.ExitError
+	if errors.As(process.Wait(), &exit) {
+		fmt.Println(strings.ToLower(exit.Error()), exit.Signal())
+	}
+
+	// Output:
+	// signal: terminated TERM
+}

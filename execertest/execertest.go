@@ -1,0 +1,114 @@
+// Package execertest is the contract of wsep.Execer as a test suite that any implementation can run:
+//
+//	func TestMyExecer(t *testing.T) {
+//		execertest.Test(t, func(t *testing.T) wsep.Execer { return newMyExecer(t) }, nil)
+//	}
+//
+// Each line of the contract is a sub-test named group/line, such as Close/Trap. Lines returns all names, so that the
+// output of go test -json can be made into a table of which Execer keeps which line.
+//
+// The commands run on a POSIX system with sh, cat, head, sort, stty, mkfifo, mktemp, printf, seq and sha256sum or
+// shasum, which need not be the test's own: the suite looks at files only by commands.
+package execertest
+
+import (
+	"strings"
+	"testing"
+
+	"golang.org/x/xerrors"
+
+	"cdr.dev/wsep"
+)
+
+// Exclusions are the lines of the contract that an Execer can't keep: the name of a line, or of a whole group, and in
+// one word the reason. They are shown as skipped with that reason.
+type Exclusions map[string]string
+
+// Test runs the contract against Execers of one kind, as sub-tests of t. newExecer is called for every line, with the
+// line's own t. It returns an Execer that can start any number of commands, and leaves it to t.Cleanup to tidy up.
+//
+// Nothing in the suite waits without a limit: what hangs fails, with the stacks of all goroutines.
+func Test(t *testing.T, newExecer func(t *testing.T) wsep.Execer, except Exclusions) {
+	t.Helper()
+	if err := except.check(); err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range contract {
+		t.Run(g.name, func(t *testing.T) {
+			for _, l := range g.lines {
+				t.Run(l.name, func(t *testing.T) {
+					if reason, ok := except.reason(g, l); ok {
+						t.Skipf("excluded: %s", reason)
+					}
+					l.test(&fixture{T: t, execer: newExecer(t)})
+				})
+			}
+		})
+	}
+}
+
+// Lines returns the names of the contract's lines, as group/line, in their order.
+func Lines() []string {
+	var names []string
+	for _, g := range contract {
+		for _, l := range g.lines {
+			names = append(names, g.lineName(l))
+		}
+	}
+	return names
+}
+
+// group is the lines of the contract on one subject.
+type group struct {
+	name  string
+	lines []line
+}
+
+type line struct {
+	name string
+	test func(*fixture)
+}
+
+func (g group) lineName(l line) string { return g.name + "/" + l.name }
+
+var contract = []group{
+	{"Command", commandLines},
+	{"Output", outputLines},
+	{"Stdin", stdinLines},
+	{"Exit", exitLines},
+	{"Terminal", terminalLines},
+	{"Signal", signalLines},
+	{"Close", closeLines},
+	{"Cancel", cancelLines},
+	{"StartFailure", startFailureLines()},
+	{"StartReason", startReasonLines()},
+	{"Concurrent", concurrentLines},
+}
+
+// check refuses exclusions that exclude nothing, or do not say why.
+func (e Exclusions) check() error {
+	known := map[string]bool{}
+	for _, g := range contract {
+		known[g.name] = true
+		for _, l := range g.lines {
+			known[g.lineName(l)] = true
+		}
+	}
+	for name, reason := range e {
+		if !known[name] {
+			return xerrors.Errorf("excluded %q is no line of the contract", name)
+		}
+		if len(strings.Fields(reason)) != 1 {
+			return xerrors.Errorf("reason %q to exclude %s is not one word", reason, name)
+		}
+	}
+	return nil
+}
+
+func (e Exclusions) reason(g group, l line) (reason string, excluded bool) {
+	if reason, excluded = e[g.name]; excluded {
+		return reason, true
+	}
+	reason, excluded = e[g.lineName(l)]
+	return reason, excluded
+}

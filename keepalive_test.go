@@ -1,0 +1,263 @@
+package wsep
+
+import (
+	"context"
+	"errors"
+	"io"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"cdr.dev/wsep/internal/proto"
+	"cdr.dev/wsep/internal/wstest"
+)
+
+// fakeExecer starts processes that do what the test says.
+type fakeExecer struct {
+	stdout, stderr io.Reader
+	stdin          io.WriteCloser
+	wait           func(ctx context.Context) error
+}
+
+func (f fakeExecer) Start(ctx context.Context, _ Command) (Process, error) {
+	return &fakeProcess{f, ctx}, nil
+}
+
+type fakeProcess struct {
+	fakeExecer
+	ctx context.Context
+}
+
+func (p *fakeProcess) Pid() int                                     { return 1 }
+func (p *fakeProcess) Stdin() io.WriteCloser                        { return p.stdin }
+func (p *fakeProcess) Stdout() io.Reader                            { return p.stdout }
+func (p *fakeProcess) Stderr() io.Reader                            { return p.stderr }
+func (p *fakeProcess) Resize(context.Context, uint16, uint16) error { return nil }
+func (p *fakeProcess) Close() error                                 { return nil }
+func (p *fakeProcess) Wait() error                                  { return p.wait(p.ctx) }
+
+// untilEnded is a process that runs until its context ends, without output.
+func untilEnded() fakeExecer {
+	return fakeExecer{
+		stdin:  disabledStdin{},
+		stdout: eofReader{},
+		stderr: eofReader{},
+		wait: func(ctx context.Context) error {
+			<-ctx.Done()
+			return ctx.Err()
+		},
+	}
+}
+
+type eofReader struct{}
+
+func (eofReader) Read([]byte) (int, error) { return 0, io.EOF }
+
+// startRaw sends a start message with the extensions and takes the pid message.
+func startRaw(t *testing.T, conn Conn, ext *proto.Extensions) {
+	t.Helper()
+	msg, err := proto.Encode(proto.Start{Command: proto.Command{Command: "x"}, Extensions: ext})
+	require.NoError(t, err)
+	require.NoError(t, conn.Write(t.Context(), msg))
+	r, err := conn.Reader(t.Context())
+	require.NoError(t, err)
+	pid, err := io.ReadAll(r)
+	require.NoError(t, err)
+	require.Contains(t, string(pid), `"type":"pid"`)
+}
+
+// serveFake serves one end of a pipe with the execer and returns the other end and Serve's result.
+func serveFake(t *testing.T, execer Execer, opts *Options) (client *wstest.Conn, served <-chan error) {
+	client, server := wstest.Pipe()
+	result := make(chan error, 1)
+	go func() {
+		err := new(Server).ServeConn(t.Context(), server, execer, opts)
+		_ = server.CloseNow()
+		result <- err
+	}()
+	return client, result
+}
+
+// drain reads and drops messages until the connection ends.
+func drain(conn Conn) {
+	for {
+		r, err := conn.Reader(context.Background())
+		if err != nil {
+			return
+		}
+		_, _ = io.Copy(io.Discard, r)
+	}
+}
+
+func TestKeepAliveEndsProcessOfSilentClient(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		ext  *proto.Extensions
+	}{{"with flow control", &offer}, {"without", nil}} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const every = 15 * time.Second
+				client, served := serveFake(t, untilEnded(), nil)
+				startRaw(t, client, tc.ext)
+				go drain(client)
+				time.Sleep(10*every + every/2)
+				require.Equal(t, 10, client.Pings(), "one ping every KeepAlive")
+				require.Empty(t, served)
+
+				client.Cut()
+				cut := time.Now()
+				err := <-served
+				require.ErrorIs(t, err, ErrDisconnected)
+				require.ErrorIs(t, err, errPeerGone)
+				require.LessOrEqual(t, time.Since(cut), 2*every)
+				_ = client.CloseNow()
+			})
+		})
+	}
+}
+
+func TestKeepAliveIsPatientWithPausedReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out, program := io.Pipe()
+		execer := untilEnded()
+		execer.stdout = out
+		client, served := serveFake(t, execer, nil)
+		startRaw(t, client, nil)
+		_, err := program.Write([]byte("the client's user reads none of this"))
+		require.NoError(t, err)
+
+		// A v0.2.4 client that waits for its user reads nothing, so it answers no ping.
+		time.Sleep(time.Hour)
+		require.Empty(t, served, "a paused reader is not a gone one")
+
+		// It goes on, and then vanishes.
+		go drain(client)
+		time.Sleep(time.Minute)
+		require.Empty(t, served)
+		client.Cut()
+		require.ErrorIs(t, <-served, errPeerGone)
+		_ = client.CloseNow()
+		_ = program.Close()
+	})
+}
+
+func TestKeepAliveIsNotPatientWithFlowControl(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, served := serveFake(t, untilEnded(), nil)
+		startRaw(t, client, &offer)
+		// A client with flow control always reads.
+		require.ErrorIs(t, <-served, errPeerGone)
+		_ = client.CloseNow()
+	})
+}
+
+func TestKeepAliveDuringBulk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		execer := untilEnded()
+		execer.stdout = zeros{}
+		client, served := serveFake(t, execer, &Options{KeepAlive: time.Second})
+		startRaw(t, client, nil)
+		stop := make(chan struct{})
+		go func() {
+			defer close(stop)
+			for client.Pings() < 5 {
+				r, err := client.Reader(context.Background())
+				if err != nil {
+					return
+				}
+				_, _ = io.Copy(io.Discard, r)
+				time.Sleep(time.Millisecond)
+			}
+		}()
+		began := time.Now()
+		<-stop
+		require.Equal(t, 5, client.Pings())
+		require.Less(t, time.Since(began), 6*time.Second, "bulk data starves no ping")
+		_ = client.CloseNow()
+		<-served
+	})
+}
+
+// zeros is an output without end.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { return len(p), nil }
+
+func TestWriteTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		execer := untilEnded()
+		execer.stdout = zeros{}
+		client, served := serveFake(t, execer, &Options{WriteTimeout: time.Minute, KeepAlive: -1})
+		startRaw(t, client, nil)
+		began := time.Now()
+		err := <-served
+		require.ErrorIs(t, err, ErrDisconnected)
+		require.Equal(t, time.Minute, time.Since(began))
+		_ = client.CloseNow()
+	})
+}
+
+func TestNoWriteTimeoutByDefault(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		execer := untilEnded()
+		execer.stdout = zeros{}
+		client, served := serveFake(t, execer, nil)
+		startRaw(t, client, nil)
+		time.Sleep(24 * time.Hour)
+		require.Empty(t, served)
+		_ = client.CloseNow()
+		<-served
+	})
+}
+
+func TestStartTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, served := serveFake(t, untilEnded(), nil)
+		began := time.Now()
+		err := <-served
+		require.Equal(t, 10*time.Second, time.Since(began))
+		code, reason := CloseStatus(err)
+		require.Equal(t, statusPolicy, code)
+		require.NotEmpty(t, reason)
+		_ = client.CloseNow()
+	})
+}
+
+func TestRemoteNoticesSilentServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, server := wstest.Pipe()
+		result := make(chan error, 1)
+		go func() { result <- new(Server).ServeConn(t.Context(), server, untilEnded(), nil) }()
+		p, err := RemoteExecerConn(client).Start(t.Context(), Command{Command: "x"})
+		require.NoError(t, err)
+		time.Sleep(time.Hour)
+		server.Cut()
+		cut := time.Now()
+		err = p.Wait()
+		require.ErrorIs(t, err, ErrDisconnected)
+		require.LessOrEqual(t, time.Since(cut), 2*defaultKeepAlive)
+		require.Error(t, <-result)
+		_ = server.CloseNow()
+	})
+}
+
+func TestContextEndsServe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		client, server := wstest.Pipe()
+		result := make(chan error, 1)
+		go func() { result <- new(Server).ServeConn(ctx, server, untilEnded(), nil) }()
+		startRaw(t, client, nil)
+		cancel()
+		err := <-result
+		require.True(t, errors.Is(err, context.Canceled))
+		code, _ := CloseStatus(err)
+		require.Equal(t, statusGoingAway, code)
+
+		// The connection is the caller's to close. One who forgets is helped.
+		_, err = client.Reader(context.Background())
+		require.ErrorIs(t, err, io.EOF)
+	})
+}
