@@ -53,14 +53,14 @@ var (
 
 // The states are untyped constants with these values.
 const (
-	_ = uint(wsep.StateStarting - 0)
-	_ = uint(0 - wsep.StateStarting)
-	_ = uint(wsep.StateReady - 1)
-	_ = uint(1 - wsep.StateReady)
-	_ = uint(wsep.StateClosing - 2)
-	_ = uint(2 - wsep.StateClosing)
-	_ = uint(wsep.StateDone - 3)
-	_ = uint(3 - wsep.StateDone)
+	_         = uint(wsep.StateStarting - 0)
+	_         = uint(0 - wsep.StateStarting)
+	_         = uint(wsep.StateReady - 1)
+	_         = uint(1 - wsep.StateReady)
+	_         = uint(wsep.StateClosing - 2)
+	_         = uint(2 - wsep.StateClosing)
+	_         = uint(wsep.StateDone - 3)
+	_         = uint(3 - wsep.StateDone)
 	_ float64 = wsep.StateDone
 )
 

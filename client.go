@@ -428,7 +428,10 @@ func newRemoteStdin(p *remoteProcess) *remoteStdin {
 func (s *remoteStdin) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n, err := s.sender.send(p)
+	n, err := 0, error(errStopped)
+	if s.open.Err() == nil {
+		n, err = s.sender.send(p)
+	}
 	switch {
 	case err == nil:
 		return n, nil

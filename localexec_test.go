@@ -254,7 +254,7 @@ func TestEndOfFileOnTerminal(t *testing.T) {
 			p, err := wsep.LocalExecer{}.Start(t.Context(), wsep.Command{
 				// What outlives the end of file shows that it was no hang-up.
 				Command: "sh", Args: []string{"-c", `stty -echo -opost; echo ready; printf 'got %s' "$(cat; echo .)"; sleep 0.1; echo end`},
-				TTY:     true, Stdin: true,
+				TTY: true, Stdin: true,
 			})
 			require.NoError(t, err)
 			r := bufio.NewReader(p.Stdout())

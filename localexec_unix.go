@@ -33,6 +33,7 @@ type localProcess struct {
 	mu     sync.Mutex // guards what follows
 	ending bool       // the process has been asked to end
 	killed bool       // the process's group has been killed
+	cause  error      // the end of the context, if the process was running then
 	open   int        // outputs that have not ended
 	reaped bool
 	unbind func() bool // detaches the process from its context
@@ -76,19 +77,25 @@ func (l LocalExecer) start(ctx context.Context, c Command) (Process, error) {
 	return p, nil
 }
 
-// missingProgram makes a program that is named by a path and missing match exec.ErrNotFound, as one that is missing
-// from PATH does.
+// missingProgram makes a missing program match exec.ErrNotFound and fs.ErrNotExist alike, whether it was named by a path
+// or not found in PATH.
 func missingProgram(err error) error {
 	if path, ok := errors.AsType[*os.PathError](err); ok && path.Op == "fork/exec" && errors.Is(err, os.ErrNotExist) {
 		return &exec.Error{Name: path.Path, Err: notFoundError{path.Err}}
+	}
+	if errors.Is(err, exec.ErrNotFound) {
+		return notFoundError{err}
 	}
 	return err
 }
 
 type notFoundError struct{ error }
 
-func (e notFoundError) Unwrap() error        { return e.error }
-func (e notFoundError) Is(target error) bool { return target == exec.ErrNotFound }
+func (e notFoundError) Unwrap() error { return e.error }
+
+func (e notFoundError) Is(target error) bool {
+	return target == exec.ErrNotFound || target == os.ErrNotExist
+}
 
 // startPipes starts the process with a pipe for each stream.
 func (p *localProcess) startPipes(c Command) (err error) {
@@ -164,7 +171,7 @@ func (p *localProcess) startTerminal(c Command) error {
 func (p *localProcess) bind(ctx context.Context) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.unbind = context.AfterFunc(ctx, p.contextEnded)
+	p.unbind = context.AfterFunc(ctx, func() { p.contextEnded(ctx.Err()) })
 	p.unbindIfOver()
 }
 
@@ -173,6 +180,10 @@ func (p *localProcess) reap(waitDelay time.Duration) {
 	p.result = exitResult(p.cmd.Wait())
 	p.mu.Lock()
 	p.reaped = true
+	if p.result == nil && p.cause != nil {
+		// It was made to end, however well it took that.
+		p.result = xerrors.Errorf("process ended with its context: %w", p.cause)
+	}
 	p.mu.Unlock()
 	defer close(p.done) // Whoever has waited finds the descriptors closed.
 	for _, out := range []*localOutput{p.stdout, p.stderr} {
@@ -280,11 +291,14 @@ func (p *localProcess) Close() error {
 
 // contextEnded ends the process: gently, unless Close has been called already. What is left of it after that, held
 // output and unread output, is let go.
-func (p *localProcess) contextEnded() {
+func (p *localProcess) contextEnded(cause error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.over() {
 		return
+	}
+	if !p.reaped {
+		p.cause = cause
 	}
 	if p.ending {
 		p.kill()

@@ -2,6 +2,8 @@ package wsep
 
 import (
 	"context"
+	"errors"
+	"strconv"
 	"sync"
 	"time"
 
@@ -63,6 +65,8 @@ func (o *Options) withDefaults() Options {
 type Server struct {
 	mu        sync.Mutex // guards what follows
 	processes int
+	sessions  map[string]registered // by ID; one that closes makes room for the next
+	all       map[*Session]bool
 }
 
 // NewServer returns a Server without sessions.
@@ -99,15 +103,25 @@ func (srv *Server) ServeConn(ctx context.Context, conn Conn, execer Execer, opti
 	return s.run(ctx)
 }
 
-// Close closes all sessions and waits for their ends.
-func (srv *Server) Close() {}
-
-// SessionCount returns how many sessions there are.
-func (srv *Server) SessionCount() int { return 0 }
-
-// start starts a command for a connection. It counts as a process until release is called.
+// start starts a command for a connection. What it starts counts as a process until release is called, or, if it is a
+// session, until that is done.
 func (srv *Server) start(ctx context.Context, execer Execer, c Command, opts *Options) (p Process, release func(), err error) {
-	if err := srv.acquire(opts.MaxProcesses); err != nil {
+	if c.TTY && c.ID != "" {
+		if _, ok := execer.(sessionKeeping); ok {
+			c.ID = ownedID(opts.Owner, c.ID)
+		} else {
+			p, err := srv.attachSession(ctx, execer, c, opts)
+			if !errors.Is(err, errNoScreen) {
+				return p, func() {}, err
+			}
+			opts.Logger.Warn(ctx, "session does not survive its connection", slog.F("id", strconv.Quote(c.ID)), slog.Error(err))
+			c.ID = ""
+		}
+	}
+	srv.mu.Lock()
+	err = srv.acquire(opts.MaxProcesses)
+	srv.mu.Unlock()
+	if err != nil {
 		return nil, nil, &StartError{err}
 	}
 	p, err = execer.Start(ctx, c)
@@ -118,10 +132,8 @@ func (srv *Server) start(ctx context.Context, execer Execer, c Command, opts *Op
 	return p, sync.OnceFunc(srv.release), nil
 }
 
-// acquire counts a process, unless there are most already.
+// acquire counts a process, unless there are most already. The lock is held.
 func (srv *Server) acquire(most int) error {
-	srv.mu.Lock()
-	defer srv.mu.Unlock()
 	if most > 0 && srv.processes >= most {
 		return xerrors.Errorf("server runs %d processes: %w", srv.processes, ErrBusy)
 	}

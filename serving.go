@@ -26,10 +26,8 @@ type serving struct {
 	execer Execer
 	opts   Options
 
-	// started is closed when process and peer are set. Until then requests wait.
-	started chan struct{}
-	process Process
-	peer    proto.Extensions
+	process Process          // set by the owner before anything uses it
+	peer    proto.Extensions // what the client offered; set by the reader before it sends on start
 
 	start    chan proto.Start // what the client asked for; the reader sends once
 	asked    bool             // a start message has come; the reader's
@@ -50,7 +48,6 @@ func newServing(srv *Server, conn Conn, execer Execer, opts Options) *serving {
 		server:  srv,
 		execer:  execer,
 		opts:    opts,
-		started: make(chan struct{}),
 		start:   make(chan proto.Start, 1),
 		stdin:   newBuffer(defaultWindow),
 		readErr: make(chan error, 1),
@@ -64,24 +61,31 @@ func (s *serving) run(ctx context.Context) error {
 	s.conn.SetReadLimit(proto.MinReadLimit)
 	defer close(s.over)
 	closed := make(chan struct{})
-	// Ends when the connection is closed, which the caller owes us. One who forgets is helped.
+	// Ends when the connection is closed.
 	go func() {
 		defer close(closed)
 		s.readErr <- s.read()
 	}()
-	defer func() {
-		t := time.AfterFunc(abandonTimeout, func() { _ = s.conn.CloseNow() })
-		go func() {
-			<-closed
-			t.Stop()
-		}()
-	}()
+	defer s.abandon(closed)
 
 	start, err := s.awaitStart(ctx)
 	if err != nil {
 		return err
 	}
 	return s.serve(ctx, start)
+}
+
+// abandon sees to it that a connection whose caller forgets to close it is closed.
+func (s *serving) abandon(closed <-chan struct{}) {
+	if isClosed(closed) {
+		return
+	}
+	t := time.AfterFunc(abandonTimeout, func() { _ = s.conn.CloseNow() })
+	// Ends when the connection is closed.
+	go func() {
+		<-closed
+		t.Stop()
+	}()
 }
 
 // abandonTimeout is how long after Serve has returned its caller has for closing the connection.
@@ -113,16 +117,11 @@ func (s *serving) serve(ctx context.Context, start proto.Start) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 
-	type startResult struct {
-		release func()
-		err     error
-	}
-	begun := make(chan startResult, 1)
+	begun := make(chan started, 1)
 	// Ends when the command has started or failed to, which the context hastens.
 	go func() {
 		p, release, err := s.server.start(ctx, s.execer, commandOf(start), &s.opts)
-		s.process = p
-		begun <- startResult{release, err}
+		begun <- started{p, release, err}
 	}()
 	select {
 	case r := <-begun:
@@ -130,19 +129,30 @@ func (s *serving) serve(ctx context.Context, start proto.Start) error {
 			return s.refuse(r.err)
 		}
 		defer r.release()
+		s.process = r.process
+		return s.attend(ctx, cancel, start)
 	case err := <-s.readErr:
-		// The command may have started all the same, and must not be left behind.
-		cancel()
-		go func() {
-			if r := <-begun; r.err == nil {
-				_ = s.process.Wait()
-				r.release()
-			}
-		}()
+		go bury(begun)
 		return s.connectionEnd(err)
+	case <-ctx.Done():
+		go bury(begun)
+		return ctx.Err()
 	}
-	close(s.started)
-	return s.attend(ctx, cancel, start)
+}
+
+// started is how the start of a command went.
+type started struct {
+	process Process
+	release func()
+	err     error
+}
+
+// bury sees off a command that may still start, though its context has ended, when nobody waits for it any more.
+func bury(begun <-chan started) {
+	if r := <-begun; r.err == nil {
+		_ = r.process.Wait()
+		r.release()
+	}
 }
 
 // attend is serve once the command runs.
@@ -318,7 +328,8 @@ func (s *serving) connectionEnd(err error) error {
 // read takes messages off the connection until it ends or the client breaks the protocol. It keeps reading when the
 // process has ended, since that is how the client's close frame is noticed and pings are answered.
 func (s *serving) read() error {
-	defer s.stdin.close(io.EOF)
+	// No end of file: to a session, which goes on, it would mean something.
+	defer s.stdin.close(errStopped)
 	for {
 		data, msg, err := s.link.read(proto.StdinHeader)
 		if unknown, ok := errors.AsType[proto.UnknownTypeError](err); ok {
@@ -449,15 +460,15 @@ func describe(data bulk, msg any) string {
 	return "message"
 }
 
-// pumpStdin carries stdin to the process. It ends with stdin, or when the process reads no more.
+// pumpStdin carries stdin to the process. It ends with stdin, with the connection, or when the process reads no more.
 func (s *serving) pumpStdin(ctx context.Context) {
 	stdin := s.process.Stdin()
-	// Unblocks a write to a process that does not read.
-	stop := context.AfterFunc(ctx, func() { _ = stdin.Close() })
-	defer stop()
 	if _, err := s.stdin.WriteTo(stdin); err != nil {
-		s.opts.Logger.Debug(ctx, "process takes no more stdin", slog.Error(err))
+		if !errors.Is(err, errStopped) {
+			s.opts.Logger.Debug(ctx, "process takes no more stdin", slog.Error(err))
+		}
 		s.stdin.discard()
+		return
 	}
 	if err := stdin.Close(); err != nil {
 		s.opts.Logger.Debug(ctx, "close stdin", slog.Error(err))

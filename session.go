@@ -2,8 +2,15 @@ package wsep
 
 import (
 	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 
+	"github.com/google/uuid"
 	"golang.org/x/xerrors"
 )
 
@@ -15,81 +22,179 @@ const (
 	StateStarting = iota
 	// StateReady means that the session can be attached to.
 	StateReady
-	// StateClosing means that the session has begun to close. Its process may still be running.
+	// StateClosing means that the session has begun to close. Its command may still be running.
 	StateClosing
-	// StateDone means that the session has closed and its process has ended.
+	// StateDone means that the session has closed and nothing of its command is left.
 	StateDone
 )
 
-// Session is a command that clients attach to. It does not survive its client yet: each attach runs the command anew.
+// Session is a command in a terminal that outlives those who look at it: it runs in GNU screen, where its Execer runs
+// commands, and clients attach to it and leave. A Session is safe for concurrent use.
+//
+// A session closes when its command ends, when nobody has been attached for the session timeout, or when Close is called.
+// On a machine without screen there is no session: it is done at once, and Attach starts the command as any other.
 type Session struct {
 	command Command
 	execer  Execer
+	timeout time.Duration
+	name    string // of what the session has on its machine; never the client's ID, which may be anything
+	started time.Time
+
+	closing context.Context // ends when the session begins to close
+	close   context.CancelCauseFunc
 
 	mu      sync.Mutex // guards what follows
 	state   State
-	err     error
+	err     error         // the first error that came with a change of state
 	changed chan struct{} // closed at the next change of state
-	ctx     context.Context
-	end     context.CancelFunc
-	running sync.WaitGroup
+	clients int
+	running bool // the command has been told to go
+	idle    *time.Timer
+	result  error   // how the command ended, once the session is closing
+	keeper  *keeper // nil before StateReady
 }
 
-// NewSession returns a session for the command. What goes wrong in starting it is returned by Attach.
+const (
+	// startTimeout is how long a session has for its start.
+	startTimeout = 10 * time.Second
+	// firstAttachTimeout is how long a new session waits for its first client at least, however short the session
+	// timeout is.
+	firstAttachTimeout = 30 * time.Second
+	// outcomeTimeout is how long an attached process that has ended waits for word of how the command did.
+	outcomeTimeout = time.Second
+	// detachGrace is how long an attached process has for leaving on its own.
+	detachGrace = 500 * time.Millisecond
+)
+
+// NewSession returns a session for the command, which is run in a terminal whether it asks for one or not. It starts at
+// once; what goes wrong is returned by Attach. The command and the options are read before NewSession returns.
 func NewSession(command *Command, execer Execer, options *Options) *Session {
-	s := &Session{command: *command, execer: execer, changed: make(chan struct{}), state: StateReady}
-	s.ctx, s.end = context.WithCancel(context.Background())
+	opts := options.withDefaults()
+	s := &Session{
+		command: *command,
+		execer:  execer,
+		timeout: opts.SessionTimeout,
+		name:    uuid.NewString(),
+		started: time.Now(),
+		changed: make(chan struct{}),
+	}
+	s.closing, s.close = context.WithCancelCause(context.Background())
+	s.idle = time.AfterFunc(max(s.timeout, firstAttachTimeout), s.expire)
+	// Ends with the session.
+	go s.live()
 	return s
 }
 
-// Attach starts the command and returns its process, which ends with the context or with the session.
-func (s *Session) Attach(ctx context.Context) (Process, error) {
-	state, err := s.WaitForState(StateReady)
-	if state > StateReady {
-		return nil, err
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	stop := context.AfterFunc(s.ctx, cancel)
-	p, err := s.execer.Start(ctx, s.command)
+// live is the session's life.
+func (s *Session) live() {
+	defer s.idle.Stop()
+	k, err := s.start(startKeeper)
 	if err != nil {
-		stop()
-		cancel()
-		return nil, err
+		s.finish(StateDone, err, err)
+		return
 	}
-	s.running.Go(func() {
-		defer cancel()
-		defer stop()
-		_ = p.Wait()
-	})
-	return p, nil
-}
-
-// Close ends the session and waits until its processes have ended.
-func (s *Session) Close(reason string) {
-	s.setState(StateClosing, xerrors.Errorf("session is closing: %s", reason))
-	s.end()
-	s.running.Wait()
-	s.setState(StateDone, nil)
-}
-
-// Wait waits until the session begins to close.
-func (s *Session) Wait() { _, _ = s.WaitForState(StateClosing) }
-
-// WaitForState waits until the session is in the state or a later one. It returns the state, and the first error that
-// came with a change of state.
-func (s *Session) WaitForState(state State) (State, error) {
-	for {
-		s.mu.Lock()
-		current, err, changed := s.state, s.err, s.changed
-		s.mu.Unlock()
-		if current >= state {
-			return current, err
+	s.setKeeper(k)
+	s.finish(StateReady, nil, nil)
+	for k != nil {
+		select {
+		case <-s.closing.Done():
+			err := context.Cause(s.closing)
+			s.finish(StateClosing, err, err)
+			k.end()
+			k = nil
+		case <-k.gone:
+			s.finish(StateClosing, errSessionDone, s.howEnded(k))
+			k.end()
+			k = nil
+		case <-k.done:
+			k = s.rejoin(k)
 		}
-		<-changed
+	}
+	s.finish(StateDone, nil, nil)
+}
+
+type keeperStart func(context.Context, Execer, string, time.Duration, Command) (*keeper, error)
+
+// start starts a keeper.
+func (s *Session) start(start keeperStart) (*keeper, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	return start(ctx, s.execer, s.name, s.timeout, s.command)
+}
+
+// howEnded returns what Wait returns for the command's end.
+func (s *Session) howEnded(k *keeper) error {
+	select {
+	case exit := <-k.exit:
+		if exit.code == 0 {
+			return nil
+		}
+		return exit
+	default:
+		return xerrors.New("session's command was killed in an unknown way")
 	}
 }
 
-func (s *Session) setState(state State, err error) {
+// rejoin replaces a keeper that has ended without a word, as when the connection of an Execer was lost. It tries for as
+// long as the session outlives its clients. If it does not succeed the session is closing, and there is no keeper.
+func (s *Session) rejoin(lost *keeper) *keeper {
+	if isClosed(lost.gone) {
+		s.finish(StateClosing, errSessionDone, s.howEnded(lost))
+		return nil
+	}
+	giveUp := time.NewTimer(s.timeout)
+	defer giveUp.Stop()
+	for pause := rejoinPause; ; pause = min(2*pause, maxRejoinPause) {
+		k, err := s.start(rejoinKeeper)
+		if err == nil {
+			s.setKeeper(k)
+			return k
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			s.finish(StateClosing, err, err)
+			return nil
+		}
+		select {
+		case <-time.After(pause):
+		case <-s.closing.Done():
+			cause := context.Cause(s.closing)
+			s.finish(StateClosing, cause, cause)
+			return nil
+		case <-giveUp.C:
+			s.finish(StateClosing, err, err)
+			return nil
+		}
+	}
+}
+
+// How long to wait between tries to find a session's keeper again.
+const (
+	rejoinPause    = 50 * time.Millisecond
+	maxRejoinPause = 5 * time.Second
+)
+
+func (s *Session) setKeeper(k *keeper) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.keeper = k
+	if s.running {
+		k.order("go") // The order may have been lost with the last keeper.
+	}
+}
+
+func (s *Session) currentKeeper() *keeper {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.keeper
+}
+
+var errSessionDone = xerrors.New("session is done")
+
+// expire closes the session because nobody has been attached for long.
+func (s *Session) expire() { s.close(xerrors.New("session is closing: session timeout")) }
+
+// finish moves the session on to a state.
+func (s *Session) finish(state State, err, result error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if state <= s.state {
@@ -98,7 +203,249 @@ func (s *Session) setState(state State, err error) {
 	if s.err == nil {
 		s.err = err
 	}
+	if state >= StateClosing && s.state < StateClosing {
+		s.result = result
+	}
 	s.state = state
 	close(s.changed)
 	s.changed = make(chan struct{})
+}
+
+// Attach waits for the session to be ready, attaches to it, and returns the attached process once it shows the session.
+// The process ends when the context does; the session goes on.
+//
+// The process's Wait returns how the session's command ended, and an error when the process was detached instead. Its
+// Close detaches. Its Signal goes to the command. Its Pid is the attaching process's.
+func (s *Session) Attach(ctx context.Context) (Process, error) {
+	p, err := s.attach(ctx, s.command)
+	if errors.Is(err, errNoScreen) {
+		c := s.command
+		c.ID, c.TTY = "", true
+		return s.execer.Start(ctx, c)
+	}
+	return p, err
+}
+
+// attach is Attach for a client whose terminal is as the command says.
+func (s *Session) attach(ctx context.Context, c Command) (Process, error) {
+	if state, err := s.waitForState(ctx, StateReady); state != StateReady {
+		return nil, err
+	}
+	if err := s.enter(); err != nil {
+		return nil, err
+	}
+	p, err := s.display(ctx, c)
+	if err != nil {
+		s.leave()
+		return nil, err
+	}
+	return p, nil
+}
+
+// enter counts a client.
+func (s *Session) enter() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state != StateReady || s.closing.Err() != nil {
+		if s.err != nil {
+			return s.err
+		}
+		return context.Cause(s.closing)
+	}
+	s.clients++
+	s.idle.Stop()
+	return nil
+}
+
+// leave counts a client no longer.
+func (s *Session) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.clients--
+	if s.clients == 0 && s.state == StateReady {
+		s.idle.Reset(s.timeout)
+	}
+}
+
+// display starts an attaching process and waits until it shows something.
+func (s *Session) display(ctx context.Context, c Command) (Process, error) {
+	if c.Env == nil {
+		c.Env = s.command.Env
+	}
+	c.UID, c.GID = s.command.UID, s.command.GID
+	// The process outlives its client's context for as long as it takes to leave.
+	life, cancel := context.WithCancel(context.Background())
+	stop := context.AfterFunc(ctx, cancel)
+	inner, err := s.currentKeeper().attach(life, s.execer, c)
+	stop()
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	p := &sessionProcess{Process: inner, session: s, display: &display{r: inner.Stdout()}, cancel: cancel, done: make(chan struct{})}
+	// Ends with the process.
+	go p.follow(ctx)
+	if err := p.awaitDisplay(); err != nil {
+		p.detach()
+		<-p.done
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, err
+	}
+	s.shown()
+	return p, nil
+}
+
+// shown is called when a client sees the session. The first sets the command going, for now the terminal has a client's
+// size; a further one has the terminal fitted to its own.
+func (s *Session) shown() {
+	s.mu.Lock()
+	first, shared := !s.running, s.clients > 1
+	s.running = true
+	s.mu.Unlock()
+	switch {
+	case first:
+		s.currentKeeper().order("go")
+	case shared:
+		s.currentKeeper().order("fit")
+	}
+}
+
+// Close closes the session: its command's terminal is hung up, and the command killed if that does not end it. Close
+// returns when nothing is left of the command, after some seconds at the latest.
+func (s *Session) Close(reason string) {
+	s.close(xerrors.Errorf("session is closing: %s", reason))
+	_, _ = s.WaitForState(StateDone)
+}
+
+// Wait waits until the session begins to close. Its command may still be running.
+func (s *Session) Wait() { _, _ = s.WaitForState(StateClosing) }
+
+// WaitForState waits until the session is in the state or a later one. It returns the state, and the first error that
+// came with a change of state.
+func (s *Session) WaitForState(state State) (State, error) {
+	return s.waitForState(context.Background(), state)
+}
+
+func (s *Session) waitForState(ctx context.Context, state State) (State, error) {
+	for {
+		s.mu.Lock()
+		current, err, changed := s.state, s.err, s.changed
+		s.mu.Unlock()
+		if current >= state {
+			return current, err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return current, ctx.Err()
+		}
+	}
+}
+
+// sessionProcess is a process that shows a session.
+type sessionProcess struct {
+	Process
+	session *Session
+	display *display
+	cancel  context.CancelFunc // ends the process by force
+
+	leaving atomic.Bool
+	done    chan struct{} // closed when result is set
+	result  error
+}
+
+// awaitDisplay waits for the first output.
+func (p *sessionProcess) awaitDisplay() error {
+	for p.display.out == 0 && p.display.err == nil {
+		p.display.fill(4 << 10)
+	}
+	if p.display.out > 0 && p.display.err == nil {
+		return nil
+	}
+	<-p.done
+	if p.session.over() {
+		return p.result
+	}
+	return xerrors.Errorf("attach to session: %w: %s", p.result, strings.TrimSpace(string(p.display.held)))
+}
+
+// follow detaches the process when its client's context ends, and finds out how it ended.
+func (p *sessionProcess) follow(ctx context.Context) {
+	stop := context.AfterFunc(ctx, p.detach)
+	err := p.Process.Wait()
+	stop()
+	p.cancel()
+	p.result = p.outcome(err)
+	p.session.leave()
+	close(p.done)
+}
+
+// outcome returns what Wait returns for how the attaching process ended.
+func (p *sessionProcess) outcome(err error) error {
+	if errors.Is(err, ErrDisconnected) {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), outcomeTimeout)
+	defer cancel()
+	if !p.leaving.Load() {
+		_, _ = p.session.waitForState(ctx, StateClosing)
+	}
+	p.session.mu.Lock()
+	defer p.session.mu.Unlock()
+	if p.session.state < StateClosing {
+		return errDetached
+	}
+	return p.session.result
+}
+
+// detach makes the attaching process leave. The hang-up lets screen know at once; it waits for a second when it finds the
+// terminal closed instead.
+func (p *sessionProcess) detach() {
+	if p.leaving.Swap(true) {
+		return
+	}
+	// Ends with the process, for which it sets a limit.
+	go func() {
+		defer p.cancel()
+		ctx, cancel := context.WithTimeout(context.Background(), detachGrace)
+		defer cancel()
+		if signalProcess(ctx, p.Process, "HUP") == nil {
+			select {
+			case <-p.done:
+			case <-ctx.Done():
+			}
+		}
+	}()
+}
+
+// Stdout implements Process.
+func (p *sessionProcess) Stdout() io.Reader { return p.display }
+
+// Wait implements Process.
+func (p *sessionProcess) Wait() error {
+	<-p.done
+	return p.result
+}
+
+// Close implements Process. The session goes on.
+func (p *sessionProcess) Close() error {
+	p.detach()
+	return nil
+}
+
+// Signal implements Signaler.
+func (p *sessionProcess) Signal(_ context.Context, signal string) error {
+	if p.session.over() {
+		return errProcessDone
+	}
+	return p.session.currentKeeper().signal(signal)
+}
+
+// over reports whether the session has begun to close.
+func (s *Session) over() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state >= StateClosing
 }

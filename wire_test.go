@@ -481,4 +481,3 @@ func TestMaxProcesses(t *testing.T) {
 	require.NoError(t, running[1].Stdin().Close())
 	require.NoError(t, running[1].Wait())
 }
-

@@ -1,0 +1,316 @@
+package wsep
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/xerrors"
+)
+
+// This file and screen.sh are all that knows GNU screen.
+
+//go:embed screen.sh
+var keeperScript string
+
+// errNoScreen is matched by the error of a session on a machine without a screen that is fit for use.
+var errNoScreen = xerrors.New("no screen to keep the session in")
+
+// errDetached is how an attached process ended whose session goes on.
+var errDetached = xerrors.New("detached from session")
+
+// keeper is the process that keeps a session on the session's machine, and the session's line to it. See screen.sh.
+type keeper struct {
+	process Process
+	cancel  context.CancelFunc
+	dir     string
+
+	mu sync.Mutex // held while an order is written
+
+	exit chan ExitError // has room for one: how the command ended, if that is known
+	gone chan struct{}  // closed when nothing is left of the command; exit has been sent before
+	done chan struct{}  // closed when the keeper has ended
+}
+
+// startKeeper starts the session's command, which waits until it is told to go. The context bounds the start.
+func startKeeper(ctx context.Context, execer Execer, name string, patience time.Duration, c Command) (*keeper, error) {
+	return newKeeper(ctx, execer, c, slices.Concat(keeperArgs("new", name, patience), []string{c.Command}, c.Args))
+}
+
+// rejoinKeeper is startKeeper for a session whose keeper was lost.
+func rejoinKeeper(ctx context.Context, execer Execer, name string, patience time.Duration, c Command) (*keeper, error) {
+	return newKeeper(ctx, execer, c, keeperArgs("join", name, patience))
+}
+
+func keeperArgs(mode, name string, patience time.Duration) []string {
+	seconds := int(max(patience, time.Second) / time.Second)
+	return []string{"-c", keeperScript, "wsep-keeper", mode, name, serverIdentity(), strconv.Itoa(seconds)}
+}
+
+func newKeeper(ctx context.Context, execer Execer, c Command, args []string) (*keeper, error) {
+	// The keeper outlives the context of its start.
+	life, cancel := context.WithCancel(context.Background())
+	stop := context.AfterFunc(ctx, cancel)
+	p, err := execer.Start(life, Command{
+		Command:    "sh",
+		Args:       args,
+		Stdin:      true,
+		UID:        c.UID,
+		GID:        c.GID,
+		Env:        c.Env,
+		WorkingDir: c.WorkingDir,
+	})
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	k := &keeper{
+		process: p,
+		cancel:  cancel,
+		exit:    make(chan ExitError, 1),
+		gone:    make(chan struct{}),
+		done:    make(chan struct{}),
+	}
+	started := make(chan error, 1)
+	// Ends with the keeper.
+	go func() {
+		defer close(k.done)
+		defer cancel()
+		err := k.listen(func() { started <- nil })
+		select {
+		case started <- err:
+		default: // It has started before.
+		}
+	}()
+	if err := <-started; err != nil {
+		<-k.done
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		return nil, err
+	}
+	stop()
+	return k, nil
+}
+
+// maxKeeperLine bounds a line of the keeper's.
+const maxKeeperLine = 4 << 10
+
+// listen takes what the keeper says until it ends. It calls started once, when the session has started. The error is why
+// the session did not.
+func (k *keeper) listen(started func()) error {
+	started, gone := sync.OnceFunc(started), sync.OnceFunc(func() { close(k.gone) })
+	var reason error
+	lines := bufio.NewScanner(k.process.Stdout())
+	lines.Buffer(nil, maxKeeperLine)
+	for lines.Scan() {
+		word, rest, _ := strings.Cut(lines.Text(), " ")
+		switch word {
+		case "dir":
+			k.dir = rest
+		case "started":
+			started()
+		case "none":
+			reason = xerrors.Errorf("%w: %s", errNoScreen, rest)
+		case "fail":
+			kind, message, _ := strings.Cut(rest, " ")
+			reason = &StartError{&remoteError{kind: kind, message: message}}
+		case "exit":
+			k.ended(rest)
+		case "gone":
+			gone()
+			started()
+		}
+	}
+	complaint, _ := io.ReadAll(io.LimitReader(k.process.Stderr(), maxKeeperLine))
+	err := k.process.Wait()
+	switch {
+	case reason != nil:
+		return reason
+	case errors.Is(err, ErrDisconnected):
+		return err
+	}
+	return xerrors.Errorf("session's keeper ended (%v): %s", err, bytes.TrimSpace(complaint))
+}
+
+// ended takes the command's exit code.
+func (k *keeper) ended(code string) {
+	n, err := strconv.Atoi(code)
+	if err != nil {
+		return
+	}
+	select {
+	case k.exit <- NewExitError(n, "exit status "+code):
+	default: // A keeper that took over may say it twice.
+	}
+}
+
+// order tells the keeper to do something.
+func (k *keeper) order(words ...string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	// A keeper that can't be told has ended, which listen notices.
+	_, _ = io.WriteString(k.process.Stdin(), strings.Join(words, " ")+"\n")
+}
+
+// signal has the keeper send the command's process group a signal.
+func (k *keeper) signal(signal string) error {
+	if !signalName.MatchString(signal) {
+		return xerrors.Errorf("signal %q: %w", signal, errors.ErrUnsupported)
+	}
+	k.order("signal", signal)
+	return nil
+}
+
+// signalName is what a signal's name looks like. The keeper passes it to kill.
+var signalName = regexp.MustCompile("^[A-Z][A-Z0-9]{1,9}$")
+
+const (
+	// quitGrace is how long a command has for ending when its terminal is hung up. After that it is killed.
+	quitGrace = time.Second
+	// keeperGrace is how long the keeper has for what it does at its end.
+	keeperGrace = 3 * time.Second
+)
+
+// end ends the session's command, if it is still there, gracefully and then by force with all that it has left running.
+// Then, in any case, it removes what the session has on its machine.
+func (k *keeper) end() {
+	defer k.cancel()
+	if !isClosed(k.gone) {
+		k.order("quit")
+		await(k.gone, k.done, quitGrace)
+		k.order("kill")
+		await(k.gone, k.done, quitGrace)
+	}
+	k.order("clean")
+	await(k.done, k.done, keeperGrace)
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// await waits until one of the channels is closed, for d at the longest.
+func await(a, b <-chan struct{}, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-a:
+	case <-b:
+	case <-t.C:
+	}
+}
+
+// attachScript runs an attaching screen. A terminal type that the machine does not know would be refused.
+const attachScript = `tput -T "$TERM" longname >/dev/null 2>&1 || export TERM=xterm-256color
+exec screen -q -U -c "$0/screenrc" -x s`
+
+// attach starts a process that shows the session in a terminal. It ends when the context does.
+func (k *keeper) attach(ctx context.Context, execer Execer, c Command) (Process, error) {
+	env := c.Env
+	if !slices.ContainsFunc(env, func(kv string) bool { return strings.HasPrefix(kv, "TERM=") }) {
+		env = append(slices.Clip(env), "TERM=xterm-256color")
+	}
+	return execer.Start(ctx, Command{
+		Command: "sh",
+		Args:    []string{"-c", attachScript, k.dir},
+		TTY:     true,
+		Rows:    c.Rows,
+		Cols:    c.Cols,
+		Stdin:   c.Stdin,
+		UID:     c.UID,
+		GID:     c.GID,
+		Env:     append(slices.Clip(env), "SCREENDIR="+k.dir+"/s", "SYSSCREENRC=/dev/null"),
+	})
+}
+
+// farewell is what screen writes to a display when its last window has gone.
+var farewell = []byte("[screen is terminating]\r\n")
+
+// display reads what an attaching screen shows, but for its farewell.
+type display struct {
+	r    io.Reader
+	held []byte // read, and either to be handed out or part of the farewell
+	out  int    // how many bytes of held may be handed out
+	err  error
+}
+
+// Read implements io.Reader.
+func (d *display) Read(p []byte) (int, error) {
+	for d.out == 0 {
+		if d.err != nil {
+			return 0, d.err
+		}
+		d.fill(max(len(p), 4<<10))
+	}
+	n := copy(p, d.held[:d.out])
+	d.held = d.held[n:]
+	d.out -= n
+	return n, nil
+}
+
+// fill reads once.
+func (d *display) fill(size int) {
+	buf := make([]byte, len(d.held)+size)
+	n := copy(buf, d.held)
+	m, err := d.r.Read(buf[n:])
+	d.held, d.err = buf[:n+m], err
+	d.out = len(d.held) - farewellSuffix(d.held)
+	if err != nil && d.out < len(d.held) && len(d.held)-d.out < len(farewell) {
+		d.out = len(d.held) // It only began like one.
+	}
+}
+
+// minFarewell is how much of a farewell at the end of what has been read counts as one that is still coming. Less is more
+// likely the command's, and must not wait.
+const minFarewell = 8
+
+// farewellSuffix returns how many bytes at b's end are a farewell or its beginning.
+func farewellSuffix(b []byte) int {
+	for n := min(len(b), len(farewell)); n >= minFarewell; n-- {
+		if bytes.HasSuffix(b, farewell[:n]) {
+			return n
+		}
+	}
+	return 0
+}
+
+// serverIdentity tells the keeper which process it serves, if the two can see each other: see screen.sh. It is empty where
+// the system does not say.
+func serverIdentity() string {
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	namespace, err := os.Readlink("/proc/self/ns/pid")
+	if err != nil {
+		return ""
+	}
+	stat, err := os.ReadFile("/proc/self/stat")
+	if err != nil {
+		return ""
+	}
+	_, rest, _ := strings.Cut(string(stat), ") ")
+	fields := strings.Fields(rest)
+	const startTime = 22 - 3 // the fields from the state on, see proc_pid_stat(5)
+	if len(fields) <= startTime {
+		return ""
+	}
+	return fmt.Sprintf("%s %s %d %s", bytes.TrimSpace(boot), namespace, os.Getpid(), fields[startTime])
+}

@@ -1,0 +1,259 @@
+# Keeps a session: a command in GNU screen that clients attach to. The session's Server runs this where the command is to
+# run, tells it what to do by lines on stdin, and is told by lines on stdout:
+#
+#   dir D          the session's directory
+#   started        the command waits for "go"
+#   exit N         the command has ended
+#   gone           nothing is left of the command
+#   none R         there is no screen to use, for the reason R
+#   fail K R       the session can't be, for a reason R of the kind K
+#
+# Arguments: "new" or, to take over from a keeper that was lost, "join"; the session's name; the server's identity (boot
+# ID, PID namespace, PID and start time, or nothing); how many seconds a session outlives a server that may come back;
+# then, for "new", the command.
+umask 077
+mode=$1 name=$2 server=$3 patience=$4
+shift 4
+
+say() { printf '%s\n' "$*"; }
+fail() { say "fail $*"; exit 1; }
+
+# A socket's path may have some hundred bytes.
+base=${TMPDIR:-/tmp}
+case $base in /*) ;; *) base=/tmp ;; esac
+[ "${#base}" -le 40 ] || base=/tmp
+dir=$base/wsep-$name
+
+export SCREENDIR="$dir/s" SYSSCREENRC=/dev/null
+
+# find_program fails unless $1 can be run, as execvp would find it. It sets found.
+find_program() {
+	case $1 in
+	*/*)
+		[ -e "$1" ] || fail not_found "$1: no such file"
+		[ -f "$1" ] && [ -x "$1" ] || fail permission "$1: permission denied"
+		found=$1
+		return
+		;;
+	esac
+	oldifs=$IFS IFS=:
+	set -f
+	for d in $PATH; do
+		if [ -f "$d/$1" ] && [ -x "$d/$1" ]; then
+			IFS=$oldifs found=$d/$1
+			set +f
+			return
+		fi
+	done
+	fail not_found "$1: executable file not found in \$PATH"
+}
+
+# has_terminal_type tells whether the machine knows a terminal type.
+has_terminal_type() { tput -T "$1" longname >/dev/null 2>&1; }
+
+# usable_screen fails unless there is a screen that is fit for use. Release 5.0.0 gives terminals to everybody
+# (CVE-2025-46803) and, where it is setuid root, files too (CVE-2025-23395).
+usable_screen() {
+	command -v screen >/dev/null || { say none "screen is not installed"; exit; }
+	case $(screen --version 2>/dev/null) in
+	*" 5.0.0"* | *" 5.00.00"*) say none "screen 5.0.0 is not safe to use"; exit ;;
+	esac
+}
+
+create() {
+	find_program "$1"
+	case $1 in -*)
+		# Some shells take it for an option of exec.
+		shift
+		set -- "$found" "$@"
+		;;
+	esac
+	reason=$(mkdir "$dir" 2>&1) || fail other "$reason"
+	say dir "$dir"
+	mkdir "$dir/s" && mkfifo "$dir/alive" "$dir/go" || fail other "can't fill $dir"
+	say "$server" >"$dir/server"
+	take
+	type=screen-256color
+	has_terminal_type $type || type=screen
+	# Nothing on the display but what the command shows; no key that is not the command's; no wait for utmp or for a
+	# client that has stopped reading. The display keeps its own scrollback, so screen stays off its alternate screen.
+	cat >"$dir/screenrc" <<-EOF
+		startup_message off
+		deflogin off
+		multiuser off
+		escape ""
+		unbindall
+		vbell off
+		bell_msg ""
+		activity ""
+		msgminwait 0
+		msgwait 0
+		defnonblock 2
+		altscreen on
+		defutf8 on
+		term $type
+		termcapinfo xterm* ti@:te@
+	EOF
+	[ -n "$LC_ALL$LC_CTYPE$LANG" ] || export LC_CTYPE=C.UTF-8
+	reason=$(screen -U -c "$dir/screenrc" -dmS s sh -c "$program" wsep "$dir" "$@" 2>&1 </dev/null) ||
+		fail other "screen: $reason"
+}
+
+# program runs in screen. It waits until a client is there, so that the command finds the client's size, and clears what
+# the change of size left behind. It leaves the command's exit code in a file; that it ends shows by the pipe.
+program='
+	dir=$1
+	shift
+	unset SCREENDIR SYSSCREENRC STY WINDOW
+	echo $$ >"$dir/pid"
+	exec 3>"$dir/alive"
+	read -r go <"$dir/go"
+	rm -f "$dir/go"
+	printf "\033[H\033[2J"
+	trap : HUP INT QUIT TERM USR1 USR2 ALRM
+	(exec "$@" 3>&-)
+	echo $? >"$dir/exit.new" && mv "$dir/exit.new" "$dir/exit"
+'
+
+# take makes this the session's keeper.
+take() { echo $$ >"$dir/keeper"; }
+
+# watch tells about the command until it is gone. Opening the pipe waits for the command to open its end, reading it for
+# the command to close it.
+watch() {
+	{
+		say started
+		read -r _
+	} <"$dir/alive"
+	if [ -r "$dir/exit" ]; then say exit "$(cat "$dir/exit")"; fi
+	say gone
+}
+
+command_pid() { cat "$dir/pid" 2>/dev/null; }
+
+# send_signal signals the command. What nobody can trap would end the shell that waits for the exit code too.
+send_signal() {
+	case $1 in
+	KILL | STOP) pkill "-$1" -P "$(command_pid)" ;;
+	*) kill -s "$1" -- "-$(command_pid)" ;;
+	esac
+}
+
+# quit asks the command to end, kill_all sees to it.
+quit() { screen -S s -X quit >/dev/null 2>&1; }
+
+kill_all() {
+	pid=$(command_pid)
+	if [ -n "$pid" ] && { [ ! -e "$dir/exit" ] || ! kill -0 "$pid" 2>/dev/null; }; then
+		# A process of that number, when the command has ended, would be somebody else.
+		pkill -KILL -s "$pid" 2>/dev/null
+		kill -KILL -- "-$pid" 2>/dev/null
+	fi
+	for socket in "$dir"/s/*.s; do
+		[ -e "$socket" ] || continue
+		daemon=${socket##*/}
+		kill -KILL "${daemon%.s}" 2>/dev/null
+	done
+}
+
+# clean removes the session's files, when screen has had its time to go.
+clean() {
+	i=0
+	while [ $i -lt 50 ] && [ -n "$(ls "$dir/s" 2>/dev/null)" ]; do
+		sleep 0.02
+		i=$((i + 1))
+	done
+	rm -rf "$dir"
+}
+
+finish() {
+	quit
+	i=0
+	while [ $i -lt 20 ] && kill -0 "$watcher" 2>/dev/null; do
+		sleep 0.05
+		i=$((i + 1))
+	done
+	kill_all
+	clean
+	kill "$watcher" 2>/dev/null
+}
+
+# server_gone tells whether the server that $1 identifies has certainly ended: it ran on this machine, and no more.
+server_gone() {
+	# shellcheck disable=SC2086
+	set -- $1
+	[ $# -eq 4 ] || return 1
+	[ "$1" = "$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)" ] || return 1
+	[ "$2" = "$(readlink /proc/self/ns/pid 2>/dev/null)" ] || return 1
+	stat=$(cat "/proc/$3/stat" 2>/dev/null) || return 0
+	started=$4
+	# shellcheck disable=SC2086
+	set -- ${stat##*) }
+	case $1 in Z | X) return 0 ;; esac
+	[ "${20}" != "$started" ]
+}
+
+# orphan is what a keeper does without its server: it ends the session at once when the server can't come back, and after
+# some time when it does not.
+orphan() {
+	i=0
+	while [ $i -lt "$patience" ] && [ "$(cat "$dir/keeper" 2>/dev/null)" = $$ ]; do
+		kill -0 "$watcher" 2>/dev/null || break
+		server_gone "$server" && break
+		sleep 1
+		i=$((i + 1))
+	done
+	[ "$(cat "$dir/keeper" 2>/dev/null)" = $$ ] && finish
+	kill "$watcher" 2>/dev/null
+}
+
+# sweep ends sessions of this user whose server and keeper have both been killed.
+sweep() (
+	for dir in "$base"/wsep-*; do
+		[ -d "$dir" ] && [ ! -L "$dir" ] && [ -O "$dir" ] && [ -r "$dir/server" ] || continue
+		server_gone "$(cat "$dir/server")" || continue
+		keeper=$(cat "$dir/keeper" 2>/dev/null)
+		grep -q "${dir##*/wsep-}" "/proc/$keeper/cmdline" 2>/dev/null && continue
+		export SCREENDIR="$dir/s"
+		watcher=$(command_pid)
+		finish
+	done
+)
+
+case $mode in
+new)
+	usable_screen
+	create "$@"
+	;;
+join)
+	[ -d "$dir" ] || fail not_exist "the session is gone"
+	say dir "$dir"
+	old=$(cat "$dir/keeper")
+	take
+	[ -z "$old" ] || kill "$old" 2>/dev/null
+	pid=$(command_pid)
+	if ! { [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null; }; then
+		if [ -r "$dir/exit" ]; then say exit "$(cat "$dir/exit")"; fi
+		say gone
+	fi
+	;;
+esac
+watch &
+watcher=$!
+[ "$mode" = join ] || sweep </dev/null >/dev/null 2>&1 &
+
+while read -r order argument; do
+	case $order in
+	go) [ ! -p "$dir/go" ] || : >"$dir/go" ;;
+	fit) screen -S s -p 0 -X fit >/dev/null 2>&1 ;;
+	signal) send_signal "$argument" 2>/dev/null ;;
+	quit) quit ;;
+	kill) kill_all ;;
+	clean)
+		clean
+		kill "$watcher" 2>/dev/null
+		exit
+		;;
+	esac
+done
+orphan
