@@ -102,8 +102,11 @@ type remoteProcess struct {
 	stdout, stderr *buffer
 
 	settleOnce sync.Once
-	done       chan struct{} // closed when the conversation is over and result is set
+	done       chan struct{} // closed when the process's end is known and result is set
 	result     error
+
+	overOnce sync.Once
+	over     chan struct{} // closed when the conversation is over, which may be later
 
 	hangUpOnce sync.Once
 	closeOnce  sync.Once
@@ -116,6 +119,7 @@ func newRemoteProcess(conn Conn, c Command) *remoteProcess {
 		stdout:  newBuffer(defaultWindow),
 		stderr:  newBuffer(defaultWindow),
 		done:    make(chan struct{}),
+		over:    make(chan struct{}),
 	}
 	if c.Stdin {
 		p.stdin = newRemoteStdin(p)
@@ -207,25 +211,25 @@ func (p *remoteProcess) agree(peer *proto.Extensions) {
 	}
 }
 
-// read serves the connection until the process has ended or the connection is lost. It owns the receiving side.
+// read serves the connection until the process has ended and sent all of its output, or the connection is lost. It owns
+// the receiving side.
 func (p *remoteProcess) read() {
-	exit, err := p.readMessages()
-	if err != nil {
+	if err := p.readMessages(); err != nil {
 		p.abort(err)
 		return
 	}
-	p.settle(outcomeError(exit))
+	p.finish(io.EOF)
 	p.hangUp()
 }
 
-func (p *remoteProcess) readMessages() (proto.ExitCode, error) {
+func (p *remoteProcess) readMessages() error {
 	for {
 		data, msg, err := p.link.read(proto.StdoutHeader)
 		if _, unknown := errors.AsType[proto.UnknownTypeError](err); unknown {
 			continue
 		}
 		if err != nil {
-			return proto.ExitCode{}, err
+			return err
 		}
 		switch msg := msg.(type) {
 		case nil:
@@ -235,10 +239,16 @@ func (p *remoteProcess) readMessages() (proto.ExitCode, error) {
 				err = p.stdin.sender.credit.ack(msg.Stdin)
 			}
 		case proto.ExitCode:
-			return msg, nil
+			p.settle(outcomeError(msg))
+			if !msg.Pending {
+				return nil
+			}
+		case proto.End:
+			p.settle(disconnected(protocolErrorf("end without an exit code")))
+			return nil
 		}
 		if err != nil {
-			return proto.ExitCode{}, err
+			return err
 		}
 	}
 }
@@ -246,9 +256,9 @@ func (p *remoteProcess) readMessages() (proto.ExitCode, error) {
 func (p *remoteProcess) receive(data bulk) error {
 	switch data.stream {
 	case proto.TypeStdout:
-		return p.stdout.fill(data.body, p.done)
+		return p.stdout.fill(data.body, p.over)
 	case proto.TypeStderr:
-		return p.stderr.fill(data.body, p.done)
+		return p.stderr.fill(data.body, p.over)
 	}
 	_, err := io.Copy(io.Discard, data.body)
 	return err
@@ -260,24 +270,17 @@ func (p *remoteProcess) watch() {
 	defer cancel()
 	go func() {
 		defer cancel()
-		<-p.done
+		<-p.over
 	}()
 	if err := p.keepAlive(ctx, defaultKeepAlive, false); err != nil {
 		p.abort(err)
 	}
 }
 
-// settle records how the process ended, the first time that it is called, and lets everybody know.
+// settle records how the process ended. The first word counts.
 func (p *remoteProcess) settle(err error) {
 	p.settleOnce.Do(func() {
 		p.result = err
-		end := error(io.EOF)
-		if errors.Is(err, ErrDisconnected) {
-			// The output is cut short, which must not look like its end.
-			end = err
-		}
-		p.stdout.close(end)
-		p.stderr.close(end)
 		close(p.done)
 		if p.stdin != nil {
 			p.stdin.shut()
@@ -285,9 +288,21 @@ func (p *remoteProcess) settle(err error) {
 	})
 }
 
-// abort ends the conversation, and so the process, before the process's end is known.
+// finish ends the conversation: end is what comes after the output.
+func (p *remoteProcess) finish(end error) {
+	p.overOnce.Do(func() {
+		p.stdout.close(end)
+		p.stderr.close(end)
+		close(p.over)
+	})
+}
+
+// abort ends the conversation before its time, and so the process if it still runs.
 func (p *remoteProcess) abort(err error) {
-	p.settle(disconnected(err))
+	err = disconnected(err)
+	p.settle(err)
+	// The output is cut short, which must not look like its end.
+	p.finish(err)
 	p.hangUp()
 }
 
@@ -339,16 +354,6 @@ func (p *remoteProcess) Signal(ctx context.Context, signal string) error {
 	return p.request(ctx, proto.Signal{Signal: signal})
 }
 
-// over reports whether the process has ended.
-func (p *remoteProcess) over() bool {
-	select {
-	case <-p.done:
-		return true
-	default:
-		return false
-	}
-}
-
 // Wait implements Process.
 func (p *remoteProcess) Wait() error {
 	<-p.done
@@ -360,6 +365,11 @@ const remoteCloseTimeout = 10 * time.Second
 
 // Close implements Process. It does not wait for the server.
 func (p *remoteProcess) Close() error {
+	if isClosed(p.done) {
+		// Output that nobody has read holds the connection.
+		p.abort(errClosed)
+		return nil
+	}
 	p.closeOnce.Do(func() {
 		if !p.peer.Signal {
 			p.abort(errClosed)
@@ -381,7 +391,7 @@ var errClosed = xerrors.New("process was closed")
 // request sends a message to the server, if the process has not ended. When the context ends it no longer waits, but
 // the message is sent all the same: to interrupt a write costs the connection.
 func (p *remoteProcess) request(ctx context.Context, m any) error {
-	if p.over() {
+	if isClosed(p.done) {
 		return errProcessDone
 	}
 	sent := make(chan error, 1)
@@ -435,7 +445,7 @@ func (s *remoteStdin) Write(p []byte) (int, error) {
 	switch {
 	case err == nil:
 		return n, nil
-	case s.process.over():
+	case isClosed(s.process.done):
 		err = errProcessDone
 	case errors.Is(err, errStopped):
 		err = os.ErrClosed

@@ -206,6 +206,50 @@ func TestWaitDelay(t *testing.T) {
 	}
 }
 
+func TestExitCodeDoesNotWaitForOutput(t *testing.T) {
+	url := newServer(t, &wsep.Handler{})
+	for name, execer := range map[string]wsep.Execer{
+		"remote": wsep.Dialer{URL: url},
+		"chain":  wsep.Dialer{URL: newServer(t, &wsep.Handler{Execer: wsep.Dialer{URL: url}})},
+	} {
+		t.Run(name+"/nobody reads", func(t *testing.T) {
+			// What a window holds and half of what a pipe does.
+			const size = 2<<20 + 32<<10
+			p, err := execer.Start(t.Context(), sh(fmt.Sprintf("head -c %d /dev/zero >&2; exit 5", size)))
+			require.NoError(t, err)
+			require.EqualError(t, p.Wait(), "exit status 5")
+			n, err := io.Copy(io.Discard, p.Stderr())
+			require.NoError(t, err)
+			require.EqualValues(t, size, n, "it is all still there")
+			n, err = io.Copy(io.Discard, p.Stdout())
+			require.NoError(t, err)
+			require.Zero(t, n)
+		})
+		t.Run(name+"/a background child holds it", func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			p, err := execer.Start(ctx, sh(`sleep 1000 & echo $!; exit 3`))
+			require.NoError(t, err)
+			pid := readPids(t, readLine(t, p.Stdout()))[0]
+			require.EqualError(t, p.Wait(), "exit status 3")
+			require.True(t, alive(pid))
+			cancel()
+			requireGone(t, 2*time.Second, []int{pid})
+			_, err = io.ReadAll(p.Stdout())
+			require.ErrorIs(t, err, wsep.ErrDisconnected, "an output that was cut short does not look complete")
+		})
+		t.Run(name+"/closed", func(t *testing.T) {
+			p, err := execer.Start(t.Context(), sh(`sleep 1000 & echo $!; exit 3`))
+			require.NoError(t, err)
+			pid := readPids(t, readLine(t, p.Stdout()))[0]
+			require.EqualError(t, p.Wait(), "exit status 3")
+			require.NoError(t, p.Close())
+			requireGone(t, 2*time.Second, []int{pid})
+			require.EqualError(t, p.Wait(), "exit status 3")
+		})
+	}
+}
+
 func TestOutputHeldByAnotherSessionIsLetGo(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	// The child leaves the group, so no signal of ours reaches it.

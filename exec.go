@@ -67,7 +67,8 @@ type Process interface {
 	// output does not fit waits until somebody reads.
 	Wait() error
 	// Close asks the command to end: its process group gets SIGTERM, and SIGKILL after a short grace. It does not wait
-	// for that; Wait does. Cancel the context passed to Start to force it. Closing a command that has ended is no error.
+	// for that; Wait does. Cancel the context passed to Start to force it. Closing a command that has ended is no error,
+	// and lets go of output that is still to come from whoever holds it.
 	Close() error
 }
 

@@ -157,25 +157,32 @@ func bury(begun <-chan started) {
 
 // attend is serve once the command runs.
 func (s *serving) attend(ctx context.Context, cancel context.CancelFunc, start proto.Start) error {
-	ended := make(chan error, 1) // what Wait returned
+	ended := make(chan struct{}) // closed when the process has ended
 	err := s.send(proto.Pid{Pid: s.process.Pid(), Extensions: accept(start.Extensions)})
 	if err != nil {
 		cancel()
-		go func() { ended <- s.process.Wait() }()
+		go func() {
+			defer close(ended)
+			_ = s.process.Wait()
+		}()
 		s.awaitEnd(ended)
 		return disconnected(xerrors.Errorf("send pid: %w", err))
 	}
 	// All of these end with ctx.
 	s.requests.begin(ctx, s)
 	go s.pumpStdin(ctx)
-	go func() { ended <- s.carryOutput(ctx) }()
+	concluded := make(chan error, 1)
+	go func() { concluded <- s.conclude(ctx, func() { close(ended) }) }()
 	if s.opts.KeepAlive > 0 {
 		go s.watch(ctx)
 	}
 
 	select {
-	case waited := <-ended:
-		return s.finish(waited)
+	case err = <-concluded:
+		if err == nil {
+			s.awaitClose()
+			return nil
+		}
 	case err = <-s.readErr:
 		err = s.connectionEnd(err)
 	case err = <-s.lost:
@@ -251,32 +258,79 @@ func (s *serving) refuse(err error) error {
 	return err
 }
 
-// carryOutput sends both outputs and waits for the process. It returns what Wait returned.
-func (s *serving) carryOutput(ctx context.Context) error {
-	var outputs sync.WaitGroup
+// conclude sends both outputs and then tells the client how the process ended, or, if the output goes on without the
+// process, the other way round. It calls ended when the process has.
+func (s *serving) conclude(ctx context.Context, ended func()) error {
+	sent := s.sendOutputs()
+	pending := !s.awaitOutputs(ctx, sent)
+	waited := s.process.Wait()
+	ended()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	exit := outcome(waited)
+	exit.Pending = pending
+	if err := s.tell(exit, waited); err != nil || !pending {
+		return err
+	}
+	select {
+	case <-sent:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return s.tellEnd(proto.End{})
+}
+
+// sendOutputs sends both outputs. The channel is closed when all is sent.
+func (s *serving) sendOutputs() <-chan struct{} {
+	sent := make(chan struct{})
 	carry := func(r io.Reader, header string, credit *credit) {
 		out := sender{link: &s.link, header: header, limit: sizeLimit(&s.peer), credit: credit, stop: s.over}
 		if err := out.carry(r); err != nil {
 			s.lose(err)
 		}
 	}
-	sent := make(chan struct{})
-	outputs.Go(func() { carry(s.process.Stdout(), proto.StdoutHeader, s.stdoutCredit) })
-	outputs.Go(func() { carry(s.process.Stderr(), proto.StderrHeader, s.stderrCredit) })
+	var stderr sync.WaitGroup
+	stderr.Go(func() { carry(s.process.Stderr(), proto.StderrHeader, s.stderrCredit) })
+	// Both end with their outputs, which end with the process's context, or when the connection does not take them.
 	go func() {
 		defer close(sent)
-		outputs.Wait()
+		carry(s.process.Stdout(), proto.StdoutHeader, s.stdoutCredit)
+		stderr.Wait()
 	}()
-	select {
-	case <-sent:
-	case <-ctx.Done():
-	}
-	return s.process.Wait()
+	return sent
 }
 
-// finish tells the client how the process ended and waits for it to close the connection.
-func (s *serving) finish(waited error) error {
-	exit := outcome(waited)
+// exiter is implemented by processes whose Wait returns, and loses nothing, while their output has not been read. Not all
+// do: os/exec closes its pipes.
+type exiter interface{ exited() <-chan struct{} }
+
+func (p *localProcess) exited() <-chan struct{}   { return p.done }
+func (p *remoteProcess) exited() <-chan struct{}  { return p.done }
+func (p *sessionProcess) exited() <-chan struct{} { return p.done }
+
+// pendingGrace is how long after its process's end output is waited for before the client is told about the end.
+const pendingGrace = 50 * time.Millisecond
+
+// awaitOutputs waits until it is time to wait for the process. It reports whether all output has been sent.
+func (s *serving) awaitOutputs(ctx context.Context, sent <-chan struct{}) bool {
+	var exited <-chan struct{} // nil, which is never ready, if the process or the client does not go with it
+	if p, ok := s.process.(exiter); ok && s.peer.Window > 0 && s.peer.Outcome {
+		exited = p.exited()
+	}
+	select {
+	case <-sent:
+		return true
+	case <-ctx.Done():
+		return false
+	case <-exited:
+	}
+	await(sent, ctx.Done(), pendingGrace)
+	return isClosed(sent)
+}
+
+// tell tells the client how the process ended.
+func (s *serving) tell(exit proto.ExitCode, waited error) error {
 	if !s.peer.Outcome {
 		if exit.Kind != "" {
 			// An older client takes every exit message for a process that ended. The close frame tells it the truth.
@@ -284,20 +338,28 @@ func (s *serving) finish(waited error) error {
 		}
 		exit.Signal = ""
 	}
-	if err := s.send(exit); err != nil {
-		return disconnected(xerrors.Errorf("send exit code: %w", err))
+	return s.tellEnd(exit)
+}
+
+func (s *serving) tellEnd(m any) error {
+	if err := s.send(m); err != nil {
+		return disconnected(xerrors.Errorf("send end: %w", err))
 	}
+	return nil
+}
+
+// awaitClose gives the client a moment to close the connection.
+func (s *serving) awaitClose() {
 	t := time.NewTimer(closeGrace)
 	defer t.Stop()
 	select {
 	case <-s.readErr:
 	case <-t.C:
 	}
-	return nil
 }
 
 // awaitEnd waits for a process whose context has ended.
-func (s *serving) awaitEnd(ended <-chan error) {
+func (s *serving) awaitEnd(ended <-chan struct{}) {
 	t := time.NewTimer(endTimeout)
 	defer t.Stop()
 	select {
@@ -454,6 +516,8 @@ func describe(data bulk, msg any) string {
 		return proto.TypePid
 	case proto.ExitCode:
 		return proto.TypeExitCode
+	case proto.End:
+		return proto.TypeEnd
 	case proto.StartError:
 		return proto.TypeStartError
 	}

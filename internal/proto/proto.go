@@ -26,6 +26,7 @@ const (
 	TypeSignal     = "signal"
 	TypeClose      = "close"
 	TypeStartError = "start_error"
+	TypeEnd        = "end"
 )
 
 // The headers of bulk messages, with the delimiter. Every sender of ours writes exactly these bytes, so a receiver
@@ -149,7 +150,7 @@ type Pid struct {
 	Extensions *Extensions `json:"extensions,omitempty"`
 }
 
-// ExitCode is the last message: how the process ended. Signal and Kind are part of the outcome extension.
+// ExitCode is the last message: how the process ended. Signal, Kind and Pending are part of the outcome extension.
 type ExitCode struct {
 	ExitCode int    `json:"exit_code"`
 	Error    string `json:"error"`
@@ -157,7 +158,13 @@ type ExitCode struct {
 	Signal string `json:"signal,omitempty"`
 	// Kind is set when the outcome is no exit code but an error: its kind, see README.md.
 	Kind string `json:"kind,omitempty"`
+	// Pending says that output is still to come, behind a window or from a process that inherited it. End is then the
+	// last message. It takes the window extension too.
+	Pending bool `json:"pending,omitempty"`
 }
+
+// End is the last message after an exit message that was not.
+type End struct{}
 
 // StartError says why the command did not start. It takes pid's place and ends the conversation.
 type StartError struct {
@@ -221,6 +228,8 @@ func Decode(header []byte) (any, error) {
 		return CloseStdin{}, nil
 	case TypeClose:
 		return Close{}, nil
+	case TypeEnd:
+		return End{}, nil
 	case TypeStart:
 		s, err := decodeAs[Start](typ, header)
 		if err != nil {
@@ -278,6 +287,8 @@ func Encode(m any) ([]byte, error) {
 		return encodeAs(TypeCloseStdin, m)
 	case Close:
 		return encodeAs(TypeClose, m)
+	case End:
+		return encodeAs(TypeEnd, m)
 	case Resize:
 		return encodeAs(TypeResize, m)
 	case Signal:
