@@ -368,13 +368,11 @@ type localOutput struct {
 	f    *os.File   // nil when closed
 	rest []byte     // read ahead of the reader, when f has been closed
 
-	closing sync.Once
-	closed  chan struct{} // closed by close
-	file    *os.File      // f, for those who interrupt a read
+	file *os.File // f, for those who interrupt a read
 }
 
 func newLocalOutput(f *os.File) *localOutput {
-	return &localOutput{f: f, file: f, closed: make(chan struct{}), ended: func() {}}
+	return &localOutput{f: f, file: f, ended: func() {}}
 }
 
 // Read implements io.Reader.
