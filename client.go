@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -190,10 +191,20 @@ func startFailure(err error) error {
 	case ok && code == statusTryAgainLater:
 		return &StartError{&remoteError{kind: "busy", message: reason}}
 	case ok && code != statusGoingAway && reason != "":
-		return &StartError{xerrors.Errorf("server closed the connection: %w", err)}
+		return &StartError{&refusal{reason: reason, cause: err}}
 	}
 	return disconnected(xerrors.Errorf("read pid: %w", err))
 }
+
+// refusal is the reason of a close frame in pid's place. Its text is no longer than the reason, so that it fits the close
+// frame of the next hop.
+type refusal struct {
+	reason string
+	cause  error
+}
+
+func (e *refusal) Error() string { return strings.TrimPrefix(e.reason, startErrorPrefix) }
+func (e *refusal) Unwrap() error { return e.cause }
 
 // agree sets up what the server agreed to.
 func (p *remoteProcess) agree(peer *proto.Extensions) {

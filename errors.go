@@ -36,7 +36,9 @@ type StartError struct {
 	Err error
 }
 
-func (e *StartError) Error() string { return "start command: " + e.Err.Error() }
+const startErrorPrefix = "start command: "
+
+func (e *StartError) Error() string { return startErrorPrefix + e.Err.Error() }
 
 // Unwrap returns the reason.
 func (e *StartError) Unwrap() error { return e.Err }

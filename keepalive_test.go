@@ -42,8 +42,8 @@ func (p *fakeProcess) Wait() error                                  { return p.w
 func untilEnded() fakeExecer {
 	return fakeExecer{
 		stdin:  disabledStdin{},
-		stdout: eofReader{},
-		stderr: eofReader{},
+		stdout: noOutput{},
+		stderr: noOutput{},
 		wait: func(ctx context.Context) error {
 			<-ctx.Done()
 			return ctx.Err()
@@ -51,9 +51,9 @@ func untilEnded() fakeExecer {
 	}
 }
 
-type eofReader struct{}
+type noOutput struct{}
 
-func (eofReader) Read([]byte) (int, error) { return 0, io.EOF }
+func (noOutput) Read([]byte) (int, error) { return 0, io.EOF }
 
 // startRaw sends a start message with the extensions and takes the pid message.
 func startRaw(t *testing.T, conn Conn, ext *proto.Extensions) {

@@ -35,8 +35,6 @@ type LocalExecer struct {
 	KillDelay time.Duration
 }
 
-const defaultKillDelay = time.Second
-
 // Start implements Execer.
 func (l LocalExecer) Start(ctx context.Context, c Command) (Process, error) {
 	if err := ctx.Err(); err != nil {
@@ -110,13 +108,6 @@ func (l LocalExecer) inherited() []string {
 		}
 	}
 	return env
-}
-
-func (l LocalExecer) killDelay() time.Duration {
-	if l.KillDelay <= 0 {
-		return defaultKillDelay
-	}
-	return l.KillDelay
 }
 
 // size returns the size of a command's terminal.

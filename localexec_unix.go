@@ -77,6 +77,15 @@ func (l LocalExecer) start(ctx context.Context, c Command) (Process, error) {
 	return p, nil
 }
 
+const defaultKillDelay = time.Second
+
+func (l LocalExecer) killDelay() time.Duration {
+	if l.KillDelay <= 0 {
+		return defaultKillDelay
+	}
+	return l.KillDelay
+}
+
 // missingProgram makes a missing program match exec.ErrNotFound and fs.ErrNotExist alike, whether it was named by a path
 // or not found in PATH.
 func missingProgram(err error) error {

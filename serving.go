@@ -381,9 +381,6 @@ func (s *serving) connectionEnd(err error) error {
 	if code, _, ok := peerClose(err); ok && code == statusNormal {
 		return nil
 	}
-	if errors.Is(err, io.EOF) {
-		return nil
-	}
 	return disconnected(xerrors.Errorf("read message: %w", err))
 }
 

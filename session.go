@@ -234,12 +234,7 @@ func (s *Session) attach(ctx context.Context, c Command) (Process, error) {
 	if err := s.enter(); err != nil {
 		return nil, err
 	}
-	p, err := s.display(ctx, c)
-	if err != nil {
-		s.leave()
-		return nil, err
-	}
-	return p, nil
+	return s.display(ctx, c)
 }
 
 // enter counts a client.
@@ -267,7 +262,8 @@ func (s *Session) leave() {
 	}
 }
 
-// display starts an attaching process and waits until it shows something.
+// display starts an attaching process and waits until it shows something. The client, which has entered, leaves with the
+// process.
 func (s *Session) display(ctx context.Context, c Command) (Process, error) {
 	if c.Env == nil {
 		c.Env = s.command.Env
@@ -280,6 +276,7 @@ func (s *Session) display(ctx context.Context, c Command) (Process, error) {
 	stop()
 	if err != nil {
 		cancel()
+		s.leave()
 		return nil, err
 	}
 	p := &sessionProcess{Process: inner, session: s, display: &display{r: inner.Stdout()}, cancel: cancel, done: make(chan struct{})}
