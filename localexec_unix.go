@@ -30,13 +30,17 @@ type localProcess struct {
 	done   chan struct{} // closed when the process has been reaped and result is set
 	result error
 
-	mu     sync.Mutex // guards what follows
-	ending bool       // the process has been asked to end
-	killed bool       // the process's group has been killed
-	cause  error      // the end of the context, if the process was running then
-	open   int        // outputs that have not ended
-	reaped bool
-	unbind func() bool // detaches the process from its context
+	gone chan struct{} // closed when the context has ended and nothing is left of the process's group
+
+	mu       sync.Mutex // guards what follows
+	ending   bool       // the process has been asked to end
+	hungUp   bool       // its terminal has been hung up, after that
+	killed   bool       // its group has been killed, after that
+	canceled bool       // the context has ended
+	cause    error      // the end of the context, if the process was running then
+	open     int        // outputs that have not ended
+	reaped   bool
+	unbind   func() bool // detaches the process from its context
 }
 
 func (l LocalExecer) start(ctx context.Context, c Command) (Process, error) {
@@ -53,6 +57,7 @@ func (l LocalExecer) start(ctx context.Context, c Command) (Process, error) {
 		cmd:       cmd,
 		killDelay: l.killDelay(),
 		done:      make(chan struct{}),
+		gone:      make(chan struct{}),
 		open:      2,
 	}
 	if c.TTY {
@@ -255,6 +260,14 @@ func (p *localProcess) Wait() error {
 	return p.result
 }
 
+// awaitGone waits until nothing is left of a process whose context has ended.
+func (p *localProcess) awaitGone(ctx context.Context) {
+	select {
+	case <-p.gone:
+	case <-ctx.Done():
+	}
+}
+
 // Resize implements Process.
 func (p *localProcess) Resize(_ context.Context, rows, cols uint16) error {
 	if p.tty == nil {
@@ -290,11 +303,7 @@ func (p *localProcess) Close() error {
 	p.ending = true
 	p.signalGroups(syscall.SIGTERM)
 	p.signalGroups(syscall.SIGCONT) // A stopped process takes no signal before.
-	if p.tty != nil {
-		// Later than SIGTERM, so that a shell that traps it can act on it. A shell that does not ignores it, and ends now.
-		p.after(p.killDelay/2, func() { p.signalGroups(syscall.SIGHUP) })
-	}
-	p.after(p.killDelay, p.kill)
+	go p.seeOff()
 	return nil
 }
 
@@ -303,36 +312,56 @@ func (p *localProcess) Close() error {
 func (p *localProcess) contextEnded(cause error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.over() {
-		return
-	}
 	if !p.reaped {
 		p.cause = cause
 	}
-	if p.ending {
+	p.canceled = true
+	switch {
+	case p.over() && !p.ending:
+		close(p.gone)
+	case p.ending:
 		p.kill()
 		p.letGo()
-		return
+	default:
+		p.ending = true
+		p.signalGroups(syscall.SIGTERM)
+		if p.tty != nil {
+			p.signalGroups(syscall.SIGHUP)
+		}
+		p.signalGroups(syscall.SIGCONT)
+		go p.seeOff()
 	}
-	p.ending = true
-	p.signalGroups(syscall.SIGTERM)
-	if p.tty != nil {
-		p.signalGroups(syscall.SIGHUP)
-	}
-	p.signalGroups(syscall.SIGCONT)
-	p.after(p.killDelay, func() {
-		p.kill()
-		p.letGo()
-	})
 }
 
-// after runs f, with the lock held, when d has passed.
-func (p *localProcess) after(d time.Duration, f func()) {
-	time.AfterFunc(d, func() {
+// seeOffInterval is how often an ending process's group is looked at. There is nothing to wait on for a group.
+const seeOffInterval = 10 * time.Millisecond
+
+// seeOff waits until a process that has been asked to end is gone with its whole group, and kills what is not when its time
+// is up. It ends soon after that.
+func (p *localProcess) seeOff() {
+	defer close(p.gone)
+	ticker := time.NewTicker(seeOffInterval)
+	defer ticker.Stop()
+	for began := time.Now(); ; <-ticker.C {
 		p.mu.Lock()
-		defer p.mu.Unlock()
-		f()
-	})
+		left := !p.reaped || p.groupExists()
+		waited := time.Since(began)
+		switch {
+		case !left || waited > 2*p.killDelay:
+			if p.canceled {
+				p.letGo()
+			}
+			p.mu.Unlock()
+			return
+		case waited > p.killDelay:
+			p.kill()
+		case waited > p.killDelay/2 && p.tty != nil && !p.hungUp:
+			// Later than SIGTERM, so that a shell that traps it can act on it. A shell that does not ignores it, and ends now.
+			p.hungUp = true
+			p.signalGroups(syscall.SIGHUP)
+		}
+		p.mu.Unlock()
+	}
 }
 
 // kill ends the process's groups. The lock is held.
@@ -361,11 +390,19 @@ func (p *localProcess) signalGroups(sig syscall.Signal) {
 			_ = syscall.Kill(-fg, sig)
 		}
 	}
+	if p.groupExists() {
+		_ = syscall.Kill(-pid, sig)
+	}
+}
+
+// groupExists reports whether anything is left of the process's group. The lock is held.
+func (p *localProcess) groupExists() bool {
+	pid := p.Pid()
 	if p.reaped && syscall.Kill(pid, 0) == nil {
 		// The number is in use again, which takes an empty group: what there is now is somebody else's.
-		return
+		return false
 	}
-	_ = syscall.Kill(-pid, sig)
+	return syscall.Kill(-pid, 0) == nil
 }
 
 // localOutput reads an output of a local process. It closes the descriptor at the output's end, whether anybody reads

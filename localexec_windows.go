@@ -144,6 +144,9 @@ func (p *localProcess) Wait() error {
 	return p.result
 }
 
+// awaitGone does nothing: the process is all that is known of.
+func (p *localProcess) awaitGone(context.Context) {}
+
 // Resize implements Process.
 func (p *localProcess) Resize(_ context.Context, rows, cols uint16) error {
 	if p.console == nil {

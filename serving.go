@@ -358,15 +358,18 @@ func (s *serving) awaitClose() {
 	}
 }
 
-// awaitEnd waits for a process whose context has ended.
+// awaitEnd waits for a process whose context has ended, and for the rest of its group.
 func (s *serving) awaitEnd(ended <-chan struct{}) {
-	t := time.NewTimer(endTimeout)
-	defer t.Stop()
+	ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
+	defer cancel()
 	select {
 	case <-ended:
-	case <-t.C:
-		s.opts.Logger.Error(context.Background(), "process did not end with its context",
-			slog.F("pid", s.process.Pid()))
+	case <-ctx.Done():
+		s.opts.Logger.Error(ctx, "process did not end with its context", slog.F("pid", s.process.Pid()))
+		return
+	}
+	if p, ok := s.process.(*localProcess); ok {
+		p.awaitGone(ctx)
 	}
 }
 
