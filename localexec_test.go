@@ -274,6 +274,14 @@ func TestEndOfFileOnTerminal(t *testing.T) {
 	}
 }
 
+func TestTerminalThatItsProgramLetsGoOf(t *testing.T) {
+	c := sh(`exec <&- >&- 2>&-; sleep 0.2; exec >/dev/tty; echo back; exit 6`)
+	c.TTY = true
+	out, err := run(t, wsep.LocalExecer{}, c)
+	require.Equal(t, "back\r\n", out)
+	require.EqualError(t, err, "exit status 6", "it is not hung up on")
+}
+
 func TestStoppedProcessEnds(t *testing.T) {
 	p, err := wsep.LocalExecer{}.Start(t.Context(), sh(`trap "echo bye; exit 3" TERM; echo $$; while :; do sleep 0.01; done`))
 	require.NoError(t, err)

@@ -178,6 +178,7 @@ func (p *localProcess) startTerminal(c Command) error {
 		p.stdin = &terminalStdin{t: t}
 	}
 	p.stdout, p.stderr = newLocalOutput(t.f), newLocalOutput(nil)
+	p.stdout.process = p.done
 	return nil
 }
 
@@ -414,11 +415,16 @@ type localOutput struct {
 	f    *os.File   // nil when closed
 	rest []byte     // read ahead of the reader, when f has been closed
 
-	file *os.File // f, for those who interrupt a read
+	file      *os.File // f, for those who interrupt a read
+	closeOnce sync.Once
+	closing   chan struct{} // closed by close
+	// process, if set, is closed when the process has ended. Before that a terminal that nobody has open is not at its end:
+	// the process may open it again, and to close it would hang up on the process.
+	process <-chan struct{}
 }
 
 func newLocalOutput(f *os.File) *localOutput {
-	return &localOutput{f: f, file: f, ended: func() {}}
+	return &localOutput{f: f, file: f, ended: func() {}, closing: make(chan struct{})}
 }
 
 // Read implements io.Reader.
@@ -436,6 +442,9 @@ func (o *localOutput) Read(b []byte) (int, error) {
 		return n, nil
 	}
 	n, err := o.f.Read(b)
+	for errors.Is(err, syscall.EIO) && o.mayReopen() {
+		n, err = o.f.Read(b)
+	}
 	if err == nil {
 		return n, nil
 	}
@@ -444,6 +453,24 @@ func (o *localOutput) Read(b []byte) (int, error) {
 		return n, xerrors.Errorf("read output: %w", err)
 	}
 	return n, io.EOF
+}
+
+// reopenInterval is how often a terminal that nobody has open is looked at. There is nothing to wait on for an opening.
+const reopenInterval = 20 * time.Millisecond
+
+// mayReopen waits a moment, and reports whether a terminal that nobody has open may not be at its end.
+func (o *localOutput) mayReopen() bool {
+	if o.process == nil || isClosed(o.process) || isClosed(o.closing) {
+		return false
+	}
+	t := time.NewTimer(reopenInterval)
+	defer t.Stop()
+	select {
+	case <-o.process:
+	case <-o.closing:
+	case <-t.C:
+	}
+	return true
 }
 
 // endOfOutput reports whether an error is how the system, or this file, says that there is no more: EIO is a terminal's
@@ -504,6 +531,7 @@ func (o *localOutput) endAfter(d time.Duration) {
 
 // close ends the output now. What has not been read is dropped.
 func (o *localOutput) close() {
+	o.closeOnce.Do(func() { close(o.closing) })
 	if o.file != nil {
 		_ = o.file.SetReadDeadline(time.Unix(0, 1)) // interrupts a read
 	}

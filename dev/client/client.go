@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"time"
+
+	"golang.org/x/xerrors"
+
+	"cdr.dev/wsep"
+)
+
+// client runs one command and gives it this program's stdin, stdout and stderr.
+type client struct {
+	execer wsep.Execer
+	ctx    context.Context         // the command's
+	leave  context.CancelCauseFunc // ends ctx. exitCode knows the cause
+	// terminal is what this program runs in, if the command does too.
+	terminal *terminal
+}
+
+// notty runs a command without a terminal.
+func (c *client) notty(command wsep.Command) error {
+	signals, started := catchSignals(), make(chan wsep.Process, 1)
+	c.spawn(func() { c.relay(signals, started) })
+	p, err := c.execer.Start(c.ctx, command)
+	if err != nil {
+		return c.because(err)
+	}
+	started <- p
+	// Ends with stdin, or with the program.
+	c.spawn(func() { c.feed(p.Stdin(), os.Stdin) })
+	return c.finish(p)
+}
+
+// tty runs a command in a terminal as large as this program's.
+func (c *client) tty(command wsep.Command) error {
+	signals := catchSignals()
+	c.terminal = openTerminal(os.Stdin)
+	c.spawn(func() { c.relay(signals, nil) })
+	changes := sizeChanges() // Before the size is read, lest one be missed.
+	command.Rows, command.Cols = c.terminal.size()
+	command.Env = append(terminalEnv(), command.Env...)
+	p, err := c.execer.Start(c.ctx, command)
+	if err != nil {
+		return c.because(err)
+	}
+	defer c.terminal.restore()
+	if err := c.terminal.makeRaw(); err != nil {
+		return err
+	}
+	stdin := p.Stdin()
+	if c.terminal.present() {
+		stdin = &escapes{stdin: stdin}
+	}
+	// The first ends with stdin, the second with the command's context; both at the latest with the program.
+	c.spawn(func() { c.feed(stdin, os.Stdin) })
+	c.spawn(func() { c.followSize(p, changes) })
+	return c.finish(p)
+}
+
+// terminalEnv returns the variables that tell a command what its terminal understands.
+func terminalEnv() []string {
+	if term, ok := os.LookupEnv("TERM"); ok {
+		return []string{"TERM=" + term}
+	}
+	return nil
+}
+
+// spawn runs f in a goroutine. A panic there would end the program without leaving the terminal as it was.
+func (c *client) spawn(f func()) {
+	go func() {
+		defer c.terminal.restoreOnPanic()
+		f()
+	}()
+}
+
+// feed carries what this program reads to the command, and closes its stdin at the end.
+func (c *client) feed(stdin io.WriteCloser, from io.Reader) {
+	_, err := io.Copy(stdin, from)
+	if errors.Is(err, errLeft) {
+		c.leave(err)
+	}
+	if _, ok := errors.AsType[*os.PathError](err); ok {
+		// The error is this program's stdin's. Those of the command's are no news: a command need not read all of it.
+		report(err)
+	}
+	_ = stdin.Close()
+}
+
+// finish copies the command's output until it ends, and returns how the command did.
+func (c *client) finish(p wsep.Process) error {
+	if err := c.copyOutputs(p); err != nil {
+		c.leave(err)
+		return err
+	}
+	return c.because(p.Wait())
+}
+
+// copyOutputs copies both outputs until they end. It gives up soon after the context has ended, for nobody may be
+// reading what this program writes.
+func (c *client) copyOutputs(p wsep.Process) error {
+	copied := make(chan error, 2)
+	// Each ends with its output.
+	c.spawn(func() { copied <- copyOutput(os.Stdout, p.Stdout()) })
+	c.spawn(func() { copied <- copyOutput(os.Stderr, p.Stderr()) })
+	for range cap(copied) {
+		if err := c.awaitCopy(copied); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lastOutput is how long what has been received may take to be written when the context has ended.
+const lastOutput = time.Second
+
+func (c *client) awaitCopy(copied <-chan error) error {
+	select {
+	case err := <-copied:
+		return err
+	case <-c.ctx.Done():
+	}
+	select {
+	case err := <-copied:
+		return err
+	case <-time.After(lastOutput):
+		return context.Cause(c.ctx)
+	}
+}
+
+// copyOutput copies an output until it ends, however it does: that is for Wait to tell. The error is the writer's.
+func copyOutput(to io.Writer, from io.Reader) error {
+	w := &outputWriter{w: to}
+	_, _ = io.Copy(w, from)
+	return outputError(w.err)
+}
+
+// outputWriter remembers the error of its writer.
+type outputWriter struct {
+	w   io.Writer
+	err error
+}
+
+func (o *outputWriter) Write(p []byte) (n int, err error) {
+	n, o.err = o.w.Write(p)
+	return n, o.err
+}
+
+// because returns the cause of an error that says no more than that the command was left.
+func (c *client) because(err error) error {
+	if errors.Is(err, wsep.ErrDisconnected) && c.ctx.Err() != nil {
+		return context.Cause(c.ctx)
+	}
+	return err
+}
+
+var (
+	errTimeout = xerrors.New("timed out")
+	errLeft    = xerrors.New("left with ~.")
+)

@@ -1,0 +1,34 @@
+package main
+
+import (
+	"crypto/rand"
+	"net"
+	"net/http"
+
+	"cdr.dev/slog"
+	"golang.org/x/xerrors"
+
+	"cdr.dev/wsep"
+	"cdr.dev/wsep/dev/internal/serve"
+)
+
+// connect returns an Execer that runs commands where the options say. disconnect ends what connect began.
+func connect(o options) (execer wsep.Execer, disconnect func() error, err error) {
+	if o.embedded {
+		return embed()
+	}
+	return wsep.Dialer{URL: o.url, Header: o.header}, func() error { return nil }, nil
+}
+
+// embed starts a server inside this program. Others on this machine can reach it, but don't know its token.
+func embed() (execer wsep.Execer, disconnect func() error, err error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, nil, xerrors.Errorf("embed server: %w", err)
+	}
+	token := rand.Text()
+	handler := &wsep.Handler{Execer: wsep.LocalExecer{}, Authorize: serve.Authorize(token)}
+	server := serve.Start(listener, handler, slog.Logger{})
+	header := http.Header{"Authorization": {serve.Bearer(token)}}
+	return wsep.Dialer{URL: server.URL(), Header: header}, server.Close, nil
+}

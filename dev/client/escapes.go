@@ -1,0 +1,55 @@
+package main
+
+import "io"
+
+// escapes carries what is typed to a command and acts on two of the escapes of ssh(1): at the start of a line, ~.
+// leaves the command and ~~ is one tilde.
+type escapes struct {
+	stdin   io.WriteCloser
+	midLine bool
+	held    bool // a tilde at the start of a line waits for what follows
+}
+
+// Write implements io.Writer. It returns errLeft when the command is to be left.
+func (e *escapes) Write(p []byte) (int, error) {
+	out := make([]byte, 0, len(p)+1)
+	for _, c := range p {
+		var left bool
+		if out, left = e.take(out, c); left {
+			_, _ = e.stdin.Write(out)
+			return 0, errLeft
+		}
+	}
+	if _, err := e.stdin.Write(out); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// take appends to out what is to be sent when c has been typed.
+func (e *escapes) take(out []byte, c byte) (_ []byte, left bool) {
+	switch {
+	case e.held && c == '.':
+		return out, true
+	case e.held && c == '~':
+		e.held, e.midLine = false, true
+		return append(out, c), false
+	case e.held:
+		e.held = false
+		out = append(out, '~')
+	case c == '~' && !e.midLine:
+		e.held = true
+		return out, false
+	}
+	e.midLine = c != '\r' && c != '\n'
+	return append(out, c), false
+}
+
+// Close sends a tilde that waits in vain, and closes stdin.
+func (e *escapes) Close() error {
+	if e.held {
+		e.held = false
+		_, _ = e.stdin.Write([]byte{'~'})
+	}
+	return e.stdin.Close()
+}

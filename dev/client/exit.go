@@ -1,0 +1,87 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"syscall"
+
+	"golang.org/x/xerrors"
+
+	"cdr.dev/wsep"
+)
+
+// The exit codes that are not the command's: those of timeout(1), of the shell (POSIX, Exit Status for Commands) and of
+// ssh(1).
+const (
+	exitUsage      = 2
+	exitTimeout    = 124
+	exitNotStarted = 126
+	exitNotFound   = 127
+	exitSignalled  = 128 // and the signal's number
+	exitFailed     = 255
+)
+
+// signalError says that a signal ended this program's part in the command.
+type signalError struct{ signal syscall.Signal }
+
+func (e signalError) Error() string { return e.signal.String() }
+
+// outputError returns the error of this program's stdout or stderr. For a closed pipe it is the signal by which the
+// system would have ended this program, without restoring the terminal.
+func outputError(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, syscall.EPIPE):
+		return signalError{syscall.SIGPIPE}
+	}
+	return xerrors.Errorf("write output: %w", err)
+}
+
+// exitCode returns the code that tells how the command ended.
+func exitCode(err error) int {
+	if exit, ok := errors.AsType[wsep.ExitError](err); ok {
+		return commandCode(exit)
+	}
+	if s, ok := errors.AsType[signalError](err); ok {
+		return exitSignalled + int(s.signal)
+	}
+	_, notStarted := errors.AsType[*wsep.StartError](err)
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, errTimeout):
+		return exitTimeout
+	case errors.Is(err, wsep.ErrDisconnected):
+		return exitFailed
+	case errors.Is(err, exec.ErrNotFound):
+		return exitNotFound
+	case notStarted:
+		return exitNotStarted
+	}
+	return exitFailed
+}
+
+// commandCode returns the code of a command that failed. What the system would cut to another code, perhaps to success,
+// and a signal that is not known, are failures.
+func commandCode(exit wsep.ExitError) int {
+	if n := signalNumber(exit.Signal()); n > 0 {
+		return exitSignalled + n
+	}
+	if code := exit.ExitCode(); code > 0 && code <= 255 {
+		return code
+	}
+	return exitFailed
+}
+
+// report tells the user what the exit code can't.
+func report(err error) {
+	_, exited := errors.AsType[wsep.ExitError](err)
+	_, signalled := errors.AsType[signalError](err)
+	if err == nil || exited || signalled {
+		return
+	}
+	fmt.Fprintf(os.Stderr, "client: %v\n", err)
+}

@@ -1,0 +1,166 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+	"golang.org/x/xerrors"
+
+	"cdr.dev/wsep"
+	"cdr.dev/wsep/dev/internal/serve"
+)
+
+// options are what the arguments say.
+type options struct {
+	tty      bool
+	command  wsep.Command
+	url      string
+	header   http.Header
+	timeout  time.Duration // 0 means none
+	embedded bool
+}
+
+const usage = `Usage: client notty [flags] [--] COMMAND [ARGUMENT...]
+       client tty [flags] [--] COMMAND [ARGUMENT...]
+
+Runs a command by way of a wsep server: without a terminal, its outputs kept apart, or in one. Flags after the command
+belong to the command.
+
+Exits with the command's code, with 128+N if signal N ended it, and otherwise with
+  2    the arguments make no sense
+  124  the timeout ended the command
+  126  the command could not be started
+  127  the command was not found
+  255  the connection failed, or was left with ~. at the start of a line typed in a terminal (~~ sends one ~)
+
+Flags:
+`
+
+// parse returns what the arguments say. pflag.ErrHelp means that they asked for help and got it.
+func parse(args []string, help io.Writer) (options, error) {
+	var o options
+	var raw rawFlags
+	flags := raw.set(&o)
+	flags.Usage = func() { fmt.Fprint(help, usage+flags.FlagUsagesWrapped(100)) }
+	if len(args) == 0 {
+		return options{}, xerrors.New("say notty or tty, and a command")
+	}
+	switch args[0] {
+	case "tty":
+		o.tty = true
+	case "notty":
+	case "help", "-h", "--help":
+		flags.Usage()
+		return options{}, pflag.ErrHelp
+	default:
+		return options{}, xerrors.Errorf("say notty or tty instead of %q", args[0])
+	}
+	if err := flags.Parse(args[1:]); err != nil {
+		return options{}, err
+	}
+	if err := o.setCommand(flags.Args()); err != nil {
+		return options{}, err
+	}
+	return o, raw.check(flags, &o)
+}
+
+// rawFlags are the flags that take more than pflag to understand.
+type rawFlags struct {
+	headers   []string
+	tokenFile string
+}
+
+// set returns the flags, which set the options and themselves.
+func (raw *rawFlags) set(o *options) *pflag.FlagSet {
+	flags := pflag.NewFlagSet("client", pflag.ContinueOnError)
+	flags.SetInterspersed(false)
+	flags.SortFlags = false
+	flags.StringVar(&o.url, "url", "ws://127.0.0.1:8080", "connect to the server at `URL`")
+	flags.BoolVar(&o.embedded, "embedded", false, "connect to a server inside this program, which needs no other")
+	flags.StringArrayVar(&raw.headers, "header", nil, "send the `\"NAME: VALUE\"` with the request; may be repeated")
+	flags.StringVar(&raw.tokenFile, "token-file", "", "present the token in `FILE` to the server")
+	flags.StringArrayVar(&o.command.Env, "env", nil, "set the variable `NAME=VALUE` for the command; may be repeated")
+	flags.StringVar(&o.command.WorkingDir, "workdir", "", "start the command in `DIRECTORY`")
+	flags.DurationVar(&o.timeout, "timeout", 0, "end the command after `DURATION`; 0 means never")
+	flags.StringVar(&o.command.ID, "id", "", "return to the session `ID`, or begin it (tty only)")
+	return flags
+}
+
+func (o *options) setCommand(args []string) error {
+	if len(args) == 0 {
+		return xerrors.New("no command is named")
+	}
+	o.command.Command, o.command.Args = args[0], args[1:]
+	o.command.TTY = o.tty
+	o.command.Stdin = true
+	return nil
+}
+
+// check refuses what makes no sense and interprets the raw flags.
+func (raw *rawFlags) check(flags *pflag.FlagSet, o *options) (err error) {
+	switch {
+	case o.timeout < 0:
+		return xerrors.New("--timeout must not be negative")
+	case !o.tty && o.command.ID != "":
+		return xerrors.New("--id is for tty: only a terminal has a session")
+	case o.embedded && (flags.Changed("url") || flags.Changed("header") || flags.Changed("token-file")):
+		return xerrors.New("--embedded connects to no other server: --url, --header and --token-file do not go with it")
+	}
+	if i := slices.IndexFunc(o.command.Env, func(kv string) bool { return strings.Index(kv, "=") < 1 }); i >= 0 {
+		return xerrors.Errorf("--env: %q is not NAME=VALUE", o.command.Env[i])
+	}
+	if err := checkURL(o.url); err != nil {
+		return xerrors.Errorf("--url: %w", err)
+	}
+	if o.header, err = parseHeaders(raw.headers); err != nil {
+		return xerrors.Errorf("--header: %w", err)
+	}
+	if flags.Changed("token-file") {
+		return o.presentToken(raw.tokenFile)
+	}
+	return nil
+}
+
+func checkURL(s string) error {
+	u, err := url.Parse(s)
+	if err != nil {
+		return err
+	}
+	if !slices.Contains([]string{"ws", "wss", "http", "https"}, u.Scheme) || u.Host == "" {
+		return xerrors.Errorf("%q is not ws://HOST or wss://HOST", s)
+	}
+	return nil
+}
+
+func parseHeaders(lines []string) (http.Header, error) {
+	header := http.Header{}
+	for _, line := range lines {
+		name, value, ok := strings.Cut(line, ":")
+		if name = strings.TrimSpace(name); !ok || name == "" {
+			return nil, xerrors.Errorf("%q is not NAME: VALUE", line)
+		}
+		if strings.EqualFold(name, "Host") {
+			return nil, xerrors.New("the host is what --url says")
+		}
+		header.Add(name, strings.TrimSpace(value))
+	}
+	return header, nil
+}
+
+func (o *options) presentToken(file string) error {
+	if o.header.Get("Authorization") != "" {
+		return xerrors.New("give one of --token-file and --header Authorization")
+	}
+	token, err := serve.ReadToken(file)
+	if err != nil {
+		return err
+	}
+	o.header.Set("Authorization", serve.Bearer(token))
+	return nil
+}

@@ -1,0 +1,130 @@
+//go:build unix
+
+package main
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"cdr.dev/wsep/dev/internal/servercmd"
+)
+
+// TestMain lets the test binary be the client and the server, too, as processes of their own.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"client":           main,
+		"panicking-client": panickingMain,
+		"server":           func() { os.Exit(servercmd.Main(os.Args[1:], os.Stdout, os.Stderr)) },
+	})
+}
+
+// TestScript runs the scripts in testdata/script. Beside testscript's own commands they have these:
+//
+//	serve [FLAG...]                  start a server on a free port; set $URL and $SERVER to its URL and its pid
+//	serverended CODE                 wait until the server has exited, with this code; its log is in the file serverlog
+//	silent                           start a server that takes connections and never answers; set $URL
+//	connected                        wait until a client has sent something to it
+//	exits CODE PROGRAM [ARG...]      run a program, which must exit with the code
+//	spawn [-tty ROWSxCOLS] PROGRAM [ARG...]
+//	                                 start a program in the background, in a terminal of its own if asked for;
+//	                                 set $PID
+//	expect REGEXP [NAME...]          wait until the spawned program has written a match, beyond what the last expect
+//	                                 matched; set the variables to the regexp's groups
+//	send TEXT                        type, or write to stdin; \r and the like as in Go
+//	closestdin                       close the stdin of a program without a terminal
+//	resize ROWSxCOLS                 resize the terminal
+//	raw                              wait until the terminal is raw
+//	restored                         check that a program that has ended left the terminal as it found it
+//	ended CODE                       wait until the spawned program has exited, with this code
+//	signal NAME PID                  send a signal
+//	gone PID                         wait until the process does not run
+//
+// A wait that takes longer than patience fails.
+func TestScript(t *testing.T) {
+	heedSignals()
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		Setup: func(env *testscript.Env) error {
+			// The race detector would give what a program leaves behind a second's time to end.
+			env.Setenv("GORACE", "atexit_sleep_ms=0")
+			env.Values[serverKey{}] = new(*server)
+			env.Values[spawnedKey{}] = new(*spawned)
+			env.Values[silentKey{}] = make(chan struct{}, 16)
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"serve":       cmdServe,
+			"serverended": cmdServerEnded,
+			"silent":      cmdSilent,
+			"connected":   cmdConnected,
+			"exits":       cmdExits,
+			"spawn":       cmdSpawn,
+			"expect":      cmdExpect,
+			"send":        cmdSend,
+			"closestdin":  cmdCloseStdin,
+			"resize":      cmdResize,
+			"raw":         cmdRaw,
+			"restored":    cmdRestored,
+			"ended":       cmdEnded,
+			"signal":      cmdSignal,
+			"gone":        cmdGone,
+		},
+	})
+}
+
+// heedSignals has the programs that the scripts start heed the signals that this one was started to ignore, as under
+// nohup: they inherit what is ignored, not what is caught.
+func heedSignals() {
+	for _, s := range []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT} {
+		if signal.Ignored(s) {
+			signal.Notify(make(chan os.Signal, 1), s)
+		}
+	}
+}
+
+// patience is how long a script waits for what is to happen at once, on a machine that is busy.
+const patience = 20 * time.Second
+
+// checkUsage checks the number of a command's arguments. A negative most means any.
+func checkUsage(ts *testscript.TestScript, neg bool, args []string, least, most int) {
+	if neg || len(args) < least || (most >= 0 && len(args) > most) {
+		ts.Fatalf("wrong use of a command, see TestScript")
+	}
+}
+
+func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
+	checkUsage(ts, neg, args, 2, -1)
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	code := 0
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		code = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if code != want {
+		ts.Fatalf("exit code is %d, want %d", code, want)
+	}
+}
+
+// eventually waits until a condition holds that nothing announces, and reports whether it does.
+func eventually(holds func() bool) bool {
+	deadline := time.Now().Add(patience)
+	for !holds() {
+		if time.Now().After(deadline) {
+			return false
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	return true
+}

@@ -1,0 +1,102 @@
+// Package serve runs a wsep.Handler on a listener, and ends it so that nothing is left of the commands that it ran.
+package serve
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"cdr.dev/slog"
+	"golang.org/x/xerrors"
+
+	"cdr.dev/wsep"
+)
+
+// Server serves HTTP requests on a listener from Start to Close.
+type Server struct {
+	listener net.Listener
+	http     http.Server
+	end      context.CancelFunc // ends the context of every request
+	sessions *wsep.Server
+
+	// requests counts the requests that are being served. http.Server loses sight of those whose connection is hijacked.
+	requests sync.WaitGroup
+
+	failed chan error // how serving ended, if not by Close
+}
+
+// headerTimeout bounds how long a client may take to send its request.
+const headerTimeout = 10 * time.Second
+
+// Start serves requests on the listener. Listener and handler belong to the Server from then on.
+func Start(listener net.Listener, handler *wsep.Handler, logger slog.Logger) *Server {
+	ctx, end := context.WithCancel(context.Background())
+	s := &Server{listener: listener, end: end, sessions: wsep.NewServer(), failed: make(chan error, 1)}
+	handler.Server = s.sessions
+	s.http = http.Server{
+		Handler:           s.counted(handler),
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ReadHeaderTimeout: headerTimeout,
+		ErrorLog:          slog.Stdlib(ctx, logger, slog.LevelWarn),
+	}
+	// Ends when the listener is closed, by Close at the latest.
+	go func() {
+		if err := s.http.Serve(listener); err != http.ErrServerClosed {
+			s.failed <- xerrors.Errorf("serve: %w", err)
+		}
+	}()
+	return s
+}
+
+// URL returns where the Server is reached.
+func (s *Server) URL() string { return "ws://" + s.listener.Addr().String() }
+
+// Failed returns a channel that tells why the Server stopped accepting connections before Close.
+func (s *Server) Failed() <-chan error { return s.failed }
+
+// Close ends the context of every request, waits for their handlers to return, and ends the sessions. The error says
+// that some handlers did not return in time.
+func (s *Server) Close() error {
+	s.end()
+	err := s.endRequests()
+	s.sessions.Close()
+	return err
+}
+
+// endTimeout bounds how long requests may take to end. A handler has 5 s for its process and 5 s more for closing its
+// connection.
+const endTimeout = 15 * time.Second
+
+func (s *Server) endRequests() error {
+	ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
+	defer cancel()
+	if err := s.http.Shutdown(ctx); err != nil {
+		return xerrors.Errorf("shut down: %w", err)
+	}
+	return s.awaitRequests(ctx)
+}
+
+func (s *Server) awaitRequests(ctx context.Context) error {
+	done := make(chan struct{})
+	// Ends with the last request.
+	go func() {
+		defer close(done)
+		s.requests.Wait()
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return xerrors.Errorf("wait for connections to end: %w", ctx.Err())
+	}
+}
+
+func (s *Server) counted(handler http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.requests.Add(1)
+		defer s.requests.Done()
+		handler.ServeHTTP(w, r)
+	})
+}

@@ -1,0 +1,59 @@
+package serve
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"net/http"
+	"os"
+	"strings"
+
+	"golang.org/x/xerrors"
+)
+
+// ReadToken reads a token from a file. White space around it, such as a line's end, does not belong to it.
+func ReadToken(path string) (string, error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return "", xerrors.Errorf("read token: %w", err)
+	}
+	token := strings.TrimSpace(string(content))
+	if err := CheckToken(token); err != nil {
+		return "", xerrors.Errorf("%s: %w", path, err)
+	}
+	return token, nil
+}
+
+// CheckToken refuses a token that no request can carry.
+func CheckToken(token string) error {
+	if token == "" {
+		return xerrors.New("token is empty")
+	}
+	for _, c := range []byte(token) {
+		if c <= ' ' || c > '~' {
+			return xerrors.New("token has a character that is not printable ASCII, or white space")
+		}
+	}
+	return nil
+}
+
+// Bearer returns the value of the Authorization header that presents the token (RFC 6750 section 2.1).
+func Bearer(token string) string { return bearer + " " + token }
+
+const bearer = "Bearer"
+
+var errToken = xerrors.New("token is missing or wrong")
+
+// Authorize returns a function for wsep.Handler.Authorize that admits the requests that present the token. They all
+// have the same owner.
+func Authorize(token string) func(*http.Request) (owner string, err error) {
+	// Hashes, because the time of a comparison tells the length.
+	want := sha256.Sum256([]byte(token))
+	return func(r *http.Request) (string, error) {
+		scheme, presented, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+		got := sha256.Sum256([]byte(presented))
+		if subtle.ConstantTimeCompare(got[:], want[:]) != 1 || !strings.EqualFold(scheme, bearer) {
+			return "", errToken
+		}
+		return "", nil
+	}
+}

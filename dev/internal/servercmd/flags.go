@@ -1,0 +1,128 @@
+package servercmd
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"path"
+	"time"
+
+	"github.com/spf13/pflag"
+	"golang.org/x/xerrors"
+
+	"cdr.dev/wsep"
+	"cdr.dev/wsep/dev/internal/serve"
+)
+
+// config is what the flags say.
+type config struct {
+	listen         *net.TCPAddr
+	token          string // empty means that everybody who reaches the server is served
+	allowedHosts   []string
+	allowedOrigins []string
+	options        wsep.Options
+}
+
+const usage = `Usage: server [flags]
+
+Runs the commands of whoever may connect to it, on this machine. Anybody else must be kept out: by listening on a
+loopback address, which is the default, or by a token.
+
+Flags:
+`
+
+// parse returns what the arguments say. pflag.ErrHelp means that they asked for help and got it.
+func parse(args []string, help io.Writer) (config, error) {
+	var c config
+	flags := pflag.NewFlagSet("server", pflag.ContinueOnError)
+	flags.Usage = func() { fmt.Fprint(help, usage+flags.FlagUsagesWrapped(100)) }
+	listen := flags.String("listen", "127.0.0.1:8080",
+		"the `ADDRESS` to listen on; port 0 picks a free one; an address that is not loopback needs a token")
+	flags.StringVar(&c.token, "token", "",
+		"serve only requests with the header \"Authorization: Bearer `TOKEN`\"; other users see it in the list of "+
+			"processes, so prefer --token-file")
+	tokenFile := flags.String("token-file", "", "read the token from `FILE`")
+	flags.StringSliceVar(&c.allowedHosts, "allowed-hosts", nil,
+		"the host `NAMES`, separated by commas, under which clients may address this server, as patterns; the default "+
+			"is loopback names, and all names if the server listens elsewhere")
+	flags.StringSliceVar(&c.allowedOrigins, "allowed-origins", nil,
+		"the `ORIGINS`, separated by commas, of web pages that may connect, beside those of the server's own host, as "+
+			"patterns such as https://*.example.com")
+	flags.IntVar(&c.options.MaxProcesses, "max-processes", 0, "run at most `N` processes at a time; 0 means no limit")
+	flags.DurationVar(&c.options.KeepAlive, "keep-alive", 15*time.Second,
+		"ping clients every `DURATION`, and drop those who are silent for two; 0 means no pings")
+	flags.DurationVar(&c.options.SessionTimeout, "session-timeout", 5*time.Minute,
+		"end a session that has had no client for `DURATION`")
+	if err := flags.Parse(args); err != nil {
+		return config{}, err
+	}
+	if flags.NArg() > 0 {
+		return config{}, xerrors.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	if err := c.readToken(flags, *tokenFile); err != nil {
+		return config{}, err
+	}
+	if err := c.resolve(*listen); err != nil {
+		return config{}, err
+	}
+	return c, c.check()
+}
+
+// readToken finds out the token. One that is given and empty is an error: it does not mean none.
+func (c *config) readToken(flags *pflag.FlagSet, file string) (err error) {
+	switch token := flags.Changed("token"); {
+	case token && flags.Changed("token-file"):
+		return xerrors.New("give one of --token and --token-file")
+	case token:
+		return serve.CheckToken(c.token)
+	case flags.Changed("token-file"):
+		c.token, err = serve.ReadToken(file)
+	}
+	return err
+}
+
+// resolve finds out where to listen. The address is looked up once: what is checked here is what is listened on.
+func (c *config) resolve(listen string) (err error) {
+	c.listen, err = net.ResolveTCPAddr("tcp", listen)
+	if err != nil {
+		return xerrors.Errorf("--listen: %w", err)
+	}
+	if c.listen.IP.IsLoopback() {
+		return nil
+	}
+	if c.token == "" {
+		return xerrors.Errorf("--listen: %s is not a loopback address, so other machines could run commands on this "+
+			"one: give --token-file or --token", listen)
+	}
+	if c.allowedHosts == nil {
+		// The list guards against web pages that have their names point here, which can't know the token.
+		c.allowedHosts = []string{"*"}
+	}
+	return nil
+}
+
+// check refuses values that make no sense and gives those their meaning that mean something else in wsep.Options.
+func (c *config) check() error {
+	if c.options.MaxProcesses < 0 {
+		return xerrors.New("--max-processes must not be negative")
+	}
+	if c.options.SessionTimeout <= 0 {
+		return xerrors.New("--session-timeout must be positive")
+	}
+	if c.options.KeepAlive <= 0 {
+		c.options.KeepAlive = -1
+	}
+	if err := checkPatterns("--allowed-hosts", c.allowedHosts); err != nil {
+		return err
+	}
+	return checkPatterns("--allowed-origins", c.allowedOrigins)
+}
+
+func checkPatterns(flag string, patterns []string) error {
+	for _, p := range patterns {
+		if _, err := path.Match(p, ""); err != nil {
+			return xerrors.Errorf("%s: %q: %w", flag, p, err)
+		}
+	}
+	return nil
+}

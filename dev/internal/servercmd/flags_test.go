@@ -1,0 +1,37 @@
+package servercmd
+
+import (
+	"io"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"cdr.dev/wsep"
+)
+
+// TestOptions covers the flags whose effect takes too long to be seen. The scripts of dev/client cover the rest.
+func TestOptions(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		args []string
+		want wsep.Options
+	}{
+		{"defaults", nil, wsep.Options{KeepAlive: 15 * time.Second, SessionTimeout: 5 * time.Minute}},
+		{"all", []string{"--keep-alive=1m", "--session-timeout=1h", "--max-processes=7"},
+			wsep.Options{KeepAlive: time.Minute, SessionTimeout: time.Hour, MaxProcesses: 7}},
+		{"no pings", []string{"--keep-alive=0"}, wsep.Options{KeepAlive: -1, SessionTimeout: 5 * time.Minute}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c, err := parse(tc.args, io.Discard)
+			require.NoError(t, err)
+			require.Equal(t, tc.want, c.options)
+		})
+	}
+}
+
+func TestDefaultAddress(t *testing.T) {
+	c, err := parse(nil, io.Discard)
+	require.NoError(t, err)
+	require.Equal(t, "127.0.0.1:8080", c.listen.String())
+}

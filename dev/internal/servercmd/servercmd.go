@@ -1,0 +1,88 @@
+// Package servercmd is the command dev/server. It is a package so that the tests of dev/client can run it.
+package servercmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/signal"
+	"slices"
+	"syscall"
+
+	"cdr.dev/slog"
+	"cdr.dev/slog/sloggers/sloghuman"
+	"github.com/spf13/pflag"
+	"golang.org/x/xerrors"
+
+	"cdr.dev/wsep"
+	"cdr.dev/wsep/dev/internal/serve"
+)
+
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// Main serves until a signal ends it and returns the exit code. The first line on stdout is where it listens.
+func Main(args []string, stdout, stderr io.Writer) int {
+	c, err := parse(args, stdout)
+	switch {
+	case errors.Is(err, pflag.ErrHelp):
+		return exitOK
+	case err != nil:
+		fmt.Fprintf(stderr, "server: %v\n", err)
+		return exitUsage
+	}
+	if err := run(c, stdout, slog.Make(sloghuman.Sink(stderr))); err != nil {
+		fmt.Fprintf(stderr, "server: %v\n", err)
+		return exitFailed
+	}
+	return exitOK
+}
+
+// run serves until a signal comes, and then until everything has ended.
+func run(c config, stdout io.Writer, logger slog.Logger) error {
+	ctx, stop := signal.NotifyContext(context.Background(), endSignals()...)
+	defer stop()
+	listener, err := net.ListenTCP("tcp", c.listen)
+	if err != nil {
+		return err
+	}
+	server := serve.Start(listener, c.handler(logger), logger)
+	fmt.Fprintf(stdout, "listening on %s\n", server.URL())
+	select {
+	case <-ctx.Done():
+		logger.Info(context.Background(), "ending")
+	case err = <-server.Failed():
+	}
+	closeErr := server.Close()
+	if err == nil && closeErr != nil {
+		err = xerrors.Errorf("end: %w", closeErr)
+	}
+	return err
+}
+
+// endSignals returns the signals that end the server. What it was started to ignore, as under nohup, it ignores.
+func endSignals() []os.Signal {
+	return slices.DeleteFunc([]os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP}, signal.Ignored)
+}
+
+// handler returns the handler that c describes.
+func (c config) handler(logger slog.Logger) *wsep.Handler {
+	opts := c.options
+	opts.Logger = logger
+	h := &wsep.Handler{
+		Execer:         wsep.LocalExecer{},
+		Options:        &opts,
+		AllowedHosts:   c.allowedHosts,
+		AllowedOrigins: c.allowedOrigins,
+	}
+	if c.token != "" {
+		h.Authorize = serve.Authorize(c.token)
+	}
+	return h
+}

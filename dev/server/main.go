@@ -1,0 +1,14 @@
+// Command server runs the commands of whoever may connect to it, on this machine.
+//
+//	go run ./dev/server
+//
+// See --help, and try it with dev/client.
+package main
+
+import (
+	"os"
+
+	"cdr.dev/wsep/dev/internal/servercmd"
+)
+
+func main() { os.Exit(servercmd.Main(os.Args[1:], os.Stdout, os.Stderr)) }
