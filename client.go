@@ -56,6 +56,10 @@ func encodeStart(c Command) ([]byte, error) {
 	if err := validUTF8(c); err != nil {
 		return nil, err
 	}
+	rows, cols := c.Rows, c.Cols
+	if c.TTY {
+		rows, cols = size(c) // A v0.2.4 server refuses a terminal without a size.
+	}
 	msg, err := proto.Encode(proto.Start{
 		ID: c.ID,
 		Command: proto.Command{
@@ -63,8 +67,8 @@ func encodeStart(c Command) ([]byte, error) {
 			Args:       c.Args,
 			Stdin:      &c.Stdin,
 			TTY:        c.TTY,
-			Rows:       c.Rows,
-			Cols:       c.Cols,
+			Rows:       rows,
+			Cols:       cols,
 			UID:        c.UID,
 			GID:        c.GID,
 			Env:        c.Env,
@@ -230,8 +234,27 @@ func (p *remoteProcess) read() {
 		return
 	}
 	p.finish(io.EOF)
+	p.awaitWrite()
 	p.hangUp()
 }
+
+// awaitWrite lets a write to stdin that is under way finish, which the process may have read before its end.
+func (p *remoteProcess) awaitWrite() {
+	if p.stdin == nil {
+		return
+	}
+	written := make(chan struct{})
+	// Ends with the write, which the closing of the connection ends.
+	go func() {
+		p.stdin.mu.Lock()
+		defer p.stdin.mu.Unlock()
+		close(written)
+	}()
+	await(written, nil, lastWriteGrace)
+}
+
+// lastWriteGrace is how long a write may hold up the closing of a connection.
+const lastWriteGrace = time.Second
 
 func (p *remoteProcess) readMessages() error {
 	for {
@@ -359,6 +382,9 @@ func (p *remoteProcess) Resize(ctx context.Context, rows, cols uint16) error {
 
 // Signal implements Signaler.
 func (p *remoteProcess) Signal(ctx context.Context, signal string) error {
+	if isClosed(p.done) {
+		return errProcessDone
+	}
 	if !p.peer.Signal {
 		return xerrors.Errorf("signal %s: peer does not take signals: %w", signal, errors.ErrUnsupported)
 	}

@@ -35,6 +35,8 @@ type buffer struct {
 	// full, if set, is called again and again while the producer waits for room.
 	full func()
 
+	ahead [1]byte // the producer's: a byte that has been read before there was room
+
 	readMu sync.Mutex // held by the consumer during a read
 
 	mu      sync.Mutex // guards what follows
@@ -75,21 +77,47 @@ func wake(c chan struct{}) {
 // is bound to the limit it fails.
 func (b *buffer) fill(r io.Reader, stop <-chan struct{}) error {
 	for {
+		n := 0
+		if b.isFull() {
+			// What just fits does not wait: beyond it there is only the end.
+			var err error
+			if n, err = r.Read(b.ahead[:]); n == 0 {
+				if err == io.EOF {
+					return nil
+				}
+				if err != nil {
+					return err
+				}
+				continue
+			}
+		}
 		room, err := b.room(stop)
 		if err != nil {
 			return err
 		}
-		n, err := r.Read(room)
+		var readErr error
+		if n > 0 {
+			room[0] = b.ahead[0]
+		} else {
+			n, readErr = r.Read(room)
+		}
 		if err := b.commit(n); err != nil {
 			return err
 		}
-		if err == io.EOF {
+		if readErr == io.EOF {
 			return nil
 		}
-		if err != nil {
-			return err
+		if readErr != nil {
+			return readErr
 		}
 	}
+}
+
+// isFull reports whether the producer would have to wait.
+func (b *buffer) isFull() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return !b.drop && !b.strict && b.size >= b.limit
 }
 
 // room returns free space at the buffer's end. commit must follow.

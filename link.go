@@ -159,7 +159,8 @@ type sender struct {
 }
 
 // carry sends all of r until it ends, in whatever way: how a stream ended is told with how its process did. The error
-// is the connection's. The bytes are read straight behind the header of the message that carries them.
+// is the connection's. The bytes are read straight behind the header of the message that carries them, and before there is
+// credit for them, so that the end is noticed when there is none.
 func (s *sender) carry(r io.Reader) error {
 	idle := append(make([]byte, 0, idleFrame), s.header...)[:idleFrame]
 	buf := idle
@@ -167,15 +168,10 @@ func (s *sender) carry(r io.Reader) error {
 	defer func() { putFrame(large) }()
 	calm := 0
 	for {
-		n, err := s.credit.available(len(buf)-len(s.header), s.stop)
-		if err != nil {
-			return err
-		}
-		n, readErr := r.Read(buf[len(s.header) : len(s.header)+n])
+		n, readErr := r.Read(buf[len(s.header):])
 		if n > 0 {
-			s.credit.spend(n)
-			if err := s.link.write(buf[:len(s.header)+n]); err != nil {
-				return disconnected(err)
+			if err := s.sendFrame(buf[:len(s.header)+n]); err != nil {
+				return err
 			}
 		}
 		if readErr != nil {
@@ -196,6 +192,26 @@ func (s *sender) carry(r io.Reader) error {
 			calm = 0
 		}
 	}
+}
+
+// sendFrame sends a message, header and body, in as many as the credit demands. It leaves the header in its place.
+func (s *sender) sendFrame(frame []byte) error {
+	whole := frame
+	for len(frame) > len(s.header) {
+		n, err := s.credit.available(len(frame)-len(s.header), s.stop)
+		if err != nil {
+			return err
+		}
+		s.credit.spend(n)
+		if err := s.link.write(frame[:len(s.header)+n]); err != nil {
+			return disconnected(err)
+		}
+		// What has been sent makes room for the header of the rest.
+		frame = frame[n:]
+		copy(frame, s.header)
+	}
+	copy(whole, s.header)
+	return nil
 }
 
 // send sends all of p.

@@ -7,8 +7,8 @@
 // Each line of the contract is a sub-test named group/line, such as Close/Trap. Lines returns all names, so that the
 // output of go test -json can be made into a table of which Execer keeps which line.
 //
-// The commands run on a POSIX system with sh, cat, head, sort, stty, mkfifo, mktemp, printf, seq and sha256sum or
-// shasum, which need not be the test's own: the suite looks at files only by commands.
+// The commands run on a POSIX system that also has head -c, mktemp, seq, a sleep that takes fractions, and sha256sum or
+// shasum. It need not be the test's own: the suite looks at files and processes only by commands.
 package execertest
 
 import (

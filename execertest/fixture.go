@@ -3,10 +3,7 @@ package execertest
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"io"
-	"math/rand/v2"
 	"runtime"
 	"strings"
 	"sync"
@@ -21,14 +18,8 @@ import (
 // patience is how long anything may take that has no limit of its own. What takes longer hangs.
 var patience = 20 * time.Second
 
-const (
-	// endLimit is how long a process and its group may take to end when their context has.
-	endLimit = 2 * time.Second
-	// bigSize is more than all buffers on the way hold.
-	bigSize = 32 << 20
-	// unreadSize of each output fits the smallest buffer on the way, a pipe's.
-	unreadSize = 32 << 10
-)
+// endLimit is how long a process and its group may take to end when they have to.
+const endLimit = 2 * time.Second
 
 // fixture is what the test of a line works with.
 type fixture struct {
@@ -86,6 +77,8 @@ type process struct {
 	cancel context.CancelFunc
 	// Set when they are first read.
 	stdout, stderr *output
+	// background are goroutines that the process's end ends.
+	background sync.WaitGroup
 }
 
 // start starts a command.
@@ -108,12 +101,8 @@ func (f *fixture) start(c wsep.Command) *process {
 func (p *process) end() {
 	p.cancel()
 	p.f.within(patience, "the process's end after the test", func() {
-		_ = p.Process.Wait()
-		for _, o := range []*output{p.stdout, p.stderr} {
-			if o != nil {
-				<-o.done
-			}
-		}
+		_ = p.Wait()
+		p.background.Wait()
 	})
 }
 
@@ -144,7 +133,7 @@ func requireExit(f *fixture, err error, code int) {
 // out returns what is read of stdout, from now on to its end.
 func (p *process) out() *output {
 	if p.stdout == nil {
-		p.stdout = newOutput(p.f, "stdout", p.Stdout())
+		p.stdout = p.read("stdout", p.Stdout())
 	}
 	return p.stdout
 }
@@ -152,7 +141,7 @@ func (p *process) out() *output {
 // errOut is out for stderr.
 func (p *process) errOut() *output {
 	if p.stderr == nil {
-		p.stderr = newOutput(p.f, "stderr", p.Stderr())
+		p.stderr = p.read("stderr", p.Stderr())
 	}
 	return p.stderr
 }
@@ -187,10 +176,10 @@ type output struct {
 	more chan struct{} // closed at the next change
 }
 
-func newOutput(f *fixture, name string, r io.Reader) *output {
-	o := &output{f: f, name: name, done: make(chan struct{}), more: make(chan struct{})}
-	// Ends with the stream, and that with the process, which the fixture ends.
-	go func() {
+// read begins to read a stream.
+func (p *process) read(name string, r io.Reader) *output {
+	o := &output{f: p.f, name: name, done: make(chan struct{}), more: make(chan struct{})}
+	p.background.Go(func() {
 		defer close(o.done)
 		buf := make([]byte, 32<<10)
 		for {
@@ -200,7 +189,7 @@ func newOutput(f *fixture, name string, r io.Reader) *output {
 				return
 			}
 		}
-	}()
+	})
 	return o
 }
 
@@ -250,7 +239,7 @@ func (o *output) all() string {
 	return string(o.text)
 }
 
-// run runs a command to its end and returns its outputs. It must exit with code 0 and write nothing to stderr.
+// run runs a command to its end and returns its stdout. It must exit with code 0 and write nothing to stderr.
 func (f *fixture) run(c wsep.Command) (stdout string) {
 	f.Helper()
 	p := f.start(c)
@@ -270,81 +259,3 @@ func (f *fixture) tempDir() string {
 	f.Cleanup(func() { f.run(shell(`rm -rf "$1"`, dir)) })
 	return dir
 }
-
-// vigil watches over a group of processes by a FIFO that all of them have open for writing: only when the last one is
-// gone does its reader get to the end. The processes inherit it from one who says exec 3>"$1".
-type vigil struct {
-	fifo   string
-	reader *process
-}
-
-func (f *fixture) watch() *vigil {
-	f.Helper()
-	fifo := f.tempDir() + "/alive"
-	reader := f.start(shell(`mkfifo "$1" && echo made && exec cat "$1"`, fifo))
-	reader.out().await("made")
-	return &vigil{fifo, reader}
-}
-
-// requireEnd waits for the process to end, and all others that the vigil is for. It returns how the process ended.
-func (v *vigil) requireEnd(p *process) (err error) {
-	p.f.Helper()
-	var readerErr error
-	p.f.within(endLimit, "the end of the process", func() { err = p.Wait() })
-	p.f.within(endLimit, "the end of the group", func() { readerErr = v.reader.Wait() })
-	require.NoError(p.f, readerErr)
-	return err
-}
-
-// fill writes lines to stdin until it takes no more for a while, because nobody reads. It goes on writing until that
-// fails.
-func (p *process) fill() {
-	p.f.Helper()
-	progress := make(chan struct{}, 1)
-	stopped := make(chan struct{})
-	// Ends when the process has, and writing fails.
-	go func() {
-		defer close(stopped)
-		block := bytes.Repeat([]byte("nobody reads this\n"), 1000)
-		for {
-			if _, err := p.Stdin().Write(block); err != nil {
-				return
-			}
-			select {
-			case progress <- struct{}{}:
-			default:
-			}
-		}
-	}()
-	p.f.Cleanup(func() { p.f.within(patience, "failing of a write to stdin", func() { <-stopped }) })
-	const still = 300 * time.Millisecond
-	p.f.within(patience, "filling stdin", func() {
-		for {
-			select {
-			case <-progress:
-			case <-time.After(still):
-				return
-			case <-stopped:
-				return
-			}
-		}
-	})
-	select {
-	case <-stopped:
-		p.f.Fatal("writing to stdin fails while the process runs")
-	default:
-	}
-}
-
-// noise returns bytes without a pattern, the same ones every time.
-func noise() io.Reader { return rand.NewChaCha8([32]byte{}) }
-
-// digest returns the checksum of what r has, as sha256sum writes it.
-func digest(r io.Reader) (string, error) {
-	h := sha256.New()
-	_, err := io.Copy(h, r)
-	return hex.EncodeToString(h.Sum(nil)), err
-}
-
-// sumScript writes the checksum of its stdin.
-const sumScript = `{ sha256sum || shasum -a 256; } 2>/dev/null`

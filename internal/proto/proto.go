@@ -232,16 +232,16 @@ func Decode(header []byte) (any, error) {
 		return End{}, nil
 	case TypeStart:
 		s, err := decodeAs[Start](typ, header)
-		if err != nil {
-			return nil, err
+		if err == nil {
+			err = wrap(typ, s.Extensions.validate())
 		}
-		return s, wrap(typ, s.Extensions.validate())
+		return asAny(s, err)
 	case TypePid:
 		p, err := decodeAs[Pid](typ, header)
-		if err != nil {
-			return nil, err
+		if err == nil {
+			err = wrap(typ, p.Extensions.validate())
 		}
-		return p, wrap(typ, p.Extensions.validate())
+		return asAny(p, err)
 	case TypeResize:
 		return asAny(decodeAs[Resize](typ, header))
 	case TypeExitCode:
@@ -336,7 +336,7 @@ func fastAck(header []byte) (ack Ack, ok bool) {
 		return ack, false
 	}
 	name, rest, ok := bytes.Cut(rest, []byte(`":`))
-	if !ok || len(rest) < 2 || len(rest) > 19 || rest[len(rest)-1] != '}' {
+	if !ok || len(rest) < 2 || len(rest) > 19 || rest[0] == '0' || rest[len(rest)-1] != '}' {
 		return ack, false
 	}
 	var n int64

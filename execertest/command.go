@@ -1,0 +1,156 @@
+package execertest
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/stretchr/testify/require"
+
+	"cdr.dev/wsep"
+)
+
+var commandLines = []line{
+	{"Args", args},
+	{"ArgsEmpty", argsEmpty},
+	{"ArgsLong", argsLong},
+	{"ArgsNotUTF8", argsNotUTF8},
+	{"Env", env},
+	{"EnvWins", envWins},
+	{"WorkingDir", workingDir},
+	{"Pid", pid},
+	{"Untouched", untouched},
+	{"IDWithoutTerminal", idWithoutTerminal},
+}
+
+// awkward are strings that are easily broken on the way.
+var awkward = []string{
+	"plain", "", " ", "two words", " leading and trailing ", "line\nbreak", "\n", "tab\there", "carriage\rreturn",
+	"-n", "--", "--help", "-", "a=b", "=", "==", "a=b=c",
+	`'`, `"`, `'"'"'`, `\`, `\n`, `\\`, "*", "?", "[a-z]*", "~", "{a,b}", "$HOME", "${HOME}", "$(id)", "`id`", "!!",
+	"#", ";", "&", "|", "<", ">", "(", ")", "%s%d%n", "</script>", `{"type":"exit_code"}`,
+	"Grüße, 世界 🙂", "e\u0301", "\u2028", "\x01\x1b[31m\x7f",
+}
+
+// args: every argument arrives as it is, and is no option, pattern or piece of script to anyone on the way.
+func args(f *fixture) {
+	out := f.run(shell(`printf '%s\0' "$@"`, awkward...))
+	require.Equal(f, awkward, strings.Split(strings.TrimSuffix(out, "\x00"), "\x00"))
+}
+
+// argsEmpty: no arguments are none, and the empty argument is one.
+func argsEmpty(f *fixture) {
+	require.Equal(f, "0\n", f.run(shell(`echo $#`)))
+	require.Equal(f, "3\n", f.run(shell(`echo $#`, "", "", "")))
+	// true gets no arguments at all.
+	require.Empty(f, f.run(wsep.Command{Command: "true"}))
+	require.Empty(f, f.run(wsep.Command{Command: "true", Args: []string{}}))
+}
+
+// argsLong: arguments may be long.
+func argsLong(f *fixture) {
+	long := strings.Repeat("0123456789abcdef", 2<<10)
+	require.Equal(f, long, f.run(shell(`printf %s "$1"`, long)))
+}
+
+// argsNotUTF8: an argument that is not valid UTF-8 arrives as it is, or the command is refused. It is never changed.
+func argsNotUTF8(f *fixture) {
+	const latin1 = "gr\xfc\xdfe"
+	var p wsep.Process
+	var err error
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	f.within(patience, "Start", func() { p, err = f.execer.Start(ctx, shell(`printf %s "$1"`, latin1)) })
+	if err != nil {
+		requireStartError(f, err)
+		require.ErrorIs(f, err, wsep.ErrInvalidCommand)
+		return
+	}
+	started := &process{Process: p, f: f, cancel: cancel}
+	f.Cleanup(started.end)
+	require.Equal(f, latin1, started.out().all())
+	started.requireExit(0)
+}
+
+// env: the values of variables arrive as they are.
+func env(f *fixture) {
+	var c wsep.Command
+	script := ":"
+	for i, value := range awkward {
+		name := "WSEP_TEST_" + strconv.Itoa(i)
+		c.Env = append(c.Env, name+"="+value)
+		script += `; printf '%s\0' "$` + name + `"`
+	}
+	c.Command, c.Args = "sh", []string{"-c", script}
+	out := f.run(c)
+	require.Equal(f, awkward, strings.Split(strings.TrimSuffix(out, "\x00"), "\x00"))
+}
+
+// envWins: a variable of the command wins over an inherited one, and the others stay.
+func envWins(f *fixture) {
+	show := shell(`echo "$PATH"; echo "$HOME"`)
+	inherited := strings.Split(f.run(show), "\n")
+	require.NotEmpty(f, inherited[0], "inherited PATH")
+	show.Env = []string{"HOME=/elsewhere"}
+	require.Equal(f, inherited[0]+"\n/elsewhere\n", f.run(show))
+}
+
+// workingDir: the command starts in its directory.
+func workingDir(f *fixture) {
+	dir := f.tempDir() + "/a directory; with $odd 'name"
+	f.run(shell(`mkdir "$1"`, dir))
+	c := shell(`pwd -P`)
+	c.WorkingDir = dir
+	require.Equal(f, dir+"\n", f.run(c))
+}
+
+// pid: Pid is the process's own.
+func pid(f *fixture) {
+	for _, c := range []wsep.Command{shell(`echo $$`), onTerminal(shell(`echo $$`))} {
+		p := f.start(c)
+		require.Equal(f, strconv.Itoa(p.Pid()), strings.TrimSpace(p.out().all()))
+		p.requireExit(0)
+	}
+}
+
+// untouched: Start writes nothing into the command's slices, not even behind their ends, and the command may be changed
+// once Start has returned.
+func untouched(f *fixture) {
+	args := []string{"-c", `read line; printf '%s\n' "$1" "$WSEP_TEST"`, "sh", "argument", "behind"}
+	env := []string{"WSEP_TEST=variable", "BEHIND=1"}
+	c := wsep.Command{Command: "sh", Args: args[:4:5], Env: env[:1:2], Stdin: true}
+	argsBefore, envBefore := slices.Clone(args), slices.Clone(env)
+	for _, tty := range []bool{false, true} {
+		c.TTY = tty
+		p := f.start(c)
+		require.Equal(f, argsBefore, args)
+		require.Equal(f, envBefore, env)
+		args[3], env[0] = "changed", "WSEP_TEST=changed"
+		p.out()
+		p.write("\n")
+		lines := strings.Fields(p.out().all())
+		require.Equal(f, []string{"argument", "variable"}, lines)
+		p.requireExit(0)
+		copy(args, argsBefore)
+		copy(env, envBefore)
+	}
+}
+
+// idWithoutTerminal: without a terminal two commands with the same ID have nothing to do with each other.
+func idWithoutTerminal(f *fixture) {
+	c := typed(shell(`echo ready; cat`))
+	c.ID = "same"
+	first, second := f.start(c), f.start(c)
+	first.out().await("ready")
+	second.out().await("ready")
+	require.NotEqual(f, first.Pid(), second.Pid())
+	first.write("first")
+	first.closeStdin()
+	require.Equal(f, "ready\nfirst", first.out().all())
+	first.requireExit(0)
+	second.write("second")
+	second.closeStdin()
+	require.Equal(f, "ready\nsecond", second.out().all())
+	second.requireExit(0)
+}

@@ -1,0 +1,118 @@
+package execertest
+
+import (
+	"bytes"
+	"errors"
+	"strconv"
+	"sync"
+
+	"github.com/stretchr/testify/require"
+
+	"cdr.dev/wsep"
+)
+
+var exitLines = []line{
+	{"Code0", exitCode(0)},
+	{"Code1", exitCode(1)},
+	{"Code5", exitCode(5)},
+	{"Code44", exitCode(44)},
+	{"Code255", exitCode(255)},
+	{"Killed", exitKilled},
+	{"SignalName", exitSignalName},
+	{"WaitAgain", exitWaitAgain},
+	{"WaitConcurrently", exitWaitConcurrently},
+	{"WhileStdinStreams", exitWhileStdinStreams},
+	{"StdinClosedByProgram", exitStdinClosedByProgram},
+}
+
+// exitCode: Wait tells the exit code, by an ExitError that says something and names no signal, and by nil for 0.
+func exitCode(code int) func(*fixture) {
+	return func(f *fixture) {
+		for _, tty := range []bool{false, true} {
+			c := shell(`exit "$1"`, strconv.Itoa(code))
+			c.TTY = tty
+			err := f.start(c).wait()
+			requireExit(f, err, code)
+			if exit, ok := errors.AsType[wsep.ExitError](err); ok {
+				require.NotEmpty(f, exit.Error())
+				require.Empty(f, exit.Signal())
+			}
+		}
+	}
+}
+
+// exitKilled: a command that a signal ended has not succeeded. Its exit code is -1.
+func exitKilled(f *fixture) {
+	for _, signal := range []string{"KILL", "TERM", "SEGV"} {
+		f.start(shell(`kill -` + signal + ` $$; sleep 5`)).requireExit(-1)
+	}
+	f.start(onTerminal(shell(`kill -KILL $$; sleep 5`))).requireExit(-1)
+}
+
+// exitSignalName: Wait tells the signal that ended the command.
+func exitSignalName(f *fixture) {
+	for _, signal := range []string{"KILL", "TERM", "USR1"} {
+		var exit wsep.ExitError
+		require.ErrorAs(f, f.start(shell(`kill -`+signal+` $$; sleep 5`)).wait(), &exit)
+		require.Equal(f, signal, exit.Signal())
+	}
+}
+
+// exitWaitAgain: Wait tells the same every time.
+func exitWaitAgain(f *fixture) {
+	p := f.start(shell(`exit 5`))
+	first := p.wait()
+	requireExit(f, first, 5)
+	for range 3 {
+		require.Equal(f, first, p.wait())
+	}
+}
+
+// exitWaitConcurrently: all who wait at once are told the same.
+func exitWaitConcurrently(f *fixture) {
+	p := f.start(typed(shell(`read line; exit 5`)))
+	errs := make([]error, 10)
+	var waiting sync.WaitGroup
+	for i := range errs {
+		waiting.Go(func() { errs[i] = p.Wait() })
+	}
+	p.write("\n")
+	f.within(patience, "ten times Wait", waiting.Wait)
+	for _, err := range errs {
+		requireExit(f, err, 5)
+	}
+}
+
+// stream writes to stdin until that fails, in the background.
+func (p *process) stream() {
+	p.background.Go(func() {
+		block := bytes.Repeat([]byte("x"), 32<<10)
+		for {
+			if _, err := p.Stdin().Write(block); err != nil {
+				return
+			}
+		}
+	})
+}
+
+// exitWhileStdinStreams: the exit code arrives although somebody still writes to stdin, and then writing fails.
+func exitWhileStdinStreams(f *fixture) {
+	for range repetitions {
+		p := f.start(typed(shell(`echo out; exit 5`)))
+		p.stream()
+		p.requireExit(5)
+		require.Equal(f, "out\n", p.out().all())
+		f.within(patience, "failing of a write to stdin", p.background.Wait)
+	}
+}
+
+// exitStdinClosedByProgram: the exit code arrives although the program closed its stdin while somebody wrote to it.
+func exitStdinClosedByProgram(f *fixture) {
+	for range repetitions {
+		p := f.start(typed(shell(`head -c 100000 >/dev/null; exec <&-; echo closed; exit 5`)))
+		p.stream()
+		require.Equal(f, "closed\n", p.out().all())
+		p.requireExit(5)
+		f.within(patience, "failing of a write to stdin", p.background.Wait)
+	}
+}

@@ -1,0 +1,715 @@
+//go:build unix
+
+package execertest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"cdr.dev/wsep"
+	"cdr.dev/wsep/internal/leaktest"
+)
+
+// A line of the contract that no Execer can fail is worth nothing. For every line there is a fault here that it finds.
+
+// fault is an Execer with something wrong, and lines that must find it. The lines may be patterns for path.Match.
+type fault struct {
+	execer wsep.Execer
+	found  []string
+}
+
+// starter is an Execer made of its Start.
+type starter func(ctx context.Context, c wsep.Command) (wsep.Process, error)
+
+func (s starter) Start(ctx context.Context, c wsep.Command) (wsep.Process, error) { return s(ctx, c) }
+
+// local is the sound Execer that the faulty ones are made of. It remembers what it started, since they may not end it.
+var local = &remembering{}
+
+type remembering struct {
+	mu        sync.Mutex
+	processes []wsep.Process
+}
+
+// Start implements wsep.Execer.
+func (r *remembering) Start(ctx context.Context, c wsep.Command) (wsep.Process, error) {
+	p, err := wsep.LocalExecer{}.Start(ctx, c)
+	if err == nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.processes = append(r.processes, p)
+	}
+	return p, err
+}
+
+// killAll kills what is left of the groups.
+func (r *remembering) killAll() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, p := range r.processes {
+		err := p.(wsep.Signaler).Signal(context.Background(), "KILL")
+		// The number of a process that has ended is its group's as long as no other process has it.
+		if errors.Is(err, os.ErrProcessDone) && syscall.Kill(p.Pid(), 0) != nil {
+			_ = syscall.Kill(-p.Pid(), syscall.SIGKILL)
+		}
+	}
+}
+
+// command changes the command before it starts.
+func command(change func(c *wsep.Command)) wsep.Execer {
+	return starter(func(ctx context.Context, c wsep.Command) (wsep.Process, error) {
+		change(&c)
+		return local.Start(ctx, c)
+	})
+}
+
+// failure changes the error of a start.
+func failure(change func(err error) error) wsep.Execer {
+	return starter(func(ctx context.Context, c wsep.Command) (wsep.Process, error) {
+		p, err := local.Start(ctx, c)
+		if err != nil {
+			return nil, change(err)
+		}
+		return p, nil
+	})
+}
+
+// running changes the process.
+func running(change func(ctx context.Context, c wsep.Command, p *altered)) wsep.Execer {
+	return starter(func(ctx context.Context, c wsep.Command) (wsep.Process, error) {
+		p, err := local.Start(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		a := alter(p)
+		change(ctx, c, a)
+		return a, nil
+	})
+}
+
+// altered is a process whose methods can be replaced.
+type altered struct {
+	sound          wsep.Process
+	pid            int
+	stdin          io.WriteCloser
+	stdout, stderr io.Reader
+	resize         func(ctx context.Context, rows, cols uint16) error
+	wait, close    func() error
+	signal         func(ctx context.Context, name string) error
+}
+
+func alter(p wsep.Process) *altered {
+	return &altered{p, p.Pid(), p.Stdin(), p.Stdout(), p.Stderr(), p.Resize, p.Wait, p.Close, p.(wsep.Signaler).Signal}
+}
+
+func (a *altered) Pid() int              { return a.pid }
+func (a *altered) Stdin() io.WriteCloser { return a.stdin }
+func (a *altered) Stdout() io.Reader     { return a.stdout }
+func (a *altered) Stderr() io.Reader     { return a.stderr }
+func (a *altered) Wait() error           { return a.wait() }
+func (a *altered) Close() error          { return a.close() }
+
+func (a *altered) Resize(ctx context.Context, rows, cols uint16) error {
+	return a.resize(ctx, rows, cols)
+}
+func (a *altered) Signal(ctx context.Context, name string) error { return a.signal(ctx, name) }
+
+// ended reports whether the process has ended.
+func (a *altered) ended() bool { return syscall.Kill(a.sound.Pid(), 0) != nil }
+
+type readFunc func(b []byte) (int, error)
+
+func (r readFunc) Read(b []byte) (int, error) { return r(b) }
+
+type pipeEnd struct {
+	write func(b []byte) (int, error)
+	close func() error
+}
+
+func (p pipeEnd) Write(b []byte) (int, error) { return p.write(b) }
+func (p pipeEnd) Close() error                { return p.close() }
+
+// writing changes what is written to stdin.
+func writing(change func(b []byte) []byte) wsep.Execer {
+	return running(func(_ context.Context, _ wsep.Command, p *altered) {
+		in := p.stdin
+		p.stdin = pipeEnd{func(b []byte) (int, error) {
+			if _, err := in.Write(change(b)); err != nil {
+				return 0, err
+			}
+			return len(b), nil
+		}, in.Close}
+	})
+}
+
+// waiting changes what Wait returns.
+func waiting(change func(ctx context.Context, err error) error) wsep.Execer {
+	return running(func(ctx context.Context, _ wsep.Command, p *altered) {
+		wait := p.wait
+		p.wait = func() error { return change(ctx, wait()) }
+	})
+}
+
+var errFault = errors.New("fault")
+
+var faults = map[string]fault{
+	"ArgsTrimmed": {command(func(c *wsep.Command) {
+		c.Args = slices.Clone(c.Args)
+		for i := range c.Args {
+			c.Args[i] = strings.TrimSpace(c.Args[i])
+		}
+	}), []string{"Command/Args"}},
+	"EmptyArgsDropped": {command(func(c *wsep.Command) {
+		c.Args = slices.DeleteFunc(slices.Clone(c.Args), func(arg string) bool { return arg == "" })
+	}), []string{"Command/Args", "Command/ArgsEmpty"}},
+	"ArgsCut": {command(func(c *wsep.Command) {
+		c.Args = slices.Clone(c.Args)
+		for i := range c.Args {
+			c.Args[i] = c.Args[i][:min(len(c.Args[i]), 16<<10)]
+		}
+	}), []string{"Command/ArgsLong"}},
+	"ArgsMadeUTF8": {command(func(c *wsep.Command) {
+		c.Args = slices.Clone(c.Args)
+		for i := range c.Args {
+			c.Args[i] = strings.ToValidUTF8(c.Args[i], "?")
+		}
+	}), []string{"Command/ArgsNotUTF8"}},
+	"EnvCutAtNewline": {command(func(c *wsep.Command) {
+		c.Env = slices.Clone(c.Env)
+		for i := range c.Env {
+			c.Env[i], _, _ = strings.Cut(c.Env[i], "\n")
+		}
+	}), []string{"Command/Env"}},
+	"InheritedEnvWins": {command(func(c *wsep.Command) { c.Env = append(slices.Clone(c.Env), os.Environ()...) }),
+		[]string{"Command/EnvWins"}},
+	"NoWorkingDir": {command(func(c *wsep.Command) { c.WorkingDir = "" }),
+		[]string{"Command/WorkingDir", "StartFailure/WorkingDir*", "StartReason/WorkingDirMissing"}},
+	"EnvAppendedInPlace": {command(func(c *wsep.Command) { c.Env = append(c.Env, "MORE=1") }),
+		[]string{"Command/Untouched"}},
+	"ArgsNotCopied": {starter(func(ctx context.Context, c wsep.Command) (wsep.Process, error) {
+		c.Args[0], c.Args = "-ec", append(c.Args, "more")
+		return local.Start(ctx, c)
+	}), []string{"Command/Untouched"}},
+	"WrongPid": {running(func(_ context.Context, _ wsep.Command, p *altered) { p.pid++ }),
+		[]string{"Command/Pid"}},
+	"SessionsWithoutTerminal": {sessions(), []string{"Command/IDWithoutTerminal"}},
+
+	"OutputsSwapped": {running(func(_ context.Context, _ wsep.Command, p *altered) {
+		p.stdout, p.stderr = p.stderr, p.stdout
+	}),
+		[]string{"Output/Apart", "Output/ClosedEarly", "Terminal/Output"}},
+	"OutputAtEnd": {running(func(_ context.Context, _ wsep.Command, p *altered) {
+		out := p.stdout
+		all := sync.OnceValue(func() io.Reader {
+			text, _ := io.ReadAll(out)
+			return bytes.NewReader(text)
+		})
+		p.stdout = readFunc(func(b []byte) (int, error) { return all().Read(b) })
+	}), []string{"Output/AtOnce"}},
+	"EOFOnce": {running(func(_ context.Context, _ wsep.Command, p *altered) {
+		out, ended := p.stdout, false
+		p.stdout = readFunc(func(b []byte) (int, error) {
+			if ended {
+				return 0, os.ErrClosed
+			}
+			n, err := out.Read(b)
+			ended = err != nil
+			return n, err
+		})
+	}), []string{"Output/EOFStays"}},
+	"BlocksLost": {running(func(_ context.Context, _ wsep.Command, p *altered) {
+		out, total := p.stdout, 0
+		p.stdout = readFunc(func(b []byte) (int, error) {
+			n, err := out.Read(b)
+			if total += n; total > 20<<20 {
+				total = 0
+				n = 0
+			}
+			return n, err
+		})
+	}), []string{"Output/Big", "Stdin/Echo"}},
+	"LastByteLost": {running(func(_ context.Context, _ wsep.Command, p *altered) { p.stdout = &behind{r: p.stdout} }),
+		[]string{"Output/LastBytes", "Output/ReadAfterWait", "Terminal/LastBytes", "Terminal/ReadAfterWait"}},
+	"WaitDropsOutput": {running(func(_ context.Context, _ wsep.Command, p *altered) {
+		wait := p.wait
+		p.wait = func() error {
+			err := wait()
+			p.stdout, p.stderr = strings.NewReader(""), strings.NewReader("")
+			return err
+		}
+	}), []string{"Output/ReadAfterWait", "Terminal/ReadAfterWait"}},
+	"StdoutAfterStderr": {running(func(_ context.Context, _ wsep.Command, p *altered) {
+		p.stderr, p.stdout = inOrder(p.stderr, p.stdout)
+	}),
+		[]string{"Output/UnreadStderr"}},
+	"StderrAfterStdout": {running(func(_ context.Context, _ wsep.Command, p *altered) {
+		p.stdout, p.stderr = inOrder(p.stdout, p.stderr)
+	}),
+		[]string{"Output/UnreadStdout"}},
+	"EndOfOutputIsEnd": {running(func(_ context.Context, c wsep.Command, p *altered) {
+		out := p.stdout
+		p.stdout = readFunc(func(b []byte) (int, error) {
+			n, err := out.Read(b)
+			if err != nil && !p.ended() {
+				_ = p.sound.(wsep.Signaler).Signal(context.Background(), "KILL")
+			}
+			return n, err
+		})
+	}), []string{"Output/ClosedEarly"}},
+	"ShortWaitDelay": {wsep.LocalExecer{WaitDelay: time.Millisecond}, []string{"Output/HeldByChild"}},
+
+	"StdinStaysOpen": {running(func(_ context.Context, _ wsep.Command, p *altered) {
+		p.stdin = pipeEnd{p.stdin.Write, func() error { return nil }}
+	}), []string{"Stdin/HalfClose", "Stdin/Sort", "Stdin/WriteAfterClose", "Terminal/StdinClose*"}},
+	"StdinCloseEnds": {running(func(_ context.Context, c wsep.Command, p *altered) {
+		p.stdin = pipeEnd{p.stdin.Write, p.sound.Close}
+	}), []string{"Stdin/HalfClose", "Stdin/None", "Terminal/StdinClose*", "Terminal/WithoutStdin"}},
+	"WritesCut": {writing(func(b []byte) []byte { return b[:min(len(b), 31<<10)] }),
+		[]string{"Stdin/Big", "Stdin/Echo", "Stdin/WriteSizes", "Terminal/Typing"}},
+	"WritesKept": {running(func(_ context.Context, _ wsep.Command, p *altered) {
+		in := p.stdin
+		var kept [][]byte
+		p.stdin = pipeEnd{func(b []byte) (int, error) {
+			kept = append(kept, b)
+			return len(b), nil
+		}, func() error {
+			for _, b := range kept {
+				_, _ = in.Write(b)
+			}
+			return in.Close()
+		}}
+	}), []string{"Stdin/WriteSizes"}},
+	"WritesSplit": {running(func(_ context.Context, _ wsep.Command, p *altered) {
+		in := p.stdin
+		p.stdin = pipeEnd{func(b []byte) (int, error) {
+			for block := range slices.Chunk(b, 1<<10) {
+				if n, err := in.Write(block); err != nil {
+					return n, err
+				}
+			}
+			return len(b), nil
+		}, in.Close}
+	}), []string{"Stdin/ConcurrentWriters"}},
+	"StdinBeforeStdout": {running(func(_ context.Context, _ wsep.Command, p *altered) {
+		in, out := p.stdin, p.stdout
+		var mu sync.Mutex
+		p.stdin = pipeEnd{func(b []byte) (int, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			return in.Write(b)
+		}, in.Close}
+		p.stdout = readFunc(func(b []byte) (int, error) {
+			mu.Lock() // To wait for the write is the fault.
+			room := b
+			mu.Unlock()
+			return out.Read(room)
+		})
+	}), []string{"Stdin/Unread"}},
+	"EndFailsWrites": {running(func(_ context.Context, _ wsep.Command, p *altered) {
+		in := p.stdin
+		p.stdin = pipeEnd{func(b []byte) (int, error) {
+			n, err := in.Write(b)
+			time.Sleep(10 * time.Millisecond)
+			if p.ended() {
+				return 0, os.ErrProcessDone
+			}
+			return n, err
+		}, in.Close}
+	}), []string{"Stdin/LastWrite"}},
+	"WriteErrorsHidden": {running(func(_ context.Context, _ wsep.Command, p *altered) {
+		in := p.stdin
+		p.stdin = pipeEnd{func(b []byte) (int, error) {
+			_, _ = in.Write(b)
+			return len(b), nil
+		}, in.Close}
+	}), []string{
+		"Stdin/WriteAfterClose", "Stdin/WriteAfterEnd", "Stdin/None", "Terminal/WithoutStdin", "Exit/WhileStdinStreams",
+		"Exit/StdinClosedByProgram", "Cancel/Streams",
+	}},
+	"StdinAlways": {command(func(c *wsep.Command) { c.Stdin = true }), []string{"Stdin/None", "Terminal/WithoutStdin"}},
+
+	"AlwaysSuccess": {waiting(func(context.Context, error) error { return nil }), []string{
+		"Exit/Code[1-9]*", "Exit/Killed", "Exit/SignalName", "Exit/WaitAgain", "Exit/WaitConcurrently",
+		"Signal/Group", "Close/*", "Cancel/[^B]*",
+	}},
+	"NeverSuccess": {waiting(func(_ context.Context, err error) error { return wsep.NewExitError(1, "failed") }),
+		[]string{"Exit/Code0", "Command/ArgsNotUTF8"}},
+	"CodesInSevenBits": {waiting(func(_ context.Context, err error) error {
+		if exit, ok := errors.AsType[wsep.ExitError](err); ok {
+			return wsep.NewExitError(exit.ExitCode()&127, exit.Error())
+		}
+		return err
+	}), []string{"Exit/Code255", "Exit/Killed"}},
+	"SignalIsSuccess": {waiting(func(_ context.Context, err error) error {
+		if exit, ok := errors.AsType[wsep.ExitError](err); ok && exit.Signal() != "" {
+			return nil
+		}
+		return err
+	}), []string{"Exit/Killed", "Close/Group", "Cancel/Group"}},
+	"SignalUntold": {waiting(func(_ context.Context, err error) error {
+		if exit, ok := errors.AsType[wsep.ExitError](err); ok {
+			return wsep.NewExitError(exit.ExitCode(), exit.Error())
+		}
+		return err
+	}), []string{"Exit/SignalName"}},
+	"WaitOnce": {running(func(_ context.Context, _ wsep.Command, p *altered) {
+		wait := p.wait
+		var mu sync.Mutex
+		waited := false
+		p.wait = func() error {
+			mu.Lock()
+			defer mu.Unlock()
+			if waited {
+				return errFault
+			}
+			waited = true
+			return wait()
+		}
+	}), []string{"Exit/WaitAgain", "Exit/WaitConcurrently", "Close/AfterEnd", "Cancel/AfterEnd"}},
+	"WriteErrorWins": {running(func(_ context.Context, _ wsep.Command, p *altered) {
+		in, wait := p.stdin, p.wait
+		failed := make(chan error, 100)
+		p.stdin = pipeEnd{func(b []byte) (int, error) {
+			n, err := in.Write(b)
+			if err != nil {
+				failed <- err
+			}
+			return n, err
+		}, in.Close}
+		p.wait = func() error {
+			err := wait()
+			select {
+			case err := <-failed:
+				return err
+			case <-time.After(10 * time.Millisecond):
+				return err
+			}
+		}
+	}), []string{"Exit/WhileStdinStreams", "Exit/StdinClosedByProgram", "Stdin/WriteAfterEnd"}},
+
+	"NoTerminal": {command(func(c *wsep.Command) { c.TTY = false }), []string{
+		"Terminal/IsTerminal", "Terminal/*Size", "Terminal/ResizeSignal", "Terminal/Output", "Terminal/Interrupt",
+	}},
+	"AlwaysTerminal": {command(func(c *wsep.Command) { c.TTY = true }), []string{"Terminal/IsTerminal", "Output/Apart"}},
+	"SizeIgnored":    {command(func(c *wsep.Command) { c.Rows, c.Cols = 0, 0 }), []string{"Terminal/Size"}},
+	"OtherDefaultSize": {command(func(c *wsep.Command) { c.Cols = max(c.Cols, 81) }),
+		[]string{"Terminal/Size", "Terminal/DefaultSize"}},
+	"ResizeIgnored": {running(func(_ context.Context, _ wsep.Command, p *altered) {
+		p.resize = func(context.Context, uint16, uint16) error { return nil }
+	}), []string{"Terminal/Resize", "Terminal/ResizeSignal"}},
+	"ResizeNeedsTerminal": {running(func(_ context.Context, c wsep.Command, p *altered) {
+		if !c.TTY {
+			p.resize = func(context.Context, uint16, uint16) error { return errFault }
+		}
+	}), []string{"Terminal/ResizeWithout"}},
+	"TerminalEndsInError": {running(func(_ context.Context, c wsep.Command, p *altered) {
+		out := p.stdout
+		p.stdout = readFunc(func(b []byte) (int, error) {
+			n, err := out.Read(b)
+			if c.TTY && err == io.EOF {
+				err = syscall.EIO
+			}
+			return n, err
+		})
+	}), []string{"Terminal/Output"}},
+	"ControlCharactersLost": {writing(func(b []byte) []byte { return bytes.ReplaceAll(b, []byte{3}, nil) }),
+		[]string{"Terminal/Interrupt"}},
+	"OneEOFCharacter": {running(func(_ context.Context, c wsep.Command, p *altered) {
+		in := p.stdin
+		if c.TTY && c.Stdin {
+			p.stdin = pipeEnd{in.Write, func() error {
+				_, err := in.Write([]byte{4})
+				return err
+			}}
+		}
+	}), []string{"Terminal/StdinCloseMidLine"}},
+
+	"SignalsLost": {running(func(_ context.Context, _ wsep.Command, p *altered) {
+		p.signal = func(context.Context, string) error { return nil }
+	}), []string{"Signal/Trap", "Signal/Terminal", "Signal/Group", "Signal/AfterEnd", "Signal/UnknownRefused"}},
+	"SignalToOne": {running(func(_ context.Context, _ wsep.Command, p *altered) {
+		p.signal = func(_ context.Context, name string) error { return syscall.Kill(p.pid, syscall.SIGKILL) }
+	}), []string{"Signal/Group"}},
+	"UnknownSignalKills": {running(func(_ context.Context, _ wsep.Command, p *altered) {
+		signal := p.signal
+		p.signal = func(ctx context.Context, name string) error {
+			err := signal(ctx, name)
+			if errors.Is(err, errors.ErrUnsupported) {
+				_ = p.sound.Close()
+			}
+			return err
+		}
+	}), []string{"Signal/UnknownHarmless"}},
+
+	"CloseKills": {running(func(_ context.Context, _ wsep.Command, p *altered) {
+		p.close = func() error {
+			_ = p.signal(context.Background(), "KILL")
+			return nil
+		}
+	}), []string{"Close/Trap", "Close/TrapOnTerminal"}},
+	"CloseDoesNothing": {running(func(_ context.Context, _ wsep.Command, p *altered) {
+		p.close = func() error { return nil }
+	}), []string{
+		"Close/Trap*", "Close/Group*", "Close/Stubborn*", "Close/Stopped", "Close/UnreadOutput",
+		"Close/FullStdin", "Close/Twice",
+	}},
+	"CloseToOne": {running(func(_ context.Context, _ wsep.Command, p *altered) {
+		p.close = func() error {
+			_ = syscall.Kill(p.pid, syscall.SIGKILL)
+			return nil
+		}
+	}), []string{"Close/Group", "Close/Stubborn"}},
+	"CloseAsksOnly": {running(func(_ context.Context, _ wsep.Command, p *altered) {
+		p.close = func() error {
+			_ = p.signal(context.Background(), "TERM")
+			return nil
+		}
+	}), []string{"Close/Stubborn*", "Close/Stopped"}},
+	"CloseWaitsForStdin": {running(func(_ context.Context, c wsep.Command, p *altered) {
+		in, closeProcess := p.stdin, p.close
+		var mu sync.Mutex
+		p.stdin = pipeEnd{func(b []byte) (int, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			return in.Write(b)
+		}, in.Close}
+		p.close = func() error {
+			mu.Lock()
+			defer mu.Unlock()
+			return closeProcess()
+		}
+	}), []string{"Close/FullStdin"}},
+	"CloseFailsAtEnd": {running(func(_ context.Context, _ wsep.Command, p *altered) {
+		closeProcess := p.close
+		p.close = func() error {
+			if p.ended() {
+				return os.ErrProcessDone
+			}
+			return closeProcess()
+		}
+	}), []string{"Close/AfterEnd", "Close/Twice"}},
+
+	"ContextIgnored": {starter(func(ctx context.Context, c wsep.Command) (wsep.Process, error) {
+		return local.Start(context.WithoutCancel(ctx), c)
+	}), []string{"Cancel/[^A]*"}},
+	"CloseDetaches": {starter(func(ctx context.Context, c wsep.Command) (wsep.Process, error) {
+		closed := make(chan struct{})
+		detached, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		go func() {
+			select {
+			case <-ctx.Done():
+				cancel()
+			case <-closed:
+			}
+		}()
+		p, err := local.Start(detached, c)
+		if err != nil {
+			cancel()
+			return nil, err
+		}
+		a := alter(p)
+		a.close = func() error {
+			close(closed)
+			return a.signal(detached, "TERM")
+		}
+		return a, nil
+	}), []string{"Cancel/AfterClose"}},
+	"ContextWins": {waiting(func(ctx context.Context, err error) error {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return err
+	}), []string{"Cancel/AfterEnd"}},
+
+	"UntypedFailures": {failure(func(err error) error { return errors.New(err.Error()) }), []string{
+		"StartFailure/*", "StartReason/Missing*", "StartReason/Directory", "StartReason/NotExecutable",
+		"StartReason/WorkingDirMissing", "StartReason/Empty", "StartReason/NUL*", "Cancel/BeforeStart",
+	}},
+	"AllIsMissing": {failure(func(error) error { return &wsep.StartError{Err: exec.ErrNotFound} }),
+		[]string{"StartReason/NoProgram", "StartReason/WorkingDir*"}},
+	"FailureIsLast": {failureIsLast(), []string{"StartFailure/*"}},
+
+	"OneAtATime":     {oneAtATime(), []string{"Concurrent/Processes", "Command/IDWithoutTerminal"}},
+	"FailureEndsAll": {failureEndsAll(), []string{"Concurrent/Failures"}},
+}
+
+// behind holds one byte back.
+type behind struct {
+	r    io.Reader
+	held []byte
+}
+
+func (b *behind) Read(p []byte) (int, error) {
+	buf := make([]byte, max(1, len(p)-1))
+	n, err := b.r.Read(buf)
+	all := append(b.held, buf[:n]...)
+	if len(all) == 0 {
+		return 0, err
+	}
+	b.held = []byte{all[len(all)-1]}
+	return copy(p, all[:len(all)-1]), err
+}
+
+// inOrder lets the second be read when the first has ended.
+func inOrder(first, second io.Reader) (io.Reader, io.Reader) {
+	ended := make(chan struct{})
+	end := sync.OnceFunc(func() { close(ended) })
+	return readFunc(func(b []byte) (int, error) {
+			n, err := first.Read(b)
+			if err != nil {
+				end()
+			}
+			return n, err
+		}), readFunc(func(b []byte) (int, error) {
+			<-ended
+			return second.Read(b)
+		})
+}
+
+// sessions returns to the process with the same ID.
+func sessions() wsep.Execer {
+	known := map[string]wsep.Process{}
+	return starter(func(ctx context.Context, c wsep.Command) (wsep.Process, error) {
+		if p := known[c.ID]; c.ID != "" && p != nil {
+			return p, nil
+		}
+		p, err := local.Start(ctx, c)
+		known[c.ID] = p
+		return p, err
+	})
+}
+
+// failureIsLast starts nothing after a failure.
+func failureIsLast() wsep.Execer {
+	var failed error
+	return starter(func(ctx context.Context, c wsep.Command) (p wsep.Process, err error) {
+		if failed != nil && !strings.Contains(strings.Join(c.Args, " "), "rm -rf") {
+			return nil, failed
+		}
+		p, err = local.Start(ctx, c)
+		if err != nil {
+			failed = err
+		}
+		return p, err
+	})
+}
+
+// oneAtATime starts nothing while a process runs.
+func oneAtATime() wsep.Execer {
+	var mu sync.Mutex
+	return starter(func(ctx context.Context, c wsep.Command) (p wsep.Process, err error) {
+		mu.Lock()
+		p, err = local.Start(ctx, c)
+		if err != nil {
+			mu.Unlock()
+			return nil, err
+		}
+		go func() {
+			defer mu.Unlock()
+			_ = p.Wait()
+		}()
+		return p, nil
+	})
+}
+
+// failureEndsAll ends all processes when one can't be started.
+func failureEndsAll() wsep.Execer {
+	ctx, cancel := context.WithCancel(context.Background())
+	return starter(func(startCtx context.Context, c wsep.Command) (p wsep.Process, err error) {
+		own, cancelOwn := context.WithCancel(startCtx)
+		context.AfterFunc(ctx, cancelOwn)
+		p, err = local.Start(own, c)
+		if err != nil {
+			cancel()
+		}
+		return p, err
+	})
+}
+
+// faultVariable names the fault in the environment of the process that has it.
+const faultVariable = "WSEP_TEST_FAULT"
+
+// TestFaults sees to it that every line finds its faults. They are looked for in processes of their own, because what
+// fails there is meant to.
+func TestFaults(t *testing.T) {
+	if os.Getenv(faultVariable) != "" {
+		t.Skip("inside of itself")
+	}
+	const atOnce = 8 // Most of them wait most of the time.
+	turn := make(chan struct{}, atOnce)
+	var running sync.WaitGroup
+	unfound := map[string]bool{}
+	for _, line := range Lines() {
+		unfound[line] = true
+	}
+	for name, f := range faults {
+		for _, line := range f.lines(t) {
+			delete(unfound, line)
+			running.Go(func() {
+				turn <- struct{}{}
+				defer func() { <-turn }()
+				t.Run(name+"/"+line, func(t *testing.T) { requireFound(t, name, line) })
+			})
+		}
+	}
+	running.Wait()
+	require.Empty(t, unfound, "lines for which there is no fault")
+}
+
+// lines returns the names of the lines that must find the fault.
+func (f fault) lines(t *testing.T) []string {
+	var names []string
+	for _, pattern := range f.found {
+		before := len(names)
+		for _, name := range Lines() {
+			if ok, err := path.Match(pattern, name); ok && err == nil && !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+		require.Greater(t, len(names), before, "%s adds no line", pattern)
+	}
+	return names
+}
+
+// requireFound runs the line with the fault.
+func requireFound(t *testing.T, name, line string) {
+	pattern := "^TestFault$/^" + strings.ReplaceAll(line, "/", "$/^") + "$"
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.v", "-test.run", pattern)
+	cmd.Env = append(os.Environ(), faultVariable+"="+name)
+	out, err := cmd.CombinedOutput()
+	_, failed := errors.AsType[*exec.ExitError](err)
+	require.True(t, failed, "the faulty Execer passes: %v\n%s", err, out)
+	require.Contains(t, string(out), "--- FAIL: TestFault/"+line+" (")
+}
+
+// TestFault runs the contract against a faulty Execer.
+func TestFault(t *testing.T) {
+	name := os.Getenv(faultVariable)
+	if name == "" {
+		t.Skip("TestFaults runs it")
+	}
+	patience = 2 * time.Second
+	defer local.killAll()
+	execer := faults[name].execer
+	Test(t, func(*testing.T) wsep.Execer { return execer }, nil)
+}
+
+func TestMain(m *testing.M) {
+	if os.Getenv(faultVariable) != "" {
+		os.Exit(m.Run()) // Faults may well leave something behind.
+	}
+	leaktest.Main(m)
+}

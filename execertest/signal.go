@@ -1,0 +1,89 @@
+package execertest
+
+import (
+	"errors"
+	"os"
+
+	"github.com/stretchr/testify/require"
+
+	"cdr.dev/wsep"
+)
+
+var signalLines = []line{
+	{"Trap", signalTrap},
+	{"Terminal", signalTerminal},
+	{"Group", signalGroup},
+	{"AfterEnd", signalAfterEnd},
+	{"UnknownHarmless", signalUnknownHarmless},
+	{"UnknownRefused", signalUnknownRefused},
+}
+
+// signal sends a signal to the process, which must be a Signaler.
+func (p *process) signal(name string) (err error) {
+	p.f.Helper()
+	signaler, ok := p.Process.(wsep.Signaler)
+	require.True(p.f, ok, "the process is no Signaler")
+	p.f.within(patience, "Signal", func() { err = signaler.Signal(p.f.Context(), name) })
+	return err
+}
+
+// signalTrap: a signal arrives, and runs a trap.
+func signalTrap(f *fixture) {
+	for _, name := range []string{"INT", "USR1"} {
+		p := f.start(shell(`trap 'echo caught; exit 5' ` + name + `; echo ready` + idle))
+		p.out().await("ready\n")
+		require.NoError(f, p.signal(name))
+		require.Equal(f, "ready\ncaught\n", p.out().all())
+		p.requireExit(5)
+	}
+}
+
+// signalTerminal: so it does on a terminal.
+func signalTerminal(f *fixture) {
+	p := f.start(onTerminal(shell(`trap 'echo caught; exit 5' INT; echo ready` + idle)))
+	p.out().await("ready")
+	require.NoError(f, p.signal("INT"))
+	require.Contains(f, p.out().all(), "caught")
+	p.requireExit(5)
+}
+
+// signalGroup: a signal goes to the whole process group.
+func signalGroup(f *fixture) {
+	v := f.watch()
+	p := f.start(shell(groupScript, v.fifo))
+	p.out().await("ready")
+	require.NoError(f, p.signal("KILL"))
+	requireExit(f, v.requireEnd(p), -1)
+}
+
+// signalAfterEnd: a command that has ended takes no signal.
+func signalAfterEnd(f *fixture) {
+	p := f.start(shell(`exit 5`))
+	p.requireExit(5)
+	require.ErrorIs(f, p.signal("KILL"), os.ErrProcessDone)
+	p.requireExit(5)
+}
+
+// signalUnknownHarmless: a signal that does not exist does nothing. An error, if there is one, says that it is
+// unsupported.
+func signalUnknownHarmless(f *fixture) {
+	p := f.start(typed(wsep.Command{Command: "cat"}))
+	for _, name := range []string{"NONSENSE", "", "SIGINT", "9", "int", "KILL\n"} {
+		if err := p.signal(name); err != nil {
+			require.ErrorIs(f, err, errors.ErrUnsupported)
+		}
+	}
+	p.write("unharmed")
+	p.closeStdin()
+	require.Equal(f, "unharmed", p.out().all())
+	p.requireExit(0)
+}
+
+// signalUnknownRefused: Signal itself reports a signal that does not exist. Where the command runs behind a connection
+// it may not be able to.
+func signalUnknownRefused(f *fixture) {
+	p := f.start(typed(wsep.Command{Command: "cat"}))
+	for _, name := range []string{"NONSENSE", "", "SIGINT", "9"} {
+		require.ErrorIs(f, p.signal(name), errors.ErrUnsupported)
+	}
+}

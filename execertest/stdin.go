@@ -1,0 +1,198 @@
+package execertest
+
+import (
+	"bufio"
+	"bytes"
+	"io"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/stretchr/testify/require"
+
+	"cdr.dev/wsep"
+)
+
+var stdinLines = []line{
+	{"HalfClose", stdinHalfClose},
+	{"Sort", stdinSort},
+	{"Big", stdinBig},
+	{"Echo", stdinEcho},
+	{"WriteSizes", stdinWriteSizes},
+	{"ConcurrentWriters", stdinConcurrentWriters},
+	{"Unread", stdinUnread},
+	{"LastWrite", stdinLastWrite},
+	{"WriteAfterClose", stdinWriteAfterClose},
+	{"WriteAfterEnd", stdinWriteAfterEnd},
+	{"None", stdinNone},
+}
+
+// stdinHalfClose: closing stdin is an end of file for the program and leaves its output open.
+func stdinHalfClose(f *fixture) {
+	p := f.start(typed(shell(`cat; echo after; echo after >&2; exit 5`)))
+	p.write("before\n")
+	p.out().await("before\n")
+	p.closeStdin()
+	require.Equal(f, "before\nafter\n", p.out().all())
+	require.Equal(f, "after\n", p.errOut().all())
+	p.requireExit(5)
+}
+
+// stdinSort: a program that answers only when it has read everything gets to do so.
+func stdinSort(f *fixture) {
+	p := f.start(typed(wsep.Command{Command: "sort"}))
+	p.write("b\nc\n")
+	p.write("a\n")
+	p.closeStdin()
+	require.Equal(f, "a\nb\nc\n", p.out().all())
+	p.requireExit(0)
+}
+
+// stdinBig: large input arrives whole and unchanged.
+func stdinBig(f *fixture) {
+	want, err := digest(io.LimitReader(noise(), bigSize))
+	require.NoError(f, err)
+	p := f.start(typed(shell(sumScript)))
+	p.feed(io.LimitReader(noise(), bigSize))()
+	require.Equal(f, want, strings.Fields(p.out().all())[0])
+	p.requireExit(0)
+}
+
+// stdinEcho: large data flow both ways at once.
+func stdinEcho(f *fixture) {
+	want, err := digest(io.LimitReader(noise(), bigSize))
+	require.NoError(f, err)
+	p := f.start(typed(wsep.Command{Command: "cat"}))
+	written := p.feed(io.LimitReader(noise(), bigSize))
+	require.Equal(f, want, p.digest())
+	written()
+	p.requireExit(0)
+}
+
+// stdinWriteSizes: a write of any size arrives whole, and nobody keeps or changes what was written.
+func stdinWriteSizes(f *fixture) {
+	sizes := []int{
+		0, 1, 2, 15, 16, 1000, 4095, 4096, 4097, 32767, 32768, 32769, 63980, 64000, 64001, 65535, 65536, 65537, 100_000,
+		262_143, 262_144, 262_145, 1 << 20, 5 << 20, 0, 1,
+	}
+	p := f.start(typed(wsep.Command{Command: "cat"}))
+	out := p.out()
+	source := noise()
+	var want, buf bytes.Buffer
+	for _, size := range sizes {
+		buf.Reset()
+		_, err := io.CopyN(&buf, source, int64(size))
+		require.NoError(f, err)
+		block := buf.Bytes()
+		want.Write(block)
+		var n int
+		f.within(patience, "a write to stdin", func() { n, err = p.Stdin().Write(block) })
+		require.NoError(f, err)
+		require.Equal(f, size, n)
+		require.True(f, bytes.HasSuffix(want.Bytes(), block), "Write changed its argument")
+		clear(block)
+	}
+	p.closeStdin()
+	require.True(f, want.String() == out.all(), "what came back is not what was written")
+	p.requireExit(0)
+}
+
+// stdinConcurrentWriters: writes of several goroutines are not interleaved up to 32 KiB each.
+func stdinConcurrentWriters(f *fixture) {
+	const writers, writes, size = 8, 40, 32 << 10
+	p := f.start(typed(wsep.Command{Command: "cat"}))
+	errs := make(chan error, writers)
+	for w := range writers {
+		p.background.Go(func() {
+			var err error
+			for i := range writes {
+				// A letter for each writer, and lines of very different lengths.
+				text := bytes.Repeat([]byte{byte('a' + w)}, max(1, size>>(i%16))-1)
+				if _, writeErr := p.Stdin().Write(append(text, '\n')); writeErr != nil {
+					err = writeErr
+				}
+			}
+			errs <- err
+		})
+	}
+	var wait sync.WaitGroup
+	wait.Go(func() {
+		for range writers {
+			if err := <-errs; err != nil {
+				f.Errorf("write to stdin: %v", err)
+			}
+		}
+		_ = p.Stdin().Close()
+	})
+	lines, mixed := 0, 0
+	f.within(patience, "the concurrent writes", func() {
+		scanner := bufio.NewScanner(p.Stdout())
+		for scanner.Scan() {
+			lines++
+			if text := scanner.Bytes(); len(text) > 0 && bytes.Count(text, text[:1]) != len(text) {
+				mixed++
+			}
+		}
+		wait.Wait()
+	})
+	require.Equal(f, writers*writes, lines, "lines")
+	require.Zero(f, mixed, "interleaved lines")
+	p.requireExit(0)
+}
+
+// stdinUnread: stdin that the program does not read, full as it may be, holds up neither its output nor its exit code.
+func stdinUnread(f *fixture) {
+	p := f.start(typed(shell(`trap 'head -c 1048576 /dev/zero; echo err >&2; exit 5' USR1; echo ready` + idle)))
+	p.out().await("ready\n")
+	p.fill()
+	f.run(shell(`kill -USR1 "$1"`, strconv.Itoa(p.Pid())))
+	require.Len(f, p.out().all(), len("ready\n")+(1<<20))
+	require.Equal(f, "err\n", p.errOut().all())
+	p.requireExit(5)
+}
+
+// stdinLastWrite: a write that the program has read succeeds, also if the program ends at once.
+func stdinLastWrite(f *fixture) {
+	for range repetitions {
+		p := f.start(typed(shell(`read line; exit 5`)))
+		p.write("last\n")
+		p.requireExit(5)
+	}
+}
+
+// stdinWriteAfterClose: writing to a closed stdin fails.
+func stdinWriteAfterClose(f *fixture) {
+	p := f.start(typed(wsep.Command{Command: "cat"}))
+	p.write("before")
+	p.closeStdin()
+	require.Error(f, p.tryWrite("after"))
+	require.Equal(f, "before", p.out().all())
+	p.requireExit(0)
+}
+
+// tryWrite writes to stdin and returns the error.
+func (p *process) tryWrite(text string) (err error) {
+	p.f.Helper()
+	p.f.within(patience, "a write to stdin", func() { _, err = io.WriteString(p.Stdin(), text) })
+	return err
+}
+
+// stdinWriteAfterEnd: writing to the stdin of a program that has ended fails, and closing it does no harm.
+func stdinWriteAfterEnd(f *fixture) {
+	p := f.start(typed(shell(`exit 5`)))
+	p.requireExit(5)
+	require.Error(f, p.tryWrite(strings.Repeat("x", 1<<20)))
+	f.within(patience, "closing stdin", func() { _ = p.Stdin().Close() })
+	p.requireExit(5)
+}
+
+// stdinNone: without Stdin writing fails, the program reads an end of file, and closing does nothing.
+func stdinNone(f *fixture) {
+	p := f.start(shell(`cat; echo end; sleep 0.3; exit 5`))
+	require.Error(f, p.tryWrite("lost"))
+	p.closeStdin()
+	require.Error(f, p.tryWrite("lost"))
+	p.closeStdin()
+	require.Equal(f, "end\n", p.out().all())
+	p.requireExit(5)
+}

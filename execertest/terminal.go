@@ -1,0 +1,194 @@
+package execertest
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/stretchr/testify/require"
+)
+
+var terminalLines = []line{
+	{"IsTerminal", terminalIsTerminal},
+	{"Size", terminalSize},
+	{"DefaultSize", terminalDefaultSize},
+	{"Resize", terminalResize},
+	{"ResizeSignal", terminalResizeSignal},
+	{"ResizeWithout", terminalResizeWithout},
+	{"Output", terminalOutput},
+	{"LastBytes", terminalLastBytes},
+	{"ReadAfterWait", terminalReadAfterWait},
+	{"Typing", terminalTyping},
+	{"Interrupt", terminalInterrupt},
+	{"StdinClose", terminalStdinClose},
+	{"StdinCloseMidLine", terminalStdinCloseMidLine},
+	{"WithoutStdin", terminalWithoutStdin},
+}
+
+// crlf returns the text as a terminal writes it.
+func crlf(text string) string { return strings.ReplaceAll(text, "\n", "\r\n") }
+
+// terminalIsTerminal: a command with TTY has a terminal on stdin, stdout and stderr, and it is the controlling one. One
+// without has none.
+func terminalIsTerminal(f *fixture) {
+	c := shell(`for fd in 0 1 2; do if test -t $fd; then echo $fd; fi; done; if true </dev/tty; then echo tty; fi`)
+	c.TTY = true
+	require.Equal(f, crlf("0\n1\n2\ntty\n"), f.run(c))
+	c = typed(shell(`for fd in 0 1 2; do if test -t $fd; then echo $fd; fi; done`))
+	require.Empty(f, f.run(c))
+}
+
+// terminalSize: the terminal has the size that the command asks for, and what it does not ask for is the default.
+func terminalSize(f *fixture) {
+	for _, size := range []struct {
+		rows, cols uint16
+		want       string
+	}{
+		{50, 132, "50 132"}, {1, 1, "1 1"}, {65535, 65535, "65535 65535"}, {50, 0, "50 80"}, {0, 132, "24 132"},
+	} {
+		c := onTerminal(shell(`stty size`))
+		c.Rows, c.Cols = size.rows, size.cols
+		require.Equal(f, size.want+"\r\n", f.run(c))
+	}
+}
+
+// terminalDefaultSize: a terminal has 24 rows and 80 columns unless the command says otherwise.
+func terminalDefaultSize(f *fixture) {
+	require.Equal(f, "24 80\r\n", f.run(onTerminal(shell(`stty size`))))
+}
+
+func (p *process) resize(rows, cols uint16) {
+	p.f.Helper()
+	var err error
+	p.f.within(patience, "Resize", func() { err = p.Resize(p.f.Context(), rows, cols) })
+	require.NoError(p.f, err)
+}
+
+// terminalResize: the terminal takes on the new size. Of several the last one stays.
+func terminalResize(f *fixture) {
+	p := f.start(onTerminal(shell(`
+		until [ "$(stty size)" = "51 133" ]; do sleep 0.02; done
+		echo resized; read line; stty size`)))
+	for i := range uint16(20) {
+		p.resize(30+i, 100)
+	}
+	p.resize(51, 133)
+	p.out().await("resized")
+	p.write("\n")
+	require.Contains(f, p.out().all(), "51 133")
+	p.requireExit(0)
+}
+
+// terminalResizeSignal: the program is told of the new size by SIGWINCH.
+func terminalResizeSignal(f *fixture) {
+	p := f.start(onTerminal(shell(`trap 'stty size; exit 5' WINCH; echo ready` + idle)))
+	p.out().await("ready")
+	p.resize(51, 133)
+	require.Equal(f, "ready\r\n51 133\r\n", p.out().all())
+	p.requireExit(5)
+}
+
+// terminalResizeWithout: without a terminal Resize does nothing.
+func terminalResizeWithout(f *fixture) {
+	p := f.start(typed(shell(`trap 'exit 1' WINCH; echo ready; cat`)))
+	p.out().await("ready\n")
+	p.resize(51, 133)
+	p.write("text")
+	p.closeStdin()
+	require.Equal(f, "ready\ntext", p.out().all())
+	p.requireExit(0)
+}
+
+// terminalOutput: all output of a terminal is on stdout, whole and in its order, and ends with io.EOF.
+func terminalOutput(f *fixture) {
+	var want strings.Builder
+	for i := range 50_000 {
+		fmt.Fprintf(&want, "%d\r\n", i+1)
+	}
+	p := f.start(onTerminal(shell(`seq 1 25000; seq 25001 50000 >&2`)))
+	out, errOut := p.out(), p.errOut()
+	require.True(f, want.String() == out.all(), "output is not what the program wrote")
+	require.Empty(f, errOut.all())
+	p.requireExit(0)
+}
+
+// terminalLastBytes: what a program writes to its terminal before it exits is never lost.
+func terminalLastBytes(f *fixture) {
+	for range repetitions {
+		p := f.start(onTerminal(shell(`echo last words; exit 5`)))
+		out := p.out()
+		p.requireExit(5)
+		require.Equal(f, "last words\r\n", out.all())
+	}
+}
+
+// terminalReadAfterWait: Wait needs no reader for output that fits the terminal's buffer, and all of it can be read
+// afterwards.
+func terminalReadAfterWait(f *fixture) {
+	text := strings.Repeat("0123456789abcde\n", 64)
+	p := f.start(onTerminal(shell(`printf %s "$1"; exit 5`, text)))
+	p.requireExit(5)
+	require.Equal(f, crlf(text), p.out().all())
+	require.Empty(f, p.errOut().all())
+}
+
+// terminalTyping: what is typed arrives whole, also if it is much more than the terminal's buffer holds.
+func terminalTyping(f *fixture) {
+	var text strings.Builder
+	for i := range 5000 {
+		fmt.Fprintf(&text, "line %d of what is typed\n", i)
+	}
+	want, err := digest(strings.NewReader(text.String()))
+	require.NoError(f, err)
+	p := f.start(onTerminal(shell(`stty -echo; echo ready; head -n 5000 | ` + sumScript)))
+	p.out().await("ready")
+	p.write(text.String())
+	require.Contains(f, p.out().all(), want)
+	p.requireExit(0)
+}
+
+// terminalInterrupt: the interrupt character sends SIGINT to the program.
+func terminalInterrupt(f *fixture) {
+	p := f.start(onTerminal(shell(`trap 'echo interrupted; exit 5' INT; echo ready` + idle)))
+	p.out().await("ready")
+	p.write("\x03")
+	require.Contains(f, p.out().all(), "interrupted")
+	p.requireExit(5)
+}
+
+// terminalStdinClose: closing stdin is an end of file for the program. The terminal stays, and does not hang up.
+func terminalStdinClose(f *fixture) {
+	requireEndOfFile(f, "typed\n")
+	requireEndOfFile(f, "")
+}
+
+// terminalStdinCloseMidLine: so it is when what was typed last does not end a line.
+func terminalStdinCloseMidLine(f *fixture) {
+	requireEndOfFile(f, "typed")
+	requireEndOfFile(f, "typed\nmore")
+}
+
+func requireEndOfFile(f *fixture, text string) {
+	f.Helper()
+	p := f.start(onTerminal(shell(`
+		trap 'echo hangup; exit 1' HUP
+		stty -echo; echo ready; cat; echo after; stty size; exit 5`)))
+	p.out().await("ready")
+	p.write(text)
+	p.closeStdin()
+	p.out().await("after")
+	require.Equal(f, crlf("ready\n"+text+"after\n24 80\n"), p.out().all())
+	p.requireExit(5)
+}
+
+// terminalWithoutStdin: into a terminal without Stdin nobody can type, not even an end of file.
+func terminalWithoutStdin(f *fixture) {
+	c := shell(`exec 4<&0; (cat; echo "end of file") <&4 & echo ready; sleep 0.5; echo bye; exit 5`)
+	c.TTY = true
+	p := f.start(c)
+	require.Error(f, p.tryWrite("lost\n"))
+	p.out().await("ready")
+	require.Error(f, p.tryWrite("lost\n"))
+	p.closeStdin()
+	require.Equal(f, crlf("ready\nbye\n"), p.out().all())
+	p.requireExit(5)
+}

@@ -1,0 +1,95 @@
+// Package leaktest finds out whether a package's tests leave anything behind: goroutines, descriptors or processes.
+package leaktest
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// patience is how long after the tests what they started may take to end. A close handshake with a peer that does not
+// answer takes 5 s, a process that has to be killed 1 s.
+const patience = 10 * time.Second
+
+// Main runs a package's tests, for its TestMain, and exits with their code, or with 1 if they leave anything behind.
+func Main(m *testing.M) {
+	mark()
+	before := take()
+	code := m.Run()
+	if left := wait(before, patience); left != "" {
+		fmt.Fprintf(os.Stderr, "the tests leave behind:\n%s\n", left)
+		code = max(code, 1)
+	}
+	os.Exit(code)
+}
+
+// snapshot is what there is at a moment, by an identity that nothing else has at the same time.
+type snapshot struct {
+	goroutines  map[string]string // ID to stack
+	descriptors map[string]string // number and target to the same
+	processes   map[string]string // PID to command line
+}
+
+func take() snapshot { return snapshot{goroutines(), descriptors(), processes()} }
+
+// wait waits until nothing is left that was not there before. When that takes longer than the limit it returns a
+// description of what is.
+func wait(before snapshot, limit time.Duration) (left string) {
+	deadline := time.Now().Add(limit)
+	for {
+		http.DefaultClient.CloseIdleConnections()
+		left = take().since(before)
+		if left == "" || time.Now().After(deadline) {
+			return left
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// since describes what is there and was not before.
+func (s snapshot) since(before snapshot) string {
+	var b strings.Builder
+	describe := func(kind string, now, then map[string]string) {
+		var fresh []string
+		for id, text := range now {
+			if _, old := then[id]; !old {
+				fresh = append(fresh, text)
+			}
+		}
+		if len(fresh) > 0 {
+			slices.Sort(fresh)
+			fmt.Fprintf(&b, "%d %s:\n%s\n", len(fresh), kind, strings.Join(fresh, "\n"))
+		}
+	}
+	describe("goroutines", s.goroutines, before.goroutines)
+	describe("descriptors", s.descriptors, before.descriptors)
+	describe("processes", s.processes, before.processes)
+	return b.String()
+}
+
+// goroutines returns all goroutines but the caller's and those that belong to the Go runtime and stay.
+func goroutines() map[string]string {
+	buf := make([]byte, 1<<20)
+	for {
+		n := runtime.Stack(buf, true)
+		if n < len(buf) {
+			buf = buf[:n]
+			break
+		}
+		buf = make([]byte, 2*len(buf))
+	}
+	found := map[string]string{}
+	// The first is the caller.
+	for _, stack := range strings.Split(string(buf), "\n\n")[1:] {
+		id, _, _ := strings.Cut(stack, " [")
+		if !strings.Contains(stack, "os/signal.loop") {
+			found[id] = stack
+		}
+	}
+	return found
+}

@@ -1,0 +1,61 @@
+package leaktest
+
+import (
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestMain(m *testing.M) { Main(m) }
+
+// TestFinds leaves behind one thing at a time, and looks whether it is found while it is there and only then.
+func TestFinds(t *testing.T) {
+	short := 50 * time.Millisecond
+	leak := func(name string, begin func(t *testing.T) (want string, end func())) {
+		t.Run(name, func(t *testing.T) {
+			before := take()
+			require.Empty(t, wait(before, patience))
+			want, end := begin(t)
+			left := wait(before, short)
+			end()
+			require.Contains(t, left, want)
+			require.Empty(t, wait(before, patience))
+		})
+	}
+	leak("Goroutine", func(*testing.T) (string, func()) {
+		stop := make(chan struct{})
+		go func() { <-stop }()
+		return "leaktest.TestFinds", func() { close(stop) }
+	})
+	if runtime.GOOS != "linux" {
+		return // The rest is looked for on Linux only.
+	}
+	leak("Descriptor", func(t *testing.T) (string, func()) {
+		f, err := os.Open(os.DevNull)
+		require.NoError(t, err)
+		return os.DevNull, func() { _ = f.Close() }
+	})
+	leak("Child", func(t *testing.T) (string, func()) {
+		cmd := exec.Command("sleep", "60")
+		require.NoError(t, cmd.Start())
+		return "sleep 60", func() {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+		}
+	})
+	leak("Unreaped", func(t *testing.T) (string, func()) {
+		cmd := exec.Command("true")
+		require.NoError(t, cmd.Start())
+		return strconv.Itoa(cmd.Process.Pid), func() { _ = cmd.Wait() }
+	})
+	leak("Orphan", func(t *testing.T) (string, func()) {
+		out, err := exec.Command("sh", "-c", "sleep 61 >/dev/null 2>&1 & echo $!").Output()
+		require.NoError(t, err)
+		return "sleep 61", func() { require.NoError(t, exec.Command("sh", "-c", "kill -9 "+string(out)).Run()) }
+	})
+}

@@ -1,0 +1,760 @@
+package wsep
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/iotest"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"cdr.dev/wsep/internal/proto"
+	"cdr.dev/wsep/internal/wstest"
+)
+
+// scriptConn is a Conn whose reads are scripted and whose writes are kept.
+type scriptConn struct {
+	Conn
+	incoming []io.Reader
+	sent     [][]byte
+	onWrite  func() error // if set, decides what a write returns
+}
+
+func (c *scriptConn) Reader(context.Context) (io.Reader, error) {
+	if len(c.incoming) == 0 {
+		return nil, io.EOF
+	}
+	r := c.incoming[0]
+	c.incoming = c.incoming[1:]
+	return &endingReader{r: r}, nil
+}
+
+// endingReader can't be read beyond its end.
+type endingReader struct {
+	r     io.Reader
+	ended bool
+}
+
+func (r *endingReader) Read(p []byte) (int, error) {
+	if r.ended {
+		return 0, errors.New("read beyond the end")
+	}
+	n, err := r.r.Read(p)
+	r.ended = n == 0 && err != nil
+	return n, err
+}
+
+func (c *scriptConn) Write(_ context.Context, p []byte) error {
+	if c.onWrite != nil {
+		if err := c.onWrite(); err != nil {
+			return err
+		}
+	}
+	c.sent = append(c.sent, bytes.Clone(p))
+	return nil
+}
+
+// nullConn takes and forgets everything, and delivers one message for ever.
+type nullConn struct {
+	Conn
+	message string
+	r       strings.Reader
+}
+
+func (c *nullConn) Write(context.Context, []byte) error { return nil }
+
+func (c *nullConn) Reader(context.Context) (io.Reader, error) {
+	c.r.Reset(c.message)
+	return &c.r, nil
+}
+
+// wireVectors are the messages of the wire specification, with whether they are malformed or unknown.
+func wireVectors(t testing.TB) []wireVector {
+	t.Helper()
+	file, err := os.ReadFile("internal/proto/testdata/vectors.json")
+	require.NoError(t, err)
+	var all []wireVector
+	require.NoError(t, json.Unmarshal(file, &all))
+	return all
+}
+
+type wireVector struct {
+	Name          string
+	Message       string
+	MessageBase64 []byte `json:"message_base64"`
+	Body          string
+	BodyBase64    []byte `json:"body_base64"`
+	Error         string
+}
+
+func (v wireVector) message() []byte { return append([]byte(v.Message), v.MessageBase64...) }
+func (v wireVector) body() string    { return v.Body + string(v.BodyBase64) }
+
+// received is what one read of a link gave.
+type received struct {
+	stream proto.Stream
+	body   string
+	msg    any
+	err    string
+	kind   string // of the error
+}
+
+// receive reads one message and its body.
+func receive(l *link, canonical string) received {
+	data, msg, err := l.read(canonical)
+	if err != nil {
+		return received{err: err.Error(), kind: errorKind(err)}
+	}
+	if msg != nil {
+		return received{msg: msg}
+	}
+	body, err := io.ReadAll(data.body)
+	if err != nil {
+		return received{err: err.Error(), kind: errorKind(err)}
+	}
+	return received{stream: data.stream, body: string(body)}
+}
+
+func errorKind(err error) string {
+	if _, ok := errors.AsType[proto.UnknownTypeError](err); ok {
+		return "unknown_type"
+	}
+	if _, ok := errors.AsType[*protocolError](err); ok {
+		return "malformed"
+	}
+	return "connection"
+}
+
+// canonicals are the headers that the two ends expect.
+var canonicals = []string{proto.StdinHeader, proto.StdoutHeader}
+
+func TestLinkReadsVectors(t *testing.T) {
+	for _, v := range wireVectors(t) {
+		t.Run(v.Name, func(t *testing.T) {
+			header, _ := proto.Split(v.message())
+			want, _ := proto.Decode(header)
+			for _, canonical := range canonicals {
+				for name, pieces := range map[string]func(io.Reader) io.Reader{
+					"whole":            func(r io.Reader) io.Reader { return r },
+					"one byte":         iotest.OneByteReader,
+					"end with the end": iotest.DataErrReader,
+				} {
+					l := &link{conn: &scriptConn{incoming: []io.Reader{pieces(bytes.NewReader(v.message()))}}}
+					got := receive(l, canonical)
+					require.Equal(t, v.Error, got.kind, "%s: %s", name, got.err)
+					if v.Error != "" {
+						continue
+					}
+					if stream, ok := want.(proto.Stream); ok {
+						require.Equal(t, received{stream: stream, body: v.body()}, got, name)
+						continue
+					}
+					require.Equal(t, received{msg: want}, got, name)
+				}
+			}
+		})
+	}
+}
+
+// TestSpecificationNamesKinds: the kinds of errors are part of the wire.
+func TestSpecificationNamesKinds(t *testing.T) {
+	readme, err := os.ReadFile("internal/proto/README.md")
+	require.NoError(t, err)
+	_, table, ok := strings.Cut(string(readme), "| kind | the error is | in Go it matches |\n|---|---|---|\n")
+	require.True(t, ok)
+	table, _, _ = strings.Cut(table, "\n\n")
+	var names []string
+	for row := range strings.Lines(table) {
+		names = append(names, strings.Split(row, "`")[1])
+	}
+	var want []string
+	for _, k := range kinds {
+		want = append(want, k.name)
+	}
+	require.Equal(t, append(want, kindOther), names)
+}
+
+func TestMalformedMessageIsProtocolError(t *testing.T) {
+	l := &link{conn: &scriptConn{incoming: []io.Reader{strings.NewReader("[]")}}}
+	_, _, err := l.read(proto.StdinHeader)
+	code, reason := CloseStatus(err)
+	require.Equal(t, statusProtocolError, code)
+	require.NotEmpty(t, reason)
+}
+
+func TestLinkReadPassesConnectionErrorsOn(t *testing.T) {
+	for _, message := range []string{
+		"", `{"type`, proto.StdoutHeader, proto.StdoutHeader + "body", `{"type":"exit_code","exit_c`,
+		`{"type":"stdout","x":1}` + "\nbody",
+	} {
+		failing := io.MultiReader(strings.NewReader(message), iotest.ErrReader(io.ErrClosedPipe))
+		l := &link{conn: &scriptConn{incoming: []io.Reader{failing}}}
+		got := receive(l, proto.StdoutHeader)
+		require.Equal(t, io.ErrClosedPipe.Error(), got.err, "%q", message)
+		require.Equal(t, "connection", got.kind, "%q: a lost connection is not the peer's mistake", message)
+	}
+	_, _, err := (&link{conn: &scriptConn{}}).read(proto.StdinHeader)
+	require.Equal(t, io.EOF, err)
+}
+
+func TestLinkKeepsNoLargeControlMessage(t *testing.T) {
+	large := `{"type":"exit_code","exit_code":1,"error":"` + strings.Repeat("x", 100000) + `"}`
+	small := `{"type":"exit_code","exit_code":1,"error":"x"}`
+	l := &link{conn: &scriptConn{incoming: []io.Reader{strings.NewReader(large), strings.NewReader(small)}}}
+	require.Len(t, receive(l, proto.StdoutHeader).msg.(proto.ExitCode).Error, 100000)
+	require.LessOrEqual(t, cap(l.control), 4<<10)
+	require.Equal(t, "x", receive(l, proto.StdoutHeader).msg.(proto.ExitCode).Error)
+	require.LessOrEqual(t, cap(l.control), 4<<10)
+}
+
+func TestReadingBulkDoesNotAllocate(t *testing.T) {
+	l := &link{conn: &nullConn{message: proto.StdoutHeader + "some output"}}
+	p := make([]byte, 100)
+	require.Zero(t, testing.AllocsPerRun(100, func() {
+		data, _, err := l.read(proto.StdoutHeader)
+		if err != nil || data.stream != proto.TypeStdout {
+			t.Fatal(data.stream, err)
+		}
+		for err == nil {
+			_, err = data.body.Read(p)
+		}
+	}))
+}
+
+// scriptedPieces returns msg in pieces of the given sizes, over and over, and its end with the last piece or after it.
+func scriptedPieces(msg, sizes []byte) io.Reader {
+	progress := false
+	for _, n := range sizes {
+		progress = progress || n > 0
+	}
+	if !progress {
+		return bytes.NewReader(msg)
+	}
+	i := 0
+	var r io.Reader = &piecesReader{msg, func() int {
+		n := int(sizes[i%len(sizes)])
+		i++
+		return n
+	}}
+	if sizes[0]%2 == 1 {
+		r = iotest.DataErrReader(r)
+	}
+	return r
+}
+
+// spellings are bulk headers other than the constant ones that mean the same.
+var spellings = []string{
+	`{"type":"%s"} `,
+	` {"type":"%s"}`,
+	`{"type": "%s"}`,
+	`{ "type" : "%s" }` + "\t\r",
+	`{"type":"%s","x":1}`,
+	`{"x":[{"type":"y"}],"type":"%s"}`,
+	`{"t\u0079pe":"%s"}`,
+}
+
+func FuzzLinkBulk(f *testing.F) {
+	f.Add([]byte("body"), []byte{1}, uint8(0))
+	f.Add([]byte(""), []byte{0, 3}, uint8(1))
+	f.Add([]byte("\n\nbo\ndy\n"), []byte{17, 1}, uint8(2))
+	f.Add([]byte(proto.StdoutHeader), []byte{18}, uint8(3))
+	f.Add(bytes.Repeat([]byte("0123456789"), 1000), []byte{255, 2, 0}, uint8(4))
+	f.Add([]byte{0, 255, 10, 13}, []byte{}, uint8(5))
+	f.Fuzz(func(t *testing.T, body, sizes []byte, n uint8) {
+		spelling := spellings[int(n)%len(spellings)]
+		for _, stream := range []proto.Stream{proto.TypeStdin, proto.TypeStdout, proto.TypeStderr} {
+			constant := fmt.Sprintf("{\"type\":%q}\n%s", stream, body)
+			other := fmt.Sprintf(spelling, stream) + "\n" + string(body)
+			want := received{stream: stream, body: string(body)}
+			for _, canonical := range canonicals {
+				l := &link{conn: &scriptConn{incoming: []io.Reader{
+					scriptedPieces([]byte(constant), sizes),
+					scriptedPieces([]byte(other), sizes),
+					scriptedPieces([]byte(constant), sizes),
+				}}}
+				for range 3 {
+					require.Equal(t, want, receive(l, canonical))
+				}
+			}
+		}
+	})
+}
+
+func FuzzLinkRead(f *testing.F) {
+	for _, v := range wireVectors(f) {
+		f.Add(v.message(), []byte{1, 2, 0})
+	}
+	f.Add([]byte(strings.Repeat("[", 5000)), []byte{255})
+	f.Fuzz(func(t *testing.T, msg, sizes []byte) {
+		after := received{stream: proto.TypeStderr, body: "after"}
+		for _, canonical := range canonicals {
+			var results []received
+			for _, r := range []io.Reader{bytes.NewReader(msg), scriptedPieces(msg, sizes)} {
+				l := &link{conn: &scriptConn{incoming: []io.Reader{r, strings.NewReader(proto.StderrHeader + "after")}}}
+				results = append(results, receive(l, canonical))
+				require.NotEqual(t, "connection", results[0].kind)
+				require.Equal(t, after, receive(l, canonical), "a message does not reach into the next")
+			}
+			require.Equal(t, results[0], results[1], "the pieces in which a message comes mean nothing")
+		}
+	})
+}
+
+// newSender returns a sender of stdout to a scriptConn.
+func newSender(limit int, c *credit) (*sender, *scriptConn) {
+	conn := &scriptConn{}
+	return &sender{link: &link{conn: conn}, header: proto.StdoutHeader, limit: limit, credit: c}, conn
+}
+
+// requireSent shows that the messages carry exactly data, none of them empty or larger than limit.
+func requireSent(t *testing.T, conn *scriptConn, limit int, data []byte) {
+	t.Helper()
+	var got []byte
+	for _, m := range conn.sent {
+		require.LessOrEqual(t, len(m), limit)
+		body, ok := bytes.CutPrefix(m, []byte(proto.StdoutHeader))
+		require.True(t, ok, "%.30q", m)
+		require.NotEmpty(t, body)
+		got = append(got, body...)
+	}
+	require.True(t, bytes.Equal(data, got), "sent %d bytes of %d", len(got), len(data))
+}
+
+var senderLimits = []int{proto.MaxMessage, 100000, defaultMaxMessage}
+
+func TestSenderCarriesWhateverTheReaderReturns(t *testing.T) {
+	readers := map[string]func(r io.Reader) io.Reader{
+		"as much as asked for": func(r io.Reader) io.Reader { return r },
+		"one byte":             iotest.OneByteReader,
+		"half":                 iotest.HalfReader,
+		"the end with data":    iotest.DataErrReader,
+		"an error":             func(r io.Reader) io.Reader { return io.MultiReader(r, iotest.ErrReader(io.ErrClosedPipe)) },
+		"nothing and something": func(r io.Reader) io.Reader {
+			data, _ := io.ReadAll(r)
+			return &piecesReader{data, upTo(2)}
+		},
+		"large and small": func(r io.Reader) io.Reader {
+			data, _ := io.ReadAll(r)
+			size, large := upTo(300000), upTo(1)
+			return &piecesReader{data, func() int { return size() * large() / (1 + 1000*large()) }}
+		},
+	}
+	const header = len(proto.StdoutHeader)
+	sizes := []int{0, 1, idleFrame - header - 1, idleFrame - header, idleFrame - header + 1, idleFrame, 5000}
+	for name, reader := range readers {
+		for _, limit := range senderLimits {
+			for _, size := range slices.Concat(sizes, []int{limit - header, limit, limit + 1, 3 * limit}) {
+				if size > 5000 && (name == "one byte" || name == "nothing and something") {
+					continue // The race detector makes these slow.
+				}
+				t.Run(fmt.Sprintf("%s, limit %d, size %d", name, limit, size), func(t *testing.T) {
+					data := randomBytes(size)
+					s, conn := newSender(limit, newCredit(0))
+					require.NoError(t, s.carry(reader(bytes.NewReader(data))))
+					requireSent(t, conn, limit, data)
+				})
+			}
+		}
+	}
+}
+
+func TestSenderSends(t *testing.T) {
+	const header = len(proto.StdoutHeader)
+	for _, limit := range senderLimits {
+		for _, size := range []int{0, 1, limit - header - 1, limit - header, limit - header + 1, limit, 3 * limit} {
+			data := randomBytes(size)
+			s, conn := newSender(limit, newCredit(0))
+			n, err := s.send(data)
+			require.NoError(t, err)
+			require.Equal(t, size, n)
+			requireSent(t, conn, limit, data)
+			require.Len(t, conn.sent, (size+limit-header-1)/(limit-header), "in as few messages as possible")
+		}
+	}
+}
+
+// TestSenderKeepsToItsWindow sends with windows that are smaller and larger than messages. The peer acknowledges
+// whenever the sender has nothing left.
+func TestSenderKeepsToItsWindow(t *testing.T) {
+	data := randomBytes(600000)
+	for _, window := range []int64{4096, 5000, 64000, 300000} {
+		for name, send := range map[string]func(s *sender) error{
+			"carry": func(s *sender) error { return s.carry(bytes.NewReader(data)) },
+			"carry in pieces": func(s *sender) error {
+				return s.carry(&piecesReader{data, upTo(20000)})
+			},
+			"send": func(s *sender) error {
+				n, err := s.send(data)
+				require.Equal(t, len(data), n)
+				return err
+			},
+		} {
+			c := newCredit(window)
+			s, conn := newSender(proto.MaxMessage, c)
+			conn.onWrite = func() error {
+				c.mu.Lock()
+				sent, free := c.sent, c.acked+c.window-c.sent
+				c.mu.Unlock()
+				require.GreaterOrEqual(t, free, int64(0), "%s: over the window", name)
+				if free == 0 {
+					require.NoError(t, c.ack(sent), "credit is spent before the bytes go out")
+				}
+				return nil
+			}
+			require.NoError(t, send(s))
+			requireSent(t, conn, proto.MaxMessage, data)
+		}
+	}
+}
+
+// TestCarryNoticesEndWhenWindowIsFull: output that just fits the window must not hold the exit code back until somebody
+// reads it.
+func TestCarryNoticesEndWhenWindowIsFull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		data := randomBytes(5000)
+		s, conn := newSender(proto.MaxMessage, newCredit(int64(len(data))))
+		stop := make(chan struct{})
+		s.stop = stop
+		carried := make(chan error, 1)
+		go func() { carried <- s.carry(bytes.NewReader(data)) }()
+		synctest.Wait()
+		close(stop)
+		require.NoError(t, <-carried)
+		requireSent(t, conn, proto.MaxMessage, data)
+	})
+}
+
+func TestSenderStopsWaiting(t *testing.T) {
+	data := randomBytes(10000)
+	for name, send := range map[string]func(s *sender) (int, error){
+		"carry": func(s *sender) (int, error) { return 5000, s.carry(bytes.NewReader(data)) },
+		"send":  func(s *sender) (int, error) { return s.send(data) },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s, conn := newSender(proto.MaxMessage, newCredit(5000))
+			stop := make(chan struct{})
+			s.stop = stop
+			type result struct {
+				n   int
+				err error
+			}
+			results := make(chan result, 1)
+			go func() {
+				n, err := send(s)
+				results <- result{n, err}
+			}()
+			synctest.Wait()
+			require.Empty(t, results, name)
+			close(stop)
+			r := <-results
+			require.ErrorIs(t, r.err, errStopped, name)
+			require.NotErrorIs(t, r.err, ErrDisconnected, name)
+			require.Equal(t, 5000, r.n, name)
+			requireSent(t, conn, proto.MaxMessage, data[:5000])
+		})
+	}
+}
+
+func TestSenderTellsLostConnection(t *testing.T) {
+	s, conn := newSender(proto.MaxMessage, newCredit(0))
+	conn.onWrite = func() error { return io.ErrClosedPipe }
+	err := s.carry(zeros{})
+	require.ErrorIs(t, err, ErrDisconnected)
+	require.ErrorIs(t, err, io.ErrClosedPipe)
+
+	s, conn = newSender(proto.MaxMessage, newCredit(0))
+	conn.onWrite = func() error {
+		if len(conn.sent) == 2 {
+			return io.ErrClosedPipe
+		}
+		return nil
+	}
+	n, err := s.send(make([]byte, 3*proto.MaxMessage))
+	require.ErrorIs(t, err, ErrDisconnected)
+	require.ErrorIs(t, err, io.ErrClosedPipe)
+	require.Equal(t, 2*(proto.MaxMessage-len(proto.StdoutHeader)), n)
+}
+
+// askedReader returns as much as next says of what is asked for, which it notes.
+type askedReader struct {
+	next  func() int
+	left  int // reads
+	asked []int
+}
+
+func (r *askedReader) Read(p []byte) (int, error) {
+	if r.left == 0 {
+		return 0, io.EOF
+	}
+	r.left--
+	r.asked = append(r.asked, len(p))
+	return min(r.next(), len(p)), nil
+}
+
+func TestSenderGivesLargeFrameBack(t *testing.T) {
+	const (
+		small = idleFrame - len(proto.StdoutHeader)
+		large = proto.MaxMessage - len(proto.StdoutHeader)
+	)
+	read := 0
+	r := &askedReader{left: 60, next: func() int {
+		read++
+		if read%30 == 2 { // One read among many fills the small frame.
+			return 1 << 20
+		}
+		return 10
+	}}
+	s, _ := newSender(proto.MaxMessage, newCredit(0))
+	require.NoError(t, s.carry(r))
+	want := slices.Concat(
+		slices.Repeat([]int{small}, 2), slices.Repeat([]int{large}, calmReads), slices.Repeat([]int{small}, 28-calmReads),
+		slices.Repeat([]int{small}, 2), slices.Repeat([]int{large}, calmReads), slices.Repeat([]int{small}, 28-calmReads),
+	)
+	require.Equal(t, want, r.asked)
+}
+
+// TestLargeFramesAreShared: streams that come and go, and that are busy now and then, take turns with the large frames.
+func TestLargeFramesAreShared(t *testing.T) {
+	const rounds = 200
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range rounds {
+		s, _ := newSender(proto.MaxMessage, newCredit(0))
+		s.link.conn = &nullConn{}
+		read := 0
+		err := s.carry(&askedReader{left: 3 * (calmReads + 2), next: func() int {
+			if read++; read%(calmReads+2) == 1 {
+				return 1 << 20
+			}
+			return 1
+		}})
+		require.NoError(t, err)
+	}
+	runtime.ReadMemStats(&after)
+	// Under the race detector sync.Pool forgets a part of what it gets.
+	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(rounds*3*defaultMaxMessage/2))
+}
+
+func TestSizeLimit(t *testing.T) {
+	for _, tc := range []struct {
+		peer *proto.Extensions
+		want int
+	}{
+		{nil, proto.MaxMessage},
+		{&proto.Extensions{}, proto.MaxMessage},
+		{&proto.Extensions{MaxMessage: proto.MaxMessage}, proto.MaxMessage},
+		{&proto.Extensions{MaxMessage: 100000}, 100000},
+		{&proto.Extensions{MaxMessage: defaultMaxMessage}, defaultMaxMessage},
+		{&proto.Extensions{MaxMessage: 1 << 40}, defaultMaxMessage},
+	} {
+		require.Equal(t, tc.want, sizeLimit(tc.peer))
+	}
+}
+
+func TestAckSender(t *testing.T) {
+	conn := &scriptConn{}
+	l := &link{conn: conn}
+	stdout, stderr := l.ackSender(proto.TypeStdout), l.ackSender(proto.TypeStderr)
+	stdout(1)
+	stderr(math.MaxInt64)
+	stdout(20)
+	require.Equal(t, []string{
+		`{"type":"ack","stdout":1}`, `{"type":"ack","stderr":9223372036854775807}`, `{"type":"ack","stdout":20}`,
+	}, stringsOf(conn.sent))
+	require.LessOrEqual(t, len(conn.sent[1]), maxAckMessage)
+
+	l.conn = &nullConn{}
+	require.Zero(t, testing.AllocsPerRun(100, func() { stdout(math.MaxInt64) }))
+}
+
+func stringsOf(messages [][]byte) []string {
+	var all []string
+	for _, m := range messages {
+		all = append(all, string(m))
+	}
+	return all
+}
+
+// TestStreamOverLinks sends a stream from link to link over a connection, with acknowledgements back.
+func TestStreamOverLinks(t *testing.T) {
+	data := randomBytes(2 << 20)
+	for _, window := range []int64{4096, chunkSize, defaultWindow} {
+		t.Run(fmt.Sprint(window), func(t *testing.T) {
+			near, far := wstest.Pipe()
+			sending, receiving := &link{conn: near}, &link{conn: far}
+			c := newCredit(window)
+			b := newBuffer(int(window))
+			b.strict = true
+			b.consumed = newReceipts(window, receiving.ackSender(proto.TypeStdout)).add
+
+			var all sync.WaitGroup
+			all.Go(func() {
+				s := sender{link: sending, header: proto.StdoutHeader, limit: proto.MaxMessage, credit: c}
+				if err := s.carry(&piecesReader{data, upTo(100000)}); err != nil {
+					t.Error(err)
+				}
+				_ = sending.send(proto.ExitCode{})
+			})
+			all.Go(func() {
+				for {
+					_, msg, err := sending.read(proto.StdinHeader)
+					if err != nil {
+						return // The other end has closed.
+					}
+					if err := c.ack(msg.(proto.Ack).Stdout); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+			all.Go(func() {
+				for {
+					data, msg, err := receiving.read(proto.StdoutHeader)
+					if err == nil && msg == nil {
+						err = b.fill(data.body, nil)
+					}
+					if err == nil && msg != nil {
+						err = io.EOF
+					}
+					if err != nil {
+						b.close(err)
+						return
+					}
+				}
+			})
+			got, err := io.ReadAll(&limitedReads{b, upTo(50000)})
+			require.NoError(t, err)
+			require.True(t, bytes.Equal(data, got))
+			_ = near.CloseNow()
+			_ = far.CloseNow()
+			all.Wait()
+		})
+	}
+}
+
+// TestStdinIsNotSentAfterItsEnd: a server takes it for a broken client and ends the connection.
+func TestStdinIsNotSentAfterItsEnd(t *testing.T) {
+	for name, peer := range map[string]*proto.Extensions{"without flow control": nil, "with": &offer} {
+		conn := &scriptConn{}
+		p := newRemoteProcess(conn, Command{Stdin: true})
+		p.agree(peer)
+		_, err := p.Stdin().Write([]byte("before"))
+		require.NoError(t, err)
+		require.NoError(t, p.Stdin().Close())
+		n, err := p.Stdin().Write([]byte("after"))
+		require.ErrorIs(t, err, os.ErrClosed, name)
+		require.Zero(t, n)
+		require.NoError(t, p.Stdin().Close())
+		require.Equal(t, []string{proto.StdinHeader + "before", `{"type":"close_stdin"}`}, stringsOf(conn.sent), name)
+	}
+}
+
+// TestBlockedWriteIsNoticedAmongMany: while one write waits for a peer that does not read, the end of another must not
+// make the connection look free.
+func TestBlockedWriteIsNoticedAmongMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l liveness
+		require.False(t, l.blocked())
+		first := l.begin()
+		second := l.begin()
+		time.Sleep(2 * slowWrite)
+		require.True(t, l.blocked())
+		l.end(first, 1)
+		time.Sleep(2 * slowWrite)
+		require.True(t, l.blocked())
+		time.Sleep(2 * slowWrite)
+		require.True(t, l.blocked(), "the second write is still under way")
+		require.NotZero(t, l.writing.Load())
+		l.end(second, 1)
+		require.True(t, l.blocked(), "it was")
+		require.False(t, l.blocked())
+		require.Zero(t, l.writing.Load())
+		require.EqualValues(t, 2, l.written.Load())
+	})
+}
+
+func BenchmarkLinkRead(b *testing.B) {
+	for _, bc := range []struct{ name, message string }{
+		{"bulk of 32 KiB", proto.StdoutHeader + strings.Repeat("x", 32<<10)},
+		{"bulk by another spelling", "{\"type\": \"stdout\"}\n" + strings.Repeat("x", 32<<10)},
+		{"ack", `{"type":"ack","stdin":1073741824}`},
+	} {
+		b.Run(bc.name, func(b *testing.B) {
+			l := &link{conn: &nullConn{message: bc.message}}
+			p := make([]byte, 32<<10)
+			b.SetBytes(int64(len(bc.message)))
+			b.ReportAllocs()
+			for b.Loop() {
+				data, msg, err := l.read(proto.StdoutHeader)
+				if err != nil {
+					b.Fatal(err)
+				}
+				for msg == nil && err == nil {
+					_, err = data.body.Read(p)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkSenderCarry(b *testing.B) {
+	for _, bc := range []struct {
+		name string
+		size int
+	}{{"10 B", 10}, {"32 KiB", 32 << 10}, {"as much as fits", 1 << 30}} {
+		b.Run(bc.name, func(b *testing.B) {
+			s, _ := newSender(defaultMaxMessage, newCredit(0))
+			s.link.conn = &nullConn{}
+			r := &benchReader{b: b, n: bc.size}
+			b.ReportAllocs()
+			if err := s.carry(r); err != nil {
+				b.Fatal(err)
+			}
+		})
+	}
+}
+
+// benchReader delivers n bytes, or as many as are asked for, for every round of b.
+type benchReader struct {
+	b *testing.B
+	n int
+}
+
+func (r *benchReader) Read(p []byte) (int, error) {
+	if !r.b.Loop() {
+		return 0, io.EOF
+	}
+	return min(r.n, len(p)), nil
+}
+
+func BenchmarkSenderSend(b *testing.B) {
+	s, _ := newSender(defaultMaxMessage, newCredit(0))
+	s.link.conn = &nullConn{}
+	p := make([]byte, 32<<10)
+	b.SetBytes(int64(len(p)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := s.send(p); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkAckSender(b *testing.B) {
+	tell := (&link{conn: &nullConn{}}).ackSender(proto.TypeStdout)
+	b.ReportAllocs()
+	for b.Loop() {
+		tell(1 << 30)
+	}
+}
