@@ -306,7 +306,7 @@ func (p *remoteProcess) watch() {
 		defer cancel()
 		<-p.over
 	}()
-	if err := p.keepAlive(ctx, defaultKeepAlive, false); err != nil {
+	if err := p.keepAlive(ctx, defaultKeepAlive, false, 0); err != nil {
 		p.abort(err)
 	}
 }

@@ -22,40 +22,43 @@ var errPeerGone = xerrors.New("peer does not answer")
 type liveness struct {
 	heard   atomic.Int64 // messages received
 	written atomic.Int64 // bytes sent
-	writing atomic.Int64 // when the write under way began, in ns; 0 means that there is none
-	slow    atomic.Bool  // a write was slow since the last look
 	deaf    atomic.Bool  // nobody reads the connection, so that no pong can be heard
+
+	writing  atomic.Int32 // writes under way; the connection does them one after another
+	progress atomic.Int64 // when the last of them ended, or the first began, in Unix ns
+	slow     atomic.Bool  // a write was slow since the last look
 }
 
 // begin and end surround a write.
-func (l *liveness) begin() (start time.Time) {
-	start = time.Now()
-	l.writing.Store(start.UnixNano())
-	return start
+func (l *liveness) begin() {
+	if l.writing.Add(1) == 1 {
+		l.progress.Store(time.Now().UnixNano())
+	}
 }
 
-func (l *liveness) end(start time.Time, n int) {
-	l.writing.Store(0)
-	l.written.Add(int64(n))
-	if time.Since(start) > slowWrite {
+func (l *liveness) end(n int) {
+	now := time.Now().UnixNano()
+	if now-l.progress.Swap(now) > int64(slowWrite) {
 		l.slow.Store(true)
 	}
+	l.writing.Add(-1)
+	l.written.Add(int64(n))
 }
 
 // blocked reports whether writes have been slow since the last call.
 func (l *liveness) blocked() bool {
 	slow := l.slow.Swap(false)
-	began := l.writing.Load()
-	return slow || (began != 0 && time.Since(time.Unix(0, began)) > slowWrite)
+	waiting := time.Duration(time.Now().UnixNano() - l.progress.Load())
+	return slow || (l.writing.Load() > 0 && waiting > slowWrite)
 }
 
 // keepAlive pings the peer every interval until ctx ends, and returns errPeerGone when the peer has been silent for
 // two. patient says that the peer may stop reading for as long as it likes: silence then proves nothing if the peer
-// has been sent anything since its last pong.
-func (l *link) keepAlive(ctx context.Context, interval time.Duration, patient bool) error {
+// has been sent anything since its last pong. read is how much of what was sent before needs no pong to be known as read.
+func (l *link) keepAlive(ctx context.Context, interval time.Duration, patient bool, read int64) error {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
-	var pongedAt int64 // bytes sent when the last ping that was answered went out
+	pongedAt := read // bytes sent when the last ping that was answered went out
 	for {
 		select {
 		case <-ctx.Done():

@@ -132,9 +132,9 @@ func (l *link) write(msg []byte) error {
 		ctx, cancel = context.WithTimeout(ctx, l.writeTimeout)
 		defer cancel()
 	}
-	start := l.life.begin()
+	l.life.begin()
 	err := l.conn.Write(ctx, msg)
-	l.life.end(start, len(msg))
+	l.life.end(len(msg))
 	return err
 }
 

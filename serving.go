@@ -168,13 +168,14 @@ func (s *serving) attend(ctx context.Context, cancel context.CancelFunc, start p
 		s.awaitEnd(ended)
 		return disconnected(xerrors.Errorf("send pid: %w", err))
 	}
+	read := s.life.written.Load() // Every client reads pid.
 	// All of these end with ctx.
 	s.requests.begin(ctx, s)
 	go s.pumpStdin(ctx)
 	concluded := make(chan error, 1)
 	go func() { concluded <- s.conclude(ctx, func() { close(ended) }) }()
 	if s.opts.KeepAlive > 0 {
-		go s.watch(ctx)
+		go s.watch(ctx, read)
 	}
 
 	select {
@@ -196,8 +197,8 @@ func (s *serving) attend(ctx context.Context, cancel context.CancelFunc, start p
 }
 
 // watch notices a client that is gone without a word.
-func (s *serving) watch(ctx context.Context) {
-	if err := s.keepAlive(ctx, s.opts.KeepAlive, s.peer.Window == 0); err != nil {
+func (s *serving) watch(ctx context.Context, read int64) {
+	if err := s.keepAlive(ctx, s.opts.KeepAlive, s.peer.Window == 0, read); err != nil {
 		s.lose(err)
 	}
 }

@@ -46,6 +46,9 @@ if [ -n "$missing" ]; then
 	printf 'missing, install it for the tests that need it:\n%s\n' "$missing" >&2
 fi
 
+echo "README's first command"
+go run ./dev/client notty --embedded -- uname -a </dev/null
+
 go test -race -timeout "$timeout" ./...
 
 # Counted, not timed: a time limit that is reached during a run is reported as a failure (golang/go#75804).

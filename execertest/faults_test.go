@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -299,6 +300,7 @@ var faults = map[string]fault{
 				if n, err := in.Write(block); err != nil {
 					return n, err
 				}
+				runtime.Gosched() // Another writer's turn.
 			}
 			return len(b), nil
 		}, in.Close}
