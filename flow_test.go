@@ -69,8 +69,8 @@ func requireNoMemory(t *testing.T, b *buffer) {
 	}
 }
 
-// requireFull shows that a buffer whose producer waits holds its limit. One byte more is allowed, since only who reads on
-// learns whether there is more.
+// requireFull shows that a buffer whose producer waits holds its limit. One byte more is allowed, since only who reads
+// on learns whether there is more.
 func requireFull(t *testing.T, b *buffer) {
 	t.Helper()
 	b.mu.Lock()

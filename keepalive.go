@@ -49,7 +49,7 @@ func (l *liveness) end(n int) {
 func (l *liveness) blocked() bool {
 	slow := l.slow.Swap(false)
 	waiting := time.Duration(time.Now().UnixNano() - l.progress.Load())
-	return slow || (l.writing.Load() > 0 && waiting > slowWrite)
+	return l.writing.Load() > 0 && (slow || waiting > slowWrite)
 }
 
 // keepAlive pings the peer every interval until ctx ends, and returns errPeerGone when the peer has been silent for
@@ -69,7 +69,7 @@ func (l *link) keepAlive(ctx context.Context, interval time.Duration, patient bo
 			continue
 		}
 		heard, written := l.life.heard.Load(), l.life.written.Load()
-		blocked := l.life.blocked()
+		blocked, progress := l.life.blocked(), l.life.progress.Load()
 		answered := l.probe(ctx, interval, blocked)
 		switch {
 		case ctx.Err() != nil:
@@ -77,7 +77,8 @@ func (l *link) keepAlive(ctx context.Context, interval time.Duration, patient bo
 		case answered:
 			pongedAt = written
 		case l.life.heard.Load() != heard, l.life.deaf.Load():
-		case patient && (blocked || written != pongedAt):
+		case blocked && (patient || l.life.progress.Load() != progress): // No ping was sent.
+		case patient && written != pongedAt:
 		default:
 			return errPeerGone
 		}

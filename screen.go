@@ -40,11 +40,15 @@ type keeper struct {
 
 	exit chan ExitError // has room for one: how the command ended, if that is known
 	gone chan struct{}  // closed when nothing is left of the command; exit has been sent before
-	done chan struct{}  // closed when the keeper has ended
+	done chan struct{}  // closed when the keeper has ended and err is set
+	err  error          // why it ended; nil if it had done all it was told
 }
 
 // startKeeper starts the session's command, which waits until it is told to go. The context bounds the start.
 func startKeeper(ctx context.Context, execer Execer, name string, patience time.Duration, c Command) (*keeper, error) {
+	if err := validate(c); err != nil {
+		return nil, &StartError{err}
+	}
 	return newKeeper(ctx, execer, c, slices.Concat(keeperArgs("new", name, patience), []string{c.Command}, c.Args))
 }
 
@@ -93,6 +97,11 @@ func newKeeper(ctx context.Context, execer Execer, c Command, args []string) (*k
 		default: // It has started before.
 		}
 	}()
+	// Ends with the keeper. If that was killed, its watcher may live on and hold its output open.
+	go func() {
+		_ = p.Wait()
+		time.AfterFunc(outputGrace, cancel)
+	}()
 	if err := <-started; err != nil {
 		<-k.done
 		if ctx.Err() != nil {
@@ -135,6 +144,7 @@ func (k *keeper) listen(started func()) error {
 	}
 	complaint, _ := io.ReadAll(io.LimitReader(k.process.Stderr(), maxKeeperLine))
 	err := k.process.Wait()
+	k.err = err
 	switch {
 	case reason != nil:
 		return reason
@@ -181,12 +191,17 @@ const (
 	quitGrace = time.Second
 	// keeperGrace is how long the keeper has for what it does at its end.
 	keeperGrace = 3 * time.Second
+	// outputGrace is how long after the keeper's end its last words may take.
+	outputGrace = 500 * time.Millisecond
 )
 
 // end ends the session's command, if it is still there, gracefully and then by force with all that it has left running.
-// Then, in any case, it removes what the session has on its machine.
-func (k *keeper) end() {
+// Then, in any case, it removes what the session has on its machine. It reports whether the keeper has done so.
+func (k *keeper) end() bool {
 	defer k.cancel()
+	// An order waits for a keeper that does not read.
+	limit := time.AfterFunc(2*quitGrace+keeperGrace, k.cancel)
+	defer limit.Stop()
 	if !isClosed(k.gone) {
 		k.order("quit")
 		await(k.gone, k.done, quitGrace)
@@ -195,6 +210,7 @@ func (k *keeper) end() {
 	}
 	k.order("clean")
 	await(k.done, k.done, keeperGrace)
+	return isClosed(k.done) && k.err == nil
 }
 
 func isClosed(c <-chan struct{}) bool {
@@ -217,8 +233,10 @@ func await(a, b <-chan struct{}, d time.Duration) {
 	}
 }
 
-// attachScript runs an attaching screen. A terminal type that the machine does not know would be refused.
-const attachScript = `tput -T "$TERM" longname >/dev/null 2>&1 || export TERM=xterm-256color
+// attachScript runs an attaching screen. Before that has told the other that it is there a hang-up must not end it: it
+// could not tell the other that it has gone. A terminal type that the machine does not know would be refused.
+const attachScript = `trap "" HUP
+tput -T "$TERM" longname >/dev/null 2>&1 || export TERM=xterm-256color
 exec screen -q -U -c "$0/screenrc" -x s`
 
 // attach starts a process that shows the session in a terminal. It ends when the context does.

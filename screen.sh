@@ -11,8 +11,9 @@
 # Arguments: "new" or, to take over from a keeper that was lost, "join"; the session's name; the server's identity (boot
 # ID, PID namespace, PID and start time, or nothing); how many seconds a session outlives a server that may come back;
 # then, for "new", the command.
+environment=$(export -p) mask=$(umask)
 umask 077
-mode=$1 name=$2 server=$3 patience=$4
+mode=$1 name=$2 server=$3 patience=$4 stale=
 shift 4
 
 say() { printf '%s\n' "$*"; }
@@ -45,6 +46,8 @@ find_program() {
 			return
 		fi
 	done
+	IFS=$oldifs
+	set +f
 	fail not_found "$1: executable file not found in \$PATH"
 }
 
@@ -94,25 +97,32 @@ create() {
 		term $type
 		termcapinfo xterm* ti@:te@
 	EOF
+	reason=$(start_screen "$program" wsep "$dir" "$mask" "$@" 2>&1 </dev/null) || fail other "screen: $reason"
+}
+
+# start_screen starts screen in the environment that the command is to have. This script's variables may have changed it.
+start_screen() {
+	eval "$environment"
+	export SCREENDIR="$3/s" SYSSCREENRC=/dev/null
 	[ -n "$LC_ALL$LC_CTYPE$LANG" ] || export LC_CTYPE=C.UTF-8
-	reason=$(screen -U -c "$dir/screenrc" -dmS s sh -c "$program" wsep "$dir" "$@" 2>&1 </dev/null) ||
-		fail other "screen: $reason"
+	screen -U -c "$3/screenrc" -dmS s sh -c "$@"
 }
 
 # program runs in screen. It waits until a client is there, so that the command finds the client's size, and clears what
-# the change of size left behind. It leaves the command's exit code in a file; that it ends shows by the pipe.
+# the change of size left behind. It leaves the command's exit code in a file; that it ends shows by the pipe. Who opens
+# a pipe for both reading and writing does not wait for the other end, so that "go" reaches it in any case.
 program='
-	dir=$1
-	shift
-	unset SCREENDIR SYSSCREENRC STY WINDOW
-	echo $$ >"$dir/pid"
-	exec 3>"$dir/alive"
-	read -r go <"$dir/go"
-	rm -f "$dir/go"
+	unset SCREENDIR SYSSCREENRC STY WINDOW TERMCAP
+	export WSEP_TTY=true
+	echo $$ >"$1/pid"
+	exec 4<>"$1/go" 3>"$1/alive"
+	read -r _ <&4
+	exec 4<&-
+	rm -f "$1/go"
 	printf "\033[H\033[2J"
-	trap : HUP INT QUIT TERM USR1 USR2 ALRM
-	(exec "$@" 3>&-)
-	echo $? >"$dir/exit.new" && mv "$dir/exit.new" "$dir/exit"
+	trap : HUP INT QUIT ILL ABRT FPE SEGV PIPE ALRM TERM USR1 USR2
+	(umask "$2" && shift 2 && exec "$@" 3>&-)
+	echo $? >"$1/exit.new" && mv "$1/exit.new" "$1/exit"
 '
 
 # take makes this the session's keeper.
@@ -129,7 +139,23 @@ watch() {
 	say gone
 }
 
-command_pid() { cat "$dir/pid" 2>/dev/null; }
+# command_pid prints the command's process ID, and nothing that kill or pkill would take for something else.
+command_pid() {
+	pid=$(cat "$dir/pid" 2>/dev/null)
+	case $pid in "" | 0* | 1 | *[!0-9]*) return 1 ;; esac
+	echo "$pid"
+}
+
+# owns tells whether a process, by its ID, is this session's. When that has ended, the number may be somebody else's.
+owns() {
+	case $1 in "" | *[!0-9]*) return 1 ;; esac
+	case $(ps -ww -o args= -p "$1" 2>/dev/null) in *"$name"*) ;; *) return 1 ;; esac
+}
+
+# has_ended tells whether no process with an ID runs.
+has_ended() {
+	case $(ps -o stat= -p "$1" 2>/dev/null) in "" | Z*) ;; *) return 1 ;; esac
+}
 
 # send_signal signals the command. What nobody can trap would end the shell that waits for the exit code too.
 send_signal() {
@@ -139,20 +165,19 @@ send_signal() {
 	esac
 }
 
-# quit asks the command to end, kill_all sees to it.
-quit() { screen -S s -X quit >/dev/null 2>&1; }
+# quit asks the command to end, kill_all sees to it, and to what it has left running in its terminal, unless it is not
+# certain that this is the command's. quit does not wait for a screen that does not answer.
+quit() { screen -S s -X quit >/dev/null 2>&1 & }
 
 kill_all() {
-	pid=$(command_pid)
-	if [ -n "$pid" ] && { [ ! -e "$dir/exit" ] || ! kill -0 "$pid" 2>/dev/null; }; then
-		# A process of that number, when the command has ended, would be somebody else.
+	pid=$(command_pid) && if owns "$pid" || { [ -z "$stale" ] && has_ended "$pid"; }; then
 		pkill -KILL -s "$pid" 2>/dev/null
 		kill -KILL -- "-$pid" 2>/dev/null
 	fi
 	for socket in "$dir"/s/*.s; do
-		[ -e "$socket" ] || continue
 		daemon=${socket##*/}
-		kill -KILL "${daemon%.s}" 2>/dev/null
+		daemon=${daemon%.s}
+		owns "$daemon" && kill -KILL "$daemon" 2>/dev/null
 	done
 }
 
@@ -175,7 +200,13 @@ finish() {
 	done
 	kill_all
 	clean
-	kill "$watcher" 2>/dev/null
+}
+
+# abandon ends a session that has not started.
+abandon() {
+	kill_all
+	rm -rf "$dir"
+	exit 1
 }
 
 # server_gone tells whether the server that $1 identifies has certainly ended: it ran on this machine, and no more.
@@ -209,13 +240,14 @@ orphan() {
 
 # sweep ends sessions of this user whose server and keeper have both been killed.
 sweep() (
-	for dir in "$base"/wsep-*; do
+	for dir in "$base"/wsep-????????-????-????-????-????????????; do
 		[ -d "$dir" ] && [ ! -L "$dir" ] && [ -O "$dir" ] && [ -r "$dir/server" ] || continue
 		server_gone "$(cat "$dir/server")" || continue
-		keeper=$(cat "$dir/keeper" 2>/dev/null)
-		grep -q "${dir##*/wsep-}" "/proc/$keeper/cmdline" 2>/dev/null && continue
+		name=${dir##*/wsep-}
+		owns "$(cat "$dir/keeper" 2>/dev/null)" && continue
 		export SCREENDIR="$dir/s"
-		watcher=$(command_pid)
+		stale=
+		watcher=$(command_pid) && owns "$watcher" || stale=yes watcher=
 		finish
 	done
 )
@@ -223,29 +255,29 @@ sweep() (
 case $mode in
 new)
 	usable_screen
+	trap abandon TERM
 	create "$@"
 	;;
 join)
 	[ -d "$dir" ] || fail not_exist "the session is gone"
 	say dir "$dir"
-	old=$(cat "$dir/keeper")
+	old=$(cat "$dir/keeper" 2>/dev/null)
 	take
-	[ -z "$old" ] || kill "$old" 2>/dev/null
-	pid=$(command_pid)
-	if ! { [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null; }; then
-		if [ -r "$dir/exit" ]; then say exit "$(cat "$dir/exit")"; fi
-		say gone
-	fi
+	owns "$old" && kill "$old" 2>/dev/null
 	;;
 esac
 watch &
 watcher=$!
-[ "$mode" = join ] || sweep </dev/null >/dev/null 2>&1 &
+case $mode in
+new) sweep </dev/null >/dev/null 2>&1 & ;;
+join) : >"$dir/alive" ;; # The command may be gone, and then nobody else opens this end.
+esac
 
 while read -r order argument; do
+	trap - TERM
 	case $order in
-	go) [ ! -p "$dir/go" ] || : >"$dir/go" ;;
-	fit) screen -S s -p 0 -X fit >/dev/null 2>&1 ;;
+	go) [ ! -p "$dir/go" ] || echo 1<>"$dir/go" ;;
+	fit) screen -S s -p 0 -X fit >/dev/null 2>&1 & ;;
 	signal) send_signal "$argument" 2>/dev/null ;;
 	quit) quit ;;
 	kill) kill_all ;;

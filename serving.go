@@ -27,6 +27,7 @@ type serving struct {
 	opts   Options
 
 	process Process          // set by the owner before anything uses it
+	release func()           // tells the server that the process has ended
 	peer    proto.Extensions // what the client offered; set by the reader before it sends on start
 
 	start    chan proto.Start // what the client asked for; the reader sends once
@@ -129,7 +130,7 @@ func (s *serving) serve(ctx context.Context, start proto.Start) error {
 			return s.refuse(r.err)
 		}
 		defer r.release()
-		s.process = r.process
+		s.process, s.release = r.process, r.release
 		return s.attend(ctx, cancel, start)
 	case err := <-s.readErr:
 		go bury(begun)
@@ -266,6 +267,7 @@ func (s *serving) conclude(ctx context.Context, ended func()) error {
 	pending := !s.awaitOutputs(ctx, sent)
 	waited := s.process.Wait()
 	ended()
+	s.release() // Before the client knows: it may start the next.
 	if err := ctx.Err(); err != nil {
 		return err
 	}

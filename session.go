@@ -50,8 +50,9 @@ type Session struct {
 	clients int
 	running bool // the command has been told to go
 	idle    *time.Timer
-	result  error   // how the command ended, once the session is closing
-	keeper  *keeper // nil before StateReady
+	fitting *time.Timer // runs fit; nil before it is needed
+	result  error       // how the command ended, once the session is closing
+	keeper  *keeper     // nil before StateReady
 }
 
 const (
@@ -64,6 +65,12 @@ const (
 	outcomeTimeout = time.Second
 	// detachGrace is how long an attached process has for leaving on its own.
 	detachGrace = 500 * time.Millisecond
+	// hangUpPause is how long an attached process has for taking notice of a hang-up.
+	hangUpPause = 20 * time.Millisecond
+	// drainTimeout is how long a client has for reading the last output of a session that is over.
+	drainTimeout = time.Minute
+	// fitPause is how long screen has for noticing that a client has another size, or has left.
+	fitPause = 50 * time.Millisecond
 )
 
 // NewSession returns a session for the command, which is run in a terminal whether it asks for one or not. It starts at
@@ -88,8 +95,11 @@ func NewSession(command *Command, execer Execer, options *Options) *Session {
 // live is the session's life.
 func (s *Session) live() {
 	defer s.idle.Stop()
-	k, err := s.start(startKeeper)
+	k, err := s.start(s.closing, startKeeper)
 	if err != nil {
+		if s.closing.Err() != nil {
+			err = context.Cause(s.closing)
+		}
 		s.finish(StateDone, err, err)
 		return
 	}
@@ -100,11 +110,11 @@ func (s *Session) live() {
 		case <-s.closing.Done():
 			err := context.Cause(s.closing)
 			s.finish(StateClosing, err, err)
-			k.end()
+			s.end(k)
 			k = nil
 		case <-k.gone:
 			s.finish(StateClosing, errSessionDone, s.howEnded(k))
-			k.end()
+			s.end(k)
 			k = nil
 		case <-k.done:
 			k = s.rejoin(k)
@@ -115,9 +125,20 @@ func (s *Session) live() {
 
 type keeperStart func(context.Context, Execer, string, time.Duration, Command) (*keeper, error)
 
+// end ends what is left of the command and removes what the session has on its machine. If the keeper is lost another
+// does it.
+func (s *Session) end(k *keeper) {
+	if k.end() {
+		return
+	}
+	if k, err := s.start(context.Background(), rejoinKeeper); err == nil {
+		k.end()
+	}
+}
+
 // start starts a keeper.
-func (s *Session) start(start keeperStart) (*keeper, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+func (s *Session) start(ctx context.Context, start keeperStart) (*keeper, error) {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	return start(ctx, s.execer, s.name, s.timeout, s.command)
 }
@@ -140,12 +161,13 @@ func (s *Session) howEnded(k *keeper) error {
 func (s *Session) rejoin(lost *keeper) *keeper {
 	if isClosed(lost.gone) {
 		s.finish(StateClosing, errSessionDone, s.howEnded(lost))
+		s.end(lost)
 		return nil
 	}
 	giveUp := time.NewTimer(s.timeout)
 	defer giveUp.Stop()
 	for pause := rejoinPause; ; pause = min(2*pause, maxRejoinPause) {
-		k, err := s.start(rejoinKeeper)
+		k, err := s.start(s.closing, rejoinKeeper)
 		if err == nil {
 			s.setKeeper(k)
 			return k
@@ -159,6 +181,7 @@ func (s *Session) rejoin(lost *keeper) *keeper {
 		case <-s.closing.Done():
 			cause := context.Cause(s.closing)
 			s.finish(StateClosing, cause, cause)
+			s.end(lost)
 			return nil
 		case <-giveUp.C:
 			s.finish(StateClosing, err, err)
@@ -178,7 +201,9 @@ func (s *Session) setKeeper(k *keeper) {
 	defer s.mu.Unlock()
 	s.keeper = k
 	if s.running {
-		k.order("go") // The order may have been lost with the last keeper.
+		// These orders may have been lost with the last keeper.
+		k.order("go")
+		k.order("fit")
 	}
 }
 
@@ -191,7 +216,13 @@ func (s *Session) currentKeeper() *keeper {
 var errSessionDone = xerrors.New("session is done")
 
 // expire closes the session because nobody has been attached for long.
-func (s *Session) expire() { s.close(xerrors.New("session is closing: session timeout")) }
+func (s *Session) expire() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.clients == 0 { // Otherwise somebody came at this moment.
+		s.close(xerrors.New("session is closing: session timeout"))
+	}
+}
 
 // finish moves the session on to a state.
 func (s *Session) finish(state State, err, result error) {
@@ -260,6 +291,24 @@ func (s *Session) leave() {
 	if s.clients == 0 && s.state == StateReady {
 		s.idle.Reset(s.timeout)
 	}
+	if s.clients > 0 {
+		s.fitSoon()
+	}
+}
+
+// fitSoon fits the terminal to the client that came last, when screen has had its time to notice what changed. The lock
+// is held.
+func (s *Session) fitSoon() {
+	if s.fitting == nil {
+		s.fitting = time.AfterFunc(fitPause, s.fit)
+	}
+	s.fitting.Reset(fitPause)
+}
+
+func (s *Session) fit() {
+	if !s.over() {
+		s.currentKeeper().order("fit")
+	}
 }
 
 // display starts an attaching process and waits until it shows something. The client, which has entered, leaves with the
@@ -282,6 +331,8 @@ func (s *Session) display(ctx context.Context, c Command) (Process, error) {
 	p := &sessionProcess{Process: inner, session: s, display: &display{r: inner.Stdout()}, cancel: cancel, done: make(chan struct{})}
 	// Ends with the process.
 	go p.follow(ctx)
+	limit := time.AfterFunc(startTimeout, p.detach)
+	defer limit.Stop()
 	if err := p.awaitDisplay(); err != nil {
 		p.detach()
 		<-p.done
@@ -305,7 +356,7 @@ func (s *Session) shown() {
 	case first:
 		s.currentKeeper().order("go")
 	case shared:
-		s.currentKeeper().order("fit")
+		s.fit()
 	}
 }
 
@@ -371,12 +422,33 @@ func (p *sessionProcess) awaitDisplay() error {
 // follow detaches the process when its client's context ends, and finds out how it ended.
 func (p *sessionProcess) follow(ctx context.Context) {
 	stop := context.AfterFunc(ctx, p.detach)
+	running, ended := context.WithCancel(context.Background())
+	// Ends with the process.
+	go p.endWithSession(running)
 	err := p.Process.Wait()
 	stop()
-	p.cancel()
+	ended()
 	p.result = p.outcome(err)
 	p.session.leave()
 	close(p.done)
+	if p.session.over() {
+		// What is left of the output may be read as slowly as its reader likes, within reason.
+		time.AfterFunc(drainTimeout, p.cancel)
+	} else {
+		p.cancel()
+	}
+}
+
+// endWithSession ends the process if it does not notice that the session is done. screen can't tell when it was killed.
+func (p *sessionProcess) endWithSession(running context.Context) {
+	if state, _ := p.session.waitForState(running, StateDone); state != StateDone {
+		return
+	}
+	select {
+	case <-running.Done():
+	case <-time.After(detachGrace):
+		p.detach()
+	}
 }
 
 // outcome returns what Wait returns for how the attaching process ended.
@@ -398,7 +470,7 @@ func (p *sessionProcess) outcome(err error) error {
 }
 
 // detach makes the attaching process leave. The hang-up lets screen know at once; it waits for a second when it finds the
-// terminal closed instead.
+// terminal closed instead. The process takes no notice before it is attached, so it is told until it does.
 func (p *sessionProcess) detach() {
 	if p.leaving.Swap(true) {
 		return
@@ -408,13 +480,29 @@ func (p *sessionProcess) detach() {
 		defer p.cancel()
 		ctx, cancel := context.WithTimeout(context.Background(), detachGrace)
 		defer cancel()
-		if signalProcess(ctx, p.Process, "HUP") == nil {
+		for signalProcess(ctx, p.Process, "HUP") == nil {
 			select {
 			case <-p.done:
+				return
 			case <-ctx.Done():
+				return
+			case <-time.After(hangUpPause):
 			}
 		}
 	}()
+}
+
+// Resize implements Process. One of several clients has its size if it came last.
+func (p *sessionProcess) Resize(ctx context.Context, rows, cols uint16) error {
+	if err := p.Process.Resize(ctx, rows, cols); err != nil {
+		return err
+	}
+	p.session.mu.Lock()
+	defer p.session.mu.Unlock()
+	if p.session.clients > 1 {
+		p.session.fitSoon()
+	}
+	return nil
 }
 
 // Stdout implements Process.
@@ -444,5 +532,12 @@ func (p *sessionProcess) Signal(_ context.Context, signal string) error {
 func (s *Session) over() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.state >= StateClosing
+	return s.state >= StateClosing || s.closing.Err() != nil
+}
+
+// done reports whether the session is done.
+func (s *Session) done() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state == StateDone
 }

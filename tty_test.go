@@ -3,10 +3,22 @@
 package wsep_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"math/rand/v2"
+	"net"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,23 +27,36 @@ import (
 	"cdr.dev/wsep"
 )
 
+// patience is how long a test waits for what must come.
+const patience = 20 * time.Second
+
 // screenOf collects what a process shows.
 type screenOf struct {
-	t     *testing.T
-	out   chan []byte
-	shown string
+	t     testing.TB
+	more  chan struct{} // has room for one: something was shown
+	ended chan struct{} // closed at the output's end
+
+	mu    sync.Mutex // guards what follows
+	shown []byte     // what waitFor has not returned yet
+	err   error      // how the output ended
 }
 
 // watchScreen reads a process's output to its end.
-func watchScreen(t *testing.T, p wsep.Process) *screenOf {
-	s := &screenOf{t: t, out: make(chan []byte, 1024)}
+func watchScreen(t testing.TB, p wsep.Process) *screenOf {
+	s := &screenOf{t: t, more: make(chan struct{}, 1), ended: make(chan struct{})}
+	// Ends with the output.
 	go func() {
-		defer close(s.out)
+		defer close(s.ended)
 		buf := make([]byte, 4096)
 		for {
 			n, err := p.Stdout().Read(buf)
-			if n > 0 {
-				s.out <- append([]byte(nil), buf[:n]...)
+			s.mu.Lock()
+			s.shown = append(s.shown, buf[:n]...)
+			s.err = err
+			s.mu.Unlock()
+			select {
+			case s.more <- struct{}{}:
+			default:
 			}
 			if err != nil {
 				return
@@ -41,98 +66,712 @@ func watchScreen(t *testing.T, p wsep.Process) *screenOf {
 	return s
 }
 
-// waitFor waits until the text has been shown since the last call, and returns all that was.
+// take returns what has been shown up to the end of the text, if that has been shown.
+func (s *screenOf) take(text string) (shown string, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := bytes.Index(s.shown, []byte(text))
+	if i < 0 {
+		return string(s.shown), false
+	}
+	end := i + len(text)
+	shown, s.shown = string(s.shown[:end]), s.shown[end:]
+	return shown, true
+}
+
+// waitFor waits until the text is shown, and returns what was since the last call, up to the end of the text.
 func (s *screenOf) waitFor(text string) string {
 	s.t.Helper()
-	deadline := time.After(10 * time.Second)
-	for !strings.Contains(s.shown, text) {
+	deadline := time.After(patience)
+	for {
+		shown, ok := s.take(text)
+		if ok {
+			return shown
+		}
 		select {
-		case b, ok := <-s.out:
-			if !ok {
-				s.t.Fatalf("the output ended before %q: %q", text, s.shown)
+		case <-s.more:
+		case <-s.ended:
+			if shown, ok := s.take(text); ok {
+				return shown
 			}
-			s.shown += string(b)
+			s.t.Fatalf("the output ended (%v) before %q: %q", s.err, text, shown)
 		case <-deadline:
-			s.t.Fatalf("%q was not shown: %q", text, s.shown)
+			s.t.Fatalf("%q was not shown: %q", text, shown)
 		}
 	}
-	shown := s.shown
-	s.shown = ""
-	return shown
 }
 
 // rest returns what is shown until the end.
 func (s *screenOf) rest() string {
 	s.t.Helper()
-	deadline := time.After(10 * time.Second)
-	for {
-		select {
-		case b, ok := <-s.out:
-			if !ok {
-				return s.shown
-			}
-			s.shown += string(b)
-		case <-deadline:
-			s.t.Fatalf("the output does not end: %q", s.shown)
-		}
+	select {
+	case <-s.ended:
+	case <-time.After(patience):
+		s.t.Fatalf("the output does not end: %q", s.shown)
 	}
+	return string(s.shown)
+}
+
+// escapes are what moves the cursor, clears, colours and sets up a terminal.
+var escapes = regexp.MustCompile(`\x1b(\[[0-9;?!>]*[a-zA-Z]|[()][A-Z0-9]|[>=78MDEH])|[\x0e\x0f]`)
+
+// textOf returns the words of what was shown.
+func textOf(shown string) string {
+	return strings.Join(strings.Fields(escapes.ReplaceAllString(shown, " ")), " ")
 }
 
 func bash(id string) wsep.Command {
 	return wsep.Command{
-		ID: id, Command: "bash", Args: []string{"--norc", "--noprofile"}, TTY: true, Stdin: true,
+		ID: id, Command: "bash", Args: []string{"--norc", "--noprofile", "--noediting"}, TTY: true, Stdin: true,
 		Env: []string{"PS1=ready> ", "HISTFILE=/dev/null"},
 	}
 }
 
-func typeLine(t *testing.T, p wsep.Process, line string) {
+func typeLine(t testing.TB, p wsep.Process, line string) {
 	t.Helper()
 	_, err := io.WriteString(p.Stdin(), line+"\n")
 	require.NoError(t, err)
 }
 
-// sessionServer returns a server that is closed at the test's end, and an Execer that reaches it.
-func sessionServer(t *testing.T, opts *wsep.Options) (*wsep.Server, wsep.Dialer) {
+var asked atomic.Int64
+
+// ask has a shell expand something, in place of what is in its line already.
+func (s *screenOf) ask(p wsep.Process, expression string) string {
+	s.t.Helper()
+	n := asked.Add(1)
+	// The quotes tell the line from its output.
+	typeLine(s.t, p, fmt.Sprintf("\x15echo a\"%d=%s;\"", n, expression))
+	s.waitFor(fmt.Sprintf("a%d=", n))
+	return strings.TrimSuffix(s.waitFor(";"), ";")
+}
+
+// needScreen skips a test that can't do without screen. ci/test.sh installs it where it may, and fails where not.
+func needScreen(t testing.TB) {
 	t.Helper()
-	srv := wsep.NewServer()
-	url := newServer(t, &wsep.Handler{Server: srv, Options: opts})
-	t.Cleanup(srv.Close)
-	return srv, wsep.Dialer{URL: url}
+	if _, err := exec.LookPath("screen"); err != nil {
+		t.Skip("screen is not installed")
+	}
+}
+
+// sessionDir makes a directory for sessions, and fails the test if its sessions leave something there.
+func sessionDir(t testing.TB) string {
+	t.Helper()
+	needScreen(t)
+	dir, err := os.MkdirTemp("/tmp", "ws") // A socket's path has to be short.
+	require.NoError(t, err)
+	require.NoError(t, os.Chmod(dir, 0o777|os.ModeSticky))
+	t.Setenv("TMPDIR", dir)
+	t.Cleanup(func() {
+		require.Empty(t, sessionFiles(t, dir))
+		require.NoError(t, os.RemoveAll(dir))
+	})
+	return dir
+}
+
+// sessionFiles returns the directories of the sessions that there are.
+func sessionFiles(t testing.TB, dir string) []string {
+	t.Helper()
+	dirs, err := filepath.Glob(filepath.Join(dir, "wsep-*"))
+	require.NoError(t, err)
+	return dirs
+}
+
+// sessionServer returns a server that is closed at the test's end, and an Execer that reaches it.
+func sessionServer(t testing.TB, opts *wsep.Options) (*wsep.Server, wsep.Dialer) {
+	t.Helper()
+	return handlerServer(t, &wsep.Handler{Options: opts})
+}
+
+// handlerServer is sessionServer for a Handler.
+func handlerServer(t testing.TB, h *wsep.Handler) (*wsep.Server, wsep.Dialer) {
+	t.Helper()
+	sessionDir(t)
+	h.Server = wsep.NewServer()
+	if h.Execer == nil {
+		h.Execer = wsep.LocalExecer{}
+	}
+	web := httptest.NewServer(h)
+	t.Cleanup(web.Close)
+	t.Cleanup(h.Server.Close)
+	return h.Server, wsep.Dialer{URL: web.URL}
+}
+
+// startScreen starts a command that must start, and watches it.
+func startScreen(t testing.TB, execer wsep.Execer, c wsep.Command) (wsep.Process, *screenOf) {
+	t.Helper()
+	p, err := execer.Start(t.Context(), c)
+	require.NoError(t, err)
+	return p, watchScreen(t, p)
+}
+
+// requireSessions waits until the server has as many sessions.
+func requireSessions(t testing.TB, srv *wsep.Server, want int) {
+	t.Helper()
+	require.Eventually(t, func() bool { return srv.SessionCount() == want }, patience, time.Millisecond)
+}
+
+// requireExit waits for a process's end by an exit code.
+func requireExit(t testing.TB, p wsep.Process, code int) {
+	t.Helper()
+	err := waitWithin(t, p, patience)
+	if code == 0 {
+		require.NoError(t, err)
+		return
+	}
+	exit, ok := errors.AsType[wsep.ExitError](err)
+	require.True(t, ok, "%v", err)
+	require.Equal(t, code, exit.ExitCode())
+}
+
+// waitWithin is Wait for a process that must have ended in time.
+func waitWithin(t testing.TB, p wsep.Process, limit time.Duration) error {
+	t.Helper()
+	ended := make(chan error, 1)
+	go func() { ended <- p.Wait() }()
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(limit):
+		t.Fatal("the process does not end")
+		return nil
+	}
 }
 
 func TestSessionIsReturnedTo(t *testing.T) {
 	srv, execer := sessionServer(t, nil)
 	ctx, cancel := context.WithCancel(t.Context())
-	t0 := time.Now()
 	p, err := execer.Start(ctx, bash("1"))
 	require.NoError(t, err)
 	s := watchScreen(t, p)
-	first := s.waitFor("ready> ")
-	t.Log("first", time.Since(t0), first)
+	s.waitFor("ready> ")
 	typeLine(t, p, "x=kept")
-	typeLine(t, p, "stty size; echo size")
-	s.waitFor("24 80\r\nsize\r\n")
+	require.Equal(t, "24 80", s.ask(p, "$(stty size)"))
 	require.Equal(t, 1, srv.SessionCount())
 	cancel()
 	require.Error(t, p.Wait())
 
-	t0 = time.Now()
 	c := bash("1")
 	c.Rows, c.Cols = 30, 100
-	p, err = execer.Start(t.Context(), c)
-	require.NoError(t, err)
-	s = watchScreen(t, p)
-	back := s.waitFor("ready> ")
-	t.Log("back", time.Since(t0), back)
-	typeLine(t, p, "echo $x; stty size")
-	s.waitFor("kept\r\n30 100\r\n")
-	t0 = time.Now()
+	p, s = startScreen(t, execer, c)
+	require.Contains(t, s.waitFor("24 80;"), "ready> x=kept")
+	require.Equal(t, "kept 30 100", s.ask(p, "$x $(stty size)"))
 	typeLine(t, p, "exit 9")
-	t.Logf("%q", s.rest())
-	err = p.Wait()
-	exit, ok := errors.AsType[wsep.ExitError](err)
-	require.True(t, ok, "%v", err)
-	require.Equal(t, 9, exit.ExitCode())
-	require.Eventually(t, func() bool { return srv.SessionCount() == 0 }, time.Second, time.Millisecond)
-	t.Log("end", time.Since(t0))
+	s.rest()
+	requireExit(t, p, 9)
+	requireSessions(t, srv, 0)
+}
+
+// cable carries connections to a server, and can be cut.
+type cable struct {
+	target   string
+	listener net.Listener
+
+	mu    sync.Mutex // guards what follows
+	lines map[*line]bool
+}
+
+// line is a connection, by its two ends.
+type line struct {
+	ends  [2]net.Conn
+	muted atomic.Bool
+}
+
+func newCable(t *testing.T, url string) *cable {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	c := &cable{target: strings.TrimPrefix(url, "http://"), listener: listener, lines: map[*line]bool{}}
+	var accepting sync.WaitGroup
+	accepting.Go(c.accept)
+	t.Cleanup(func() {
+		_ = listener.Close()
+		accepting.Wait()
+		c.cut(false)
+	})
+	return c
+}
+
+func (c *cable) url() string { return "http://" + c.listener.Addr().String() }
+
+func (c *cable) accept() {
+	for {
+		client, err := c.listener.Accept()
+		if err != nil {
+			return
+		}
+		server, err := net.Dial("tcp", c.target)
+		if err != nil {
+			_ = client.Close()
+			continue
+		}
+		l := &line{ends: [2]net.Conn{client, server}}
+		c.mu.Lock()
+		c.lines[l] = true
+		c.mu.Unlock()
+		// These end when the line is cut, or one of its ends closes.
+		go l.carry(client, server)
+		go l.carry(server, client)
+	}
+}
+
+func (l *line) carry(to, from net.Conn) {
+	defer to.Close()
+	defer from.Close()
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buf)
+		if err != nil {
+			return
+		}
+		if l.muted.Load() {
+			continue
+		}
+		if _, err := to.Write(buf[:n]); err != nil {
+			return
+		}
+	}
+}
+
+// cut closes all connections, with a reset or without. Neither has a word of WebSocket.
+func (c *cable) cut(reset bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for l := range c.lines {
+		for _, end := range l.ends {
+			if reset {
+				_ = end.(*net.TCPConn).SetLinger(0)
+			}
+			_ = end.Close()
+		}
+	}
+	clear(c.lines)
+}
+
+// mute has all connections carry nothing any more. They stay open.
+func (c *cable) mute() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for l := range c.lines {
+		l.muted.Store(true)
+	}
+}
+
+func TestReconnectAfterEveryKindOfCut(t *testing.T) {
+	const returns = 200
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	// Who is cut off without a word stays until a ping is missed.
+	srv, direct := sessionServer(t, &wsep.Options{KeepAlive: 2 * time.Second})
+	cable := newCable(t, direct.URL)
+	execer := wsep.Dialer{URL: cable.url()}
+	cuts := []struct {
+		name string
+		cut  func(p wsep.Process, cancel func())
+	}{
+		{"close", func(p wsep.Process, cancel func()) {
+			if p == nil {
+				cancel()
+				return
+			}
+			_ = p.Close()
+		}},
+		{"context", func(_ wsep.Process, cancel func()) { cancel() }},
+		{"end of the stream", func(wsep.Process, func()) { cable.cut(false) }},
+		{"reset", func(wsep.Process, func()) { cable.cut(true) }},
+		{"silence", func(_ wsep.Process, cancel func()) {
+			cable.mute()
+			cancel()
+		}},
+	}
+	pause := func(limit time.Duration) { time.Sleep(time.Duration(random.Int64N(int64(limit)))) }
+
+	p, s := startScreen(t, execer, bash("1"))
+	shell := s.ask(p, "$$")
+	typeLine(t, p, "x=kept")
+	s.ask(p, "")
+	_ = p.Close()
+	var times []time.Duration
+	last := ""
+	for range returns {
+		way := cuts[random.IntN(len(cuts))]
+		ctx, cancel := context.WithCancel(t.Context())
+		if random.IntN(3) == 0 {
+			// In the middle of attaching.
+			var cutting sync.WaitGroup
+			cutting.Go(func() {
+				pause(40 * time.Millisecond)
+				way.cut(nil, cancel)
+			})
+			p, err := execer.Start(ctx, bash("1"))
+			cutting.Wait()
+			last = "attaching " + way.name
+			if err == nil {
+				s := watchScreen(t, p)
+				cancel()
+				require.Error(t, waitWithin(t, p, patience), way.name)
+				<-s.ended
+			}
+			cancel()
+			continue
+		}
+		began := time.Now()
+		p, err := execer.Start(ctx, bash("1"))
+		require.NoError(t, err, way.name)
+		s := watchScreen(t, p)
+		require.Equal(t, shell+" kept", s.ask(p, "$$ $x"), way.name)
+		times = append(times, time.Since(began))
+		if time.Since(began) > 200*time.Millisecond {
+			t.Log(time.Since(began), "after", last)
+		}
+		last = way.name
+		if random.IntN(2) == 0 {
+			// Amid its output.
+			typeLine(t, p, "for i in {1..300}; do echo line $i; done")
+			pause(10 * time.Millisecond)
+		}
+		way.cut(p, cancel)
+		require.Error(t, waitWithin(t, p, patience), way.name)
+		<-s.ended
+		cancel()
+		require.Equal(t, 1, srv.SessionCount())
+	}
+	slices.Sort(times)
+	t.Logf("returns took %v at most, %v in the middle", times[len(times)-1], times[len(times)/2])
+	// screen stalls for a second when it finds a display's terminal closed.
+	require.Less(t, times[len(times)*9/10], 900*time.Millisecond)
+
+	cable.cut(true)
+	require.Eventually(t, func() bool { return srv.Sessions()[0].Clients == 0 }, patience, time.Millisecond)
+	p, s = startScreen(t, execer, bash("1"))
+	require.Equal(t, shell+" kept", s.ask(p, "$$ $x"))
+	typeLine(t, p, "exit")
+	s.rest()
+	requireExit(t, p, 0)
+	requireSessions(t, srv, 0)
+}
+
+func TestSessionIsShared(t *testing.T) {
+	srv, execer := sessionServer(t, nil)
+	c := bash("1")
+	a, onA := startScreen(t, execer, c)
+	require.Equal(t, "24 80", onA.ask(a, "$(stty size)"))
+
+	// The terminal has the size of the one who came last.
+	requireSize := func(size string) {
+		t.Helper()
+		require.Eventually(t, func() bool { return onA.ask(a, "$(stty size)") == size }, patience, 10*time.Millisecond)
+	}
+	c.Rows, c.Cols = 30, 100
+	b, onB := startScreen(t, execer, c)
+	requireSize("30 100")
+	c.Rows, c.Cols = 20, 60
+	d, onD := startScreen(t, execer, c)
+	requireSize("20 60")
+	require.Equal(t, 3, srv.Sessions()[0].Clients)
+
+	// Everybody sees what anybody types, and what comes of it.
+	for i, typist := range []wsep.Process{a, b, d} {
+		typeLine(t, typist, fmt.Sprintf(`echo "to all "$((%d+40))`, i))
+		for _, screen := range []*screenOf{onA, onB, onD} {
+			screen.waitFor(fmt.Sprintf("to all %d", i+40))
+		}
+	}
+
+	leave := func(p wsep.Process, left int) {
+		t.Helper()
+		require.NoError(t, p.Close())
+		require.Error(t, waitWithin(t, p, patience))
+		require.Eventually(t, func() bool { return srv.Sessions()[0].Clients == left }, patience, time.Millisecond)
+	}
+	leave(d, 2)
+	requireSize("30 100")
+	require.NoError(t, b.Resize(t.Context(), 40, 120))
+	requireSize("40 120")
+	onB.waitFor("=40 120;")
+	leave(b, 1)
+	requireSize("24 80")
+	require.NoError(t, a.Resize(t.Context(), 50, 90))
+	requireSize("50 90")
+
+	typeLine(t, a, "exit 3")
+	onA.rest()
+	requireExit(t, a, 3)
+	requireSessions(t, srv, 0)
+}
+
+func TestFirstAttachesAtOnceMakeOneSession(t *testing.T) {
+	const clients = 50
+	srv, execer := sessionServer(t, nil)
+	shells := make([]string, clients)
+	var attaching, asking sync.WaitGroup
+	start := make(chan struct{})
+	attaching.Add(clients)
+	for i := range clients {
+		asking.Go(func() {
+			<-start
+			p, err := execer.Start(t.Context(), wsep.Command{
+				ID: "1", Command: "sh", Args: []string{"-c", `echo "shell $$."; exec sleep 1000`}, TTY: true, Stdin: true,
+			})
+			attaching.Done()
+			if err != nil {
+				shells[i] = err.Error()
+				return
+			}
+			attaching.Wait() // The session is not left by anybody before all are there.
+			s := watchScreen(t, p)
+			if shown, ok := s.within(patience, "."); ok {
+				shells[i] = textOf(shown)
+			}
+			_ = p.Close()
+			_ = p.Wait()
+			<-s.ended
+		})
+	}
+	close(start)
+	asking.Wait()
+	require.Equal(t, 1, srv.SessionCount())
+	require.Regexp(t, `^shell \d+\.$`, shells[0])
+	for _, shell := range shells {
+		require.Equal(t, shells[0], shell)
+	}
+}
+
+// within is waitFor for other goroutines than the test's.
+func (s *screenOf) within(limit time.Duration, text string) (shown string, ok bool) {
+	deadline := time.After(limit)
+	for {
+		if shown, ok = s.take(text); ok {
+			return shown, true
+		}
+		select {
+		case <-s.more:
+		case <-s.ended:
+			return s.take(text)
+		case <-deadline:
+			return shown, false
+		}
+	}
+}
+
+func TestUTF8WithoutLocale(t *testing.T) {
+	_, execer := handlerServer(t, &wsep.Handler{
+		Execer: wsep.LocalExecer{InheritEnv: []string{"PATH", "HOME", "TMPDIR", "WSEP_LEAKTEST"}},
+	})
+	p, s := startScreen(t, execer, bash("1"))
+	s.waitFor("ready> ")
+	require.Equal(t, "", s.ask(p, "$LANG$LC_ALL"))
+	typeLine(t, p, `printf '<%s>\n' 'äöü αβγ 漢字 ｗｉｄｅ ├─┤ €'`)
+	s.waitFor("<äöü αβγ 漢字 ｗｉｄｅ ├─┤ €>")
+	// The shell counts characters, not bytes, in what is typed into it.
+	typeLine(t, p, `read -rp "line $((40+2))? " line`)
+	s.waitFor("line 42? ")
+	typeLine(t, p, `äß漢字`)
+	require.Equal(t, "4 äß漢字", s.ask(p, "${#line} $line"))
+	// A wide character takes two columns, so that the cursor is where the shell thinks it is.
+	typeLine(t, p, "\x15"+`printf '漢\033[6n'; IFS=';' read -rsdR row column; echo "col $column"`)
+	s.waitFor("col 3\r\n")
+	require.NoError(t, p.Close())
+	require.Error(t, waitWithin(t, p, patience))
+
+	_, s = startScreen(t, execer, bash("1"))
+	shown := s.waitFor("4 äß漢字;")
+	require.Contains(t, shown, "<äöü αβγ 漢字 ｗｉｄｅ ├─┤ €>", "redrawn")
+}
+
+func TestAlternateScreenIsRedrawn(t *testing.T) {
+	_, execer := sessionServer(t, nil)
+	p, s := startScreen(t, execer, bash("1"))
+	s.ask(p, "before the page")
+	typeLine(t, p, "sh ci/alt.sh")
+	s.waitFor("a page of 24 by 80")
+	s.waitFor("the last line")
+	require.NoError(t, p.Close())
+	require.Error(t, waitWithin(t, p, patience))
+
+	// The same page, and nothing but the page.
+	p, s = startScreen(t, execer, bash("1"))
+	require.Equal(t, "a page of 24 by 80 the last line", textOf(s.waitFor("the last line")))
+	require.NoError(t, p.Close())
+	require.Error(t, waitWithin(t, p, patience))
+
+	// A page for the new size.
+	c := bash("1")
+	c.Rows, c.Cols = 30, 100
+	p, s = startScreen(t, execer, c)
+	require.NotContains(t, s.waitFor("a page of 30 by 100"), "before the page")
+	s.waitFor("the last line")
+
+	// What was there before the page is there after it.
+	_, err := io.WriteString(p.Stdin(), "q")
+	require.NoError(t, err)
+	shown := s.waitFor("before the page;")
+	require.NotContains(t, shown, "the last line")
+	s.waitFor("ready> ")
+	require.Equal(t, "0", s.ask(p, "$?"))
+}
+
+func TestDisplayShowsNothingButTheCommand(t *testing.T) {
+	srv, execer := sessionServer(t, nil)
+	c := wsep.Command{
+		ID: "1", Command: "sh", Args: []string{"-c", `echo first; read x; echo last`}, TTY: true, Stdin: true,
+	}
+	began := time.Now()
+	p, s := startScreen(t, execer, c)
+	require.Equal(t, "first", textOf(s.waitFor("first\r\n")))
+	require.Less(t, time.Since(began), time.Second)
+	require.NoError(t, p.Close())
+	require.Error(t, waitWithin(t, p, patience))
+	require.Empty(t, textOf(s.rest()), "detaching")
+
+	began = time.Now()
+	p, s = startScreen(t, execer, c)
+	require.Equal(t, "first", textOf(s.waitFor("first")))
+	require.Less(t, time.Since(began), time.Second)
+	typeLine(t, p, "")
+	require.Equal(t, "last", textOf(s.rest()), "the command's end")
+	requireExit(t, p, 0)
+
+	// Nobody but the server ends this one.
+	c.ID = "2"
+	p, s = startScreen(t, execer, c)
+	s.waitFor("first\r\n")
+	srv.Close()
+	require.Empty(t, textOf(s.rest()), "the server's end")
+	require.Error(t, waitWithin(t, p, patience))
+}
+
+func TestTerminalType(t *testing.T) {
+	_, execer := sessionServer(t, nil)
+	for _, tc := range []struct{ name, env, display string }{
+		{"not named", "", "xterm-256color"},
+		{"named", "TERM=vt100", "vt100"},
+		{"empty", "TERM=", "xterm-256color"},
+		{"unknown", "TERM=no-such-terminal", "xterm-256color"},
+		{"hostile", "TERM=$(touch x); -x ../../etc/passwd", "xterm-256color"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c := bash(t.Name())
+			if tc.env != "" {
+				c.Env = append(c.Env, tc.env)
+			}
+			p, s := startScreen(t, execer, c)
+			require.Equal(t, "256", s.ask(p, "$(tput colors)"))
+			require.Equal(t, "screen-256color", s.ask(p, "$TERM"))
+			environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", p.Pid()))
+			if errors.Is(err, os.ErrNotExist) {
+				return // Only Linux shows what an attaching process was given.
+			}
+			require.NoError(t, err)
+			require.Contains(t, strings.Split(string(environ), "\x00"), "TERM="+tc.display)
+		})
+	}
+}
+
+// TestSessionIsLikeAnyTerminal compares what a command finds in a session with what it finds in a plain terminal.
+func TestSessionIsLikeAnyTerminal(t *testing.T) {
+	_, execer := sessionServer(t, nil)
+	const look = `
+		echo BEGIN
+		env | sed 's/^/env /' | sort
+		echo "umask $(umask)"
+		echo "dir $(pwd)"
+		echo "nice $(nice)"
+		ulimit -a | sed 's/^/limit /'
+		grep -E 'Sig(Blk|Ign)' /proc/self/status
+		for fd in 0 1 2 3 4 5 6 7 8 9; do [ -e /proc/$$/fd/$fd ] && echo "open $fd"; done
+		stty size
+		echo 'a  b' "$@"
+		echo THE-END`
+	see := func(id string) string {
+		c := wsep.Command{
+			ID: id, Command: "sh", Args: []string{"-c", look, "sh", "-x", "$HOME `id` \\ '\"", ""}, TTY: true,
+			Rows: 100, Cols: 200, Env: []string{"A=1 2", "B=$(id)"}, WorkingDir: "/usr",
+		}
+		p, s := startScreen(t, execer, c)
+		s.waitFor("BEGIN\r\n")
+		shown := s.waitFor("THE-END")
+		requireExit(t, p, 0)
+		// screen draws blanks as it likes.
+		lines := strings.Split(escapes.ReplaceAllString(shown, ""), "\r\n")
+		for i, l := range lines {
+			lines[i] = strings.Join(strings.Fields(l), " ")
+		}
+		// The terminal is another; what a shell sets for itself changes with its history.
+		lines = slices.DeleteFunc(lines, func(l string) bool {
+			return strings.HasPrefix(l, "env TERM=") || strings.HasPrefix(l, "env LC_CTYPE=") || strings.HasPrefix(l, "env _=")
+		})
+		return strings.Join(lines, "\n")
+	}
+	plain := see("")
+	require.Contains(t, plain, "env A=1 2\n")
+	require.Contains(t, plain, "env B=$(id)\n")
+	require.Equal(t, plain, see("1"))
+}
+
+// reportSizes prints the terminal's size whenever it is another.
+const reportSizes = `while :; do
+	now=$(stty size)
+	[ "$now" = "$then" ] || { then=$now; echo "now $now."; }
+	sleep 0.01
+done`
+
+func TestResizeOfSession(t *testing.T) {
+	_, execer := sessionServer(t, nil)
+	p, s := startScreen(t, execer, wsep.Command{
+		ID: "1", Command: "sh", TTY: true, Args: []string{"-c", reportSizes},
+	})
+	s.waitFor("now 24 80.")
+	for range 10 {
+		for _, size := range [][2]uint16{{30, 100}, {10, 40}, {500, 500}, {24, 80}} {
+			require.NoError(t, p.Resize(t.Context(), size[0], size[1]))
+			s.waitFor(fmt.Sprintf("now %d %d.", size[0], size[1]))
+		}
+	}
+	// As when a window's edge is dragged.
+	for cols := range uint16(200) {
+		require.NoError(t, p.Resize(t.Context(), 30, 100+cols))
+	}
+	s.waitFor("now 30 299.")
+}
+
+// TestSlowClient has a client that does not read. It delays nobody else for long, and sees where things are when it reads
+// again.
+func TestSlowClient(t *testing.T) {
+	_, execer := sessionServer(t, nil)
+	slow, err := execer.Start(t.Context(), bash("1"))
+	require.NoError(t, err)
+	p, s := startScreen(t, execer, bash("1"))
+	// More than fits all that is between the shell and the client.
+	typeLine(t, p, "x=$(head -c 1000 /dev/zero | tr '\\0' x); for i in {1..6000}; do echo $x; done; echo done $((40+2))")
+	began := time.Now()
+	s.waitFor("done 42")
+	t.Logf("took %v", time.Since(began))
+	onSlow := watchScreen(t, slow)
+	onSlow.waitFor("done 42")
+	require.NotEmpty(t, onSlow.ask(slow, "$$"))
+	typeLine(t, p, "exit 5")
+	s.rest()
+	onSlow.rest()
+	requireExit(t, p, 5)
+	requireExit(t, slow, 5)
+}
+
+// TestLastOutputIsSeen has a command print as much as it can before it ends.
+func TestLastOutputIsSeen(t *testing.T) {
+	_, execer := sessionServer(t, nil)
+	for i := range 20 {
+		p, err := execer.Start(t.Context(), wsep.Command{
+			ID: "1", Command: "sh", TTY: true,
+			Args: []string{"-c", `i=0; while [ $i -lt 500 ]; do i=$((i+1)); echo "line $i"; done; printf last; exit 4`},
+		})
+		require.NoError(t, err)
+		if i == 0 {
+			time.Sleep(2 * time.Second) // Read late, once.
+		}
+		out, err := io.ReadAll(p.Stdout())
+		require.NoError(t, err)
+		require.Contains(t, string(out), "line 500\r\nlast")
+		requireExit(t, p, 4)
+	}
 }

@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 needs=(screen)
 
 fuzz_runs=20000x
-timeout=8m
+timeout=12m
 case "${1-}" in
 "") ;;
 --long)

@@ -18,7 +18,7 @@ var closeLines = []line{
 	{"GroupOnTerminal", closeEnds(onTerminal(shell(groupScript)))},
 	{"Stubborn", closeEnds(shell(stubborn + groupScript))},
 	{"StubbornOnTerminal", closeEnds(onTerminal(shell(stubborn + groupScript)))},
-	{"Stopped", closeEnds(shell(stoppedScript))},
+	{"Stopped", closeStopped},
 	{"UnreadOutput", closeUnreadOutput},
 	{"FullStdin", closeFullStdin},
 	{"AfterEnd", closeAfterEnd},
@@ -30,7 +30,7 @@ var cancelLines = []line{
 	{"GroupOnTerminal", cancelEnds(onTerminal(shell(groupScript)))},
 	{"Stubborn", cancelEnds(shell(stubborn + groupScript))},
 	{"StubbornOnTerminal", cancelEnds(onTerminal(shell(stubborn + groupScript)))},
-	{"Stopped", cancelEnds(shell(stoppedScript))},
+	{"Stopped", cancelStopped},
 	{"UnreadOutput", cancelUnreadOutput},
 	{"FullStdin", cancelFullStdin(typed(shell(groupScript)))},
 	{"FullStdinOnTerminal", cancelFullStdin(onTerminal(shell(`stty -echo; ` + groupScript)))},
@@ -48,11 +48,11 @@ const (
 	groupScript = `exec 3>"$1"; sleep 60 & (sleep 60; true) & echo ready; wait; sleep 60`
 	// stubborn is what goes before it for a group that ends by force only.
 	stubborn = `trap "" TERM HUP; `
-	// stoppedScript takes no signal but KILL and CONT.
-	stoppedScript = `exec 3>"$1"; echo ready; kill -STOP $$; sleep 60`
+	// tickingScript tells in a file that it goes on.
+	tickingScript = `exec 3>"$1"; echo ready; while :; do echo >>"$1.progress"; sleep 0.05; done`
 	// loudScript writes more than anybody reads, and tells in a file how far it has come.
 	loudScript = `exec 3>"$1"; echo ready; while :; do head -c 10000 /dev/zero; echo >>"$1.progress"; done`
-	// stalledScript waits until it comes no further.
+	// stalledScript waits until one of these comes no further.
 	stalledScript = `touch "$1.progress"; last=
 		until now=$(wc -c <"$1.progress"); [ "$last" = "$now" ]; do last=$now; sleep 0.5; done`
 )
@@ -110,8 +110,7 @@ func closeTrapOnTerminal(f *fixture) {
 	p.requireExit(5)
 }
 
-// closeEnds: Close ends the whole process group: by force what ignores signals, and also what is stopped. The end is no
-// success.
+// closeEnds: Close ends the whole process group, by force what ignores signals. The end is no success.
 func closeEnds(c wsep.Command) func(*fixture) {
 	return func(f *fixture) {
 		p, v := f.watched(c)
@@ -126,6 +125,29 @@ func (f *fixture) loud() (*process, *vigil) {
 	p, v := f.watched(shell(loudScript))
 	f.run(shell(stalledScript, v.fifo))
 	return p, v
+}
+
+// stopped starts a command that has been stopped, and so takes no signals but KILL and CONT.
+func (f *fixture) stopped() (*process, *vigil) {
+	f.Helper()
+	p, v := f.watched(shell(tickingScript))
+	f.run(shell(`kill -STOP "$1"`, strconv.Itoa(p.Pid())))
+	f.run(shell(stalledScript, v.fifo))
+	return p, v
+}
+
+// closeStopped: Close ends a command that has been stopped.
+func closeStopped(f *fixture) {
+	p, v := f.stopped()
+	p.close()
+	require.Error(f, v.requireEnd(p))
+}
+
+// cancelStopped: so does the end of the context.
+func cancelStopped(f *fixture) {
+	p, v := f.stopped()
+	p.cancel()
+	require.Error(f, v.requireEnd(p))
 }
 
 // closeUnreadOutput: Close ends a command that waits for a reader of its output. Who reads on gets what is left and the

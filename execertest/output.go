@@ -102,22 +102,22 @@ func unread(silent, loud string) wsep.Command {
 // outputUnreadStdout: a stdout that nobody reads holds up neither stderr nor the exit code, as long as it fits.
 func outputUnreadStdout(f *fixture) {
 	p := f.start(unread("1", "2"))
-	require.Len(f, p.errOut().all(), 1<<20)
+	require.Equal(f, 1<<20, len(p.errOut().all()), "bytes")
 	p.requireExit(5)
-	require.Len(f, p.out().all(), 48<<10)
+	require.Equal(f, 48<<10, len(p.out().all()), "bytes")
 }
 
 // outputUnreadStderr: a stderr that nobody reads holds up neither stdout nor the exit code, as long as it fits.
 func outputUnreadStderr(f *fixture) {
 	p := f.start(unread("2", "1"))
-	require.Len(f, p.out().all(), 1<<20)
+	require.Equal(f, 1<<20, len(p.out().all()), "bytes")
 	p.requireExit(5)
-	require.Len(f, p.errOut().all(), 48<<10)
+	require.Equal(f, 48<<10, len(p.errOut().all()), "bytes")
 }
 
 // outputClosedEarly: a program that closes its outputs has not ended.
 func outputClosedEarly(f *fixture) {
-	p := f.start(typed(shell(`echo out; exec >&-; echo err >&2; exec 2>&-; read line; exit "$line"`)))
+	p := f.start(typed(shell(`echo out; exec >&-; echo err >&2; exec 2>&-; read line; sleep 0.2; exit "$line"`)))
 	p.out().await("out\n")
 	p.errOut().await("err\n")
 	p.write("5\n")

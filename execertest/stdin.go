@@ -1,8 +1,8 @@
 package execertest
 
 import (
-	"bufio"
 	"bytes"
+	"errors"
 	"io"
 	"strconv"
 	"strings"
@@ -101,42 +101,28 @@ func stdinWriteSizes(f *fixture) {
 func stdinConcurrentWriters(f *fixture) {
 	const writers, writes, size = 8, 40, 32 << 10
 	p := f.start(typed(wsep.Command{Command: "cat"}))
-	errs := make(chan error, writers)
+	out := p.out()
+	errs := make([]error, writers)
+	var writing sync.WaitGroup
 	for w := range writers {
-		p.background.Go(func() {
-			var err error
+		writing.Go(func() {
 			for i := range writes {
 				// A letter for each writer, and lines of very different lengths.
-				text := bytes.Repeat([]byte{byte('a' + w)}, max(1, size>>(i%16))-1)
-				if _, writeErr := p.Stdin().Write(append(text, '\n')); writeErr != nil {
-					err = writeErr
+				text := bytes.Repeat([]byte{byte('a' + w)}, size>>(i%16)-1)
+				if _, err := p.Stdin().Write(append(text, '\n')); err != nil {
+					errs[w] = err
 				}
 			}
-			errs <- err
 		})
 	}
-	var wait sync.WaitGroup
-	wait.Go(func() {
-		for range writers {
-			if err := <-errs; err != nil {
-				f.Errorf("write to stdin: %v", err)
-			}
-		}
-		_ = p.Stdin().Close()
-	})
-	lines, mixed := 0, 0
-	f.within(patience, "the concurrent writes", func() {
-		scanner := bufio.NewScanner(p.Stdout())
-		for scanner.Scan() {
-			lines++
-			if text := scanner.Bytes(); len(text) > 0 && bytes.Count(text, text[:1]) != len(text) {
-				mixed++
-			}
-		}
-		wait.Wait()
-	})
-	require.Equal(f, writers*writes, lines, "lines")
-	require.Zero(f, mixed, "interleaved lines")
+	f.within(patience, "the concurrent writes", writing.Wait)
+	require.NoError(f, errors.Join(errs...))
+	p.closeStdin()
+	lines := strings.Split(strings.TrimSuffix(out.all(), "\n"), "\n")
+	require.Equal(f, writers*writes, len(lines), "lines")
+	for _, text := range lines {
+		require.True(f, text == "" || strings.Trim(text, text[:1]) == "", "writes are interleaved")
+	}
 	p.requireExit(0)
 }
 
@@ -146,7 +132,7 @@ func stdinUnread(f *fixture) {
 	p.out().await("ready\n")
 	p.fill()
 	f.run(shell(`kill -USR1 "$1"`, strconv.Itoa(p.Pid())))
-	require.Len(f, p.out().all(), len("ready\n")+(1<<20))
+	require.Equal(f, len("ready\n")+(1<<20), len(p.out().all()), "bytes")
 	require.Equal(f, "err\n", p.errOut().all())
 	p.requireExit(5)
 }

@@ -59,7 +59,9 @@ func requireRoundTrip(t *testing.T, msg any) {
 }
 
 func FuzzSplit(f *testing.F) {
-	for _, s := range []string{"", "\n", "\n\n", "header", "header\n", "header\nbody", "header\nb\nody\n", "\nbody", "\x00\n\xff"} {
+	for _, s := range []string{
+		"", "\n", "\n\n", "header", "header\n", "header\nbody", "header\nb\nody\n", "\nbody", "\x00\n\xff",
+	} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, msg []byte) {

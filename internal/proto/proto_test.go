@@ -14,14 +14,15 @@ import (
 
 func TestDeepNestingIsMalformed(t *testing.T) {
 	const deep = 60000
+	closed := strings.Repeat("[", deep) + strings.Repeat("]", deep)
 	for name, header := range map[string]string{
 		"arrays, open":                    strings.Repeat("[", deep),
-		"arrays, closed":                  strings.Repeat("[", deep) + strings.Repeat("]", deep),
+		"arrays, closed":                  closed,
 		"objects, open":                   strings.Repeat(`{"a":`, deep),
-		"in an unknown field":             `{"type":"stdin","x":` + strings.Repeat("[", deep) + strings.Repeat("]", deep) + "}",
+		"in an unknown field":             `{"type":"stdin","x":` + closed + "}",
 		"in an unknown field, open":       `{"type":"stdin","x":` + strings.Repeat("[", deep),
-		"in a known field":                `{"type":"start","command":` + strings.Repeat("[", deep) + strings.Repeat("]", deep) + "}",
-		"in a message of an unknown type": `{"type":"future","x":` + strings.Repeat("[", deep) + strings.Repeat("]", deep) + "}",
+		"in a known field":                `{"type":"start","command":` + closed + "}",
+		"in a message of an unknown type": `{"type":"future","x":` + closed + "}",
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := proto.Decode([]byte(header))

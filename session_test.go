@@ -1,0 +1,1330 @@
+//go:build linux
+
+package wsep_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"cdr.dev/wsep"
+)
+
+// These tests look at processes and files, as Linux shows them.
+
+// mark is a variable in the environment of all that a test starts.
+type mark string
+
+func newMark(t testing.TB) mark {
+	return mark(fmt.Sprintf("WSEP_TEST_MARK=%s %d", t.Name(), time.Now().UnixNano()))
+}
+
+// on adds the mark to a command.
+func (m mark) on(c wsep.Command) wsep.Command {
+	c.Env = append(slices.Clip(c.Env), string(m))
+	return c
+}
+
+// processes returns the marked processes that run, by what they were started as.
+func (m mark) processes() map[int]string {
+	found := map[int]string{}
+	dirs, _ := filepath.Glob("/proc/[0-9]*")
+	for _, dir := range dirs {
+		environ, _ := os.ReadFile(dir + "/environ")
+		pid, _ := strconv.Atoi(filepath.Base(dir))
+		if slices.Contains(strings.Split(string(environ), "\x00"), string(m)) && alive(pid) {
+			line, _ := os.ReadFile(dir + "/cmdline")
+			found[pid] = string(bytes.ReplaceAll(line, []byte{0}, []byte(" ")))
+		}
+	}
+	return found
+}
+
+// requireNone waits until no marked process runs.
+func (m mark) requireNone(t testing.TB, within time.Duration) {
+	t.Helper()
+	var left map[int]string
+	require.Eventually(t, func() bool {
+		left = m.processes()
+		return len(left) == 0
+	}, within, 10*time.Millisecond, "processes are left: %v", &left)
+}
+
+// find returns a marked process that was started by a line with the text.
+func (m mark) find(t testing.TB, text string) int {
+	t.Helper()
+	for pid, line := range m.processes() {
+		if strings.Contains(line, text) {
+			return pid
+		}
+	}
+	t.Fatalf("no process %q", text)
+	return 0
+}
+
+// requireNoFiles waits until no session has files.
+func requireNoFiles(t testing.TB, dir string) {
+	t.Helper()
+	require.Eventually(t, func() bool { return len(sessionFiles(t, dir)) == 0 }, patience, time.Millisecond,
+		"files are left: %v", sessionFiles(t, dir))
+}
+
+// script is a session's command.
+func script(id, text string) wsep.Command {
+	return wsep.Command{ID: id, Command: "sh", Args: []string{"-c", text}, TTY: true, Stdin: true}
+}
+
+// sessionExecer starts a session of its own for each command, as one who uses Session alone.
+type sessionExecer struct {
+	execer wsep.Execer
+	opts   *wsep.Options
+}
+
+func (e sessionExecer) Start(ctx context.Context, c wsep.Command) (wsep.Process, error) {
+	return wsep.NewSession(&c, e.execer, e.opts).Attach(ctx)
+}
+
+// overBoth runs a test with a session's process at first hand, and with one behind a server.
+func overBoth(t *testing.T, test func(t *testing.T, execer wsep.Execer)) {
+	t.Run("Session", func(t *testing.T) {
+		dir := sessionDir(t)
+		test(t, sessionExecer{execer: wsep.LocalExecer{}})
+		requireNoFiles(t, dir)
+	})
+	t.Run("Server", func(t *testing.T) {
+		srv, execer := sessionServer(t, nil)
+		test(t, execer)
+		requireSessions(t, srv, 0)
+	})
+}
+
+func TestSessionTellsHowItsCommandEnded(t *testing.T) {
+	overBoth(t, func(t *testing.T, execer wsep.Execer) {
+		for text, code := range map[string]int{
+			"true":                       0,
+			"echo out; exit 0":           0,
+			"exit 1":                     1,
+			"echo out; exit 9":           9,
+			"exit 255":                   255,
+			"kill -KILL $$":              128 + 9,
+			"kill -HUP $$":               128 + 1,
+			"kill -INT 0; sleep 1000":    128 + 2,
+			"exec no-such-program":       127,
+			"sleep 1000 & echo out":      0,
+			"trap 'exit 7' EXIT; exit 1": 7,
+		} {
+			p, s := startScreen(t, execer, script("1", text))
+			requireExit(t, p, code)
+			out := textOf(s.rest())
+			if strings.Contains(text, "echo out") {
+				require.Equal(t, "out", out)
+			}
+		}
+		p, err := execer.Start(t.Context(), wsep.Command{ID: "1", Command: "true", TTY: true})
+		require.NoError(t, err)
+		requireExit(t, p, 0)
+	})
+	killAll(t, "sleep", "1000")
+}
+
+// killAll ends what a command has left running in the background, as commands may.
+func killAll(t *testing.T, line ...string) {
+	t.Helper()
+	marker := fmt.Sprintf("WSEP_LEAKTEST=%d", os.Getpid())
+	for pid, l := range mark(marker).processes() {
+		if strings.TrimSpace(l) == strings.Join(line, " ") {
+			require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
+		}
+	}
+}
+
+func TestSessionStartErrors(t *testing.T) {
+	dir := t.TempDir()
+	plain := filepath.Join(dir, "plain")
+	require.NoError(t, os.WriteFile(plain, []byte("#!/bin/sh\n"), 0o644))
+	overBoth(t, func(t *testing.T, execer wsep.Execer) {
+		for name, tc := range map[string]struct {
+			c    wsep.Command
+			want error
+		}{
+			"missing program":       {wsep.Command{Command: "no-such-program"}, exec.ErrNotFound},
+			"missing path":          {wsep.Command{Command: "/no/such/program"}, exec.ErrNotFound},
+			"missing relative path": {wsep.Command{Command: "./program", WorkingDir: dir}, exec.ErrNotFound},
+			"missing option":        {wsep.Command{Command: "-x"}, exec.ErrNotFound},
+			"hostile name":          {wsep.Command{Command: "$(touch x); `touch x`\n'\""}, exec.ErrNotFound},
+			"no x bit":              {wsep.Command{Command: plain}, fs.ErrPermission},
+			"no x bit, relative":    {wsep.Command{Command: "./plain", WorkingDir: dir}, fs.ErrPermission},
+			"directory":             {wsep.Command{Command: dir}, fs.ErrPermission},
+			"missing directory":     {wsep.Command{Command: "true", WorkingDir: "/no/such/directory"}, fs.ErrNotExist},
+			"no program":            {wsep.Command{}, wsep.ErrInvalidCommand},
+			"NUL byte":              {wsep.Command{Command: "a\x00b"}, wsep.ErrInvalidCommand},
+		} {
+			t.Run(name, func(t *testing.T) {
+				began := time.Now()
+				c := tc.c
+				c.ID, c.TTY = "1", true
+				_, err := execer.Start(t.Context(), c)
+				require.ErrorIs(t, err, tc.want)
+				start, ok := errors.AsType[*wsep.StartError](err)
+				require.True(t, ok, "%v", err)
+				require.NotEmpty(t, start.Err.Error())
+				require.Less(t, time.Since(began), 5*time.Second)
+			})
+		}
+		require.NoFileExists(t, "x")
+	})
+}
+
+func TestCommandsThatDieAtOnce(t *testing.T) {
+	overBoth(t, func(t *testing.T, execer wsep.Execer) {
+		for i := range 50 {
+			c := wsep.Command{ID: "1", Command: "true", TTY: true}
+			code := 0
+			if i%2 == 1 {
+				c, code = script("1", "exit 3"), 3
+			}
+			p, s := startScreen(t, execer, c)
+			requireExit(t, p, code)
+			require.Empty(t, textOf(s.rest()))
+		}
+	})
+	t.Run("Together", func(t *testing.T) {
+		_, execer := sessionServer(t, nil)
+		for range 10 {
+			var clients sync.WaitGroup
+			for range 5 {
+				clients.Go(func() {
+					p, err := execer.Start(t.Context(), wsep.Command{ID: "1", Command: "true", TTY: true})
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					_, _ = io.Copy(io.Discard, p.Stdout())
+					if err := p.Wait(); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			clients.Wait()
+		}
+	})
+}
+
+func TestSessionIsGoneSoonAfterItsCommand(t *testing.T) {
+	srv, execer := sessionServer(t, nil)
+	file := filepath.Join(t.TempDir(), "ended")
+	ends := script("1", fmt.Sprintf("echo out; read x; touch %s", file))
+	requireGoneSoon := func() {
+		t.Helper()
+		require.Eventually(t, func() bool { return exists(file) }, patience, time.Millisecond)
+		require.Eventually(t, func() bool { return srv.SessionCount() == 0 }, time.Second, time.Millisecond)
+		require.NoError(t, os.Remove(file))
+	}
+
+	// With a client.
+	p, s := startScreen(t, execer, ends)
+	s.waitFor("out")
+	typeLine(t, p, "")
+	requireGoneSoon()
+	requireExit(t, p, 0)
+
+	// Without any.
+	ends.Args[1] = fmt.Sprintf("echo out; sleep 0.5; touch %s", file)
+	p, s = startScreen(t, execer, ends)
+	s.waitFor("out")
+	require.NoError(t, p.Close())
+	require.Error(t, waitWithin(t, p, patience))
+	require.Equal(t, 1, srv.SessionCount())
+	requireGoneSoon()
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+const (
+	// ignorant ends at no polite word.
+	ignorant = `trap "" HUP TERM INT; echo up; while :; do sleep 1000; done`
+	// withChildren ends, but leaves children that do not.
+	withChildren = `(trap "" HUP TERM; sleep 1000) & (trap "" HUP; exec sleep 1000) & echo up; exec cat`
+)
+
+func TestServerClose(t *testing.T) {
+	dir := sessionDir(t)
+	closeTime := func(t *testing.T, commands ...wsep.Command) time.Duration {
+		srv := wsep.NewServer()
+		m := newMark(t)
+		execer := wsep.Dialer{URL: newServer(t, &wsep.Handler{Server: srv})}
+		var clients []wsep.Process
+		for _, c := range commands {
+			p, s := startScreen(t, execer, m.on(c))
+			s.waitFor("up")
+			clients = append(clients, p)
+		}
+		require.Len(t, srv.Sessions(), len(commands))
+		began := time.Now()
+		srv.Close()
+		took := time.Since(began)
+		require.Zero(t, srv.SessionCount())
+		for _, p := range clients {
+			err := waitWithin(t, p, patience)
+			_, exited := errors.AsType[wsep.ExitError](err)
+			require.False(t, exited, "%v", err)
+			require.ErrorContains(t, err, "server is closing")
+		}
+		require.Empty(t, sessionFiles(t, dir))
+		m.requireNone(t, 2*time.Second) // What was killed may take a moment.
+		return took
+	}
+	one := closeTime(t, script("1", ignorant))
+	many := closeTime(t,
+		bash2("2"), script("3", ignorant), script("4", ignorant), script("5", withChildren), script("6", withChildren),
+		script("7", "echo up; exec sh -c '"+ignorant+"'"), script("8", "setsid sh -c : ; echo up; exec cat"))
+	t.Logf("one took %v, seven %v", one, many)
+	require.Less(t, one, 5*time.Second)
+	require.Less(t, many, one+3*time.Second)
+
+	// A server that is closed can be used again.
+	srv, execer := sessionServer(t, nil)
+	srv.Close()
+	p, s := startScreen(t, execer, bash("1"))
+	s.waitFor("ready> ")
+	srv.Close()
+	srv.Close()
+	require.Error(t, waitWithin(t, p, patience))
+}
+
+// bash2 is a shell with jobs.
+func bash2(id string) wsep.Command {
+	c := bash(id)
+	c.Args = append(c.Args, "-c", `set -m; sleep 1000 & sleep 1000 & echo up; exec bash --norc --noprofile`)
+	return c
+}
+
+func TestCloseOfStartingSession(t *testing.T) {
+	dir := sessionDir(t)
+	m := newMark(t)
+	for i := range 20 {
+		srv := wsep.NewServer()
+		execer := wsep.Dialer{URL: newServer(t, &wsep.Handler{Server: srv})}
+		var starting sync.WaitGroup
+		starting.Go(func() {
+			p, err := execer.Start(t.Context(), m.on(bash("1")))
+			if err == nil {
+				_, _ = io.Copy(io.Discard, p.Stdout())
+				err = p.Wait()
+			}
+			if err == nil {
+				t.Error("a closed session's command did not succeed")
+			}
+		})
+		time.Sleep(time.Duration(i) * 2 * time.Millisecond)
+		began := time.Now()
+		done := make(chan struct{})
+		go func() {
+			starting.Wait()
+			close(done)
+		}()
+		// It may be closed before it begins.
+		for ended := false; !ended; {
+			srv.Close()
+			select {
+			case <-done:
+				ended = true
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
+		require.Less(t, time.Since(began), 5*time.Second)
+	}
+	requireNoFiles(t, dir)
+	m.requireNone(t, patience)
+}
+
+// TestServerProcess is no test: it is the program that serverProcess runs.
+func TestServerProcess(t *testing.T) {
+	if os.Getenv("WSEP_TEST_SERVER") == "" {
+		return
+	}
+	var execer wsep.Execer = wsep.LocalExecer{}
+	if far := os.Getenv("WSEP_TEST_SERVER_CHAINS_TO"); far != "" {
+		execer = wsep.Dialer{URL: far}
+	}
+	web := httptest.NewServer(&wsep.Handler{Execer: execer})
+	fmt.Println(web.URL)
+	select {}
+}
+
+// serverProcess runs a server in a process of its own, until the test ends. Other variables come on top.
+func serverProcess(t *testing.T, env ...string) (*exec.Cmd, wsep.Dialer) {
+	t.Helper()
+	self, err := os.Executable()
+	require.NoError(t, err)
+	cmd := exec.Command(self, "-test.run=^TestServerProcess$")
+	cmd.Env = append(os.Environ(), append(env, "WSEP_TEST_SERVER=1")...)
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	url, err := bufio.NewReader(out).ReadString('\n')
+	require.NoError(t, err)
+	return cmd, wsep.Dialer{URL: strings.TrimSpace(url)}
+}
+
+func TestSessionsOfKilledServer(t *testing.T) {
+	dir := sessionDir(t)
+	m := newMark(t)
+	server, execer := serverProcess(t)
+	for i, c := range []wsep.Command{bash2("1"), script("2", ignorant), script("3", withChildren)} {
+		p, s := startScreen(t, execer, m.on(c))
+		s.waitFor("up")
+		if i == 0 {
+			_ = p.Close()
+		}
+	}
+	require.NoError(t, server.Process.Kill())
+	_ = server.Wait()
+	m.requireNone(t, 10*time.Second)
+	requireNoFiles(t, dir)
+}
+
+// kill9Keepers kills all keepers of a server, before they notice that it is gone.
+func kill9Keepers(t *testing.T, m mark, server *exec.Cmd) {
+	t.Helper()
+	require.NoError(t, server.Process.Signal(syscall.SIGSTOP))
+	for pid, line := range m.processes() {
+		if strings.Contains(line, "wsep-keeper") {
+			require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
+		}
+	}
+	require.NoError(t, server.Process.Kill())
+	_ = server.Wait()
+}
+
+func TestNextServerEndsWhatAKilledOneLeft(t *testing.T) {
+	dir := sessionDir(t)
+	// A server that lives, a client in it, and one that has left it.
+	_, living := serverProcess(t)
+	others := newMark(t)
+	p, s := startScreen(t, living, others.on(bash("1")))
+	shell := s.ask(p, "$$")
+	q, s2 := startScreen(t, living, others.on(bash("2")))
+	shell2 := s2.ask(q, "$$")
+	require.NoError(t, q.Close())
+	require.Error(t, waitWithin(t, q, patience))
+	require.Len(t, sessionFiles(t, dir), 2)
+
+	left := newMark(t)
+	server, execer := serverProcess(t)
+	for _, c := range []wsep.Command{bash2("1"), script("2", ignorant), script("3", withChildren)} {
+		_, s := startScreen(t, execer, left.on(c))
+		s.waitFor("up")
+	}
+	kill9Keepers(t, left, server)
+	remains := left.find(t, "SCREEN")
+	require.Len(t, sessionFiles(t, dir), 5)
+
+	srv := wsep.NewServer()
+	defer srv.Close()
+	next := wsep.Dialer{URL: newServer(t, &wsep.Handler{Server: srv})}
+	mine := newMark(t)
+	n, onN := startScreen(t, next, mine.on(bash("1")))
+	onN.waitFor("ready> ")
+	left.requireNone(t, 15*time.Second)
+	require.False(t, alive(remains))
+	require.Eventually(t, func() bool { return len(sessionFiles(t, dir)) == 3 }, patience, time.Millisecond)
+
+	require.Equal(t, shell, s.ask(p, "$$"))
+	q, s2 = startScreen(t, living, others.on(bash("2")))
+	require.Equal(t, shell2, s2.ask(q, "$$"))
+	for _, c := range []struct {
+		p wsep.Process
+		s *screenOf
+	}{{p, s}, {q, s2}, {n, onN}} {
+		typeLine(t, c.p, "exit")
+		c.s.rest()
+		requireExit(t, c.p, 0)
+	}
+	requireNoFiles(t, dir)
+}
+
+// TestSweepTouchesNobodyElse has leftovers whose numbers belong to others by now, and what only looks like leftovers.
+func TestSweepTouchesNobodyElse(t *testing.T) {
+	dir := sessionDir(t)
+	m := newMark(t)
+	server, execer := serverProcess(t)
+	_, s := startScreen(t, execer, m.on(script("1", "echo up; exec cat")))
+	s.waitFor("up")
+	identity, err := os.ReadFile(filepath.Join(sessionFiles(t, dir)[0], "server"))
+	require.NoError(t, err)
+	require.NoError(t, server.Process.Kill())
+	_ = server.Wait()
+	m.requireNone(t, 10*time.Second)
+	requireNoFiles(t, dir)
+
+	// Each of these is a process and the leader of a session, as a session's command is.
+	innocent := func() string {
+		cmd := exec.Command("sleep", "1000")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		require.NoError(t, cmd.Start())
+		died := make(chan struct{})
+		go func() {
+			_ = cmd.Wait()
+			close(died)
+		}()
+		t.Cleanup(func() {
+			select {
+			case <-died:
+				t.Error("an innocent process was killed")
+			default:
+			}
+			_ = cmd.Process.Kill()
+			<-died
+		})
+		return strconv.Itoa(cmd.Process.Pid)
+	}
+	leftover := func(name string, files map[string]string) string {
+		path := filepath.Join(dir, "wsep-"+uuid.NewString())
+		t.Log(name, path)
+		require.NoError(t, os.MkdirAll(filepath.Join(path, "s"), 0o700))
+		for f, text := range files {
+			require.NoError(t, os.WriteFile(filepath.Join(path, f), []byte(text), 0o600))
+		}
+		return path
+	}
+	gone := []string{
+		leftover("ended", map[string]string{"server": string(identity), "pid": innocent(), "exit": "0\n", "keeper": innocent()}),
+		leftover("killed", map[string]string{"server": string(identity), "pid": innocent(), "keeper": innocent()}),
+		leftover("daemon", map[string]string{"server": string(identity), "pid": "", "s/" + innocent() + ".s": ""}),
+		leftover("empty", map[string]string{"server": string(identity)}),
+		leftover("nonsense", map[string]string{"server": string(identity), "pid": "all", "keeper": "all", "s/all.s": ""}),
+	}
+	victim := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(victim, "server"), identity, 0o600))
+	link := filepath.Join(dir, "wsep-"+uuid.NewString())
+	require.NoError(t, os.Symlink(victim, link))
+	file := filepath.Join(dir, "wsep-"+uuid.NewString())
+	require.NoError(t, os.WriteFile(file, identity, 0o600))
+	boot, rest, _ := strings.Cut(string(identity), " ")
+	kept := []string{
+		filepath.Join(victim, "server"), link, file,
+		leftover("other-boot", map[string]string{"server": "x" + boot[1:] + " " + rest, "pid": innocent()}),
+		leftover("no-identity", map[string]string{"server": "\n", "pid": innocent()}),
+		leftover("no-server", map[string]string{"pid": innocent()}),
+	}
+	if os.Getuid() == 0 {
+		// Root may do what it likes to another's files, and must not.
+		other := leftover("others", map[string]string{"server": string(identity), "pid": innocent()})
+		require.NoError(t, os.Chown(other, 65534, 65534))
+		kept = append(kept, other)
+	}
+
+	srv := wsep.NewServer()
+	next := wsep.Dialer{URL: newServer(t, &wsep.Handler{Server: srv})}
+	p, s := startScreen(t, next, script("1", "echo up; exec cat"))
+	s.waitFor("up")
+	for _, path := range gone {
+		require.Eventually(t, func() bool { return !exists(path) }, patience, time.Millisecond, path)
+	}
+	for _, path := range kept {
+		require.True(t, exists(path), path)
+	}
+	srv.Close()
+	require.Error(t, waitWithin(t, p, patience))
+	for _, path := range kept {
+		require.NoError(t, os.RemoveAll(path))
+	}
+}
+
+func TestSessionFilesArePrivate(t *testing.T) {
+	dir := sessionDir(t)
+	names := map[string]bool{}
+	srv := wsep.NewServer()
+	defer srv.Close()
+	execer := wsep.Dialer{URL: newServer(t, &wsep.Handler{Server: srv})}
+	for i := range 3 {
+		_, s := startScreen(t, execer, bash(strconv.Itoa(i)))
+		s.waitFor("ready> ")
+	}
+	for _, path := range sessionFiles(t, dir) {
+		require.Regexp(t, `/wsep-[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`, path)
+		names[path] = true
+		require.NoError(t, filepath.WalkDir(path, func(path string, d fs.DirEntry, err error) error {
+			require.NoError(t, err)
+			info, err := d.Info()
+			require.NoError(t, err)
+			require.Zero(t, info.Mode().Perm()&0o077, path)
+			require.EqualValues(t, os.Getuid(), info.Sys().(*syscall.Stat_t).Uid)
+			return nil
+		}))
+	}
+	require.Len(t, names, 3)
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Len(t, entries, 3)
+}
+
+func TestSessionNameTaken(t *testing.T) {
+	dir := sessionDir(t)
+	victim := t.TempDir()
+	keeper, err := os.ReadFile("screen.sh")
+	require.NoError(t, err)
+	for name, take := range map[string]func(path string) error{
+		"directory":        func(path string) error { return os.Mkdir(path, 0o777) },
+		"file":             func(path string) error { return os.WriteFile(path, nil, 0o666) },
+		"symlink":          func(path string) error { return os.Symlink(victim, path) },
+		"dangling symlink": func(path string) error { return os.Symlink(victim+"/x", path) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(dir, "wsep-taken")
+			require.NoError(t, take(path))
+			cmd := exec.Command("sh", "-c", string(keeper), "wsep-keeper", "new", "taken", "", "1", "true")
+			out, err := cmd.Output()
+			require.Error(t, err)
+			require.Regexp(t, "^fail other .*File exists\n$", string(out))
+			require.NoError(t, os.RemoveAll(path))
+			left, err := os.ReadDir(victim)
+			require.NoError(t, err)
+			require.Empty(t, left)
+		})
+	}
+}
+
+func TestTemporaryDirectories(t *testing.T) {
+	srv, execer := sessionServer(t, nil)
+	dir := os.Getenv("TMPDIR")
+	long := filepath.Join(dir, strings.Repeat("l", 200))
+	require.NoError(t, os.Mkdir(long, 0o700))
+	real := filepath.Join(dir, "real")
+	require.NoError(t, os.Mkdir(real, 0o700))
+	link := filepath.Join(dir, "link")
+	require.NoError(t, os.Symlink(real, link))
+	odd := filepath.Join(dir, `o "$*'d`)
+	require.NoError(t, os.Mkdir(odd, 0o700))
+	closed := filepath.Join(dir, "closed")
+	require.NoError(t, os.Mkdir(closed, 0o555))
+	file := filepath.Join(dir, "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+
+	for name, tc := range map[string]struct{ tmpdir, fails string }{
+		"long":          {tmpdir: long},
+		"symlink":       {tmpdir: link},
+		"relative":      {tmpdir: "relative"},
+		"empty":         {tmpdir: ""},
+		"odd":           {tmpdir: odd},
+		"with slash":    {tmpdir: real + "/"},
+		"missing":       {tmpdir: dir + "/missing", fails: "No such file or directory"},
+		"a file":        {tmpdir: file, fails: "Not a directory"},
+		"not writable":  {tmpdir: "/proc/self", fails: "wsep-"}, // For root too.
+		"no permission": {tmpdir: closed, fails: "Permission denied"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := bash(name)
+			c.Env = append(c.Env, "TMPDIR="+tc.tmpdir)
+			if name == "no permission" && os.Getuid() == 0 {
+				c.UID = 65534
+			}
+			began := time.Now()
+			p, err := execer.Start(t.Context(), c)
+			if tc.fails != "" {
+				_, ok := errors.AsType[*wsep.StartError](err)
+				require.True(t, ok, "%v", err)
+				require.ErrorContains(t, err, tc.fails)
+				require.Less(t, time.Since(began), 5*time.Second)
+				return
+			}
+			require.NoError(t, err)
+			s := watchScreen(t, p)
+			shell := s.ask(p, "$$")
+			require.NoError(t, p.Close())
+			require.Error(t, waitWithin(t, p, patience))
+			p, s = startScreen(t, execer, c)
+			require.Equal(t, shell, s.ask(p, "$$"))
+			require.True(t, srv.CloseSession(name, "the test is over"))
+			require.Error(t, waitWithin(t, p, patience))
+		})
+	}
+	for _, d := range []string{long, real, odd, closed} {
+		require.Empty(t, sessionFiles(t, d))
+	}
+}
+
+func TestSessionOfAnotherUser(t *testing.T) {
+	requireRoot(t)
+	const nobody = 65534
+	dir := sessionDir(t)
+	srv := wsep.NewServer()
+	defer srv.Close()
+	m := newMark(t)
+	execer := wsep.Dialer{URL: newServer(t, &wsep.Handler{Server: srv})}
+	c := inRootDirectory(m.on(bash("1")))
+	c.UID = nobody
+	p, s := startScreen(t, execer, c)
+	require.Equal(t, "65534 65534", s.ask(p, "$(id -u) $(id -G)"))
+	shell := s.ask(p, "$$")
+	for _, path := range sessionFiles(t, dir) {
+		info, err := os.Stat(path)
+		require.NoError(t, err)
+		require.EqualValues(t, nobody, info.Sys().(*syscall.Stat_t).Uid)
+		require.EqualValues(t, 0o700, info.Mode().Perm())
+	}
+	for pid, line := range m.processes() {
+		info, err := os.Stat(fmt.Sprintf("/proc/%d", pid))
+		require.NoError(t, err)
+		require.EqualValues(t, nobody, info.Sys().(*syscall.Stat_t).Uid, line)
+	}
+
+	// Another user, be it root, is another.
+	for _, other := range [][2]uint32{{0, 0}, {1, 0}, {nobody, 1}, {0, nobody}} {
+		stranger := c
+		stranger.UID, stranger.GID = other[0], other[1]
+		_, err := execer.Start(t.Context(), stranger)
+		require.ErrorIs(t, err, fs.ErrPermission)
+	}
+	require.NoError(t, p.Close())
+	require.Error(t, waitWithin(t, p, patience))
+	p, s = startScreen(t, execer, c)
+	require.Equal(t, shell, s.ask(p, "$$"))
+
+	// The server may end what it has started.
+	typeLine(t, p, `trap "" HUP TERM; echo $((40+2)); while :; do sleep 1; done`)
+	s.waitFor("42")
+	srv.Close()
+	require.ErrorContains(t, waitWithin(t, p, patience), "server is closing")
+	m.requireNone(t, patience)
+
+	began := time.Now()
+	stranger := inRootDirectory(bash("2"))
+	stranger.UID = 54321
+	_, err := execer.Start(t.Context(), stranger)
+	_, ok := errors.AsType[*wsep.StartError](err)
+	require.True(t, ok, "%v", err)
+	require.Less(t, time.Since(began), 5*time.Second)
+	requireSessions(t, srv, 0)
+}
+
+// as returns an Execer whose requests say who they are from.
+func as(execer wsep.Dialer, name string) wsep.Dialer {
+	execer.Header = http.Header{"X-Name": {name}}
+	return execer
+}
+
+// byName is an authorize hook that takes everybody at their word.
+func byName(r *http.Request) (string, error) { return r.Header.Get("X-Name"), nil }
+
+func TestSessionBelongsToItsOwner(t *testing.T) {
+	srv, execer := handlerServer(t, &wsep.Handler{Authorize: byName})
+	p, s := startScreen(t, as(execer, "alice"), bash("1"))
+	shell := s.ask(p, "$$")
+	for _, name := range []string{"bob", "", "alic", "alice ", "ALICE"} {
+		_, err := as(execer, name).Start(t.Context(), bash("1"))
+		if name == "alice " {
+			require.NoError(t, err) // HTTP trims it.
+			continue
+		}
+		require.ErrorIs(t, err, fs.ErrPermission, name)
+		_, ok := errors.AsType[*wsep.StartError](err)
+		require.True(t, ok)
+		require.ErrorContains(t, err, "belongs to another")
+	}
+	require.Equal(t, 1, srv.SessionCount())
+	p2, s2 := startScreen(t, as(execer, "alice"), bash("1"))
+	require.Equal(t, shell, s2.ask(p2, "$$"))
+	_, s = startScreen(t, as(execer, "bob"), bash("2"))
+	s.waitFor("ready> ")
+	owners := map[string]string{}
+	for _, info := range srv.Sessions() {
+		owners[info.ID] = info.Owner
+	}
+	require.Equal(t, map[string]string{"1": "alice", "2": "bob"}, owners)
+}
+
+func TestAnyStringIsAnID(t *testing.T) {
+	srv, execer := sessionServer(t, nil)
+	target := filepath.Join(t.TempDir(), "x")
+	ids := []string{
+		"../../x", "/etc/passwd", "..", ".", "-X quit", "-x", "--help", "; touch " + target, "$(touch " + target + ")",
+		"`touch " + target + "`", "a\nb", "a\r\nb", "a\x00b", "\x00", `'"\`, "*", "%s%n", " ", "s", "1.s",
+		strings.Repeat("x", 10_000), "äöü漢字\U0001f642", "\x1b[31m", "1:a:b", "0", "null", "{}",
+	}
+	shells := map[string]string{}
+	for _, id := range ids {
+		p, s := startScreen(t, execer, bash(id))
+		shells[id] = s.ask(p, "$$")
+		require.NoError(t, p.Close())
+		require.Error(t, waitWithin(t, p, patience))
+	}
+	require.Equal(t, len(ids), srv.SessionCount())
+	require.Len(t, slices.Compact(slices.Sorted(maps.Values(shells))), len(ids))
+	for _, info := range srv.Sessions() {
+		require.Contains(t, ids, info.ID)
+		p, s := startScreen(t, execer, bash(info.ID))
+		require.Equal(t, shells[info.ID], s.ask(p, "$$"))
+		require.NoError(t, p.Close())
+	}
+	require.NoFileExists(t, target)
+	for _, path := range sessionFiles(t, os.Getenv("TMPDIR")) {
+		require.Len(t, filepath.Base(path), len("wsep-")+36)
+	}
+	began := time.Now()
+	srv.Close()
+	require.Less(t, time.Since(began), patience)
+}
+
+func TestCommandsThatLookLikeOptions(t *testing.T) {
+	_, execer := sessionServer(t, nil)
+	dir := t.TempDir()
+	for _, name := range []string{"-x", "--", "-c", "-", "a b", "$x", "~"} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\necho \"ran $#: $*.\"\n"), 0o755))
+		for _, c := range []wsep.Command{
+			{Command: name, Env: []string{"PATH=" + dir + ":" + os.Getenv("PATH")}},
+			{Command: filepath.Join(dir, name)},
+			{Command: "./" + name, WorkingDir: dir},
+		} {
+			c.ID, c.TTY, c.Args = "1", true, []string{"-S", "-X", "", "quit"}
+			p, s := startScreen(t, execer, c)
+			require.Equal(t, "ran 4: -S -X quit.", textOf(s.rest()), name)
+			requireExit(t, p, 0)
+		}
+	}
+}
+
+// withoutScreen returns a PATH of the programs that there are, but for screen.
+func withoutScreen(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, path := range filepath.SplitList(os.Getenv("PATH")) {
+		programs, _ := filepath.Glob(filepath.Join(path, "*"))
+		for _, program := range programs {
+			if filepath.Base(program) != "screen" {
+				_ = os.Symlink(program, filepath.Join(dir, filepath.Base(program)))
+			}
+		}
+	}
+	return dir
+}
+
+// fakeScreen returns a directory with a screen that says that it is of a version.
+func fakeScreen(t *testing.T, version string) string {
+	t.Helper()
+	dir := t.TempDir()
+	text := "#!/bin/sh\n" +
+		"[ \"$1\" = --version ] && { echo \"Screen version " + version + " (build on 2024-08-28 19:58:24)\"; exit; }\n" +
+		"exec " + must(t, "screen") + " \"$@\"\n"
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "screen"), []byte(text), 0o755))
+	return dir
+}
+
+func must(t *testing.T, program string) string {
+	t.Helper()
+	path, err := exec.LookPath(program)
+	require.NoError(t, err)
+	return path
+}
+
+func TestWithoutFitScreen(t *testing.T) {
+	needScreen(t)
+	for _, tc := range []struct {
+		name, path string
+		fit        bool
+	}{
+		{"none", withoutScreen(t), false},
+		{"5.0.0", fakeScreen(t, "5.0.0") + ":" + os.Getenv("PATH"), false},
+		{"5.0.1", fakeScreen(t, "5.0.1") + ":" + os.Getenv("PATH"), true},
+		{"4.09.00", fakeScreen(t, "4.09.00 (GNU) 30-Jan-22") + ":" + os.Getenv("PATH"), true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			srv, execer := sessionServer(t, &wsep.Options{MaxProcesses: 1})
+			t.Setenv("PATH", tc.path)
+			c := bash("1")
+			c.Rows, c.Cols = 30, 100
+			var shells []string
+			for range 10 {
+				p, s := startScreen(t, execer, c)
+				require.Equal(t, "30 100", s.ask(p, "$(stty size)"))
+				shells = append(shells, s.ask(p, "$$"))
+				if tc.fit {
+					require.Equal(t, 1, srv.SessionCount())
+				} else {
+					requireSessions(t, srv, 0)
+					require.Empty(t, sessionFiles(t, os.Getenv("TMPDIR")))
+				}
+				require.NoError(t, p.Close())
+				require.Error(t, waitWithin(t, p, patience))
+				s.rest()
+			}
+			if tc.fit {
+				require.Len(t, slices.Compact(shells), 1)
+			} else {
+				require.Len(t, slices.Compact(shells), len(shells))
+			}
+
+			// So it is for one who uses Session alone.
+			c.ID = ""
+			session := wsep.NewSession(&c, wsep.LocalExecer{}, nil)
+			p, err := session.Attach(t.Context())
+			require.NoError(t, err)
+			s := watchScreen(t, p)
+			s.waitFor("ready> ")
+			state, err := session.WaitForState(wsep.StateReady)
+			if tc.fit {
+				require.EqualValues(t, wsep.StateReady, state)
+				require.NoError(t, err)
+			} else {
+				require.EqualValues(t, wsep.StateDone, state)
+				require.ErrorContains(t, err, "no screen")
+			}
+			typeLine(t, p, "exit 4")
+			s.rest()
+			requireExit(t, p, 4)
+			session.Close("the test is over")
+		})
+	}
+}
+
+// recorder is an Execer that remembers what it was asked for.
+type recordingExecer struct {
+	wsep.Execer
+
+	mu      sync.Mutex // guards what follows
+	started []wsep.Command
+}
+
+func (r *recordingExecer) Start(ctx context.Context, c wsep.Command) (wsep.Process, error) {
+	r.mu.Lock()
+	r.started = append(r.started, c)
+	r.mu.Unlock()
+	return r.Execer.Start(ctx, c)
+}
+
+// elsewhere is an Execer for a place with a file system and with process numbers of its own.
+type elsewhere struct{ pid int }
+
+func newElsewhere(t *testing.T) elsewhere {
+	t.Helper()
+	requireRoot(t)
+	cmd := exec.Command("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
+		"sh", "-c", "mount -t tmpfs none /tmp && echo up && exec sleep 1000")
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	if line, _ := bufio.NewReader(out).ReadString('\n'); line != "up\n" {
+		t.Skip("may not make namespaces")
+	}
+	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", cmd.Process.Pid, cmd.Process.Pid))
+	require.NoError(t, err)
+	pid, err := strconv.Atoi(strings.Fields(string(children))[0])
+	require.NoError(t, err)
+	return elsewhere{pid}
+}
+
+func (e elsewhere) Start(ctx context.Context, c wsep.Command) (wsep.Process, error) {
+	c.Args = slices.Concat([]string{"-t", strconv.Itoa(e.pid), "--mount", "--pid", c.Command}, c.Args)
+	c.Command = "nsenter"
+	return wsep.LocalExecer{}.Start(ctx, c)
+}
+
+// TestSessionLivesWhereItsExecerIs has a session in a place that its server can't see.
+func TestSessionLivesWhereItsExecerIs(t *testing.T) {
+	dir := sessionDir(t)
+	there := newElsewhere(t)
+	record := &recordingExecer{Execer: there}
+	srv := wsep.NewServer()
+	execer := wsep.Dialer{URL: newServer(t, &wsep.Handler{Server: srv, Execer: record})}
+	// The server's own place has no screen.
+	screen := os.Getenv("PATH")
+	t.Setenv("PATH", withoutScreen(t))
+	c := bash("the client's ID")
+	c.Env = append(c.Env, "TMPDIR=/tmp", "PATH="+screen)
+	p, s := startScreen(t, execer, c)
+	shell := s.ask(p, "$$")
+	require.Less(t, len(shell), 4, "a small number, in a place with few processes")
+	require.Equal(t, "1", s.ask(p, "$(ls -d /tmp/wsep-*/s | wc -l)"))
+	require.Empty(t, sessionFiles(t, dir))
+	require.NoError(t, p.Close())
+	require.Error(t, waitWithin(t, p, patience))
+	p, s = startScreen(t, execer, c)
+	require.Equal(t, shell, s.ask(p, "$$"))
+	typeLine(t, p, "exit 6")
+	s.rest()
+	requireExit(t, p, 6)
+	requireSessions(t, srv, 0)
+	requireNone := func() {
+		p, err := there.Start(t.Context(), wsep.Command{Command: "sh", Args: []string{"-c", "ls -d /tmp/wsep-*"}})
+		require.NoError(t, err)
+		require.Error(t, waitWithin(t, p, patience))
+		p, err = there.Start(t.Context(), wsep.Command{Command: "pgrep", Args: []string{"-fi", "screen|wsep-keeper"}})
+		require.NoError(t, err)
+		require.Error(t, waitWithin(t, p, patience))
+	}
+	requireNone()
+
+	p, s = startScreen(t, execer, c)
+	s.waitFor("ready> ")
+	srv.Close()
+	require.ErrorContains(t, waitWithin(t, p, patience), "server is closing")
+	requireNone()
+
+	for _, c := range record.started {
+		require.Empty(t, c.ID)
+		require.Equal(t, "sh", c.Command)
+		require.NotContains(t, strings.Join(c.Args, " "), "the client's ID")
+	}
+}
+
+func TestChainReturnsToItsFarEnd(t *testing.T) {
+	far, farExecer := sessionServer(t, nil)
+	// A gateway with nothing to run, let alone screen.
+	alone := []string{"WSEP_TEST_SERVER_CHAINS_TO=" + farExecer.URL, "PATH=/nonexistent"}
+	gateway, execer := serverProcess(t, alone...)
+	p, s := startScreen(t, execer, bash("1"))
+	shell := s.ask(p, "$$")
+	require.Equal(t, "1", far.Sessions()[0].ID)
+	require.NoError(t, p.Close())
+	require.Error(t, waitWithin(t, p, patience))
+	p, s = startScreen(t, execer, bash("1"))
+	require.Equal(t, shell, s.ask(p, "$$"))
+
+	// Another gateway takes its place.
+	require.NoError(t, gateway.Process.Kill())
+	_ = gateway.Wait()
+	require.ErrorIs(t, waitWithin(t, p, patience), wsep.ErrDisconnected)
+	_, execer = serverProcess(t, alone...)
+	p, s = startScreen(t, execer, bash("1"))
+	require.Equal(t, shell, s.ask(p, "$$"))
+
+	// One more hop.
+	_, longer := serverProcess(t, "WSEP_TEST_SERVER_CHAINS_TO="+execer.URL, "PATH=/nonexistent")
+	q, s2 := startScreen(t, longer, bash("1"))
+	require.Equal(t, shell, s2.ask(q, "$$"))
+	require.Equal(t, 1, far.SessionCount())
+	typeLine(t, q, "exit 9")
+	s.rest()
+	s2.rest()
+	requireExit(t, p, 9)
+	requireExit(t, q, 9)
+	requireSessions(t, far, 0)
+}
+
+func TestOwnersOfAGatewayDoNotMeet(t *testing.T) {
+	far, farExecer := sessionServer(t, nil)
+	gateway := wsep.NewServer()
+	execer := wsep.Dialer{URL: newServer(t, &wsep.Handler{Server: gateway, Execer: farExecer, Authorize: byName})}
+	shells := map[string]string{}
+	// Each is another: the owner and the ID must not run into each other.
+	for _, who := range [][2]string{
+		{"alice", "1"}, {"bob", "1"}, {"", "1"}, {"alice", "2"}, {"", "5:alice:1"}, {"", "alice:1"}, {"", "0::1"},
+		{"5:alice", "1"}, {"alice:1", ""}, {"a", "b:c"}, {"a:b", "c"}, {"", "0::5:alice:1"},
+	} {
+		if who[1] == "" {
+			continue // Without an ID there is no session.
+		}
+		p, s := startScreen(t, as(execer, who[0]), bash(who[1]))
+		shell := s.ask(p, "$$")
+		require.Empty(t, shells[shell], "%q", who)
+		shells[shell] = fmt.Sprint(who)
+		require.NoError(t, p.Close())
+		require.Error(t, waitWithin(t, p, patience))
+		p, s = startScreen(t, as(execer, who[0]), bash(who[1]))
+		require.Equal(t, shell, s.ask(p, "$$"))
+		require.NoError(t, p.Close())
+	}
+	require.Equal(t, len(shells), far.SessionCount())
+	require.Zero(t, gateway.SessionCount())
+}
+
+func TestSessionsAreListedAndClosed(t *testing.T) {
+	srv, execer := handlerServer(t, &wsep.Handler{Authorize: byName})
+	require.Empty(t, srv.Sessions())
+	before := time.Now()
+	var last wsep.Process
+	for i, name := range []string{"alice", "bob"} {
+		c := bash(fmt.Sprint("id ", i))
+		c.WorkingDir = "/"
+		p, s := startScreen(t, as(execer, name), c)
+		s.waitFor("ready> ")
+		last = p
+	}
+	p, s := startScreen(t, as(execer, "bob"), func() wsep.Command { c := bash("id 1"); c.WorkingDir = "/usr"; return c }())
+	s.waitFor("ready> ")
+
+	infos := srv.Sessions()
+	require.Len(t, infos, 2)
+	for i, want := range []wsep.SessionInfo{{ID: "id 0", Owner: "alice", Clients: 1}, {ID: "id 1", Owner: "bob", Clients: 2}} {
+		got := infos[i]
+		require.Equal(t, want.ID, got.ID)
+		require.Equal(t, want.Owner, got.Owner)
+		require.Equal(t, want.Clients, got.Clients)
+		require.EqualValues(t, wsep.StateReady, got.State)
+		require.Equal(t, "bash", got.Command.Command)
+		require.Equal(t, "/", got.Command.WorkingDir, "as it was started")
+		require.WithinRange(t, got.Started, before, time.Now())
+	}
+
+	require.False(t, srv.CloseSession("id 2", "no reason"))
+	require.True(t, srv.CloseSession("id 1", "the rent is due"))
+	for _, p := range []wsep.Process{p, last} {
+		require.ErrorContains(t, waitWithin(t, p, patience), "session is closing: the rent is due")
+	}
+	require.Eventually(t, func() bool { return len(srv.Sessions()) == 1 }, patience, time.Millisecond)
+	require.False(t, srv.CloseSession("id 1", "no reason"))
+	require.Equal(t, "id 0", srv.Sessions()[0].ID)
+}
+
+func TestKeeperIsReplaced(t *testing.T) {
+	ways := map[string]func(t *testing.T, m mark, keeper int){
+		"alone": func(t *testing.T, _ mark, keeper int) { require.NoError(t, syscall.Kill(keeper, syscall.SIGKILL)) },
+		"with its group": func(t *testing.T, _ mark, keeper int) {
+			require.NoError(t, syscall.Kill(-keeper, syscall.SIGKILL))
+		},
+		"politely": func(t *testing.T, _ mark, keeper int) { require.NoError(t, syscall.Kill(-keeper, syscall.SIGTERM)) },
+	}
+	keeperOf := func(t *testing.T, dir string) int {
+		text, err := os.ReadFile(filepath.Join(sessionFiles(t, dir)[0], "keeper"))
+		require.NoError(t, err)
+		pid, _ := strconv.Atoi(strings.TrimSpace(string(text))) // It may be just being written.
+		return pid
+	}
+	replaced := func(t *testing.T, dir string) {
+		require.Eventually(t, func() bool {
+			pid := keeperOf(t, dir)
+			return pid > 0 && alive(pid)
+		}, patience, time.Millisecond)
+	}
+	for way, kill := range ways {
+		t.Run(way, func(t *testing.T) {
+			srv, execer := sessionServer(t, nil)
+			dir := os.Getenv("TMPDIR")
+			m := newMark(t)
+			p, s := startScreen(t, execer, m.on(bash("1")))
+			shell := s.ask(p, "$$")
+			for range 3 {
+				replaced(t, dir)
+				kill(t, m, keeperOf(t, dir))
+				require.Equal(t, shell, s.ask(p, "$$"), "who is attached stays")
+			}
+			// It has been replaced when it does as it is told.
+			replaced(t, dir)
+			c := m.on(bash("1"))
+			c.Rows, c.Cols = 30, 100
+			q, s2 := startScreen(t, execer, c)
+			require.Equal(t, shell, s2.ask(q, "$$"))
+			for s2.ask(q, "$(stty size)") != "30 100" {
+				time.Sleep(10 * time.Millisecond) // The new keeper is told when it is there.
+			}
+			require.Equal(t, 1, srv.SessionCount())
+			typeLine(t, q, "exit 9")
+			s.rest()
+			s2.rest()
+			requireExit(t, p, 9)
+			requireExit(t, q, 9)
+			requireSessions(t, srv, 0)
+			requireNoFiles(t, dir)
+			m.requireNone(t, patience)
+		})
+		t.Run(way+", and closed", func(t *testing.T) {
+			for i := range 3 {
+				srv, execer := sessionServer(t, nil)
+				dir := os.Getenv("TMPDIR")
+				m := newMark(t)
+				p, s := startScreen(t, execer, m.on(script("1", ignorant)))
+				s.waitFor("up")
+				kill(t, m, keeperOf(t, dir))
+				time.Sleep(time.Duration(i) * 3 * time.Millisecond)
+				began := time.Now()
+				srv.Close()
+				require.Less(t, time.Since(began), 10*time.Second)
+				require.ErrorContains(t, waitWithin(t, p, patience), "server is closing")
+				require.Empty(t, sessionFiles(t, dir))
+				m.requireNone(t, 2*time.Second)
+			}
+		})
+	}
+}
+
+func TestScreenIsStopped(t *testing.T) {
+	srv, execer := sessionServer(t, nil)
+	dir := os.Getenv("TMPDIR")
+	m := newMark(t)
+	p, s := startScreen(t, execer, m.on(bash("1")))
+	s.waitFor("ready> ")
+	require.NoError(t, syscall.Kill(m.find(t, "SCREEN"), syscall.SIGSTOP))
+	began := time.Now()
+	srv.Close()
+	require.Less(t, time.Since(began), 10*time.Second)
+	require.ErrorContains(t, waitWithin(t, p, patience), "server is closing")
+	require.Empty(t, sessionFiles(t, dir))
+	m.requireNone(t, 2*time.Second)
+}
+
+func TestSignalsReachSession(t *testing.T) {
+	overBoth(t, func(t *testing.T, execer wsep.Execer) {
+		p, s := startScreen(t, execer, wsep.Command{
+			ID: "1", Command: "bash", TTY: true,
+			Args: []string{"-c", `for s in INT TERM USR1 HUP; do trap "echo got $s." $s; done; echo up; while :; do sleep 0.02; done`},
+		})
+		s.waitFor("up")
+		signaler := p.(wsep.Signaler)
+		for _, name := range []string{"INT", "TERM", "USR1", "HUP"} {
+			require.NoError(t, signaler.Signal(t.Context(), name))
+			s.waitFor("got " + name + ".")
+		}
+		require.NoError(t, signaler.Signal(t.Context(), "KILL"))
+		requireExit(t, p, 128+9)
+	})
+	t.Run("Hostile", func(t *testing.T) {
+		dir := sessionDir(t)
+		session := wsep.NewSession(new(bash("1")), wsep.LocalExecer{}, nil)
+		defer session.Close("the test is over")
+		p, err := session.Attach(t.Context())
+		require.NoError(t, err)
+		s := watchScreen(t, p)
+		for _, name := range []string{"", "9", "-9", "INT; touch x", "INT\nquit", "KILL -1", "$(touch x)", strings.Repeat("A", 1000)} {
+			require.ErrorIs(t, p.(wsep.Signaler).Signal(t.Context(), name), errors.ErrUnsupported, name)
+		}
+		require.NotEmpty(t, s.ask(p, "$$"))
+		require.NoFileExists(t, "x")
+		require.Len(t, sessionFiles(t, dir), 1)
+	})
+}
+
+// TestShortTimeout has sessions that end as soon as they are left, and clients that come back at that moment.
+func TestShortTimeout(t *testing.T) {
+	for _, timeout := range []time.Duration{1, time.Millisecond, 10 * time.Millisecond} {
+		srv, execer := sessionServer(t, &wsep.Options{SessionTimeout: timeout})
+		for range 20 {
+			p, s := startScreen(t, execer, bash("1"))
+			s.waitFor("ready> ")
+			require.NoError(t, p.Close())
+			require.Error(t, waitWithin(t, p, patience))
+		}
+		requireSessions(t, srv, 0)
+		requireNoFiles(t, os.Getenv("TMPDIR"))
+	}
+}
+
+// benchmarkAttach measures how long it takes until the shell's prompt is shown. Every round begins with prepare.
+func benchmarkAttach(b *testing.B, execer wsep.Execer, prepare func(id string)) {
+	id := 0
+	for b.Loop() {
+		b.StopTimer()
+		id++
+		c := bash(strconv.Itoa(id))
+		if prepare != nil {
+			prepare(c.ID)
+		}
+		b.StartTimer()
+		p, err := execer.Start(b.Context(), c)
+		if err != nil {
+			b.Fatal(err)
+		}
+		awaitPrompt(b, p)
+		b.StopTimer()
+		// The shell ends, so that no round has more to do than another.
+		_, _ = io.WriteString(p.Stdin(), "exit\n")
+		_, _ = io.Copy(io.Discard, p.Stdout())
+		if err := p.Wait(); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+	}
+}
+
+func awaitPrompt(b *testing.B, p wsep.Process) {
+	var shown []byte
+	buf := make([]byte, 4096)
+	for !bytes.Contains(shown, []byte("ready>")) {
+		n, err := p.Stdout().Read(buf)
+		shown = append(shown, buf[:n]...)
+		if err != nil {
+			b.Fatalf("%v: %q", err, shown)
+		}
+	}
+}
+
+// sessionsByID is an Execer whose sessions are returned to, without a server.
+type sessionsByID struct {
+	mu       sync.Mutex // guards what follows
+	sessions map[string]*wsep.Session
+}
+
+func (e *sessionsByID) Start(ctx context.Context, c wsep.Command) (wsep.Process, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := e.sessions[c.ID]
+	if s == nil {
+		s = wsep.NewSession(&c, wsep.LocalExecer{}, nil)
+		e.sessions[c.ID] = s
+	}
+	return s.Attach(ctx)
+}
+
+func overBothForBenchmark(b *testing.B, bench func(b *testing.B, execer wsep.Execer)) {
+	b.Run("Session", func(b *testing.B) {
+		sessionDir(b)
+		bench(b, &sessionsByID{sessions: map[string]*wsep.Session{}})
+	})
+	b.Run("Server", func(b *testing.B) {
+		_, execer := sessionServer(b, nil)
+		bench(b, execer)
+	})
+}
+
+// BenchmarkSessionFirstAttach measures the way from nothing to the shell's prompt.
+func BenchmarkSessionFirstAttach(b *testing.B) {
+	overBothForBenchmark(b, func(b *testing.B, execer wsep.Execer) { benchmarkAttach(b, execer, nil) })
+}
+
+// BenchmarkSessionReturn measures the way back to a session that has been left a while ago, and to one that comes at once
+// after its client was cut off.
+func BenchmarkSessionReturn(b *testing.B) {
+	leave := func(b *testing.B, execer wsep.Execer, pause bool) func(id string) {
+		return func(id string) {
+			ctx, cancel := context.WithCancel(b.Context())
+			p, err := execer.Start(ctx, bash(id))
+			if err != nil {
+				b.Fatal(err)
+			}
+			awaitPrompt(b, p)
+			cancel()
+			if pause {
+				_ = p.Wait()
+				time.Sleep(50 * time.Millisecond)
+			}
+		}
+	}
+	for name, pause := range map[string]bool{"Later": true, "AtOnce": false} {
+		b.Run(name, func(b *testing.B) {
+			overBothForBenchmark(b, func(b *testing.B, execer wsep.Execer) {
+				benchmarkAttach(b, execer, leave(b, execer, pause))
+			})
+		})
+	}
+}
