@@ -10,6 +10,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -23,6 +24,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"nhooyr.io/websocket"
 
 	"cdr.dev/wsep"
 )
@@ -774,4 +776,31 @@ func TestLastOutputIsSeen(t *testing.T) {
 		require.Contains(t, string(out), "line 500\r\nlast")
 		requireExit(t, p, 4)
 	}
+}
+
+// TestServeSharesOneServer: what is deprecated keeps its promise, that sessions outlive the call.
+func TestServeSharesOneServer(t *testing.T) {
+	needScreen(t)
+	dir := sessionDir(t)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, err := websocket.Accept(w, r, nil)
+		if err != nil {
+			return
+		}
+		//lint:ignore SA1019 This is its test.
+		err = wsep.Serve(r.Context(), conn, wsep.LocalExecer{}, &wsep.Options{})
+		code, reason := wsep.CloseStatus(err)
+		_ = conn.Close(websocket.StatusCode(code), reason)
+	}))
+	defer srv.Close()
+	execer := wsep.Dialer{URL: srv.URL}
+	p, s := startScreen(t, execer, bash("shared by Serve"))
+	shell := s.ask(p, "$$")
+	require.NoError(t, p.Close())
+	require.Error(t, waitWithin(t, p, patience))
+	p, s = startScreen(t, execer, bash("shared by Serve"))
+	require.Equal(t, shell, s.ask(p, "$$"))
+	typeLine(t, p, "exit 3")
+	requireExit(t, p, 3)
+	requireNoFiles(t, dir)
 }
