@@ -89,10 +89,10 @@ func (srv *Server) session(execer Execer, c Command, opts *Options) (s registere
 	s = registered{NewSession(&c, execer, opts), opts.Owner}
 	if srv.sessions == nil {
 		srv.sessions = make(map[string]registered)
-		srv.all = make(map[*Session]bool)
+		srv.all = make(map[*Session]registered)
 	}
 	srv.sessions[c.ID] = s
-	srv.all[s.Session] = true
+	srv.all[s.Session] = s
 	// Ends with the session.
 	go func() {
 		_, _ = s.WaitForState(StateDone)
@@ -105,7 +105,7 @@ func (srv *Server) session(execer Execer, c Command, opts *Options) (s registere
 func (srv *Server) forget(s registered) {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
-	if !srv.all[s.Session] {
+	if _, ok := srv.all[s.Session]; !ok {
 		return
 	}
 	srv.processes--
@@ -135,6 +135,7 @@ func (srv *Server) CloseSession(id, reason string) bool {
 	srv.mu.Unlock()
 	if ok {
 		s.Close(reason)
+		srv.forget(s)
 	}
 	return ok
 }
@@ -150,11 +151,14 @@ func (srv *Server) SessionCount() int {
 // Their clients are told that the server is closing. A Server that is closed can be used again.
 func (srv *Server) Close() {
 	srv.mu.Lock()
-	sessions := slices.Collect(maps.Keys(srv.all))
+	sessions := slices.Collect(maps.Values(srv.all))
 	srv.mu.Unlock()
 	var closing sync.WaitGroup
 	for _, s := range sessions {
-		closing.Go(func() { s.Close("server is closing") })
+		closing.Go(func() {
+			s.Close("server is closing")
+			srv.forget(s)
+		})
 	}
 	closing.Wait()
 }

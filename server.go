@@ -66,7 +66,7 @@ type Server struct {
 	mu        sync.Mutex // guards what follows
 	processes int
 	sessions  map[string]registered // by ID; one that closes makes room for the next
-	all       map[*Session]bool
+	all       map[*Session]registered
 }
 
 // NewServer returns a Server without sessions.

@@ -1099,12 +1099,13 @@ func TestSessionsAreListedAndClosed(t *testing.T) {
 }
 
 func TestKeeperIsReplaced(t *testing.T) {
+	// One that has been killed before, and not replaced yet, is no error.
 	ways := map[string]func(t *testing.T, m mark, keeper int){
-		"alone": func(t *testing.T, _ mark, keeper int) { require.NoError(t, syscall.Kill(keeper, syscall.SIGKILL)) },
+		"alone": func(_ *testing.T, _ mark, keeper int) { _ = syscall.Kill(keeper, syscall.SIGKILL) },
 		"with its group": func(t *testing.T, _ mark, keeper int) {
-			require.NoError(t, syscall.Kill(-keeper, syscall.SIGKILL))
+			_ = syscall.Kill(-keeper, syscall.SIGKILL)
 		},
-		"politely": func(t *testing.T, _ mark, keeper int) { require.NoError(t, syscall.Kill(-keeper, syscall.SIGTERM)) },
+		"politely": func(t *testing.T, _ mark, keeper int) { _ = syscall.Kill(-keeper, syscall.SIGTERM) },
 	}
 	keeperOf := func(t *testing.T, dir string) int {
 		text, err := os.ReadFile(filepath.Join(sessionFiles(t, dir)[0], "keeper"))
