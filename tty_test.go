@@ -787,7 +787,6 @@ func TestServeSharesOneServer(t *testing.T) {
 		if err != nil {
 			return
 		}
-		//lint:ignore SA1019 This is its test.
 		err = wsep.Serve(r.Context(), conn, wsep.LocalExecer{}, &wsep.Options{})
 		code, reason := wsep.CloseStatus(err)
 		_ = conn.Close(websocket.StatusCode(code), reason)
