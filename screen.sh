@@ -101,10 +101,13 @@ create() {
 }
 
 # start_screen starts screen in the environment that the command is to have. This script's variables may have changed it.
+# Screen adds SHELL where there is none.
 start_screen() {
+	unset SHELL
 	eval "$environment"
 	export SCREENDIR="$3/s" SYSSCREENRC=/dev/null
 	[ -n "$LC_ALL$LC_CTYPE$LANG" ] || export LC_CTYPE=C.UTF-8
+	[ -n "${SHELL+set}" ] || set -- "unset SHELL$@"
 	screen -U -c "$3/screenrc" -dmS s sh -c "$@"
 }
 
