@@ -42,7 +42,12 @@ func (r *remoteExecer) Start(ctx context.Context, c Command) (Process, error) {
 	if r.used.Swap(true) {
 		return nil, ErrInUse
 	}
-	p := newRemoteProcess(r.conn, c)
+	return startRemote(ctx, r.conn, c, start)
+}
+
+// startRemote starts a command over a connection, which it then owns. start is the command, encoded.
+func startRemote(ctx context.Context, conn Conn, c Command, start []byte) (Process, error) {
+	p := newRemoteProcess(conn, c)
 	if err := p.start(ctx, start); err != nil {
 		return nil, err
 	}
@@ -158,7 +163,25 @@ func (p *remoteProcess) start(ctx context.Context, start []byte) error {
 	return nil
 }
 
+// handshake sends the start message and waits for the answer, or until the process is aborted.
 func (p *remoteProcess) handshake(start []byte) (proto.Pid, error) {
+	var pid proto.Pid
+	answered := make(chan error, 1)
+	// Ends when the connection is closed at the latest, which may take longer than an abort.
+	go func() {
+		var err error
+		pid, err = p.exchange(start)
+		answered <- err
+	}()
+	select {
+	case err := <-answered:
+		return pid, err
+	case <-p.over:
+		return proto.Pid{}, p.result
+	}
+}
+
+func (p *remoteProcess) exchange(start []byte) (proto.Pid, error) {
 	p.conn.SetReadLimit(defaultMaxMessage)
 	if err := p.write(start); err != nil {
 		return proto.Pid{}, disconnected(xerrors.Errorf("send start: %w", err))

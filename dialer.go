@@ -28,16 +28,15 @@ const handshakeTimeout = 30 * time.Second
 
 // Start implements Execer. The error of a connection that could not be made matches ErrDisconnected.
 func (d Dialer) Start(ctx context.Context, c Command) (Process, error) {
+	start, err := encodeStart(c)
+	if err != nil {
+		return nil, &StartError{err}
+	}
 	conn, err := d.dial(ctx)
 	if err != nil {
 		return nil, disconnected(xerrors.Errorf("dial: %w", err))
 	}
-	p, err := RemoteExecer(conn).Start(ctx, c)
-	if err != nil {
-		// Start refuses some commands before it touches the connection.
-		_ = conn.CloseNow()
-	}
-	return p, err
+	return startRemote(ctx, websocketConn(conn), c, start)
 }
 
 func (d Dialer) dial(ctx context.Context) (*websocket.Conn, error) {

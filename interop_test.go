@@ -572,7 +572,7 @@ func testDisconnectOfV024(t *testing.T, program string) {
 
 func testStreamingStdinOfV024(t *testing.T, program string) {
 	times := 5
-	if os.Getenv("WSEP_LONG_TESTS") != "" {
+	if longTests {
 		times = 70
 	}
 	rec := serveOurs(t, &wsep.Handler{Execer: wsep.LocalExecer{}})

@@ -233,11 +233,33 @@ func await(a, b <-chan struct{}, d time.Duration) {
 	}
 }
 
-// attachScript runs an attaching screen. Before that has told the other that it is there a hang-up must not end it: it
-// could not tell the other that it has gone. A terminal type that the machine does not know would be refused.
-const attachScript = `trap "" HUP
-tput -T "$TERM" longname >/dev/null 2>&1 || export TERM=xterm-256color
-exec screen -q -U -c "$0/screenrc" -x s`
+// attachScript runs an attaching screen, and makes that leave on SIGTERM. A screen that finds the terminal of a display
+// closed stops for a second, and so do all who look at it. So the attaching screen has to tell the other that it leaves,
+// for which it gets a hang-up, and the terminal has to stay for a moment longer, for which there is the shell, its session's
+// leader. Before it is there the hang-up must not end it; so it is repeated. And it leaves without a word if the mode of the
+// socket says that nobody is attached, as it does for a moment after the session is shown.
+//
+// A terminal type that the machine does not know would be refused.
+const attachScript = `tput -T "$TERM" longname >/dev/null 2>&1 || export TERM=xterm-256color
+leaving=
+trap leaving=yes TERM
+exec 3<&0
+(
+	trap "" HUP TERM
+	exec screen -q -U -c "$0/screenrc" -x s <&3 3<&-
+) &
+wait $!
+[ -n "$leaving" ] || exit
+trap "" TERM
+set -- "$0"/s/*.s
+for try in 1 2 3 4 5; do
+	[ -S "$1" ] && [ ! -x "$1" ] || break
+	sleep 0.02
+done
+for try in 1 2 3; do
+	kill -HUP $! || break
+	sleep 0.02
+done 2>/dev/null`
 
 // attach starts a process that shows the session in a terminal. It ends when the context does.
 func (k *keeper) attach(ctx context.Context, execer Execer, c Command) (Process, error) {

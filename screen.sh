@@ -184,6 +184,16 @@ kill_all() {
 	done
 }
 
+# check ends a command whose screen was killed: nobody can attach to it any more. A screen that ends with its command
+# takes its socket with it.
+check() {
+	pid=$(command_pid) && owns "$pid" || return
+	for socket in "$dir"/s/*.s; do
+		daemon=${socket##*/}
+		[ -S "$socket" ] && ! owns "${daemon%.s}" && kill_all
+	done
+}
+
 # clean removes the session's files, when screen has had its time to go.
 clean() {
 	i=0
@@ -282,6 +292,7 @@ while read -r order argument; do
 	go) [ ! -p "$dir/go" ] || echo 1<>"$dir/go" ;;
 	fit) screen -S s -p 0 -X fit >/dev/null 2>&1 & ;;
 	signal) send_signal "$argument" 2>/dev/null ;;
+	check) check ;;
 	quit) quit ;;
 	kill) kill_all ;;
 	clean)

@@ -63,10 +63,14 @@ const (
 	firstAttachTimeout = 30 * time.Second
 	// outcomeTimeout is how long an attached process that has ended waits for word of how the command did.
 	outcomeTimeout = time.Second
-	// detachGrace is how long an attached process has for leaving on its own.
-	detachGrace = 500 * time.Millisecond
-	// hangUpPause is how long an attached process has for taking notice of a hang-up.
-	hangUpPause = 20 * time.Millisecond
+	// noticeGrace is how long an attached process has for noticing that the session is done.
+	noticeGrace = 500 * time.Millisecond
+	// arriveGrace is how long an attaching process has for showing the session when it is to leave at once.
+	arriveGrace = 2 * time.Second
+	// leaveTimeout is how long an attached process has for leaving when it is told to. See attachScript.
+	leaveTimeout = 3 * time.Second
+	// leavePause is how long it has for taking notice of that.
+	leavePause = 50 * time.Millisecond
 	// drainTimeout is how long a client has for reading the last output of a session that is over.
 	drainTimeout = time.Minute
 	// fitPause is how long screen has for noticing that a client has another size, or has left.
@@ -318,9 +322,9 @@ func (s *Session) display(ctx context.Context, c Command) (Process, error) {
 		c.Env = s.command.Env
 	}
 	c.UID, c.GID = s.command.UID, s.command.GID
-	// The process outlives its client's context for as long as it takes to leave.
+	// The process outlives its client's context for as long as it takes to leave, also when that ends during its start.
 	life, cancel := context.WithCancel(context.Background())
-	stop := context.AfterFunc(ctx, cancel)
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(arriveGrace+leaveTimeout, cancel) })
 	inner, err := s.currentKeeper().attach(life, s.execer, c)
 	stop()
 	if err != nil {
@@ -328,16 +332,29 @@ func (s *Session) display(ctx context.Context, c Command) (Process, error) {
 		s.leave()
 		return nil, err
 	}
-	p := &sessionProcess{Process: inner, session: s, display: &display{r: inner.Stdout()}, cancel: cancel, done: make(chan struct{})}
-	// Ends with the process.
+	p := &sessionProcess{
+		Process:  inner,
+		session:  s,
+		display:  &display{r: inner.Stdout()},
+		cancel:   cancel,
+		attached: make(chan struct{}),
+		done:     make(chan struct{}),
+	}
+	// These end with the process.
 	go p.follow(ctx)
-	limit := time.AfterFunc(startTimeout, p.detach)
-	defer limit.Stop()
-	if err := p.awaitDisplay(); err != nil {
+	go p.awaitAttached()
+	select {
+	case <-p.attached:
+	case <-time.After(startTimeout):
 		p.detach()
-		<-p.done
+		return nil, xerrors.Errorf("attach to session: %w", context.DeadlineExceeded)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if err := p.attachError(); err != nil {
+		p.detach()
 		if ctx.Err() != nil {
-			return nil, ctx.Err()
+			err = ctx.Err()
 		}
 		return nil, err
 	}
@@ -399,16 +416,22 @@ type sessionProcess struct {
 	display *display
 	cancel  context.CancelFunc // ends the process by force
 
-	leaving atomic.Bool
-	done    chan struct{} // closed when result is set
-	result  error
+	leaving  atomic.Bool
+	attached chan struct{} // closed when the process shows the session, or can't any more
+	done     chan struct{} // closed when result is set
+	result   error
 }
 
-// awaitDisplay waits for the first output.
-func (p *sessionProcess) awaitDisplay() error {
+// awaitAttached waits for the first output.
+func (p *sessionProcess) awaitAttached() {
+	defer close(p.attached)
 	for p.display.out == 0 && p.display.err == nil {
 		p.display.fill(4 << 10)
 	}
+}
+
+// attachError returns why the process shows nothing, if it does not.
+func (p *sessionProcess) attachError() error {
 	if p.display.out > 0 && p.display.err == nil {
 		return nil
 	}
@@ -446,7 +469,7 @@ func (p *sessionProcess) endWithSession(running context.Context) {
 	}
 	select {
 	case <-running.Done():
-	case <-time.After(detachGrace):
+	case <-time.After(noticeGrace):
 		p.detach()
 	}
 }
@@ -459,6 +482,8 @@ func (p *sessionProcess) outcome(err error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), outcomeTimeout)
 	defer cancel()
 	if !p.leaving.Load() {
+		// It may be that screen is gone, but not the command.
+		p.session.currentKeeper().order("check")
 		_, _ = p.session.waitForState(ctx, StateClosing)
 	}
 	p.session.mu.Lock()
@@ -469,8 +494,8 @@ func (p *sessionProcess) outcome(err error) error {
 	return p.session.result
 }
 
-// detach makes the attaching process leave. The hang-up lets screen know at once; it waits for a second when it finds the
-// terminal closed instead. The process takes no notice before it is attached, so it is told until it does.
+// detach makes the attaching process leave, when it has arrived: see attachScript. It may take no notice yet, so it is
+// told until it does.
 func (p *sessionProcess) detach() {
 	if p.leaving.Swap(true) {
 		return
@@ -478,15 +503,16 @@ func (p *sessionProcess) detach() {
 	// Ends with the process, for which it sets a limit.
 	go func() {
 		defer p.cancel()
-		ctx, cancel := context.WithTimeout(context.Background(), detachGrace)
+		await(p.attached, p.done, arriveGrace)
+		ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
 		defer cancel()
-		for signalProcess(ctx, p.Process, "HUP") == nil {
+		for signalProcess(ctx, p.Process, "TERM") == nil {
 			select {
 			case <-p.done:
 				return
 			case <-ctx.Done():
 				return
-			case <-time.After(hangUpPause):
+			case <-time.After(leavePause):
 			}
 		}
 	}()

@@ -32,6 +32,9 @@ import (
 
 // These tests look at processes and files, as Linux shows them.
 
+// longTests is whether to run also what takes long.
+var longTests = os.Getenv("WSEP_LONG_TESTS") != ""
+
 // mark is a variable in the environment of all that a test starts.
 type mark string
 
@@ -1176,13 +1179,49 @@ func TestScreenIsStopped(t *testing.T) {
 	m := newMark(t)
 	p, s := startScreen(t, execer, m.on(bash("1")))
 	s.waitFor("ready> ")
-	require.NoError(t, syscall.Kill(m.find(t, "SCREEN"), syscall.SIGSTOP))
+	require.NoError(t, syscall.Kill(m.find(t, "SCREEN -U"), syscall.SIGSTOP))
 	began := time.Now()
 	srv.Close()
 	require.Less(t, time.Since(began), 10*time.Second)
 	require.ErrorContains(t, waitWithin(t, p, patience), "server is closing")
 	require.Empty(t, sessionFiles(t, dir))
 	m.requireNone(t, 2*time.Second)
+}
+
+// TestScreenIsKilled has sessions whose commands ignore that their terminal is gone.
+func TestScreenIsKilled(t *testing.T) {
+	kill := func(t *testing.T, m mark) { require.NoError(t, syscall.Kill(m.find(t, "SCREEN -U"), syscall.SIGKILL)) }
+	begin := func(t *testing.T) (*wsep.Server, wsep.Dialer, mark, wsep.Process) {
+		srv, execer := sessionServer(t, nil)
+		m := newMark(t)
+		p, s := startScreen(t, execer, m.on(script("1", ignorant)))
+		s.waitFor("up")
+		return srv, execer, m, p
+	}
+	end := func(t *testing.T, srv *wsep.Server, m mark) {
+		requireSessions(t, srv, 0)
+		m.requireNone(t, patience)
+		requireNoFiles(t, os.Getenv("TMPDIR"))
+	}
+	t.Run("with a client", func(t *testing.T) {
+		if !longTests {
+			t.Skip("takes 15 seconds, for an attached screen looks after the other one that often")
+		}
+		srv, _, m, p := begin(t)
+		kill(t, m)
+		require.ErrorContains(t, waitWithin(t, p, 20*time.Second), "killed")
+		end(t, srv, m)
+	})
+	t.Run("before a client returns", func(t *testing.T) {
+		srv, execer, m, p := begin(t)
+		require.NoError(t, p.Close())
+		require.Eventually(t, func() bool { return srv.Sessions()[0].Clients == 0 }, patience, time.Millisecond)
+		kill(t, m)
+		p, s := startScreen(t, execer, script("1", "echo another; exit 9"))
+		s.waitFor("another")
+		requireExit(t, p, 9)
+		end(t, srv, m)
+	})
 }
 
 func TestSignalsReachSession(t *testing.T) {
@@ -1290,7 +1329,11 @@ func (e *sessionsByID) Start(ctx context.Context, c wsep.Command) (wsep.Process,
 func overBothForBenchmark(b *testing.B, bench func(b *testing.B, execer wsep.Execer)) {
 	b.Run("Session", func(b *testing.B) {
 		sessionDir(b)
-		bench(b, &sessionsByID{sessions: map[string]*wsep.Session{}})
+		execer := &sessionsByID{sessions: map[string]*wsep.Session{}}
+		bench(b, execer)
+		for _, s := range execer.sessions {
+			s.Close("the benchmark is over")
+		}
 	})
 	b.Run("Server", func(b *testing.B) {
 		_, execer := sessionServer(b, nil)
