@@ -80,15 +80,15 @@ create() {
 	has_terminal_type $type || type=screen
 	# Nothing on the display but what the command shows; no key that is not the command's; no wait for utmp or for a
 	# client that has stopped reading. The display keeps its own scrollback, so screen stays off its alternate screen.
-	cat >"$dir/screenrc" <<-EOF
+	say "
 		startup_message off
 		deflogin off
 		multiuser off
-		escape ""
+		escape ''
 		unbindall
 		vbell off
-		bell_msg ""
-		activity ""
+		bell_msg ''
+		activity ''
 		msgminwait 0
 		msgwait 0
 		defnonblock 2
@@ -96,7 +96,7 @@ create() {
 		defutf8 on
 		term $type
 		termcapinfo xterm* ti@:te@
-	EOF
+	" >"$dir/screenrc"
 	reason=$(start_screen "$program" wsep "$dir" "$mask" "$@" 2>&1 </dev/null) || fail other "screen: $reason"
 }
 
@@ -253,9 +253,15 @@ orphan() {
 
 # sweep ends sessions of this user whose server and keeper have both been killed.
 sweep() (
+	running=$server
 	for dir in "$base"/wsep-????????-????-????-????-????????????; do
 		[ -d "$dir" ] && [ ! -L "$dir" ] && [ -O "$dir" ] && [ -r "$dir/server" ] || continue
-		server_gone "$(cat "$dir/server")" || continue
+		read -r other <"$dir/server"
+		[ "$other" != "$running" ] && [ "$other" != "$server" ] || continue
+		server_gone "$other" || {
+			running=$other
+			continue
+		}
 		name=${dir##*/wsep-}
 		owns "$(cat "$dir/keeper" 2>/dev/null)" && continue
 		export SCREENDIR="$dir/s"
