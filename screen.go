@@ -52,8 +52,9 @@ func startKeeper(ctx context.Context, execer Execer, name string, patience time.
 	return newKeeper(ctx, execer, c, slices.Concat(keeperArgs("new", name, patience), []string{c.Command}, c.Args))
 }
 
-// rejoinKeeper is startKeeper for a session whose keeper was lost.
+// rejoinKeeper is startKeeper for a session whose keeper was lost. The command's first directory may be gone by now.
 func rejoinKeeper(ctx context.Context, execer Execer, name string, patience time.Duration, c Command) (*keeper, error) {
+	c.WorkingDir = ""
 	return newKeeper(ctx, execer, c, keeperArgs("join", name, patience))
 }
 
