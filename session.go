@@ -263,6 +263,9 @@ func (s *Session) Attach(ctx context.Context) (Process, error) {
 
 // attach is Attach for a client whose terminal is as the command says.
 func (s *Session) attach(ctx context.Context, c Command) (Process, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	if state, err := s.waitForState(ctx, StateReady); state != StateReady {
 		return nil, err
 	}
