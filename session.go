@@ -458,8 +458,12 @@ func (p *sessionProcess) follow(ctx context.Context) {
 	p.session.leave()
 	close(p.done)
 	if p.session.over() {
-		// What is left of the output may be read as slowly as its reader likes, within reason.
-		time.AfterFunc(drainTimeout, p.cancel)
+		// What is left of the output may be read as slowly as its reader likes, within reason, while there is one.
+		reading, release := context.WithTimeout(ctx, drainTimeout)
+		context.AfterFunc(reading, func() {
+			release()
+			p.cancel()
+		})
 	} else {
 		p.cancel()
 	}
