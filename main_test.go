@@ -3,10 +3,14 @@
 package wsep_test
 
 import (
+	"os"
 	"testing"
 
 	"cdr.dev/wsep/internal/leaktest"
 )
+
+// longTests is whether to run also what takes long.
+var longTests = os.Getenv("WSEP_LONG_TESTS") != ""
 
 // TestMain fails the package if its tests leave goroutines, descriptors or processes behind.
 func TestMain(m *testing.M) { leaktest.Main(m) }

@@ -32,9 +32,6 @@ import (
 
 // These tests look at processes and files, as Linux shows them.
 
-// longTests is whether to run also what takes long.
-var longTests = os.Getenv("WSEP_LONG_TESTS") != ""
-
 // mark is a variable in the environment of all that a test starts.
 type mark string
 
