@@ -1098,6 +1098,14 @@ func TestSessionsAreListedAndClosed(t *testing.T) {
 	require.Equal(t, "id 0", srv.Sessions()[0].ID)
 }
 
+// keeperOf returns the keeper of the only session.
+func keeperOf(t *testing.T, dir string) int {
+	text, err := os.ReadFile(filepath.Join(sessionFiles(t, dir)[0], "keeper"))
+	require.NoError(t, err)
+	pid, _ := strconv.Atoi(strings.TrimSpace(string(text))) // It may be just being written.
+	return pid
+}
+
 func TestKeeperIsReplaced(t *testing.T) {
 	// One that has been killed before, and not replaced yet, is no error.
 	ways := map[string]func(t *testing.T, m mark, keeper int){
@@ -1106,12 +1114,6 @@ func TestKeeperIsReplaced(t *testing.T) {
 			_ = syscall.Kill(-keeper, syscall.SIGKILL)
 		},
 		"politely": func(t *testing.T, _ mark, keeper int) { _ = syscall.Kill(-keeper, syscall.SIGTERM) },
-	}
-	keeperOf := func(t *testing.T, dir string) int {
-		text, err := os.ReadFile(filepath.Join(sessionFiles(t, dir)[0], "keeper"))
-		require.NoError(t, err)
-		pid, _ := strconv.Atoi(strings.TrimSpace(string(text))) // It may be just being written.
-		return pid
 	}
 	replaced := func(t *testing.T, dir string) {
 		require.Eventually(t, func() bool {
@@ -1168,6 +1170,26 @@ func TestKeeperIsReplaced(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestKeeperIsReplacedWithoutItsDirectory has a session whose command's first directory is no more.
+func TestKeeperIsReplacedWithoutItsDirectory(t *testing.T) {
+	srv, execer := sessionServer(t, nil)
+	dir := os.Getenv("TMPDIR")
+	m := newMark(t)
+	c := m.on(bash("1"))
+	c.WorkingDir = t.TempDir()
+	p, s := startScreen(t, execer, c)
+	s.waitFor("ready> ")
+	require.NoError(t, os.Remove(c.WorkingDir))
+	require.NoError(t, syscall.Kill(keeperOf(t, dir), syscall.SIGKILL))
+	require.NotEmpty(t, s.ask(p, "$$"))
+	typeLine(t, p, "exit 9")
+	s.rest()
+	requireExit(t, p, 9)
+	requireSessions(t, srv, 0)
+	requireNoFiles(t, dir)
+	m.requireNone(t, patience)
 }
 
 func TestScreenIsStopped(t *testing.T) {

@@ -1,0 +1,991 @@
+package wsep_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"cdr.dev/wsep"
+)
+
+// These tests have a session's life in fake time, on a stage. A session's limits are in them as numbers, for they are
+// part of what it does: 10 s for a start, 30 s for a first client to come, 1 s for a hang-up and 1 s more for a kill.
+
+// stage is an Execer whose processes are played: a session's keeper, which speaks as screen.sh does, and those that
+// attach.
+type stage struct {
+	keep   func(p *role) error // plays a keeper; the error is what its Wait returns
+	show   func(p *role) error // plays an attaching process
+	refuse func(n int) error   // why the nth Start fails, from 1 on
+
+	mu    sync.Mutex // guards what follows
+	roles []*role    // those that Start was called for
+
+	sessions []*wsep.Session
+}
+
+// role is a played process.
+type role struct {
+	wsep.Command
+	stage  *stage
+	kind   string // "new" or "join" for a keeper, "attach", or "plain" for what is none of these
+	ctx    context.Context
+	began  time.Time
+	stdout *io.PipeReader
+	out    *io.PipeWriter
+	events chan string // what the process is told: orders, signals, and what the test wants it to do
+
+	over chan struct{} // closed when the process has ended and err is set
+
+	mu    sync.Mutex // guards what follows
+	told  []string   // orders and signals, each after the time since the process's start
+	ended bool
+	err   error
+}
+
+// onStage runs a test in fake time, and closes its sessions. Some time later nothing may be left: no goroutine, for
+// which synctest looks, no process, no context.
+func onStage(t *testing.T, name string, test func(t *testing.T, st *stage)) {
+	t.Run(name, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			st := &stage{keep: keep, show: show, refuse: func(int) error { return nil }}
+			t.Cleanup(func() { st.requireNothingLeft(t) })
+			test(t, st)
+		})
+	})
+}
+
+func (st *stage) requireNothingLeft(t *testing.T) {
+	for _, s := range st.sessions {
+		s.Close("the test is over")
+	}
+	time.Sleep(2 * time.Minute)
+	for n, p := range st.roles {
+		require.Error(t, p.ctx.Err(), "start %d (%s) is not let go of", n+1, p.kind)
+		require.True(t, p.isOver(), "start %d (%s) has not ended", n+1, p.kind)
+	}
+}
+
+// Start implements wsep.Execer.
+func (st *stage) Start(ctx context.Context, c wsep.Command) (wsep.Process, error) {
+	p := &role{
+		Command: c, stage: st, kind: kindOfStart(c), ctx: ctx, began: time.Now(), events: make(chan string, 100),
+		over: make(chan struct{}),
+	}
+	p.stdout, p.out = io.Pipe()
+	st.mu.Lock()
+	st.roles = append(st.roles, p)
+	n := len(st.roles)
+	st.mu.Unlock()
+	if err := st.refuse(n); err != nil {
+		p.end(err)
+		return nil, err
+	}
+	play := st.show
+	if p.kind == "new" || p.kind == "join" {
+		play = st.keep
+	}
+	context.AfterFunc(ctx, func() { p.end(ctx.Err()) })
+	// Ends when the process has ended.
+	go func() { p.end(play(p)) }()
+	return p, nil
+}
+
+func kindOfStart(c wsep.Command) string {
+	switch {
+	case c.Command == "sh" && len(c.Args) > 3 && c.Args[2] == "wsep-keeper":
+		return c.Args[3]
+	case c.Command == "sh" && c.TTY:
+		return "attach"
+	}
+	return "plain"
+}
+
+// all returns the processes of a kind, in the order of their starts.
+func (st *stage) all(kind string) []*role {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	var found []*role
+	for _, p := range st.roles {
+		if p.kind == kind {
+			found = append(found, p)
+		}
+	}
+	return found
+}
+
+// last returns the last process of a kind.
+func (st *stage) last(kind string) *role {
+	all := st.all(kind)
+	return all[len(all)-1]
+}
+
+// keep plays a keeper. The test makes it die, or have the command exit.
+func keep(p *role) error { return keepWithout(p) }
+
+// keepWithout plays a keeper that does not do as it is told by some orders.
+func keepWithout(p *role, ignored ...string) error {
+	p.say("dir /dir")
+	p.say("started")
+	for {
+		e := p.next()
+		switch {
+		case slices.Contains(ignored, e):
+		case e == "" || e == "clean":
+			return nil
+		case e == "die":
+			return errors.New("killed")
+		case e == "quit" || e == "kill":
+			p.commandEnds("exit 129")
+		case strings.HasPrefix(e, "exit") || e == "gone":
+			p.commandEnds(e)
+		}
+	}
+}
+
+// commandEnds has a keeper say how the command has ended. The attached processes end with it.
+func (p *role) commandEnds(how string) {
+	if how != "gone" {
+		p.say(how)
+	}
+	p.say("gone")
+	for _, q := range p.stage.all("attach") {
+		q.do("end")
+	}
+}
+
+// show plays an attaching process.
+func show(p *role) error {
+	p.say("shown")
+	for e := p.next(); e != "" && e != "TERM" && e != "end"; {
+		e = p.next()
+	}
+	return nil
+}
+
+// say writes a line.
+func (p *role) say(line string) { _, _ = io.WriteString(p.out, line+"\n") }
+
+// next waits for an event. It is empty when the process has been ended.
+func (p *role) next() string {
+	select {
+	case e := <-p.events:
+		return e
+	case <-p.over:
+		return ""
+	}
+}
+
+// pause waits, unless the process is ended.
+func (p *role) pause(d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-p.over:
+	}
+}
+
+// do has the process notice an event.
+func (p *role) do(event string) {
+	select {
+	case p.events <- event:
+	default: // It has ended long ago.
+	}
+}
+
+// tell is do for what the session says.
+func (p *role) tell(order string) {
+	p.mu.Lock()
+	p.told = append(p.told, fmt.Sprint(time.Since(p.began), " ", order))
+	p.mu.Unlock()
+	p.do(order)
+}
+
+func (p *role) wasTold() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.told)
+}
+
+func (p *role) end(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.ended {
+		p.ended, p.err = true, err
+		_ = p.out.Close()
+		close(p.over)
+	}
+}
+
+func (p *role) isOver() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.ended
+}
+
+func (p *role) Pid() int                                     { return 1 }
+func (p *role) Stdin() io.WriteCloser                        { return orders{p} }
+func (p *role) Stdout() io.Reader                            { return p.stdout }
+func (p *role) Stderr() io.Reader                            { return strings.NewReader("complaint") }
+func (p *role) Resize(context.Context, uint16, uint16) error { return nil }
+func (p *role) Close() error                                 { p.end(nil); return nil }
+
+func (p *role) Wait() error {
+	<-p.over
+	return p.err
+}
+
+func (p *role) Signal(_ context.Context, signal string) error {
+	p.tell(signal)
+	return nil
+}
+
+// orders is a keeper's stdin.
+type orders struct{ p *role }
+
+func (o orders) Write(b []byte) (int, error) {
+	if o.p.isOver() {
+		return 0, io.ErrClosedPipe
+	}
+	for line := range strings.Lines(string(b)) {
+		o.p.tell(strings.TrimSuffix(line, "\n"))
+	}
+	return len(b), nil
+}
+
+func (o orders) Close() error { return nil }
+
+// session makes a session on the stage.
+func (st *stage) session(timeout time.Duration) *wsep.Session {
+	s := wsep.NewSession(&wsep.Command{ID: "1", Command: "true"}, st, &wsep.Options{SessionTimeout: timeout})
+	st.sessions = append(st.sessions, s)
+	return s
+}
+
+func mustAttach(t *testing.T, s *wsep.Session) wsep.Process {
+	t.Helper()
+	p, err := s.Attach(t.Context())
+	require.NoError(t, err)
+	return p
+}
+
+// leave detaches a client, who is told so.
+func leave(t *testing.T, p wsep.Process) {
+	t.Helper()
+	require.NoError(t, p.Close())
+	require.ErrorContains(t, p.Wait(), "detached")
+}
+
+func requireState(t *testing.T, s *wsep.Session, want wsep.State) {
+	t.Helper()
+	synctest.Wait()
+	state, _ := s.WaitForState(wsep.StateStarting)
+	require.Equal(t, want, state)
+}
+
+// requireTook checks how much fake time has passed.
+func requireTook(t *testing.T, began time.Time, want time.Duration) {
+	t.Helper()
+	require.Equal(t, want.String(), time.Since(began).String())
+}
+
+func TestStatesOfASession(t *testing.T) {
+	// slow is a keeper that takes its time, so that the states can be told apart.
+	slow := func(p *role) error {
+		p.pause(2 * time.Second)
+		err := keep(p)
+		p.pause(time.Second)
+		return err
+	}
+	type seen struct {
+		state wsep.State
+		err   error
+		after time.Duration
+	}
+	// watch waits for every state.
+	watch := func(s *wsep.Session) (result func() []seen) {
+		began, states := time.Now(), make([]seen, wsep.StateDone+1)
+		var watching sync.WaitGroup
+		for want := range states {
+			watching.Go(func() {
+				state, err := s.WaitForState(wsep.State(want))
+				states[want] = seen{state, err, time.Since(began)}
+			})
+		}
+		return func() []seen {
+			watching.Wait()
+			return states
+		}
+	}
+	requireSeen := func(t *testing.T, got []seen, text string, after ...time.Duration) {
+		t.Helper()
+		for i, s := range got {
+			require.EqualValues(t, i, s.state)
+			require.Equal(t, after[i].String(), s.after.String(), "state %d", i)
+			if i < wsep.StateClosing {
+				require.NoError(t, s.err)
+			} else {
+				require.ErrorContains(t, s.err, text)
+			}
+		}
+	}
+	onStage(t, "its command ends", func(t *testing.T, st *stage) {
+		st.keep = slow
+		s := st.session(0)
+		result := watch(s)
+		mustAttach(t, s)
+		requireState(t, s, wsep.StateReady)
+		time.Sleep(5 * time.Second)
+		st.last("new").do("exit 0")
+		s.Wait()
+		requireState(t, s, wsep.StateClosing)
+		// Too late to be the first error.
+		s.Close("late")
+		requireSeen(t, result(), "session is done", 0, 2*time.Second, 7*time.Second, 8*time.Second)
+		requireState(t, s, wsep.StateDone)
+	})
+	onStage(t, "it is closed", func(t *testing.T, st *stage) {
+		st.keep = slow
+		s := st.session(0)
+		result := watch(s)
+		time.Sleep(4 * time.Second)
+		s.Close("first")
+		s.Close("second")
+		requireSeen(t, result(), "session is closing: first", 0, 2*time.Second, 4*time.Second, 5*time.Second)
+	})
+}
+
+func TestSessionTimeout(t *testing.T) {
+	for _, tc := range []struct{ timeout, first, later time.Duration }{
+		{0, 5 * time.Minute, 5 * time.Minute},
+		{1, 30 * time.Second, 1},
+		{10 * time.Second, 30 * time.Second, 10 * time.Second},
+		{7 * time.Minute, 7 * time.Minute, 7 * time.Minute},
+	} {
+		requireClosesAfter := func(t *testing.T, s *wsep.Session, after time.Duration) {
+			t.Helper()
+			began := time.Now()
+			state, err := s.WaitForState(wsep.StateClosing)
+			require.GreaterOrEqual(t, state, wsep.State(wsep.StateClosing))
+			require.ErrorContains(t, err, "session timeout")
+			requireTook(t, began, after)
+			_, again := s.Attach(t.Context())
+			require.ErrorIs(t, again, err)
+		}
+		onStage(t, fmt.Sprint(tc.timeout, " and nobody comes"), func(t *testing.T, st *stage) {
+			requireClosesAfter(t, st.session(tc.timeout), tc.first)
+			require.Empty(t, st.all("attach"))
+		})
+		onStage(t, fmt.Sprint(tc.timeout, " and clients leave"), func(t *testing.T, st *stage) {
+			s := st.session(tc.timeout)
+			time.Sleep(tc.first - 1)
+			p, q := mustAttach(t, s), mustAttach(t, s)
+			time.Sleep(time.Hour)
+			leave(t, p)
+			time.Sleep(time.Hour)
+			requireState(t, s, wsep.StateReady)
+			leave(t, q)
+			if tc.later > time.Second {
+				time.Sleep(tc.later - 1)
+				q = mustAttach(t, s)
+				time.Sleep(time.Hour)
+				requireState(t, s, wsep.StateReady)
+				leave(t, q)
+			}
+			requireClosesAfter(t, s, tc.later)
+		})
+	}
+}
+
+func TestAttachWithContextThatEnds(t *testing.T) {
+	// requireAlive checks that a client can come, and nobody is there but him. Only then the command begins.
+	requireAlive := func(t *testing.T, st *stage, s *wsep.Session) {
+		t.Helper()
+		require.Empty(t, st.last("new").wasTold())
+		leave(t, mustAttach(t, s))
+		requireState(t, s, wsep.StateReady)
+		synctest.Wait()
+		require.Len(t, st.last("new").wasTold(), 1)
+		require.Contains(t, st.last("new").wasTold()[0], " go")
+		began := time.Now()
+		s.Wait()
+		requireTook(t, began, 5*time.Minute)
+	}
+	onStage(t, "before the session has started", func(t *testing.T, st *stage) {
+		st.keep = func(p *role) error {
+			p.pause(5 * time.Second)
+			return keep(p)
+		}
+		s := st.session(0)
+		began := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := s.Attach(ctx)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		requireTook(t, began, time.Second)
+		requireState(t, s, wsep.StateStarting)
+		requireAlive(t, st, s)
+	})
+	onStage(t, "before the call", func(t *testing.T, st *stage) {
+		s := st.session(0)
+		requireState(t, s, wsep.StateReady)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		for range 100 {
+			_, err := s.Attach(ctx)
+			require.ErrorIs(t, err, context.Canceled)
+		}
+		time.Sleep(time.Minute)
+		requireAlive(t, st, s)
+	})
+	for name, shows := range map[string]time.Duration{"soon": 1500 * time.Millisecond, "late": 4 * time.Second} {
+		onStage(t, "while it attaches, which shows "+name, func(t *testing.T, st *stage) {
+			st.show = func(p *role) error {
+				if len(st.all("attach")) == 1 {
+					p.pause(shows)
+				}
+				return show(p)
+			}
+			s := st.session(0)
+			requireState(t, s, wsep.StateReady)
+			began := time.Now()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			_, err := s.Attach(ctx)
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			requireTook(t, began, time.Second)
+			p := st.last("attach")
+			_ = p.Wait()
+			requireTook(t, began, shows)
+			// It is told when it has arrived, or after 2 s.
+			require.Equal(t, fmt.Sprint(min(shows, 3*time.Second), " TERM"), p.wasTold()[0])
+			requireAlive(t, st, s)
+		})
+	}
+	onStage(t, "while its process starts", func(t *testing.T, st *stage) {
+		s := st.session(0)
+		requireState(t, s, wsep.StateReady)
+		st.refuse = func(n int) error {
+			if n == 2 {
+				ctx := st.last("attach").ctx
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			return nil
+		}
+		began := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := s.Attach(ctx)
+		require.Error(t, err)
+		// A process that has come to life meanwhile has 5 s for leaving.
+		requireTook(t, began, 6*time.Second)
+		requireAlive(t, st, s)
+	})
+	onStage(t, "later", func(t *testing.T, st *stage) {
+		s := st.session(0)
+		ctx, cancel := context.WithCancel(t.Context())
+		p, err := s.Attach(ctx)
+		require.NoError(t, err)
+		cancel()
+		require.ErrorContains(t, p.Wait(), "detached")
+		requireState(t, s, wsep.StateReady)
+	})
+}
+
+func TestExecerThatFails(t *testing.T) {
+	cause := errors.New("out of order")
+	failsAt := func(from, to int) func(int) error {
+		return func(n int) error {
+			if from <= n && n <= to {
+				return cause
+			}
+			return nil
+		}
+	}
+	onStage(t, "at its first Start, of the keeper", func(t *testing.T, st *stage) {
+		st.refuse = failsAt(1, 1)
+		s := st.session(0)
+		for range 2 {
+			_, err := s.Attach(t.Context())
+			require.ErrorIs(t, err, cause)
+		}
+		state, err := s.WaitForState(wsep.StateReady)
+		require.EqualValues(t, wsep.StateDone, state)
+		require.ErrorIs(t, err, cause)
+		require.Len(t, st.roles, 1)
+	})
+	onStage(t, "at its second Start, of a client", func(t *testing.T, st *stage) {
+		st.refuse = failsAt(2, 2)
+		s := st.session(0)
+		_, err := s.Attach(t.Context())
+		require.ErrorIs(t, err, cause)
+		requireState(t, s, wsep.StateReady)
+		leave(t, mustAttach(t, s))
+	})
+	onStage(t, "at its second Start, and nobody comes again", func(t *testing.T, st *stage) {
+		st.refuse = failsAt(2, 2)
+		s := st.session(0)
+		_, err := s.Attach(t.Context())
+		require.ErrorIs(t, err, cause)
+		began := time.Now()
+		s.Wait()
+		requireTook(t, began, 5*time.Minute)
+	})
+	onStage(t, "at its third Start, of another client", func(t *testing.T, st *stage) {
+		st.refuse = failsAt(3, 3)
+		s := st.session(time.Minute)
+		p := mustAttach(t, s)
+		_, err := s.Attach(t.Context())
+		require.ErrorIs(t, err, cause)
+		time.Sleep(time.Hour)
+		requireState(t, s, wsep.StateReady)
+		st.last("new").do("exit 3")
+		requireCode(t, p.Wait(), 3)
+	})
+	onStage(t, "at its third Start, of another keeper", func(t *testing.T, st *stage) {
+		st.refuse = failsAt(3, 3)
+		s := st.session(0)
+		p := mustAttach(t, s)
+		time.Sleep(time.Second)
+		st.last("new").do("die")
+		time.Sleep(time.Second)
+		requireState(t, s, wsep.StateReady)
+		joins := st.all("join")
+		require.Len(t, joins, 2)
+		require.Equal(t, 50*time.Millisecond, joins[1].began.Sub(joins[0].began))
+		require.Equal(t, []string{"0s go", "0s fit"}, joins[1].wasTold())
+		joins[1].do("exit 4")
+		requireCode(t, p.Wait(), 4)
+	})
+	for _, timeout := range []time.Duration{1, 2 * time.Minute} {
+		onStage(t, fmt.Sprint("from its third Start on, for longer than ", timeout), func(t *testing.T, st *stage) {
+			st.refuse = failsAt(3, 1000)
+			s := st.session(timeout)
+			p := mustAttach(t, s)
+			began := time.Now()
+			st.last("new").do("die")
+			state, err := s.WaitForState(wsep.StateDone)
+			require.EqualValues(t, wsep.StateDone, state)
+			require.ErrorIs(t, err, cause)
+			requireTook(t, began, timeout)
+			require.ErrorIs(t, p.Wait(), cause)
+			requireTook(t, began, timeout+500*time.Millisecond) // The client does not notice by itself.
+			_, err = s.Attach(t.Context())
+			require.ErrorIs(t, err, cause)
+			if timeout > time.Second {
+				var after []time.Duration
+				for _, join := range st.all("join")[:9] {
+					after = append(after, join.began.Sub(began)/time.Millisecond)
+				}
+				require.Equal(t, []time.Duration{0, 50, 150, 350, 750, 1550, 3150, 6350, 11350}, after)
+			}
+		})
+	}
+}
+
+func requireCode(t *testing.T, err error, code int) {
+	t.Helper()
+	exit, ok := errors.AsType[wsep.ExitError](err)
+	require.True(t, ok, "%v", err)
+	require.Equal(t, code, exit.ExitCode())
+}
+
+func TestKeeperThatFails(t *testing.T) {
+	requireFails := func(t *testing.T, s *wsep.Session, want error) {
+		t.Helper()
+		_, err := s.Attach(t.Context())
+		require.ErrorIs(t, err, want)
+		state, err := s.WaitForState(wsep.StateDone)
+		require.EqualValues(t, wsep.StateDone, state)
+		require.ErrorIs(t, err, want)
+	}
+	onStage(t, "never says started", func(t *testing.T, st *stage) {
+		st.keep = func(p *role) error {
+			p.say("dir /dir")
+			p.pause(time.Hour)
+			return nil
+		}
+		began := time.Now()
+		requireFails(t, st.session(0), context.DeadlineExceeded)
+		requireTook(t, began, 10*time.Second)
+	})
+	onStage(t, "says why", func(t *testing.T, st *stage) {
+		st.keep = func(p *role) error {
+			p.say("fail permission the reason")
+			return wsep.NewExitError(1, "exit status 1")
+		}
+		s := st.session(0)
+		requireFails(t, s, fs.ErrPermission)
+		_, err := s.Attach(t.Context())
+		start, ok := errors.AsType[*wsep.StartError](err)
+		require.True(t, ok)
+		require.EqualError(t, start.Err, "the reason")
+	})
+	onStage(t, "ends before it has started", func(t *testing.T, st *stage) {
+		st.keep = func(*role) error { return wsep.NewExitError(2, "exit status 2") }
+		s := st.session(0)
+		_, err := s.Attach(t.Context())
+		require.ErrorContains(t, err, "exit status 2")
+		require.ErrorContains(t, err, "complaint")
+		requireState(t, s, wsep.StateDone)
+	})
+	onStage(t, "ends again and again", func(t *testing.T, st *stage) {
+		s := st.session(0)
+		p := mustAttach(t, s)
+		mustAttach(t, s)
+		for n := range 10 {
+			time.Sleep(time.Second)
+			requireState(t, s, wsep.StateReady)
+			require.Len(t, st.all("join"), n)
+			if n == 0 {
+				st.last("new").do("die")
+			} else {
+				st.last("join").do("die")
+			}
+		}
+		time.Sleep(time.Second)
+		require.Equal(t, []string{"0s go", "0s fit"}, st.last("join").wasTold())
+		st.last("join").do("exit 5")
+		requireCode(t, p.Wait(), 5)
+	})
+	onStage(t, "is not followed by another, for the session is gone", func(t *testing.T, st *stage) {
+		st.keep = func(p *role) error {
+			if p.kind == "join" {
+				p.say("fail not_exist the session is gone")
+				return wsep.NewExitError(1, "exit status 1")
+			}
+			return keep(p)
+		}
+		s := st.session(0)
+		p := mustAttach(t, s)
+		began := time.Now()
+		st.last("new").do("die")
+		s.Wait()
+		requireTook(t, began, 0)
+		require.Len(t, st.all("join"), 1)
+		requireFails(t, s, fs.ErrNotExist)
+		require.ErrorIs(t, p.Wait(), fs.ErrNotExist)
+	})
+	onStage(t, "is lost, and the session closed", func(t *testing.T, st *stage) {
+		joins := 0
+		st.keep = func(p *role) error {
+			if p.kind == "join" {
+				if joins++; joins < 5 {
+					return errors.New("not yet")
+				}
+			}
+			return keep(p)
+		}
+		s := st.session(0)
+		p := mustAttach(t, s)
+		began := time.Now()
+		st.last("new").do("die")
+		time.Sleep(500 * time.Millisecond) // After four tries; the next is due at 750 ms.
+		s.Close("in between")
+		requireTook(t, began, 500*time.Millisecond)
+		require.ErrorContains(t, p.Wait(), "in between")
+		require.Equal(t, []string{"0s quit", "0s kill", "0s clean"}, st.last("join").wasTold())
+	})
+}
+
+func TestCloseOfASession(t *testing.T) {
+	onStage(t, "during its start", func(t *testing.T, st *stage) {
+		st.keep = func(p *role) error {
+			p.say("dir /dir")
+			p.pause(5 * time.Second)
+			return keep(p)
+		}
+		s := st.session(0)
+		attached := make(chan error, 1)
+		go func() {
+			_, err := s.Attach(t.Context())
+			attached <- err
+		}()
+		time.Sleep(time.Second)
+		began := time.Now()
+		s.Close("no reason")
+		requireTook(t, began, 0)
+		require.ErrorContains(t, <-attached, "session is closing: no reason")
+		state, err := s.WaitForState(wsep.StateReady)
+		require.EqualValues(t, wsep.StateDone, state)
+		require.ErrorContains(t, err, "session is closing: no reason")
+		require.True(t, st.last("new").isOver())
+	})
+	onStage(t, "before it has begun", func(t *testing.T, st *stage) {
+		s := st.session(0)
+		s.Close("no reason")
+		_, err := s.Attach(t.Context())
+		require.ErrorContains(t, err, "session is closing: no reason")
+	})
+	onStage(t, "while a client attaches", func(t *testing.T, st *stage) {
+		st.show = func(p *role) error {
+			for e := p.next(); e != "" && e != "end"; {
+				e = p.next()
+			}
+			return nil
+		}
+		s := st.session(0)
+		attached := make(chan error, 1)
+		go func() {
+			_, err := s.Attach(t.Context())
+			attached <- err
+		}()
+		time.Sleep(time.Second)
+		began := time.Now()
+		s.Close("no reason")
+		require.ErrorContains(t, <-attached, "session is closing: no reason")
+		requireTook(t, began, 0)
+	})
+	onStage(t, "by many at once", func(t *testing.T, st *stage) {
+		s := st.session(0)
+		p, q := mustAttach(t, s), mustAttach(t, s)
+		began := time.Now()
+		s.Close("first")
+		var closing sync.WaitGroup
+		for range 10 {
+			closing.Go(func() { s.Close("further") })
+		}
+		closing.Wait()
+		require.ErrorContains(t, p.Wait(), "session is closing: first")
+		require.ErrorContains(t, q.Wait(), "session is closing: first")
+		requireTook(t, began, 0)
+		require.Equal(t, []string{"quit", "kill", "clean"}, ordersAtTheEnd(st.last("new")))
+	})
+	onStage(t, "by many at once, which takes time", func(t *testing.T, st *stage) {
+		st.keep = func(p *role) error { return keepWithout(p, "quit") }
+		s := st.session(0)
+		mustAttach(t, s)
+		began := time.Now()
+		var closing sync.WaitGroup
+		for range 10 {
+			closing.Go(func() {
+				s.Close("at once")
+				if took := time.Since(began); took != time.Second {
+					t.Errorf("Close returned after %v", took)
+				}
+			})
+		}
+		closing.Wait()
+		require.Equal(t, []string{"quit", "kill", "clean"}, ordersAtTheEnd(st.last("new")))
+	})
+	for _, tc := range []struct {
+		ignored []string
+		want    string
+		took    time.Duration
+	}{
+		{nil, "0s quit, 0s kill, 0s clean", 0},
+		{[]string{"quit"}, "0s quit, 1s kill, 1s clean", time.Second},
+		{[]string{"quit", "kill"}, "0s quit, 1s kill, 2s clean", 2 * time.Second},
+		// Another keeper does what this one does not.
+		{[]string{"clean"}, "0s quit, 0s kill, 0s clean", 3 * time.Second},
+		{[]string{"quit", "kill", "clean"}, "0s quit, 1s kill, 2s clean", 5 * time.Second},
+	} {
+		onStage(t, fmt.Sprint("with a keeper that ignores ", tc.ignored), func(t *testing.T, st *stage) {
+			st.keep = func(p *role) error {
+				if p.kind == "join" {
+					return keep(p)
+				}
+				return keepWithout(p, tc.ignored...)
+			}
+			began := time.Now()
+			s := st.session(0)
+			requireState(t, s, wsep.StateReady)
+			s.Close("no reason")
+			requireTook(t, began, tc.took)
+			requireState(t, s, wsep.StateDone)
+			require.Equal(t, tc.want, strings.Join(st.last("new").wasTold(), ", "))
+			require.True(t, st.last("new").isOver())
+			if slices.Contains(tc.ignored, "clean") {
+				require.Equal(t, []string{"0s quit", "0s kill", "0s clean"}, st.last("join").wasTold())
+			} else {
+				require.Empty(t, st.all("join"))
+			}
+		})
+	}
+	onStage(t, "with keepers that ignore everything", func(t *testing.T, st *stage) {
+		st.keep = func(p *role) error { return keepWithout(p, "quit", "kill", "clean") }
+		began := time.Now()
+		s := st.session(0)
+		requireState(t, s, wsep.StateReady)
+		s.Close("no reason")
+		requireTook(t, began, 10*time.Second)
+	})
+}
+
+// ordersAtTheEnd returns what a keeper was told at its session's end.
+func ordersAtTheEnd(p *role) []string {
+	var orders []string
+	for _, told := range p.wasTold() {
+		if _, order, _ := strings.Cut(told, " "); order != "go" && order != "fit" && order != "check" {
+			orders = append(orders, order)
+		}
+	}
+	return orders
+}
+
+func TestHowACommandEnds(t *testing.T) {
+	for said, want := range map[string]func(t *testing.T, err error){
+		"exit 0":   func(t *testing.T, err error) { require.NoError(t, err) },
+		"exit 9":   func(t *testing.T, err error) { requireCode(t, err, 9) },
+		"exit 255": func(t *testing.T, err error) { requireCode(t, err, 255) },
+		"gone":     requireUnknown,
+		"exit x":   requireUnknown,
+	} {
+		onStage(t, said, func(t *testing.T, st *stage) {
+			s := st.session(0)
+			p, q := mustAttach(t, s), mustAttach(t, s)
+			st.last("new").do(said)
+			want(t, p.Wait())
+			want(t, q.Wait())
+			_, err := s.Attach(t.Context())
+			require.ErrorContains(t, err, "session is done")
+		})
+		onStage(t, said+", after the client's process", func(t *testing.T, st *stage) {
+			s := st.session(0)
+			p := mustAttach(t, s)
+			st.last("attach").do("end")
+			time.Sleep(900 * time.Millisecond)
+			st.last("new").do(said)
+			want(t, p.Wait())
+			require.Contains(t, st.last("new").wasTold(), "0s check")
+		})
+		onStage(t, said+", unnoticed by the client's process", func(t *testing.T, st *stage) {
+			st.show = func(p *role) error {
+				p.say("shown")
+				for e := p.next(); e != "" && e != "TERM"; {
+					e = p.next()
+				}
+				return nil
+			}
+			s := st.session(0)
+			p := mustAttach(t, s)
+			began := time.Now()
+			st.last("new").do(said)
+			want(t, p.Wait())
+			requireTook(t, began, 500*time.Millisecond)
+		})
+	}
+	onStage(t, "not, but the client's process does", func(t *testing.T, st *stage) {
+		s := st.session(0)
+		p := mustAttach(t, s)
+		began := time.Now()
+		st.last("attach").do("end")
+		require.ErrorContains(t, p.Wait(), "detached")
+		requireTook(t, began, time.Second)
+		requireState(t, s, wsep.StateReady)
+	})
+}
+
+// TestOutputOfASessionThatIsOver has a process whose output waits for its reader: a minute, unless nobody will come.
+func TestOutputOfASessionThatIsOver(t *testing.T) {
+	onStage(t, "is kept for a minute", func(t *testing.T, st *stage) {
+		s := st.session(0)
+		p := mustAttach(t, s)
+		began := time.Now()
+		st.last("new").do("exit 0")
+		require.NoError(t, p.Wait())
+		<-st.last("attach").ctx.Done()
+		requireTook(t, began, time.Minute)
+	})
+	for name, abandon := range map[string]func(p wsep.Process, cancel func()){
+		"is dropped with its context": func(_ wsep.Process, cancel func()) { cancel() },
+		"is dropped when closed":      func(p wsep.Process, _ func()) { _ = p.Close() },
+	} {
+		onStage(t, name, func(t *testing.T, st *stage) {
+			s := st.session(0)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			p, err := s.Attach(ctx)
+			require.NoError(t, err)
+			began := time.Now()
+			st.last("new").do("exit 0")
+			require.NoError(t, p.Wait())
+			time.Sleep(time.Second)
+			require.NoError(t, st.last("attach").ctx.Err())
+			abandon(p, cancel)
+			<-st.last("attach").ctx.Done()
+			requireTook(t, began, time.Second)
+		})
+	}
+}
+
+func requireUnknown(t *testing.T, err error) {
+	t.Helper()
+	require.ErrorContains(t, err, "unknown")
+	_, ok := errors.AsType[wsep.ExitError](err)
+	require.False(t, ok)
+}
+
+// TestClientThatShowsNothing has an attaching process that hangs, and minds a signal or not.
+func TestClientThatShowsNothing(t *testing.T) {
+	for _, minds := range []bool{true, false} {
+		onStage(t, fmt.Sprint("minds a signal: ", minds), func(t *testing.T, st *stage) {
+			st.show = func(p *role) error {
+				for e := p.next(); e != "" && (e != "TERM" || !minds); {
+					e = p.next()
+				}
+				return nil
+			}
+			s := st.session(time.Minute)
+			began := time.Now()
+			_, err := s.Attach(t.Context())
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			requireTook(t, began, 10*time.Second)
+			requireState(t, s, wsep.StateReady)
+			_ = st.last("attach").Wait()
+			left := 12 * time.Second
+			if !minds {
+				left = 15 * time.Second
+			}
+			requireTook(t, began, left)
+			// Who hangs is a client for as long.
+			s.Wait()
+			requireTook(t, began, left+time.Minute)
+		})
+	}
+	onStage(t, "and ends", func(t *testing.T, st *stage) {
+		st.show = func(*role) error { return errors.New("exit status 1") }
+		s := st.session(0)
+		_, err := s.Attach(t.Context())
+		require.ErrorContains(t, err, "attach to session")
+		requireState(t, s, wsep.StateReady)
+	})
+}
+
+func TestMachineWithoutScreen(t *testing.T) {
+	onStage(t, "runs the command in a plain terminal", func(t *testing.T, st *stage) {
+		st.keep = func(p *role) error {
+			p.say("none screen is not installed")
+			return nil
+		}
+		s := st.session(0)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		for range 2 {
+			p, err := s.Attach(ctx)
+			require.NoError(t, err)
+			plain := st.last("plain")
+			require.Same(t, plain, p)
+			require.Equal(t, wsep.Command{Command: "true", TTY: true}, plain.Command)
+			out := make([]byte, len("shown"))
+			_, err = io.ReadFull(p.Stdout(), out)
+			require.NoError(t, err)
+			require.Equal(t, "shown", string(out))
+		}
+		state, err := s.WaitForState(wsep.StateReady)
+		require.EqualValues(t, wsep.StateDone, state)
+		require.ErrorContains(t, err, "screen is not installed")
+		require.Len(t, st.all("plain"), 2)
+		cancel()
+	})
+}
