@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"regexp"
 	"slices"
@@ -26,6 +27,9 @@ var keeperScript string
 
 // errNoScreen is matched by the error of a session on a machine without a screen that is fit for use.
 var errNoScreen = xerrors.New("no screen to keep the session in")
+
+// errSessionLost is matched by the error of a keeper that found nothing of its session.
+var errSessionLost = xerrors.Errorf("session is gone from its machine: %w", fs.ErrNotExist)
 
 // errDetached is how an attached process ended whose session goes on.
 var errDetached = xerrors.New("detached from session")
@@ -133,6 +137,8 @@ func (k *keeper) listen(started func()) error {
 			started()
 		case "none":
 			reason = xerrors.Errorf("%w: %s", errNoScreen, rest)
+		case "lost":
+			reason = errSessionLost
 		case "fail":
 			kind, message, _ := strings.Cut(rest, " ")
 			reason = &StartError{&remoteError{kind: kind, message: message}}

@@ -5,6 +5,7 @@
 #   started        the command waits for "go"
 #   exit N         the command has ended
 #   gone           nothing is left of the command
+#   lost           there is nothing to take over
 #   none R         there is no screen to use, for the reason R
 #   fail K R       the session can't be, for a reason R of the kind K
 #
@@ -278,7 +279,7 @@ new)
 	create "$@"
 	;;
 join)
-	[ -d "$dir" ] || fail not_exist "the session is gone"
+	[ -d "$dir" ] || { say lost; exit 1; }
 	say dir "$dir"
 	old=$(cat "$dir/keeper" 2>/dev/null)
 	take

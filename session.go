@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"io/fs"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -176,7 +175,7 @@ func (s *Session) rejoin(lost *keeper) *keeper {
 			s.setKeeper(k)
 			return k
 		}
-		if errors.Is(err, fs.ErrNotExist) {
+		if errors.Is(err, errSessionLost) {
 			s.finish(StateClosing, err, err)
 			return nil
 		}

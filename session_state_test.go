@@ -661,7 +661,7 @@ func TestKeeperThatFails(t *testing.T) {
 	onStage(t, "is not followed by another, for the session is gone", func(t *testing.T, st *stage) {
 		st.keep = func(p *role) error {
 			if p.kind == "join" {
-				p.say("fail not_exist the session is gone")
+				p.say("lost")
 				return wsep.NewExitError(1, "exit status 1")
 			}
 			return keep(p)
