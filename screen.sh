@@ -14,7 +14,7 @@
 # then, for "new", the command.
 environment=$(export -p) mask=$(umask)
 umask 077
-mode=$1 name=$2 server=$3 patience=$4 stale=
+mode=$1 name=$2 server=$3 patience=$4 stale= made=
 shift 4
 
 say() { printf '%s\n' "$*"; }
@@ -72,7 +72,11 @@ create() {
 		set -- "$found" "$@"
 		;;
 	esac
-	reason=$(mkdir "$dir" 2>&1) || fail other "$reason"
+	made=yes
+	reason=$(mkdir "$dir" 2>&1) || {
+		made=
+		fail other "$reason"
+	}
 	say dir "$dir"
 	mkdir "$dir/s" && mkfifo "$dir/alive" "$dir/go" || fail other "can't fill $dir"
 	say "$server" >"$dir/server"
@@ -118,6 +122,7 @@ start_screen() {
 program='
 	unset SCREENDIR SYSSCREENRC STY WINDOW TERMCAP
 	export WSEP_TTY=true
+	[ -p "$1/go" ] && [ -p "$1/alive" ] || exit
 	echo $$ >"$1/pid"
 	exec 4<>"$1/go" 3>"$1/alive"
 	read -r _ <&4
@@ -216,11 +221,16 @@ finish() {
 	clean
 }
 
-# abandon ends a session that has not started.
+# abandon ends a session that has not started. A screen that is just starting may not be known by its socket yet, and may
+# put something into a directory that is being removed.
 abandon() {
-	kill_all
-	rm -rf "$dir"
-	exit 1
+	trap '' TERM
+	[ -n "$made" ] || return
+	for _ in 1 2 3; do
+		pkill -KILL -f "/wsep-$name"
+		rm -rf "$dir"
+		sleep 0.02
+	done 2>/dev/null
 }
 
 # server_gone tells whether the server that $1 identifies has certainly ended: it ran on this machine, and no more.
@@ -275,7 +285,8 @@ sweep() (
 case $mode in
 new)
 	usable_screen
-	trap abandon TERM
+	trap 'exit 1' TERM
+	trap abandon EXIT
 	create "$@"
 	;;
 join)
@@ -294,7 +305,7 @@ join) : >"$dir/alive" ;; # The command may be gone, and then nobody else opens t
 esac
 
 while read -r order argument; do
-	trap - TERM
+	trap - TERM EXIT
 	case $order in
 	go) [ ! -p "$dir/go" ] || echo 1<>"$dir/go" ;;
 	fit) screen -S s -p 0 -X fit >/dev/null 2>&1 & ;;
@@ -309,4 +320,5 @@ while read -r order argument; do
 		;;
 	esac
 done
+trap - TERM EXIT
 orphan

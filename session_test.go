@@ -85,8 +85,17 @@ func (m mark) find(t testing.TB, text string) int {
 // requireNoFiles waits until no session has files.
 func requireNoFiles(t testing.TB, dir string) {
 	t.Helper()
-	require.Eventually(t, func() bool { return len(sessionFiles(t, dir)) == 0 }, patience, time.Millisecond,
-		"files are left: %v", sessionFiles(t, dir))
+	for end := time.Now().Add(patience); len(sessionFiles(t, dir)) > 0; time.Sleep(time.Millisecond) {
+		if time.Now().Before(end) {
+			continue
+		}
+		var left []string
+		_ = filepath.WalkDir(dir, func(path string, _ fs.DirEntry, _ error) error {
+			left = append(left, path)
+			return nil
+		})
+		t.Fatalf("files are left: %q", left)
+	}
 }
 
 // script is a session's command.
@@ -830,10 +839,16 @@ func withoutScreen(t *testing.T) string {
 // fakeScreen returns a directory with a screen that says that it is of a version.
 func fakeScreen(t *testing.T, version string) string {
 	t.Helper()
+	return screenThat(t, version, "exec "+must(t, "screen")+` "$@"`)
+}
+
+// screenThat returns a directory with a screen that says that it is of a version, and otherwise does what the script says.
+func screenThat(t *testing.T, version, script string) string {
+	t.Helper()
 	dir := t.TempDir()
 	text := "#!/bin/sh\n" +
 		"[ \"$1\" = --version ] && { echo \"Screen version " + version + " (build on 2024-08-28 19:58:24)\"; exit; }\n" +
-		"exec " + must(t, "screen") + " \"$@\"\n"
+		script + "\n"
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "screen"), []byte(text), 0o755))
 	return dir
 }
@@ -903,6 +918,15 @@ func TestWithoutFitScreen(t *testing.T) {
 			session.Close("the test is over")
 		})
 	}
+}
+
+func TestScreenThatFails(t *testing.T) {
+	_, execer := sessionServer(t, nil)
+	t.Setenv("PATH", screenThat(t, "4.09.00", "echo no more ptys >&2; exit 1")+":"+os.Getenv("PATH"))
+	_, err := execer.Start(t.Context(), bash("1"))
+	require.ErrorContains(t, err, "no more ptys")
+	require.ErrorAs(t, err, new(*wsep.StartError))
+	requireNoFiles(t, os.Getenv("TMPDIR"))
 }
 
 // recorder is an Execer that remembers what it was asked for.
