@@ -316,7 +316,7 @@ while read -r order argument; do
 	clean)
 		clean
 		kill "$watcher" 2>/dev/null
-		exit
+		exit 0
 		;;
 	esac
 done

@@ -1017,6 +1017,7 @@ func TestSessionLivesWhereItsExecerIs(t *testing.T) {
 	requireNone()
 
 	for _, c := range record.started {
+		require.NotContains(t, c.Args, "join", "the first keeper does all")
 		require.Empty(t, c.ID)
 		require.Equal(t, "sh", c.Command)
 		require.NotContains(t, strings.Join(c.Args, " "), "the client's ID")
