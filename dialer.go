@@ -6,7 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/xerrors"
-	"nhooyr.io/websocket"
+
+	"cdr.dev/wsep/internal/wsconn"
 )
 
 // Dialer is an Execer that opens a connection of its own for every command. Given to a Server it chains: what the
@@ -32,21 +33,11 @@ func (d Dialer) Start(ctx context.Context, c Command) (Process, error) {
 	if err != nil {
 		return nil, &StartError{err}
 	}
-	conn, err := d.dial(ctx)
+	dialing, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	conn, err := wsconn.Dial(dialing, d.URL, d.Header, d.Subprotocols, d.HTTPClient)
+	cancel()
 	if err != nil {
 		return nil, disconnected(xerrors.Errorf("dial: %w", err))
 	}
-	return startRemote(ctx, websocketConn(conn), c, start)
-}
-
-func (d Dialer) dial(ctx context.Context) (*websocket.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
-	defer cancel()
-	conn, _, err := websocket.Dial(ctx, d.URL, &websocket.DialOptions{
-		HTTPClient:      d.HTTPClient,
-		HTTPHeader:      d.Header,
-		Subprotocols:    d.Subprotocols,
-		CompressionMode: websocket.CompressionDisabled,
-	})
-	return conn, err
+	return startRemote(ctx, conn, c, start)
 }

@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	cdr.dev/slog v1.6.1
 	github.com/charmbracelet/x/conpty v0.2.0
+	github.com/coder/websocket v1.8.15
 	github.com/creack/pty v1.1.24
 	github.com/google/uuid v1.6.0
 	github.com/rogpeppe/go-internal v1.16.0

@@ -11,7 +11,8 @@ import (
 
 	"cdr.dev/slog"
 	"golang.org/x/xerrors"
-	"nhooyr.io/websocket"
+
+	"cdr.dev/wsep/internal/wsconn"
 )
 
 // Handler is an http.Handler that serves wsep:
@@ -56,21 +57,17 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if h.Authorize != nil {
 		opts.Owner = owner
 	}
-	// The origin has been checked. Compression would cost more time than it saves, and tells about content (CRIME).
-	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{
-		InsecureSkipVerify: true,
-		CompressionMode:    websocket.CompressionDisabled,
-	})
+	conn, err := wsconn.Accept(w, r, nil)
 	if err != nil {
 		opts.Logger.Warn(r.Context(), "refused handshake", slog.F("remote", r.RemoteAddr), slog.Error(err))
 		return
 	}
-	err = h.server().Serve(r.Context(), conn, h.Execer, &opts)
+	err = h.server().ServeConn(r.Context(), conn, h.Execer, &opts)
 	if err != nil {
 		opts.Logger.Info(r.Context(), "connection ended", slog.F("remote", r.RemoteAddr), slog.Error(err))
 	}
 	code, reason := CloseStatus(err)
-	_ = conn.Close(websocket.StatusCode(code), reason)
+	_ = conn.Close(code, reason)
 }
 
 func (h *Handler) server() *Server {

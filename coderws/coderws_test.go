@@ -1,0 +1,101 @@
+//go:build !windows
+
+package coderws_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/coder/websocket"
+	"github.com/stretchr/testify/require"
+
+	"cdr.dev/wsep"
+	"cdr.dev/wsep/coderws"
+	"cdr.dev/wsep/execertest"
+)
+
+// handler serves the commands of this machine over connections that it accepts itself.
+func handler(srv *wsep.Server) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		conn, err := websocket.Accept(w, r, nil)
+		if err != nil {
+			return
+		}
+		err = coderws.Serve(r.Context(), srv, conn, wsep.LocalExecer{}, nil)
+		code, reason := wsep.CloseStatus(err)
+		_ = conn.Close(websocket.StatusCode(code), reason)
+	}
+}
+
+// dialer is an Execer that dials for each command.
+type dialer string
+
+// Start implements wsep.Execer.
+func (url dialer) Start(ctx context.Context, c wsep.Command) (wsep.Process, error) {
+	conn, _, err := websocket.Dial(ctx, string(url), nil)
+	if err != nil {
+		return nil, err
+	}
+	p, err := coderws.RemoteExecer(conn).Start(ctx, c)
+	if err != nil {
+		_ = conn.CloseNow()
+	}
+	return p, err
+}
+
+func TestExecer(t *testing.T) {
+	// Signal returns when the request is sent, so that it can't tell what the peer makes of it.
+	exclusions := execertest.Exclusions{"Signal/UnknownRefused": "asynchronous"}
+	execertest.Test(t, func(t *testing.T) wsep.Execer {
+		srv := httptest.NewServer(handler(wsep.NewServer()))
+		t.Cleanup(srv.Close)
+		return dialer(srv.URL)
+	}, exclusions)
+}
+
+// TestWithHandlerAndDialer has each end meet the other kind.
+func TestWithHandlerAndDialer(t *testing.T) {
+	own := httptest.NewServer(handler(wsep.NewServer()))
+	defer own.Close()
+	wseps := httptest.NewServer(&wsep.Handler{Execer: wsep.LocalExecer{}})
+	defer wseps.Close()
+	for name, execer := range map[string]wsep.Execer{
+		"Dialer":  wsep.Dialer{URL: own.URL},
+		"Handler": dialer(wseps.URL),
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, err := execer.Start(t.Context(), wsep.Command{Command: "echo", Args: []string{"hello"}})
+			require.NoError(t, err)
+			out, err := io.ReadAll(p.Stdout())
+			require.NoError(t, err)
+			require.Equal(t, "hello\n", string(out))
+			require.NoError(t, p.Wait())
+		})
+	}
+}
+
+func Example() {
+	server := httptest.NewServer(handler(wsep.NewServer()))
+	defer server.Close()
+
+	ctx := context.Background()
+	conn, _, err := websocket.Dial(ctx, server.URL, nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	p, err := coderws.RemoteExecer(conn).Start(ctx, wsep.Command{Command: "echo", Args: []string{"hello"}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	out, _ := io.ReadAll(p.Stdout())
+	fmt.Printf("%s%v\n", out, p.Wait())
+	// Output:
+	// hello
+	// <nil>
+}

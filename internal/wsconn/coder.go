@@ -1,0 +1,67 @@
+package wsconn
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/coder/websocket"
+)
+
+// Coder returns c as a message connection.
+func Coder(c *websocket.Conn) *CoderConn { return &CoderConn{c: c} }
+
+// CoderConn is a connection of github.com/coder/websocket.
+type CoderConn struct {
+	c *websocket.Conn
+	// msg is the message being read, kept here so that a message costs no allocation.
+	msg coderReader
+}
+
+// Reader implements wsep.Conn.
+func (n *CoderConn) Reader(ctx context.Context) (io.Reader, error) {
+	_, r, err := n.c.Reader(ctx)
+	if err != nil {
+		return nil, coderError(err)
+	}
+	n.msg.r = r
+	return &n.msg, nil
+}
+
+// Write implements wsep.Conn.
+func (n *CoderConn) Write(ctx context.Context, p []byte) error {
+	return n.c.Write(ctx, websocket.MessageBinary, p)
+}
+
+// Ping implements wsep.Conn.
+func (n *CoderConn) Ping(ctx context.Context) error { return n.c.Ping(ctx) }
+
+// SetReadLimit implements wsep.Conn.
+func (n *CoderConn) SetReadLimit(limit int64) { n.c.SetReadLimit(limit) }
+
+// Close implements wsep.Conn.
+func (n *CoderConn) Close(code int, reason string) error {
+	return n.c.Close(websocket.StatusCode(code), reason)
+}
+
+// CloseNow implements wsep.Conn.
+func (n *CoderConn) CloseNow() error { return n.c.CloseNow() }
+
+// coderReader gives the errors of a message's reader the same form as the connection's.
+type coderReader struct{ r io.Reader }
+
+func (r *coderReader) Read(p []byte) (int, error) {
+	n, err := r.r.Read(p)
+	if err != nil && err != io.EOF {
+		err = coderError(err)
+	}
+	return n, err
+}
+
+func coderError(err error) error {
+	var ce websocket.CloseError
+	if !errors.As(err, &ce) {
+		return err
+	}
+	return &closeError{error: err, code: int(ce.Code), reason: ce.Reason}
+}

@@ -1,0 +1,105 @@
+package wsconn
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net"
+	"net/http"
+
+	"github.com/coder/websocket"
+)
+
+// Dial connects to a WebSocket. Its frames are sent with one write each. A client of nil means http.DefaultClient.
+func Dial(ctx context.Context, url string, header http.Header, subprotocols []string, client *http.Client) (*CoderConn, error) {
+	if client == nil {
+		client = http.DefaultClient
+	}
+	joining := *client
+	joining.Transport = joiningTransport{client.Transport}
+	conn, _, err := websocket.Dial(ctx, url, &websocket.DialOptions{
+		HTTPClient:      &joining,
+		HTTPHeader:      header,
+		Subprotocols:    subprotocols,
+		CompressionMode: websocket.CompressionDisabled,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return Coder(conn), nil
+}
+
+// joiningTransport is a RoundTripper whose upgraded connections join the pieces of frames. next is nil for
+// http.DefaultTransport.
+type joiningTransport struct{ next http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (t joiningTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	next := t.next
+	if next == nil {
+		next = http.DefaultTransport
+	}
+	resp, err := next.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	if conn, ok := resp.Body.(io.ReadWriteCloser); ok && resp.StatusCode == http.StatusSwitchingProtocols {
+		resp.Body = &joinedBody{ReadWriteCloser: conn, joiner: joiner{w: conn}}
+	}
+	return resp, nil
+}
+
+// joinedBody is the body of an upgraded response, which is its connection.
+type joinedBody struct {
+	io.ReadWriteCloser
+	joiner joiner
+}
+
+// Write implements io.Writer.
+func (b *joinedBody) Write(p []byte) (int, error) { return b.joiner.Write(p) }
+
+// Accept accepts a WebSocket. Its frames are sent with one write each. The caller has checked the origin.
+func Accept(w http.ResponseWriter, r *http.Request, subprotocols []string) (*CoderConn, error) {
+	conn, err := websocket.Accept(joiningWriter{w}, r, &websocket.AcceptOptions{
+		InsecureSkipVerify: true,
+		Subprotocols:       subprotocols,
+		// It would cost more time than it saves, and tells about content (CRIME).
+		CompressionMode: websocket.CompressionDisabled,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return Coder(conn), nil
+}
+
+// joiningWriter is a ResponseWriter whose connection, when it is taken over, joins the pieces of frames.
+type joiningWriter struct{ http.ResponseWriter }
+
+// Hijack implements http.Hijacker.
+func (w joiningWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	j := &joinedConn{Conn: conn, joiner: joiner{w: conn}}
+	// The handshake's response has been flushed by Hijack.
+	rw.Writer = bufio.NewWriterSize(j, smallBuffer)
+	if rw.Reader.Buffered() == 0 {
+		// In its place, for the server's goroutine, which lives as long as its handler, keeps the reader.
+		*rw.Reader = *bufio.NewReaderSize(conn, smallBuffer)
+	}
+	return j, rw, nil
+}
+
+// smallBuffer is the size of a connection's buffers. Larger reads and writes pass them by, and there are many idle
+// connections.
+const smallBuffer = 1 << 10
+
+// joinedConn is a connection taken over from a server.
+type joinedConn struct {
+	net.Conn
+	joiner joiner
+}
+
+// Write implements io.Writer.
+func (c *joinedConn) Write(p []byte) (int, error) { return c.joiner.Write(p) }

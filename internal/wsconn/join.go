@@ -1,0 +1,123 @@
+package wsconn
+
+import (
+	"encoding/binary"
+	"io"
+	"net"
+	"sync"
+)
+
+// joiner sends each WebSocket frame with one write. The libraries write a frame in pieces, of 4 KiB where they mask it, and
+// each piece costs a system call, a segment and a wake-up of the receiver.
+//
+// It holds back pieces of a frame alone: what ends a frame is sent before Write returns.
+type joiner struct {
+	w io.Writer
+
+	mu     sync.Mutex // guards what follows
+	held   *[]byte    // pieces of a frame; nil if there are none
+	frames frameCounter
+	pair   [2][]byte // for a write of two pieces
+	pieces net.Buffers
+}
+
+// maxHeld bounds what a joiner holds back. A larger frame is sent in pieces.
+const maxHeld = 512 << 10
+
+// largePiece is how large a piece is not worth copying.
+const largePiece = 8 << 10
+
+var heldPool = sync.Pool{New: func() any { b := make([]byte, 0, 64<<10); return &b }}
+
+// Write implements io.Writer.
+func (j *joiner) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	flush := j.frames.count(p)
+	switch {
+	case j.held == nil && (flush || len(p) >= maxHeld):
+		return j.w.Write(p)
+	case j.held == nil:
+		j.held = heldPool.Get().(*[]byte)
+	case len(p) >= largePiece:
+		return len(p), j.send(p)
+	}
+	*j.held = append(*j.held, p...)
+	if flush || len(*j.held) >= maxHeld {
+		return len(p), j.send(nil)
+	}
+	return len(p), nil
+}
+
+// send sends what is held back, and p behind it. The lock is held.
+func (j *joiner) send(p []byte) (err error) {
+	if len(p) == 0 {
+		_, err = j.w.Write(*j.held)
+	} else {
+		j.pair = [2][]byte{*j.held, p}
+		j.pieces = j.pair[:]
+		_, err = j.pieces.WriteTo(j.w)
+		j.pair = [2][]byte{}
+	}
+	*j.held = (*j.held)[:0]
+	heldPool.Put(j.held)
+	j.held = nil
+	return err
+}
+
+// frameCounter follows a stream of WebSocket frames (RFC 6455 section 5.2), in whatever pieces it comes.
+type frameCounter struct {
+	header  [14]byte // of the frame that begins
+	have    int      // bytes of it
+	payload uint64   // bytes of the frame that are still to come, when its header is complete
+}
+
+// count takes the next piece and reports whether it ends with the end of a frame.
+func (c *frameCounter) count(p []byte) bool {
+	for len(p) > 0 {
+		if c.payload > 0 {
+			n := min(uint64(len(p)), c.payload)
+			c.payload -= n
+			p = p[n:]
+			continue
+		}
+		c.header[c.have] = p[0]
+		c.have++
+		p = p[1:]
+		if size, ok := c.headerSize(); ok && c.have == size {
+			c.payload = c.payloadSize()
+			c.have = 0
+		}
+	}
+	return c.have == 0 && c.payload == 0
+}
+
+// headerSize returns the size of the header that begins, if enough of it is there to know.
+func (c *frameCounter) headerSize() (int, bool) {
+	if c.have < 2 {
+		return 0, false
+	}
+	size := 2
+	switch c.header[1] & 0x7f {
+	case 126:
+		size += 2
+	case 127:
+		size += 8
+	}
+	if c.header[1]&0x80 != 0 {
+		size += 4 // the mask
+	}
+	return size, true
+}
+
+// payloadSize returns what a complete header says.
+func (c *frameCounter) payloadSize() uint64 {
+	switch n := c.header[1] & 0x7f; n {
+	case 126:
+		return uint64(binary.BigEndian.Uint16(c.header[2:]))
+	case 127:
+		return binary.BigEndian.Uint64(c.header[2:])
+	default:
+		return uint64(n)
+	}
+}
