@@ -2,6 +2,21 @@
 
 package wsep
 
-import "golang.org/x/sys/unix"
+import (
+	"os"
+	"os/exec"
+
+	"golang.org/x/sys/unix"
+)
 
 const ioctlGetTermios = unix.TIOCGETA
+
+// exitWatch is for systems that can wait without a thread.
+type exitWatch struct{}
+
+func newExitWatch(*exec.Cmd) *exitWatch { return &exitWatch{} }
+
+func (*exitWatch) await() {}
+
+// widen is for systems that let a pipe's size be changed.
+func widen(*os.File) {}

@@ -1,5 +1,53 @@
 package wsep
 
-import "golang.org/x/sys/unix"
+import (
+	"os"
+	"os/exec"
+
+	"golang.org/x/sys/unix"
+)
 
 const ioctlGetTermios = unix.TCGETS
+
+// exitWatch waits for a process's exit in the runtime's poller. os.Process.Wait blocks a thread for as long as the process
+// runs, which costs more memory than all else that an idle process needs.
+type exitWatch struct{ pidfd int }
+
+// newExitWatch prepares a command that has not started.
+func newExitWatch(cmd *exec.Cmd) *exitWatch {
+	w := &exitWatch{pidfd: -1}
+	cmd.SysProcAttr.PidFD = &w.pidfd
+	return w
+}
+
+// await returns when the started process has exited, or at once where the system does not support it.
+func (w *exitWatch) await() {
+	if w.pidfd < 0 {
+		return
+	}
+	_ = unix.SetNonblock(w.pidfd, true) // Without it the file can't be polled, and Read fails at once.
+	f := os.NewFile(uintptr(w.pidfd), "pidfd")
+	defer f.Close()
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = conn.Read(func(fd uintptr) bool {
+		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+		n, err := unix.Poll(fds, 0)
+		return n > 0 || (err != nil && err != unix.EINTR)
+	})
+}
+
+// widePipe is how much a pipe holds that carries much: as much as an unprivileged user may ask for (pipe(7),
+// /proc/sys/fs/pipe-max-size). The wider, the fewer times do its two ends wait for each other.
+const widePipe = 1 << 20
+
+// widen lets a pipe hold more. The system may refuse: what is open of one user has a bound in all.
+func widen(f *os.File) {
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = conn.Control(func(fd uintptr) { _, _ = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, widePipe) })
+}

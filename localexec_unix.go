@@ -21,6 +21,7 @@ import (
 // localProcess is a process of this machine.
 type localProcess struct {
 	cmd       *exec.Cmd
+	exit      *exitWatch
 	killDelay time.Duration
 
 	stdin          io.WriteCloser
@@ -55,6 +56,7 @@ func (l LocalExecer) start(ctx context.Context, c Command) (Process, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: cred}
 	p := &localProcess{
 		cmd:       cmd,
+		exit:      newExitWatch(cmd),
 		killDelay: l.killDelay(),
 		done:      make(chan struct{}),
 		gone:      make(chan struct{}),
@@ -68,6 +70,7 @@ func (l LocalExecer) start(ctx context.Context, c Command) (Process, error) {
 	if err != nil {
 		return nil, missingProgram(err)
 	}
+	cmd.Args, cmd.Env = nil, nil // They are not small, and processes may live long.
 	if l.ChildProcessPriority != nil {
 		// The group, for the case that the process has forked already.
 		_ = syscall.Setpriority(syscall.PRIO_PGRP, p.Pid(), *l.ChildProcessPriority)
@@ -132,7 +135,7 @@ func (p *localProcess) startPipes(c Command) (err error) {
 	if c.Stdin {
 		inR, inW := pipe()
 		p.cmd.Stdin = inR
-		p.stdin = &pipeStdin{f: inW}
+		p.stdin = newPipeStdin(inW)
 		files, ours = append(files, inR), append(ours, inW)
 	}
 	if err == nil {
@@ -175,7 +178,7 @@ func (p *localProcess) startTerminal(c Command) error {
 	p.tty = t
 	p.stdin = disabledStdin{}
 	if c.Stdin {
-		p.stdin = &terminalStdin{t: t}
+		p.stdin = &terminalStdin{t: t, nowait: newNowait(t.f)}
 	}
 	p.stdout, p.stderr = newLocalOutput(t.f), newLocalOutput(nil)
 	p.stdout.process = p.done
@@ -192,6 +195,7 @@ func (p *localProcess) bind(ctx context.Context) {
 
 // reap waits for the process and sees to its outputs.
 func (p *localProcess) reap(waitDelay time.Duration) {
+	p.exit.await()
 	p.result = exitResult(p.cmd.Wait())
 	p.mu.Lock()
 	p.reaped = true
@@ -414,6 +418,7 @@ type localOutput struct {
 	mu   sync.Mutex // held during a read; guards what follows
 	f    *os.File   // nil when closed
 	rest []byte     // read ahead of the reader, when f has been closed
+	wide bool       // f has been widened, if it can be
 
 	file      *os.File // f, for those who interrupt a read
 	closeOnce sync.Once
@@ -446,6 +451,10 @@ func (o *localOutput) Read(b []byte) (int, error) {
 		n, err = o.f.Read(b)
 	}
 	if err == nil {
+		if n >= busyPipe && !o.wide {
+			o.wide = true
+			widen(o.f)
+		}
 		return n, nil
 	}
 	o.finish()
@@ -454,6 +463,9 @@ func (o *localOutput) Read(b []byte) (int, error) {
 	}
 	return n, io.EOF
 }
+
+// busyPipe is how much at once makes a pipe one that carries much, and that is worth widening.
+const busyPipe = 32 << 10
 
 // reopenInterval is how often a terminal that nobody has open is looked at. There is nothing to wait on for an opening.
 const reopenInterval = 20 * time.Millisecond
@@ -544,17 +556,56 @@ func (o *localOutput) close() {
 
 // pipeStdin is the writing end of a process's stdin.
 type pipeStdin struct {
-	f    *os.File
-	once sync.Once
-	err  error
+	f      *os.File
+	nowait *nowait
+	widen  sync.Once
+	close  sync.Once
+	err    error
 }
 
-func (s *pipeStdin) Write(b []byte) (int, error) { return s.f.Write(b) }
+func newPipeStdin(f *os.File) *pipeStdin { return &pipeStdin{f: f, nowait: newNowait(f)} }
+
+// Write implements io.Writer.
+func (s *pipeStdin) Write(b []byte) (int, error) {
+	if len(b) >= busyPipe {
+		s.widen.Do(func() { widen(s.f) })
+	}
+	return s.f.Write(b)
+}
+
+// writeNoWait implements nowaitWriter.
+func (s *pipeStdin) writeNoWait(b []byte) int { return s.nowait.write(b) }
 
 // Close closes the pipe, at the second call too without error.
 func (s *pipeStdin) Close() error {
-	s.once.Do(func() { s.err = s.f.Close() })
+	s.close.Do(func() { s.err = s.f.Close() })
 	return s.err
+}
+
+// nowait writes to a file without waiting. It is not safe for concurrent use.
+type nowait struct {
+	conn syscall.RawConn
+	p    []byte
+	n    int
+	once func(fd uintptr) bool // kept here so that a write costs no allocation
+}
+
+func newNowait(f *os.File) *nowait {
+	w := &nowait{}
+	w.conn, _ = f.SyscallConn() // It fails for nil alone.
+	w.once = func(fd uintptr) bool {
+		w.n, _ = unix.Write(int(fd), w.p)
+		return true
+	}
+	return w
+}
+
+// write writes what can be written at once and returns how much it was.
+func (w *nowait) write(p []byte) int {
+	w.p, w.n = p, 0
+	_ = w.conn.Write(w.once)
+	w.p = nil
+	return max(w.n, 0)
 }
 
 // terminal is the controlling end of a pseudo-terminal.
@@ -637,8 +688,9 @@ func (t *terminal) foreground() (pgid int) {
 
 // terminalStdin types into a terminal.
 type terminalStdin struct {
-	t  *terminal
-	mu sync.Mutex // held during a write; guards what follows
+	t      *terminal
+	mu     sync.Mutex // held during a write; guards what follows
+	nowait *nowait
 	// midLine says that what was typed last does not end a line.
 	midLine bool
 	closed  bool
@@ -652,10 +704,29 @@ func (s *terminalStdin) Write(b []byte) (int, error) {
 		return 0, os.ErrClosed
 	}
 	n, err := s.t.f.Write(b)
-	if n > 0 {
+	s.typed(b[:n])
+	return n, err
+}
+
+// writeNoWait implements nowaitWriter.
+func (s *terminalStdin) writeNoWait(b []byte) int {
+	if !s.mu.TryLock() {
+		return 0
+	}
+	defer s.mu.Unlock()
+	if s.closed {
+		return 0
+	}
+	n := s.nowait.write(b)
+	s.typed(b[:n])
+	return n
+}
+
+// typed remembers how what was typed ends. The lock is held.
+func (s *terminalStdin) typed(b []byte) {
+	if n := len(b); n > 0 {
 		s.midLine = b[n-1] != '\n' && b[n-1] != '\r'
 	}
-	return n, err
 }
 
 // Close types the terminal's end-of-file character. The terminal stays open: to close it would hang up.
