@@ -116,7 +116,8 @@ type remoteProcess struct {
 	result     error
 
 	overOnce sync.Once
-	over     chan struct{} // closed when the conversation is over, which may be later
+	ctx      context.Context // ends when the conversation is over, which may be later
+	end      context.CancelFunc
 
 	hangUpOnce sync.Once
 	closeOnce  sync.Once
@@ -129,8 +130,8 @@ func newRemoteProcess(conn Conn, c Command) *remoteProcess {
 		stdout:  newBuffer(defaultWindow),
 		stderr:  newBuffer(defaultWindow),
 		done:    make(chan struct{}),
-		over:    make(chan struct{}),
 	}
+	p.ctx, p.end = context.WithCancel(context.Background())
 	if c.Stdin {
 		p.stdin = newRemoteStdin(p)
 	}
@@ -157,8 +158,8 @@ func (p *remoteProcess) start(ctx context.Context, start []byte) error {
 		p.read()
 	}()
 	if p.peer.Window > 0 {
-		// Ends when the process is done.
-		go p.watch()
+		// A server with flow control always reads, so it always answers.
+		p.keepAlive(p.ctx, defaultKeepAlive, false, 0, p.abort)
 	}
 	return nil
 }
@@ -176,7 +177,7 @@ func (p *remoteProcess) handshake(start []byte) (proto.Pid, error) {
 	select {
 	case err := <-answered:
 		return pid, err
-	case <-p.over:
+	case <-p.ctx.Done():
 		return proto.Pid{}, p.result
 	}
 }
@@ -291,7 +292,7 @@ func (p *remoteProcess) readMessages() error {
 		switch msg := msg.(type) {
 		case nil:
 			err = p.receive(data)
-		case proto.Ack:
+		case *proto.Ack:
 			if p.stdin != nil {
 				err = p.stdin.sender.credit.ack(msg.Stdin)
 			}
@@ -313,25 +314,12 @@ func (p *remoteProcess) readMessages() error {
 func (p *remoteProcess) receive(data bulk) error {
 	switch data.stream {
 	case proto.TypeStdout:
-		return p.stdout.fill(data.body, p.over)
+		return p.stdout.fill(data.body, p.ctx.Done())
 	case proto.TypeStderr:
-		return p.stderr.fill(data.body, p.over)
+		return p.stderr.fill(data.body, p.ctx.Done())
 	}
 	_, err := io.Copy(io.Discard, data.body)
 	return err
-}
-
-// watch notices a server that is gone without a word. One with flow control always reads, so it always answers.
-func (p *remoteProcess) watch() {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	go func() {
-		defer cancel()
-		<-p.over
-	}()
-	if err := p.keepAlive(ctx, defaultKeepAlive, false, 0); err != nil {
-		p.abort(err)
-	}
 }
 
 // settle records how the process ended. The first word counts.
@@ -350,7 +338,7 @@ func (p *remoteProcess) finish(end error) {
 	p.overOnce.Do(func() {
 		p.stdout.close(end)
 		p.stderr.close(end)
-		close(p.over)
+		p.end()
 	})
 }
 
@@ -498,19 +486,40 @@ func newRemoteStdin(p *remoteProcess) *remoteStdin {
 func (s *remoteStdin) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n, err := 0, error(errStopped)
-	if s.open.Err() == nil {
-		n, err = s.sender.send(p)
+	if s.open.Err() != nil {
+		return 0, s.writeError(errStopped)
 	}
+	n, err := s.sender.send(p)
+	return n, s.writeError(err)
+}
+
+// ReadFrom implements io.ReaderFrom. Writes may come between what it reads.
+func (s *remoteStdin) ReadFrom(r io.Reader) (int64, error) {
+	n, readErr, err := s.sender.carry(r, func(frame []byte) error {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.open.Err() != nil {
+			return errStopped
+		}
+		return s.sender.sendFrame(frame)
+	})
+	if readErr != nil {
+		return n, readErr
+	}
+	return n, s.writeError(err)
+}
+
+// writeError returns what a write returns for the sender's error.
+func (s *remoteStdin) writeError(err error) error {
 	switch {
 	case err == nil:
-		return n, nil
+		return nil
 	case isClosed(s.process.done):
 		err = errProcessDone
 	case errors.Is(err, errStopped):
 		err = os.ErrClosed
 	}
-	return n, xerrors.Errorf("write to stdin: %w", err)
+	return xerrors.Errorf("write to stdin: %w", err)
 }
 
 // Close implements io.Closer. A write that waits for the process to read fails.

@@ -45,6 +45,7 @@ type buffer struct {
 	filling bool  // the producer is writing to the last chunk
 	end     error // what the consumer gets after the last byte; nil while there may be more
 	drop    bool  // nobody will read: take everything and keep nothing
+	pump    *pump // the consumer, if it is none that reads
 
 	readable chan struct{} // has room for one: the consumer looks again
 	writable chan struct{} // has room for one: the producer looks again
@@ -99,7 +100,7 @@ func (b *buffer) fill(r io.Reader, stop <-chan struct{}) error {
 		if n > 0 {
 			room[0] = b.ahead[0]
 		} else {
-			n, readErr = r.Read(room)
+			n, readErr = readSome(r, room)
 		}
 		if err := b.commit(n); err != nil {
 			return err
@@ -111,6 +112,19 @@ func (b *buffer) fill(r io.Reader, stop <-chan struct{}) error {
 			return readErr
 		}
 	}
+}
+
+// worthwhile is how many bytes of a message are worth passing on before the rest has come.
+const worthwhile = 16 << 10
+
+// readSome reads until p is full, r has ended or failed, or what it has read is worthwhile.
+func readSome(r io.Reader, p []byte) (n int, err error) {
+	for most := min(len(p), worthwhile); n < most && err == nil; {
+		var m int
+		m, err = r.Read(p[n:])
+		n += m
+	}
+	return n, err
 }
 
 // isFull reports whether the producer would have to wait.
@@ -186,12 +200,20 @@ func (b *buffer) commit(n int) error {
 		b.used(n)
 		return nil
 	}
-	b.chunks[len(b.chunks)-1].w += n
-	b.size += n
+	last := b.chunks[len(b.chunks)-1]
+	last.w += n
+	taken := 0
+	if b.size == 0 {
+		taken = b.pump.try(last.data[last.w-n : last.w])
+		last.r += taken
+	}
+	b.size += n - taken
 	b.trim()
+	b.pump.work()
 	exceeded := b.strict && b.size > b.limit
 	b.mu.Unlock()
-	if n > 0 {
+	b.used(taken)
+	if n > taken {
 		wake(b.readable)
 	}
 	if exceeded {
@@ -238,6 +260,7 @@ func (b *buffer) close(err error) {
 	if b.end == nil {
 		b.end = err
 	}
+	b.pump.work()
 	b.mu.Unlock()
 	wake(b.readable)
 	wake(b.writable)
@@ -328,6 +351,93 @@ func (b *buffer) WriteTo(w io.Writer) (written int64, err error) {
 			return written, io.ErrShortWrite
 		}
 	}
+}
+
+// pump carries what is in a buffer to a writer, by a goroutine that lives while there is something to carry. The buffer's
+// lock guards it. A nil pump does nothing.
+type pump struct {
+	buffer *buffer
+	w      io.Writer
+	ended  func(error) // called once, at the buffer's end with its error, or with the writer's
+	busy   bool        // the goroutine lives
+	over   bool        // ended has been called, or is about to be
+}
+
+// nowaitWriter is implemented by writers that can be asked to write no more than they can at once. What they have not
+// written is written by Write, which also finds the error.
+type nowaitWriter interface{ writeNoWait(p []byte) int }
+
+// pumpTo has all that comes written to w until the buffer ends or w fails. After that the producer's bytes stay where
+// they are.
+func (b *buffer) pumpTo(w io.Writer, ended func(error)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.pump = &pump{buffer: b, w: w, ended: ended}
+	b.pump.work()
+}
+
+// maxDirect is how much at a time is written by the one who brings it. Of more, the writing is better done while the next is
+// being read.
+const maxDirect = 4 << 10
+
+// try writes what can be written at once, ahead of all that is in the buffer, which must be nothing, and returns how much
+// it was. It spares the goroutine, and its waking.
+func (m *pump) try(p []byte) int {
+	if m == nil || m.busy || m.over || len(p) > maxDirect {
+		return 0
+	}
+	if w, ok := m.w.(nowaitWriter); ok {
+		return w.writeNoWait(p)
+	}
+	return 0
+}
+
+// work starts the goroutine if there is something to do and none is at it.
+func (m *pump) work() {
+	if m == nil || m.busy || m.over || (m.buffer.size == 0 && m.buffer.end == nil) {
+		return
+	}
+	m.busy = true
+	// Ends when the buffer is empty, or the writer fails.
+	go m.run()
+}
+
+func (m *pump) run() {
+	for {
+		front, err := m.next()
+		if front == nil && err == nil {
+			return
+		}
+		if err == nil {
+			var n int
+			n, err = m.w.Write(front)
+			m.buffer.advance(n)
+		}
+		if err != nil {
+			m.finish(err)
+			return
+		}
+	}
+}
+
+// next returns what is to be written next, or the buffer's end, or neither, and then the goroutine ends.
+func (m *pump) next() ([]byte, error) {
+	b := m.buffer
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.size > 0 {
+		c := b.chunks[0]
+		return c.data[c.r:c.w], nil
+	}
+	m.busy = b.end != nil
+	return nil, b.end
+}
+
+func (m *pump) finish(err error) {
+	m.buffer.mu.Lock()
+	m.over = true
+	m.buffer.mu.Unlock()
+	m.ended(err)
 }
 
 // credit counts what may still be sent of one stream. One goroutine sends.

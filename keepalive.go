@@ -3,6 +3,7 @@ package wsep
 import (
 	"context"
 	"errors"
+	"math"
 	"sync/atomic"
 	"time"
 
@@ -52,37 +53,59 @@ func (l *liveness) blocked() bool {
 	return l.writing.Load() > 0 && (slow || waiting > slowWrite)
 }
 
-// keepAlive pings the peer every interval until ctx ends, and returns errPeerGone when the peer has been silent for
-// two. patient says that the peer may stop reading for as long as it likes: silence then proves nothing if the peer
+// keepAlive is the watch over a peer. It has a goroutine only while it looks.
+type keepAlive struct {
+	link     *link
+	ctx      context.Context
+	interval time.Duration
+	patient  bool
+	pongedAt int64 // bytes sent when the last ping that was answered went out
+	timer    *time.Timer
+	gone     func(error)
+}
+
+// keepAlive pings the peer every interval until ctx ends, and calls gone with errPeerGone when the peer has been silent
+// for two. patient says that the peer may stop reading for as long as it likes: silence then proves nothing if the peer
 // has been sent anything since its last pong. read is how much of what was sent before needs no pong to be known as read.
-func (l *link) keepAlive(ctx context.Context, interval time.Duration, patient bool, read int64) error {
-	ticker := time.NewTicker(interval)
-	defer ticker.Stop()
-	pongedAt := read // bytes sent when the last ping that was answered went out
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-		}
-		if l.life.deaf.Load() {
-			continue
-		}
-		heard, written := l.life.heard.Load(), l.life.written.Load()
-		blocked, progress := l.life.blocked(), l.life.progress.Load()
-		answered := l.probe(ctx, interval, blocked)
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case answered:
-			pongedAt = written
-		case l.life.heard.Load() != heard, l.life.deaf.Load():
-		case blocked && (patient || l.life.progress.Load() != progress): // No ping was sent.
-		case patient && written != pongedAt:
-		default:
-			return errPeerGone
-		}
+func (l *link) keepAlive(ctx context.Context, interval time.Duration, patient bool, read int64, gone func(error)) {
+	k := &keepAlive{link: l, ctx: ctx, interval: interval, patient: patient, pongedAt: read, gone: gone}
+	const never = math.MaxInt64
+	k.timer = time.AfterFunc(never, k.look)
+	k.timer.Reset(interval)
+	context.AfterFunc(ctx, func() { k.timer.Stop() })
+}
+
+// look looks after the peer once, and sees to it that it does so again.
+func (k *keepAlive) look() {
+	began := time.Now()
+	if !k.alive() {
+		k.gone(errPeerGone)
+		return
 	}
+	if k.ctx.Err() == nil {
+		k.timer.Reset(max(0, k.interval-time.Since(began)))
+	}
+}
+
+// alive reports whether the peer has not been silent for too long, or nobody wants to know any more.
+func (k *keepAlive) alive() bool {
+	life := &k.link.life
+	if k.ctx.Err() != nil || life.deaf.Load() {
+		return true
+	}
+	heard, written := life.heard.Load(), life.written.Load()
+	blocked, progress := life.blocked(), life.progress.Load()
+	answered := k.link.probe(k.ctx, k.interval, blocked)
+	switch {
+	case answered:
+		k.pongedAt = written
+		return true
+	case k.ctx.Err() != nil, life.heard.Load() != heard, life.deaf.Load():
+		return true
+	case blocked && (k.patient || life.progress.Load() != progress): // No ping was sent.
+		return true
+	}
+	return k.patient && written != k.pongedAt
 }
 
 // probe pings the peer and waits up to timeout. It reports whether the peer answered.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -240,6 +241,35 @@ func TestRemoteNoticesSilentServer(t *testing.T) {
 		require.LessOrEqual(t, time.Since(cut), 2*defaultKeepAlive)
 		require.Error(t, <-result)
 		_ = server.CloseNow()
+	})
+}
+
+// TestServerWaitsUntilClientHasReadAll: a connection that is closed takes with it what is still under way.
+func TestServerWaitsUntilClientHasReadAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		execer := untilEnded()
+		execer.stdout = strings.NewReader("the last words")
+		execer.wait = func(context.Context) error { return nil }
+		client, served := serveFake(t, execer, nil)
+		startRaw(t, client, nil)
+		time.Sleep(time.Hour)
+		require.Empty(t, served, "the client has read nothing yet")
+
+		var got []string
+		for range 2 {
+			r, err := client.Reader(t.Context())
+			require.NoError(t, err)
+			msg, err := io.ReadAll(r)
+			require.NoError(t, err)
+			got = append(got, string(msg))
+		}
+		require.Contains(t, got[0], "the last words")
+		require.Contains(t, got[1], `"exit_code":0`)
+		began := time.Now()
+		go drain(client)
+		require.NoError(t, <-served)
+		require.Equal(t, closeGrace, time.Since(began), "a client that does not close is left")
+		_ = client.CloseNow()
 	})
 }
 

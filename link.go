@@ -21,6 +21,8 @@ type link struct {
 	header [len(proto.StdoutHeader)]byte
 	// control holds a message that is no bulk message. The reading goroutine owns it.
 	control []byte
+	// ack is the last ack that was read. The reading goroutine owns it.
+	ack proto.Ack
 
 	life liveness
 }
@@ -38,7 +40,7 @@ type bulk struct {
 	body   io.Reader
 }
 
-// read returns the next message: a bulk message with its body still to be read, or a decoded one. canonical is the
+// read returns the next message: a bulk message with its body still to be read, or a decoded one, an ack as a pointer. canonical is the
 // header of the bulk messages that are expected. A proto.UnknownTypeError is a message to ignore; after any other error
 // nothing more can be read. Reads and writes are interrupted by closing the connection, never by a context, because the
 // libraries close a connection without a close frame when a context ends.
@@ -86,6 +88,9 @@ func (l *link) readControl(n int, rest io.Reader, more bool) (bulk, any, error) 
 		defer func() { l.control = nil }()
 	}
 	header, body := proto.Split(l.control)
+	if ack, ok := proto.DecodeAck(header); ok {
+		return bulk{}, l.acknowledged(ack), nil
+	}
 	msg, err := proto.Decode(header)
 	if err != nil {
 		if _, unknown := errors.AsType[proto.UnknownTypeError](err); unknown {
@@ -93,10 +98,19 @@ func (l *link) readControl(n int, rest io.Reader, more bool) (bulk, any, error) 
 		}
 		return bulk{}, nil, protocolErrorf("%w", err)
 	}
-	if stream, ok := msg.(proto.Stream); ok {
-		return bulk{stream, bytes.NewReader(body)}, nil, nil
+	switch msg := msg.(type) {
+	case proto.Stream:
+		return bulk{msg, bytes.NewReader(body)}, nil, nil
+	case proto.Ack:
+		return bulk{}, l.acknowledged(msg), nil
 	}
 	return bulk{}, msg, nil
+}
+
+// acknowledged returns an ack as a message that costs no allocation. It is valid until the next read.
+func (l *link) acknowledged(ack proto.Ack) *proto.Ack {
+	l.ack = ack
+	return &l.ack
 }
 
 func readAll(dst []byte, r io.Reader) ([]byte, error) {
@@ -156,26 +170,65 @@ type sender struct {
 	limit  int
 	credit *credit
 	stop   <-chan struct{} // closed when there is nobody left to send to
+	pace   int             // how many bytes a message has at most for now; 0 means no bound but the limit
 }
 
-// carry sends all of r until it ends, in whatever way: how a stream ended is told with how its process did. The error
-// is the connection's. The bytes are read straight behind the header of the message that carries them, and before there is
-// credit for them, so that the end is noticed when there is none.
-func (s *sender) carry(r io.Reader) error {
+const (
+	// slowMessage is how long the writing of a message may take. Whatever else is to be said waits for that long: pings
+	// and their answers above all, for which the libraries have 5 s before they close the connection.
+	slowMessage = 250 * time.Millisecond
+	// minPace is how small messages are made on a slow network.
+	minPace = 1 << 10
+)
+
+// write sends a message with n bytes of the stream, and sets the pace for the next.
+func (s *sender) write(msg []byte, n int) error {
+	s.credit.spend(n)
+	began := time.Now()
+	err := s.link.write(msg)
+	switch took := time.Since(began); {
+	case err != nil:
+		return disconnected(err)
+	case took > slowMessage:
+		s.pace = max(n/4, minPace)
+	case s.pace > 0 && took < slowMessage/8:
+		if s.pace *= 2; s.pace >= s.limit {
+			s.pace = 0
+		}
+	}
+	return nil
+}
+
+// next waits until some of most bytes may be sent, and returns how many.
+func (s *sender) next(most int) (int, error) {
+	if s.pace > 0 {
+		most = min(most, s.pace)
+	}
+	return s.credit.available(most, s.stop)
+}
+
+// carry sends all of r until that ends, by send, which is sendFrame or a wrapper of it. It returns how many bytes were
+// sent, how r ended, which is nil for io.EOF, and the error of send. The bytes are read straight behind the header of the
+// message that carries them, and before there is credit for them, so that the end is noticed when there is none.
+func (s *sender) carry(r io.Reader, send func(frame []byte) error) (sent int64, readErr, sendErr error) {
 	idle := append(make([]byte, 0, idleFrame), s.header...)[:idleFrame]
 	buf := idle
 	var large *[]byte
 	defer func() { putFrame(large) }()
 	calm := 0
 	for {
-		n, readErr := r.Read(buf[len(s.header):])
+		n, err := r.Read(buf[len(s.header):])
 		if n > 0 {
-			if err := s.sendFrame(buf[:len(s.header)+n]); err != nil {
-				return err
+			if err := send(buf[:len(s.header)+n]); err != nil {
+				return sent, nil, err
 			}
+			sent += int64(n)
 		}
-		if readErr != nil {
-			return nil
+		if err == io.EOF {
+			return sent, nil, nil
+		}
+		if err != nil {
+			return sent, err, nil
 		}
 		switch small := n < idleFrame-len(s.header); {
 		case large == nil && !small:
@@ -194,17 +247,16 @@ func (s *sender) carry(r io.Reader) error {
 	}
 }
 
-// sendFrame sends a message, header and body, in as many as the credit demands. It leaves the header in its place.
+// sendFrame sends a message, header and body, in as many as the credit and the pace demand. It leaves the header in its place.
 func (s *sender) sendFrame(frame []byte) error {
 	whole := frame
 	for len(frame) > len(s.header) {
-		n, err := s.credit.available(len(frame)-len(s.header), s.stop)
+		n, err := s.next(len(frame) - len(s.header))
 		if err != nil {
 			return err
 		}
-		s.credit.spend(n)
-		if err := s.link.write(frame[:len(s.header)+n]); err != nil {
-			return disconnected(err)
+		if err := s.write(frame[:len(s.header)+n], n); err != nil {
+			return err
 		}
 		// What has been sent makes room for the header of the rest.
 		frame = frame[n:]
@@ -221,14 +273,13 @@ func (s *sender) send(p []byte) (sent int, err error) {
 	buf := (*large)[:s.limit]
 	copy(buf, s.header)
 	for sent < len(p) {
-		n, err := s.credit.available(min(len(p)-sent, s.limit-len(s.header)), s.stop)
+		n, err := s.next(min(len(p)-sent, s.limit-len(s.header)))
 		if err != nil {
 			return sent, err
 		}
 		copy(buf[len(s.header):], p[sent:sent+n])
-		s.credit.spend(n)
-		if err := s.link.write(buf[:len(s.header)+n]); err != nil {
-			return sent, disconnected(err)
+		if err := s.write(buf[:len(s.header)+n], n); err != nil {
+			return sent, err
 		}
 		sent += n
 	}

@@ -117,6 +117,9 @@ func receive(l *link, canonical string) received {
 	if err != nil {
 		return received{err: err.Error(), kind: errorKind(err)}
 	}
+	if ack, ok := msg.(*proto.Ack); ok {
+		return received{msg: *ack}
+	}
 	if msg != nil {
 		return received{msg: msg}
 	}
@@ -139,6 +142,12 @@ func errorKind(err error) string {
 
 // canonicals are the headers that the two ends expect.
 var canonicals = []string{proto.StdinHeader, proto.StdoutHeader}
+
+// carry carries r, whose own end is not of interest.
+func carry(s *sender, r io.Reader) error {
+	_, _, err := s.carry(r, s.sendFrame)
+	return err
+}
 
 func TestLinkReadsVectors(t *testing.T) {
 	for _, v := range wireVectors(t) {
@@ -362,7 +371,7 @@ func TestSenderCarriesWhateverTheReaderReturns(t *testing.T) {
 				t.Run(fmt.Sprintf("%s, limit %d, size %d", name, limit, size), func(t *testing.T) {
 					data := randomBytes(size)
 					s, conn := newSender(limit, newCredit(0))
-					require.NoError(t, s.carry(reader(bytes.NewReader(data))))
+					require.NoError(t, carry(s, reader(bytes.NewReader(data))))
 					requireSent(t, conn, limit, data)
 				})
 			}
@@ -391,9 +400,9 @@ func TestSenderKeepsToItsWindow(t *testing.T) {
 	data := randomBytes(600000)
 	for _, window := range []int64{4096, 5000, 64000, 300000} {
 		for name, send := range map[string]func(s *sender) error{
-			"carry": func(s *sender) error { return s.carry(bytes.NewReader(data)) },
+			"carry": func(s *sender) error { return carry(s, bytes.NewReader(data)) },
 			"carry in pieces": func(s *sender) error {
-				return s.carry(&piecesReader{data, upTo(20000)})
+				return carry(s, &piecesReader{data, upTo(20000)})
 			},
 			"send": func(s *sender) error {
 				n, err := s.send(data)
@@ -428,7 +437,7 @@ func TestCarryNoticesEndWhenWindowIsFull(t *testing.T) {
 		stop := make(chan struct{})
 		s.stop = stop
 		carried := make(chan error, 1)
-		go func() { carried <- s.carry(bytes.NewReader(data)) }()
+		go func() { carried <- carry(s, bytes.NewReader(data)) }()
 		synctest.Wait()
 		close(stop)
 		require.NoError(t, <-carried)
@@ -439,7 +448,7 @@ func TestCarryNoticesEndWhenWindowIsFull(t *testing.T) {
 func TestSenderStopsWaiting(t *testing.T) {
 	data := randomBytes(10000)
 	for name, send := range map[string]func(s *sender) (int, error){
-		"carry": func(s *sender) (int, error) { return 5000, s.carry(bytes.NewReader(data)) },
+		"carry": func(s *sender) (int, error) { return 5000, carry(s, bytes.NewReader(data)) },
 		"send":  func(s *sender) (int, error) { return s.send(data) },
 	} {
 		synctest.Test(t, func(t *testing.T) {
@@ -470,7 +479,7 @@ func TestSenderStopsWaiting(t *testing.T) {
 func TestSenderTellsLostConnection(t *testing.T) {
 	s, conn := newSender(proto.MaxMessage, newCredit(0))
 	conn.onWrite = func() error { return io.ErrClosedPipe }
-	err := s.carry(zeros{})
+	err := carry(s, zeros{})
 	require.ErrorIs(t, err, ErrDisconnected)
 	require.ErrorIs(t, err, io.ErrClosedPipe)
 
@@ -506,6 +515,45 @@ func (r *askedReader) Read(p []byte) (int, error) {
 // burst is one large read and n small ones.
 func burst(n int) []int { return append([]int{1 << 20}, slices.Repeat([]int{10}, n)...) }
 
+// slowConn is a Conn that writes at a rate, in bytes a second, and keeps the messages' sizes.
+type slowConn struct {
+	Conn
+	rate  int
+	sizes []int
+}
+
+func (c *slowConn) takes(size int) time.Duration {
+	return time.Duration(size) * time.Second / time.Duration(c.rate)
+}
+
+func (c *slowConn) Write(_ context.Context, p []byte) error {
+	c.sizes = append(c.sizes, len(p))
+	time.Sleep(c.takes(len(p)))
+	return nil
+}
+
+// TestSlowNetworkGetsSmallMessages: who has something to say waits for the message that is being written.
+func TestSlowNetworkGetsSmallMessages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn := &slowConn{rate: 32 << 10}
+		s := &sender{link: &link{conn: conn}, header: proto.StdoutHeader, limit: defaultMaxMessage, credit: newCredit(0)}
+		for _, send := range []func([]byte) error{
+			func(p []byte) error { _, err := s.send(p); return err },
+			func(p []byte) error { return carry(s, bytes.NewReader(p)) },
+		} {
+			conn.sizes = nil
+			require.NoError(t, send(make([]byte, 1<<20)))
+			for _, size := range conn.sizes[4:] {
+				require.LessOrEqual(t, conn.takes(size), slowMessage*5/4)
+			}
+			require.Less(t, len(conn.sizes), 1000, "no smaller than needed")
+		}
+		conn.rate, conn.sizes = 1<<30, nil
+		require.NoError(t, carry(s, bytes.NewReader(make([]byte, 4<<20))))
+		require.Contains(t, conn.sizes, defaultMaxMessage, "the network is fast again")
+	})
+}
+
 func TestSenderGivesLargeFrameBack(t *testing.T) {
 	const (
 		small = idleFrame - len(proto.StdoutHeader)
@@ -513,13 +561,13 @@ func TestSenderGivesLargeFrameBack(t *testing.T) {
 	)
 	s, _ := newSender(proto.MaxMessage, newCredit(0))
 	r := &askedReader{sizes: burst(calmReads + 9), reads: 2 * (calmReads + 10)}
-	require.NoError(t, s.carry(r))
+	require.NoError(t, carry(s, r))
 	once := slices.Concat([]int{small}, slices.Repeat([]int{large}, calmReads), slices.Repeat([]int{small}, 9))
 	require.Equal(t, slices.Repeat(once, 2), r.asked)
 
 	s, _ = newSender(proto.MaxMessage, newCredit(0))
 	r = &askedReader{sizes: burst(calmReads - 1), reads: 3 * calmReads}
-	require.NoError(t, s.carry(r))
+	require.NoError(t, carry(s, r))
 	want := append([]int{small}, slices.Repeat([]int{large}, 3*calmReads-1)...)
 	require.Equal(t, want, r.asked, "a stream that is busy again and again keeps it")
 }
@@ -536,7 +584,7 @@ func TestLargeFramesAreShared(t *testing.T) {
 		for range rounds {
 			s, _ := newSender(proto.MaxMessage, newCredit(0))
 			s.link.conn = &nullConn{}
-			require.NoError(t, s.carry(&askedReader{sizes: burst(calmReads), reads: tc.reads}))
+			require.NoError(t, carry(s, &askedReader{sizes: burst(calmReads), reads: tc.reads}))
 		}
 		runtime.ReadMemStats(&after)
 		// Under the race detector sync.Pool forgets a quarter of what it gets.
@@ -600,7 +648,7 @@ func TestStreamOverLinks(t *testing.T) {
 			var all sync.WaitGroup
 			all.Go(func() {
 				s := sender{link: sending, header: proto.StdoutHeader, limit: proto.MaxMessage, credit: c}
-				if err := s.carry(&piecesReader{data, upTo(100000)}); err != nil {
+				if err := carry(&s, &piecesReader{data, upTo(100000)}); err != nil {
 					t.Error(err)
 				}
 				_ = sending.send(proto.ExitCode{})
@@ -611,7 +659,7 @@ func TestStreamOverLinks(t *testing.T) {
 					if err != nil {
 						return // The other end has closed.
 					}
-					if err := c.ack(msg.(proto.Ack).Stdout); err != nil {
+					if err := c.ack(msg.(*proto.Ack).Stdout); err != nil {
 						t.Error(err)
 					}
 				}
@@ -757,7 +805,7 @@ func BenchmarkSenderCarry(b *testing.B) {
 			s.link.conn = &nullConn{}
 			r := &benchReader{b: b, n: bc.size}
 			b.ReportAllocs()
-			if err := s.carry(r); err != nil {
+			if err := carry(s, r); err != nil {
 				b.Fatal(err)
 			}
 		})

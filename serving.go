@@ -27,6 +27,7 @@ type serving struct {
 	opts   Options
 
 	process Process          // set by the owner before anything uses it
+	wait    func() error     // the process's Wait, which is called once
 	release func()           // tells the server that the process has ended
 	peer    proto.Extensions // what the client offered; set by the reader before it sends on start
 
@@ -130,7 +131,7 @@ func (s *serving) serve(ctx context.Context, start proto.Start) error {
 			return s.refuse(r.err)
 		}
 		defer r.release()
-		s.process, s.release = r.process, r.release
+		s.process, s.wait, s.release = r.process, sync.OnceValue(r.process.Wait), r.release
 		return s.attend(ctx, cancel, start)
 	case err := <-s.readErr:
 		go bury(begun)
@@ -158,49 +159,52 @@ func bury(begun <-chan started) {
 
 // attend is serve once the command runs.
 func (s *serving) attend(ctx context.Context, cancel context.CancelFunc, start proto.Start) error {
-	ended := make(chan struct{}) // closed when the process has ended
 	err := s.send(proto.Pid{Pid: s.process.Pid(), Extensions: accept(start.Extensions)})
 	if err != nil {
 		cancel()
-		go func() {
-			defer close(ended)
-			_ = s.process.Wait()
-		}()
-		s.awaitEnd(ended)
+		s.awaitEnd()
 		return disconnected(xerrors.Errorf("send pid: %w", err))
 	}
-	read := s.life.written.Load() // Every client reads pid.
-	// All of these end with ctx.
-	s.requests.begin(ctx, s)
-	go s.pumpStdin(ctx)
-	concluded := make(chan error, 1)
-	go func() { concluded <- s.conclude(ctx, func() { close(ended) }) }()
 	if s.opts.KeepAlive > 0 {
-		go s.watch(ctx, read)
+		read := s.life.written.Load() // Every client reads pid.
+		s.keepAlive(ctx, s.opts.KeepAlive, s.peer.Window == 0, read, s.lose)
 	}
+	s.requests.begin(ctx, s)
+	stdin := s.process.Stdin()
+	s.stdin.pumpTo(stdin, func(err error) { s.stdinEnded(ctx, stdin, err) })
 
-	select {
-	case err = <-concluded:
-		if err == nil {
-			s.awaitClose()
-			return nil
-		}
-	case err = <-s.readErr:
-		err = s.connectionEnd(err)
-	case err = <-s.lost:
-		err = disconnected(err)
-	case <-ctx.Done():
-		err = ctx.Err()
+	over, err := s.follow(ctx)
+	if over {
+		s.awaitClose(ctx)
+		return nil
 	}
 	cancel()
-	s.awaitEnd(ended)
+	s.awaitEnd()
 	return err
 }
 
-// watch notices a client that is gone without a word.
-func (s *serving) watch(ctx context.Context, read int64) {
-	if err := s.keepAlive(ctx, s.opts.KeepAlive, s.peer.Window == 0, read); err != nil {
-		s.lose(err)
+// follow sends the client what the process puts out, and how it ended. It reports whether the client has been told all
+// there is, and if not, why.
+func (s *serving) follow(ctx context.Context) (over bool, err error) {
+	sent := s.sendOutputs()
+	exited := s.exited()
+	concluded := make(chan error, 1)
+	for {
+		select {
+		case <-sent:
+		case <-exited:
+		case err := <-concluded:
+			return err == nil, err
+		case err := <-s.readErr:
+			return false, s.connectionEnd(err)
+		case err := <-s.lost:
+			return false, disconnected(err)
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
+		// Ends with ctx.
+		go func(sent <-chan struct{}) { concluded <- s.conclude(ctx, sent) }(sent)
+		sent, exited = nil, nil
 	}
 }
 
@@ -260,13 +264,12 @@ func (s *serving) refuse(err error) error {
 	return err
 }
 
-// conclude sends both outputs and then tells the client how the process ended, or, if the output goes on without the
-// process, the other way round. It calls ended when the process has.
-func (s *serving) conclude(ctx context.Context, ended func()) error {
-	sent := s.sendOutputs()
-	pending := !s.awaitOutputs(ctx, sent)
-	waited := s.process.Wait()
-	ended()
+// conclude tells the client how the process ended, once its output has been sent or it has ended. Output that goes on
+// without it is waited for after that.
+func (s *serving) conclude(ctx context.Context, sent <-chan struct{}) error {
+	await(sent, ctx.Done(), pendingGrace)
+	waited := s.wait()
+	pending := !isClosed(sent)
 	s.release() // Before the client knows: it may start the next.
 	if err := ctx.Err(); err != nil {
 		return err
@@ -289,7 +292,8 @@ func (s *serving) sendOutputs() <-chan struct{} {
 	sent := make(chan struct{})
 	carry := func(r io.Reader, header string, credit *credit) {
 		out := sender{link: &s.link, header: header, limit: sizeLimit(&s.peer), credit: credit, stop: s.over}
-		if err := out.carry(r); err != nil {
+		// How the stream ended is told with how its process did.
+		if _, _, err := out.carry(r, out.sendFrame); err != nil {
 			s.lose(err)
 		}
 	}
@@ -312,25 +316,18 @@ func (p *localProcess) exited() <-chan struct{}   { return p.done }
 func (p *remoteProcess) exited() <-chan struct{}  { return p.done }
 func (p *sessionProcess) exited() <-chan struct{} { return p.done }
 
+// exited returns a channel that is closed when the process has ended, perhaps before its output has been sent. It is nil,
+// which is never ready, if the process or the client does not go with that.
+func (s *serving) exited() <-chan struct{} {
+	p, ok := s.process.(exiter)
+	if !ok || s.peer.Window == 0 || !s.peer.Outcome {
+		return nil
+	}
+	return p.exited()
+}
+
 // pendingGrace is how long after its process's end output is waited for before the client is told about the end.
 const pendingGrace = 50 * time.Millisecond
-
-// awaitOutputs waits until it is time to wait for the process. It reports whether all output has been sent.
-func (s *serving) awaitOutputs(ctx context.Context, sent <-chan struct{}) bool {
-	var exited <-chan struct{} // nil, which is never ready, if the process or the client does not go with it
-	if p, ok := s.process.(exiter); ok && s.peer.Window > 0 && s.peer.Outcome {
-		exited = p.exited()
-	}
-	select {
-	case <-sent:
-		return true
-	case <-ctx.Done():
-		return false
-	case <-exited:
-	}
-	await(sent, ctx.Done(), pendingGrace)
-	return isClosed(sent)
-}
 
 // tell tells the client how the process ended.
 func (s *serving) tell(exit proto.ExitCode, waited error) error {
@@ -351,20 +348,60 @@ func (s *serving) tellEnd(m any) error {
 	return nil
 }
 
-// awaitClose gives the client a moment to close the connection.
-func (s *serving) awaitClose() {
-	t := time.NewTimer(closeGrace)
-	defer t.Stop()
-	select {
-	case <-s.readErr:
-	case <-t.C:
+// awaitClose gives the client a moment to close the connection, once it has read all: what it has not is lost when the
+// connection is closed here. A client answers pings in the order in which it reads.
+func (s *serving) awaitClose(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	answered := make(chan struct{})
+	// Most clients close at once.
+	asking := time.AfterFunc(askDelay, func() {
+		defer close(answered)
+		s.ask(ctx)
+	})
+	defer asking.Stop()
+	var timeout <-chan time.Time
+	for {
+		select {
+		case <-s.readErr:
+			return
+		case <-s.lost:
+			return
+		case <-ctx.Done():
+			return
+		case <-answered:
+			answered = nil
+			timeout = time.After(closeGrace)
+		case <-timeout:
+			return
+		}
+	}
+}
+
+// askDelay is how long a client has for closing the connection before it is asked whether it has read all.
+const askDelay = 100 * time.Millisecond
+
+// ask pings the client until that answers, ctx ends or the connection fails.
+func (s *serving) ask(ctx context.Context) {
+	for {
+		err := s.conn.Ping(ctx)
+		// The library has a timeout of its own, for a ping that waits behind a message.
+		if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+			return
+		}
 	}
 }
 
 // awaitEnd waits for a process whose context has ended, and for the rest of its group.
-func (s *serving) awaitEnd(ended <-chan struct{}) {
+func (s *serving) awaitEnd() {
 	ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
 	defer cancel()
+	ended := make(chan struct{})
+	// Ends with the process.
+	go func() {
+		defer close(ended)
+		_ = s.wait()
+	}()
 	select {
 	case <-ended:
 	case <-ctx.Done():
@@ -425,8 +462,8 @@ func (s *serving) handle(data bulk, msg any) error {
 	case proto.CloseStdin:
 		s.stdinOn = false
 		s.stdin.close(io.EOF)
-	case proto.Ack:
-		return s.handleAck(msg)
+	case *proto.Ack:
+		return s.handleAck(*msg)
 	case proto.Resize, proto.Signal, proto.Close:
 		return s.requests.add(msg)
 	default:
@@ -509,7 +546,7 @@ func describe(data bulk, msg any) string {
 		return proto.TypeCloseStdin
 	case proto.Resize:
 		return proto.TypeResize
-	case proto.Ack:
+	case *proto.Ack:
 		return proto.TypeAck
 	case proto.Signal:
 		return proto.TypeSignal
@@ -527,17 +564,15 @@ func describe(data bulk, msg any) string {
 	return "message"
 }
 
-// pumpStdin carries stdin to the process. It ends with stdin, with the connection, or when the process reads no more.
-func (s *serving) pumpStdin(ctx context.Context) {
-	stdin := s.process.Stdin()
-	if _, err := s.stdin.WriteTo(stdin); err != nil {
-		if !errors.Is(err, errStopped) {
-			s.opts.Logger.Debug(ctx, "process takes no more stdin", slog.Error(err))
+// stdinEnded is called when stdin has ended or the process takes no more.
+func (s *serving) stdinEnded(ctx context.Context, stdin io.Closer, err error) {
+	switch {
+	case err == io.EOF:
+		if err := stdin.Close(); err != nil {
+			s.opts.Logger.Debug(ctx, "close stdin", slog.Error(err))
 		}
+	case !errors.Is(err, errStopped):
+		s.opts.Logger.Debug(ctx, "process takes no more stdin", slog.Error(err))
 		s.stdin.discard()
-		return
-	}
-	if err := stdin.Close(); err != nil {
-		s.opts.Logger.Debug(ctx, "close stdin", slog.Error(err))
 	}
 }

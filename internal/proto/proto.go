@@ -214,7 +214,7 @@ func Type(header []byte) (string, error) {
 // Decode decodes the header of any message but the bulk ones, which carry nothing beside their type. It returns one of
 // this package's message types by value, or a Stream for a bulk message, or an UnknownTypeError.
 func Decode(header []byte) (any, error) {
-	if ack, ok := fastAck(header); ok {
+	if ack, ok := DecodeAck(header); ok {
 		return ack, nil
 	}
 	typ, err := Type(header)
@@ -329,8 +329,8 @@ func AppendAck(dst []byte, stream Stream, offset int64) []byte {
 	return append(dst, '}')
 }
 
-// fastAck recognises what AppendAck writes.
-func fastAck(header []byte) (ack Ack, ok bool) {
+// DecodeAck recognises what AppendAck writes, without allocating.
+func DecodeAck(header []byte) (ack Ack, ok bool) {
 	rest, ok := bytes.CutPrefix(header, []byte(`{"type":"ack","`))
 	if !ok {
 		return ack, false

@@ -1,0 +1,174 @@
+//go:build linux
+
+package wsep_test
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"cdr.dev/wsep"
+)
+
+// window is how much of a stream may be under way or unread.
+const window = 2 << 20
+
+// resident returns a process's resident memory in bytes.
+func resident(t *testing.T, pid int) (size int64) {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	require.NoError(t, err)
+	for line := range bytes.Lines(status) {
+		if _, err := fmt.Sscanf(string(line), "VmRSS: %d kB", &size); err == nil {
+			return size << 10
+		}
+	}
+	t.Fatal("no VmRSS")
+	return 0
+}
+
+// TestUnreadOutputCostsAWindow has a client that stops reading what comes at full speed.
+func TestUnreadOutputCostsAWindow(t *testing.T) {
+	server, execer := serverProcess(t)
+	for _, redirect := range []string{"", " >&2"} {
+		t.Run("yes"+redirect, func(t *testing.T) {
+			p, err := execer.Start(t.Context(), wsep.Command{Command: "sh", Args: []string{"-c", "exec yes" + redirect}})
+			require.NoError(t, err)
+			out := p.Stdout()
+			if redirect != "" {
+				out = p.Stderr()
+			}
+			const slack = 4 << 20 // for what the runtime keeps for later
+			_, err = io.CopyN(io.Discard, out, 20<<20)
+			require.NoError(t, err)
+			here, there := heap(), resident(t, server.Process.Pid)
+			for range 10 {
+				time.Sleep(100 * time.Millisecond)
+				require.Less(t, heap(), here+window+slack)
+				require.Less(t, resident(t, server.Process.Pid), there+window+slack)
+			}
+			// And all of it is there still.
+			_, err = io.CopyN(io.Discard, out, 20<<20)
+			require.NoError(t, err)
+			require.NoError(t, p.Close())
+			require.Error(t, waitWithin(t, p, patience))
+		})
+	}
+}
+
+// TestFullStreamsHoldUpNothing has a program that does not read its stdin, and a client that does not read stderr.
+func TestFullStreamsHoldUpNothing(t *testing.T) {
+	execer := wsep.Dialer{URL: newServer(t, &wsep.Handler{Options: &wsep.Options{KeepAlive: 100 * time.Millisecond}})}
+	p, err := execer.Start(t.Context(), wsep.Command{Command: "sh", Stdin: true, Args: []string{"-c", `
+		yes >&2 &
+		trap 'echo interrupted' INT
+		echo up
+		while :; do sleep 0.01; done`}})
+	require.NoError(t, err)
+	written := make(chan error, 1)
+	go func() {
+		_, err := p.Stdin().Write(make([]byte, 4*window))
+		written <- err
+	}()
+	out := bufio.NewReader(p.Stdout())
+	line, err := out.ReadString('\n')
+	require.NoError(t, err)
+	require.Equal(t, "up\n", line)
+	// Pings pass, or the connection would be lost by now.
+	time.Sleep(time.Second)
+	began := time.Now()
+	require.NoError(t, p.(wsep.Signaler).Signal(t.Context(), "INT"))
+	line, err = out.ReadString('\n')
+	require.NoError(t, err)
+	require.Equal(t, "interrupted\n", line)
+	require.Less(t, time.Since(began), time.Second)
+	require.Empty(t, written)
+	require.NoError(t, p.Close())
+	require.Error(t, waitWithin(t, p, patience))
+	<-written
+}
+
+// slowCable carries one connection to an address at 1 Mbit/s in each direction, and returns where to dial.
+func slowCable(t *testing.T, target string) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		client, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		server, err := net.Dial("tcp", strings.TrimPrefix(target, "http://"))
+		if err != nil {
+			_ = client.Close()
+			return
+		}
+		// These end with the connection.
+		go carrySlowly(client, server)
+		go carrySlowly(server, client)
+	}()
+	return "http://" + listener.Addr().String()
+}
+
+func carrySlowly(to, from net.Conn) {
+	defer to.Close()
+	defer from.Close()
+	const tick, rate = 10 * time.Millisecond, 1_000_000 / 8
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	buf := make([]byte, rate/int(time.Second/tick))
+	for {
+		n, err := from.Read(buf)
+		if err != nil {
+			return
+		}
+		if _, err := to.Write(buf[:n]); err != nil {
+			return
+		}
+		<-ticker.C
+	}
+}
+
+// TestInterruptUnderFullOutput interrupts a program whose output fills a slow network.
+func TestInterruptUnderFullOutput(t *testing.T) {
+	for _, tty := range []bool{true, false} {
+		t.Run(fmt.Sprintf("terminal %t", tty), func(t *testing.T) {
+			execer := wsep.Dialer{URL: slowCable(t, newServer(t, &wsep.Handler{}))}
+			file := filepath.Join(t.TempDir(), "interrupted")
+			p, err := execer.Start(t.Context(), wsep.Command{
+				Command: "sh", TTY: tty, Stdin: true,
+				// The shell acts on its trap when what it runs has ended.
+				Args: []string{"-c", `trap ': >"$1"; exit 3' INT; yes`, "sh", file},
+			})
+			require.NoError(t, err)
+			go func() { _, _ = io.Copy(io.Discard, p.Stdout()) }()
+			time.Sleep(time.Second) // All that can be under way is.
+			began := time.Now()
+			if tty {
+				_, err = p.Stdin().Write([]byte{3})
+			} else {
+				err = p.(wsep.Signaler).Signal(t.Context(), "INT")
+			}
+			require.NoError(t, err)
+			require.Eventually(t, func() bool { return exists(file) }, patience, time.Millisecond)
+			require.Less(t, time.Since(began), 200*time.Millisecond)
+			if longTests {
+				// Behind what is under way, of which nothing is lost.
+				var exit wsep.ExitError
+				require.ErrorAs(t, waitWithin(t, p, time.Minute), &exit)
+				require.Equal(t, 3, exit.ExitCode())
+			}
+			require.NoError(t, p.Close())
+		})
+	}
+}
