@@ -70,6 +70,9 @@ for module in $modules; do
 	)
 done
 
+echo "benchmarks, to see that they work"
+ci/bench.sh --quick
+
 if [ -n "$missing" ]; then
 	printf 'not all was tested; missing:\n%s\n' "$missing" >&2
 	exit 1

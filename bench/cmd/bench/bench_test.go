@@ -1,0 +1,70 @@
+package main
+
+import (
+	"encoding/xml"
+	"io"
+	"strings"
+	"testing"
+
+	"cdr.dev/wsep/bench/load"
+)
+
+// even is what is measured if all contenders do alike.
+func even() (measured []*measurement) {
+	for _, c := range contenders {
+		for _, work := range c.works {
+			measured = record(measured, c, load.Result{Work: work, Value: 1})
+		}
+	}
+	return measured
+}
+
+// A target that is never measured would never be missed.
+func TestEveryTargetIsJudged(t *testing.T) {
+	if verdicts := judge(even()); len(verdicts) != len(targets) {
+		t.Errorf("%d verdicts on %d targets", len(verdicts), len(targets))
+	}
+}
+
+func TestVerdict(t *testing.T) {
+	measured := even()
+	met := func(what string) bool {
+		for _, v := range judge(measured) {
+			if v.What == what {
+				return v.Met
+			}
+		}
+		t.Fatalf("no target %q", what)
+		return false
+	}
+	const more, less = "upload, user's connection, times v0.2.4", "one byte, own ends, of v0.2.4"
+	if met(more) || met(less) {
+		t.Error("targets met by what is no better than v0.2.4")
+	}
+	find(measured, user, "upload").Median = 1.9
+	find(measured, own, "rtt").Median = 0.7
+	if !met(more) || !met(less) {
+		t.Error("targets missed by what reaches them")
+	}
+}
+
+func TestMedian(t *testing.T) {
+	for want, values := range map[float64][]float64{2: {3, 1, 2}, 2.5: {4, 1, 3, 2}, 7: {7}} {
+		if got := median(values); got != want {
+			t.Errorf("median(%v) = %v, want %v", values, got, want)
+		}
+	}
+}
+
+func TestChartIsXML(t *testing.T) {
+	rep := newReport(even(), 1, nil)
+	rep.Machine.CPU = `a "b" <c> & d`
+	decoder := xml.NewDecoder(strings.NewReader(rep.chart()))
+	for {
+		if _, err := decoder.Token(); err == io.EOF {
+			return
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+)
+
+// contender is one that is measured.
+type contender struct {
+	name    string
+	program string
+	over    string // the program's way of connecting
+	works   []string
+}
+
+// The contenders' names.
+const (
+	old   = "v0.2.4"
+	user  = "user's connection"
+	own   = "own ends"
+	local = "local"
+	raw   = "raw nhooyr"
+	coder = "raw coder"
+	ssh   = "OpenSSH"
+)
+
+var (
+	streams = []string{"upload", "download", "echo", "rtt"}
+	starts  = append(slices.Clone(streams), "start")
+	all     = []string{"upload", "download", "echo", "rtt", "start", "many", "idle", "allocs"}
+)
+
+var contenders = []contender{
+	{old, "v024", "", all},
+	{user, "ours", "user", all},
+	{own, "ours", "own", all},
+	{local, "ours", "local", starts},
+	{raw, "raw", "nhooyr", streams},
+	{coder, "raw", "coder", streams},
+	{ssh, "ssh", "", starts},
+}
+
+// present returns the contenders that can be measured here.
+func present() []contender {
+	_, clientErr := exec.LookPath("ssh")
+	_, serverErr := exec.LookPath("sshd")
+	err := errors.Join(clientErr, serverErr)
+	if err == nil {
+		return contenders
+	}
+	log.Printf("%s is not measured: %v", ssh, err)
+	return slices.DeleteFunc(slices.Clone(contenders), func(c contender) bool { return c.name == ssh })
+}
+
+// build builds the contenders' programs. That of v0.2.4 has a module of its own, because it needs a version of ours.
+func build(ctx context.Context, dir, binaries string) error {
+	for _, args := range [][]string{
+		{"build", "-C", dir, "-o", binaries, "./cmd/ours", "./cmd/raw", "./cmd/ssh"},
+		{"build", "-C", filepath.Join(dir, "v024"), "-o", binaries, "."},
+	} {
+		cmd := exec.CommandContext(ctx, "go", args...)
+		cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+		if err := cmd.Run(); err != nil {
+			return fmt.Errorf("build: %w", err)
+		}
+	}
+	return nil
+}

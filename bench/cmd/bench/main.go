@@ -1,0 +1,91 @@
+// Command bench measures wsep against its version 0.2.4, the WebSocket libraries alone, OpenSSH if it is installed, and
+// the same commands without a network. It takes turns, several rounds, and writes tables, a JSON file and a chart.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"os/signal"
+	"path/filepath"
+)
+
+func main() {
+	log.SetFlags(0)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, parseFlags()); err != nil {
+		log.Fatal(err)
+	}
+}
+
+type options struct {
+	dir, out     string
+	rounds, size int
+	quick, check bool
+}
+
+func parseFlags() (o options) {
+	flag.StringVar(&o.dir, "dir", ".", "the `directory` of this module")
+	flag.StringVar(&o.out, "out", "", "the `directory` to write to; empty is -dir, or for -quick a temporary one")
+	flag.IntVar(&o.rounds, "rounds", 5, "how many times everything is measured")
+	flag.IntVar(&o.size, "size", 512, "how many `MiB` to move at a time")
+	flag.BoolVar(&o.quick, "quick", false, "see that everything works: one round of little")
+	flag.BoolVar(&o.check, "check", false, "fail if a target is missed")
+	flag.Parse()
+	if flag.NArg() > 0 || o.rounds < 1 || o.size < 1 {
+		flag.Usage()
+		os.Exit(2)
+	}
+	return o
+}
+
+func run(ctx context.Context, o options) error {
+	binaries, err := os.MkdirTemp("", "wsep-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(binaries)
+	if err := build(ctx, o.dir, binaries); err != nil {
+		return err
+	}
+	r := runner{binaries: binaries, rounds: o.rounds, flags: []string{fmt.Sprintf("-size=%d", o.size)}}
+	if o.quick {
+		r.rounds = 1
+		r.flags = []string{"-size=16", "-trips=200", "-starts=10", "-many=8", "-idle=20"}
+	}
+	measured, err := r.measure(ctx)
+	if err != nil {
+		return err
+	}
+	return conclude(newReport(measured, r.rounds, r.flags), o)
+}
+
+// conclude prints and writes the report.
+func conclude(rep report, o options) error {
+	fmt.Print(rep.markdown())
+	out, err := outputDir(o)
+	if err != nil {
+		return err
+	}
+	if err := rep.write(out); err != nil {
+		return err
+	}
+	log.Printf("written: results.md, results.json and chart.svg in %s", out)
+	if missed := rep.missed(); o.check && missed > 0 {
+		return fmt.Errorf("targets missed: %d", missed)
+	}
+	return nil
+}
+
+func outputDir(o options) (string, error) {
+	switch {
+	case o.out != "":
+		return filepath.Abs(o.out)
+	case o.quick:
+		return os.MkdirTemp("", "wsep-bench-quick-")
+	}
+	return filepath.Abs(o.dir)
+}

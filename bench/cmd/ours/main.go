@@ -1,0 +1,53 @@
+// Command ours measures this version of wsep.
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+
+	"nhooyr.io/websocket"
+
+	"cdr.dev/wsep"
+	"cdr.dev/wsep/bench/load"
+)
+
+func main() {
+	load.Program{
+		Server:  func() error { return load.Serve(&wsep.Handler{Execer: wsep.LocalExecer{}}) },
+		Connect: connect,
+	}.Main()
+}
+
+// connect returns what starts commands over a connection that the user dialed, by a Dialer of our own, or here.
+func connect(url, over string) (load.Start, error) {
+	switch over {
+	case "user":
+		return through(userExecer{url}), nil
+	case "own":
+		return through(wsep.Dialer{URL: url}), nil
+	case "local":
+		return through(wsep.LocalExecer{}), nil
+	}
+	return nil, fmt.Errorf("neither user, own nor local: %q", over)
+}
+
+func through(execer wsep.Execer) load.Start {
+	return func(ctx context.Context, c load.Command) (load.Process, error) {
+		return execer.Start(ctx, wsep.Command{Command: c.Name, Args: c.Args, Stdin: c.Stdin})
+	}
+}
+
+// userExecer is what a program does that keeps to the API of wsep v0.2.4.
+type userExecer struct{ url string }
+
+func (e userExecer) Start(ctx context.Context, c wsep.Command) (wsep.Process, error) {
+	conn, _, err := websocket.Dial(ctx, e.url, &websocket.DialOptions{
+		HTTPClient:      http.DefaultClient,
+		CompressionMode: websocket.CompressionDisabled,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return wsep.RemoteExecer(conn).Start(ctx, c)
+}

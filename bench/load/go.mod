@@ -1,0 +1,3 @@
+module cdr.dev/wsep/bench/load
+
+go 1.26.0

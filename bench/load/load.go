@@ -1,0 +1,103 @@
+// Package load is the work that the benchmarks do, for any version of wsep and for whatever can be made to look like
+// one. It imports none of them, and is a module of its own so that none is forced to another's dependencies.
+package load
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// Process is a started command. It is wsep.Process of any version.
+type Process interface {
+	Pid() int
+	Stdin() io.WriteCloser
+	Stdout() io.Reader
+	Stderr() io.Reader
+	Resize(ctx context.Context, rows, cols uint16) error
+	Wait() error
+	Close() error
+}
+
+// Command is a command to run.
+type Command struct {
+	Name  string
+	Args  []string
+	Stdin bool
+}
+
+// Start starts a command, on a new connection if it needs one.
+type Start func(ctx context.Context, c Command) (Process, error)
+
+// Bench is what a work is done with.
+type Bench struct {
+	Start Start
+	// Stats asks the server about itself.
+	Stats func(ctx context.Context) (Stats, error)
+	// Size is how many bytes are moved.
+	Size int64
+	// Piece is how many bytes are written at a time.
+	Piece int
+	// Trips is how many round trips are made, Starts how many commands are started in turn, Many how many move data at
+	// once, and Idle how many do nothing.
+	Trips, Starts, Many, Idle int
+}
+
+// Result is what a work came to.
+type Result struct {
+	Work  string  `json:"work"`
+	Value float64 `json:"value"`
+	Unit  string  `json:"unit"`
+}
+
+// work measures one thing.
+type work struct {
+	name, unit string
+	run        func(b *Bench, ctx context.Context) (float64, error)
+}
+
+// works are all that there is to do.
+var works = []work{
+	{"upload", "MiB/s", (*Bench).upload},
+	{"download", "MiB/s", (*Bench).download},
+	{"echo", "MiB/s", (*Bench).echo},
+	{"rtt", "us", (*Bench).roundTrip},
+	{"start", "us", (*Bench).starts},
+	{"many", "MiB/s", (*Bench).many},
+	{"idle", "KiB", (*Bench).idle},
+	{"allocs", "", (*Bench).allocs},
+}
+
+// Run does a work by its name.
+func (b *Bench) Run(ctx context.Context, name string) (Result, error) {
+	for _, w := range works {
+		if w.name != name {
+			continue
+		}
+		value, err := w.run(b, ctx)
+		if err != nil {
+			return Result{}, fmt.Errorf("%s: %w", name, err)
+		}
+		return Result{Work: name, Value: value, Unit: w.unit}, nil
+	}
+	return Result{}, fmt.Errorf("no work %q", name)
+}
+
+// The commands that are run. Cat echoes, Sink swallows, and Nothing ends at once.
+var (
+	Cat     = Command{Name: "cat", Stdin: true}
+	Sink    = Command{Name: "sh", Args: []string{"-c", "cat >/dev/null"}, Stdin: true}
+	Nothing = Command{Name: "true"}
+)
+
+// Source is a command that writes n bytes.
+func Source(n int64) Command {
+	return Command{Name: "head", Args: []string{"-c", fmt.Sprint(n), "/dev/zero"}}
+}
+
+// gatedSource is Source once a line has been written to it.
+func gatedSource(n int64) Command {
+	script := "read -r _ && exec " + strings.Join(append([]string{"head"}, Source(n).Args...), " ")
+	return Command{Name: "sh", Args: []string{"-c", script}, Stdin: true}
+}
