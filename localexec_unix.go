@@ -418,7 +418,8 @@ type localOutput struct {
 	mu   sync.Mutex // held during a read; guards what follows
 	f    *os.File   // nil when closed
 	rest []byte     // read ahead of the reader, when f has been closed
-	wide bool       // f has been widened, if it can be
+
+	widening widening
 
 	file      *os.File // f, for those who interrupt a read
 	closeOnce sync.Once
@@ -451,9 +452,8 @@ func (o *localOutput) Read(b []byte) (int, error) {
 		n, err = o.f.Read(b)
 	}
 	if err == nil {
-		if n >= busyPipe && !o.wide {
-			o.wide = true
-			widen(o.f)
+		if n >= busyPipe {
+			o.widening.widen(o.f)
 		}
 		return n, nil
 	}
@@ -496,6 +496,7 @@ func endOfOutput(err error) bool {
 func (o *localOutput) finish() {
 	_ = o.f.Close()
 	o.f = nil
+	o.widening.end()
 	o.ended()
 }
 
@@ -558,9 +559,10 @@ func (o *localOutput) close() {
 type pipeStdin struct {
 	f      *os.File
 	nowait *nowait
-	widen  sync.Once
 	close  sync.Once
 	err    error
+
+	widening widening
 }
 
 func newPipeStdin(f *os.File) *pipeStdin { return &pipeStdin{f: f, nowait: newNowait(f)} }
@@ -568,7 +570,7 @@ func newPipeStdin(f *os.File) *pipeStdin { return &pipeStdin{f: f, nowait: newNo
 // Write implements io.Writer.
 func (s *pipeStdin) Write(b []byte) (int, error) {
 	if len(b) >= busyPipe {
-		s.widen.Do(func() { widen(s.f) })
+		s.widening.widen(s.f)
 	}
 	return s.f.Write(b)
 }
@@ -578,7 +580,10 @@ func (s *pipeStdin) writeNoWait(b []byte) int { return s.nowait.write(b) }
 
 // Close closes the pipe, at the second call too without error.
 func (s *pipeStdin) Close() error {
-	s.close.Do(func() { s.err = s.f.Close() })
+	s.close.Do(func() {
+		s.err = s.f.Close()
+		s.widening.end()
+	})
 	return s.err
 }
 
