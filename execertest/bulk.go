@@ -14,6 +14,9 @@ import (
 // bigSize is more than all buffers on the way hold.
 const bigSize = 32 << 20
 
+// loudSize of output does not fit what lies on the way: pipes of 1 MiB, windows, what the network holds.
+const loudSize = 16 << 20
+
 // fill writes lines to stdin until it takes no more for a while, because nobody reads. It goes on writing until that
 // fails.
 func (p *process) fill() {

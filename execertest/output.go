@@ -94,15 +94,15 @@ func outputReadAfterWait(f *fixture) {
 	require.Equal(f, text, p.errOut().all())
 }
 
-// unread returns a command that writes 48 KiB to one output, then 1 MiB to the other.
+// unread returns a command that writes 48 KiB to one output, then much to the other.
 func unread(silent, loud string) wsep.Command {
-	return shell(`head -c 49152 /dev/zero >&` + silent + `; head -c 1048576 /dev/zero >&` + loud + `; exit 5`)
+	return shell(`head -c 49152 /dev/zero >&` + silent + `; head -c ` + strconv.Itoa(loudSize) + ` /dev/zero >&` + loud + `; exit 5`)
 }
 
 // outputUnreadStdout: a stdout that nobody reads holds up neither stderr nor the exit code, as long as it fits.
 func outputUnreadStdout(f *fixture) {
 	p := f.start(unread("1", "2"))
-	require.Equal(f, 1<<20, len(p.errOut().all()), "bytes")
+	require.Equal(f, loudSize, len(p.errOut().all()), "bytes")
 	p.requireExit(5)
 	require.Equal(f, 48<<10, len(p.out().all()), "bytes")
 }
@@ -110,7 +110,7 @@ func outputUnreadStdout(f *fixture) {
 // outputUnreadStderr: a stderr that nobody reads holds up neither stdout nor the exit code, as long as it fits.
 func outputUnreadStderr(f *fixture) {
 	p := f.start(unread("2", "1"))
-	require.Equal(f, 1<<20, len(p.out().all()), "bytes")
+	require.Equal(f, loudSize, len(p.out().all()), "bytes")
 	p.requireExit(5)
 	require.Equal(f, 48<<10, len(p.errOut().all()), "bytes")
 }

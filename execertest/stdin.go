@@ -128,11 +128,11 @@ func stdinConcurrentWriters(f *fixture) {
 
 // stdinUnread: stdin that the program does not read, full as it may be, holds up neither its output nor its exit code.
 func stdinUnread(f *fixture) {
-	p := f.start(typed(shell(`trap 'head -c 1048576 /dev/zero; echo err >&2; exit 5' USR1; echo ready` + idle)))
+	p := f.start(typed(shell(`trap 'head -c ` + strconv.Itoa(loudSize) + ` /dev/zero; echo err >&2; exit 5' USR1; echo ready` + idle)))
 	p.out().await("ready\n")
 	p.fill()
 	f.run(shell(`kill -USR1 "$1"`, strconv.Itoa(p.Pid())))
-	require.Equal(f, len("ready\n")+(1<<20), len(p.out().all()), "bytes")
+	require.Equal(f, len("ready\n")+loudSize, len(p.out().all()), "bytes")
 	require.Equal(f, "err\n", p.errOut().all())
 	p.requireExit(5)
 }
