@@ -486,7 +486,7 @@ func newRemoteStdin(p *remoteProcess) *remoteStdin {
 func (s *remoteStdin) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.open.Err() != nil {
+	if s.isShut() {
 		return 0, s.writeError(errStopped)
 	}
 	n, err := s.sender.send(p)
@@ -498,7 +498,7 @@ func (s *remoteStdin) ReadFrom(r io.Reader) (int64, error) {
 	n, readErr, err := s.sender.carry(r, func(frame []byte) error {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if s.open.Err() != nil {
+		if s.isShut() {
 			return errStopped
 		}
 		return s.sender.sendFrame(frame)
@@ -508,6 +508,9 @@ func (s *remoteStdin) ReadFrom(r io.Reader) (int64, error) {
 	}
 	return n, s.writeError(err)
 }
+
+// isShut reports whether there is nobody to write to any more. Whoever has waited for the process finds it so.
+func (s *remoteStdin) isShut() bool { return s.open.Err() != nil || isClosed(s.process.done) }
 
 // writeError returns what a write returns for the sender's error.
 func (s *remoteStdin) writeError(err error) error {
