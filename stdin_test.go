@@ -73,11 +73,12 @@ func TestCopyToRemoteStdin(t *testing.T) {
 		require.NoError(t, p.Wait())
 	})
 	t.Run("stdin is closed", func(t *testing.T) {
-		p := start(wsep.Command{Command: "cat"})
+		p := start(wsep.Command{Command: "sleep", Args: []string{"100"}})
 		require.NoError(t, p.Stdin().Close())
 		_, err := copyTo(p, strings.NewReader("some"))
 		require.ErrorIs(t, err, os.ErrClosed)
-		require.NoError(t, p.Wait())
+		require.NoError(t, p.Close())
+		require.Error(t, p.Wait())
 	})
 	t.Run("the process has ended", func(t *testing.T) {
 		p := start(wsep.Command{Command: "true"})
