@@ -1,0 +1,254 @@
+//go:build !windows
+
+package wsep
+
+import (
+	"errors"
+	"io"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"golang.org/x/xerrors"
+)
+
+// The pipes of a local process, of which its output may also be a terminal.
+
+// localOutput reads an output of a local process. It closes the descriptor at the output's end, whether anybody reads
+// until there or not.
+type localOutput struct {
+	ended func() // called once, when the output has ended
+
+	mu   sync.Mutex // held during a read; guards what follows
+	f    *os.File   // nil when closed
+	rest []byte     // read ahead of the reader, when f has been closed
+
+	widening widening
+
+	file      *os.File // f, for those who interrupt a read
+	closeOnce sync.Once
+	closing   chan struct{} // closed by close
+	// process, if set, is closed when the process has ended. Before that a terminal that nobody has open is not at its end:
+	// the process may open it again, and to close it would hang up on the process.
+	process <-chan struct{}
+}
+
+func newLocalOutput(f *os.File) *localOutput {
+	return &localOutput{f: f, file: f, ended: func() {}, closing: make(chan struct{})}
+}
+
+// Read implements io.Reader.
+func (o *localOutput) Read(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(b) == 0 {
+		return 0, nil
+	}
+	if o.f == nil {
+		n := copy(b, o.rest)
+		if o.rest = o.rest[n:]; n == 0 {
+			return 0, io.EOF
+		}
+		return n, nil
+	}
+	n, err := o.f.Read(b)
+	for errors.Is(err, syscall.EIO) && o.mayReopen() {
+		n, err = o.f.Read(b)
+	}
+	if err == nil {
+		if n >= busyPipe {
+			o.widening.widen(o.f)
+		}
+		return n, nil
+	}
+	o.finish()
+	if !endOfOutput(err) {
+		return n, xerrors.Errorf("read output: %w", err)
+	}
+	return n, io.EOF
+}
+
+// busyPipe is how much at once makes a pipe one that carries much, and that is worth widening.
+const busyPipe = 32 << 10
+
+// reopenInterval is how often a terminal that nobody has open is looked at. There is nothing to wait on for an opening.
+const reopenInterval = 20 * time.Millisecond
+
+// mayReopen waits a moment, and reports whether a terminal that nobody has open may not be at its end.
+func (o *localOutput) mayReopen() bool {
+	if o.process == nil || isClosed(o.process) || isClosed(o.closing) {
+		return false
+	}
+	t := time.NewTimer(reopenInterval)
+	defer t.Stop()
+	select {
+	case <-o.process:
+	case <-o.closing:
+	case <-t.C:
+	}
+	return true
+}
+
+// endOfOutput reports whether an error is how the system, or this file, says that there is no more: EIO is a terminal's
+// way.
+func endOfOutput(err error) bool {
+	return err == io.EOF || errors.Is(err, syscall.EIO) ||
+		errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, os.ErrClosed)
+}
+
+// finish closes the descriptor. The lock is held.
+func (o *localOutput) finish() {
+	_ = o.f.Close()
+	o.f = nil
+	o.widening.end()
+	o.ended()
+}
+
+// settle is called when the process has ended. If nobody else holds the output, it takes what is left of it from the
+// system and closes the descriptor, so that a caller who does not read leaves nothing open. It reports whether the
+// output has ended.
+func (o *localOutput) settle() bool {
+	if !o.mu.TryLock() {
+		// Somebody is reading, and will get the end if it is one.
+		return false
+	}
+	defer o.mu.Unlock()
+	if o.f == nil {
+		return true
+	}
+	if !hungUp(o.f) {
+		return false
+	}
+	rest, _ := io.ReadAll(o.f)
+	o.rest = rest
+	o.finish()
+	return true
+}
+
+// hungUp reports whether nobody holds the other end of a pipe or a terminal.
+func hungUp(f *os.File) (hup bool) {
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return false
+	}
+	_ = conn.Control(func(fd uintptr) {
+		fds := []unix.PollFd{{Fd: int32(fd)}}
+		n, err := unix.Poll(fds, 0)
+		hup = err == nil && n == 1 && fds[0].Revents&unix.POLLHUP != 0
+	})
+	return hup
+}
+
+// endAfter ends the output when d has passed, whoever holds it.
+func (o *localOutput) endAfter(d time.Duration) {
+	if o.file != nil {
+		_ = o.file.SetReadDeadline(time.Now().Add(d))
+	}
+}
+
+// close ends the output now. What has not been read is dropped.
+func (o *localOutput) close() {
+	o.closeOnce.Do(func() { close(o.closing) })
+	if o.file != nil {
+		_ = o.file.SetReadDeadline(time.Unix(0, 1)) // interrupts a read
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.f != nil {
+		o.finish()
+	}
+}
+
+// pipeStdin is the writing end of a process's stdin.
+type pipeStdin struct {
+	f      *os.File
+	nowait *nowait
+	close  sync.Once
+	err    error
+
+	widening widening
+}
+
+func newPipeStdin(f *os.File) *pipeStdin { return &pipeStdin{f: f, nowait: newNowait(f)} }
+
+// Write implements io.Writer.
+func (s *pipeStdin) Write(b []byte) (int, error) {
+	if len(b) >= busyPipe {
+		s.widening.widen(s.f)
+	}
+	return s.f.Write(b)
+}
+
+// writeNoWait implements nowaitWriter.
+func (s *pipeStdin) writeNoWait(b []byte) int { return s.nowait.write(b) }
+
+// Close closes the pipe, at the second call too without error.
+func (s *pipeStdin) Close() error {
+	s.close.Do(func() {
+		s.err = s.f.Close()
+		s.widening.end()
+	})
+	return s.err
+}
+
+// nowait writes to a file without waiting. It is not safe for concurrent use.
+type nowait struct {
+	conn syscall.RawConn
+	p    []byte
+	n    int
+	once func(fd uintptr) bool // kept here so that a write costs no allocation
+}
+
+func newNowait(f *os.File) *nowait {
+	w := &nowait{}
+	w.conn, _ = f.SyscallConn() // It fails for nil alone.
+	w.once = func(fd uintptr) bool {
+		w.n, _ = unix.Write(int(fd), w.p)
+		return true
+	}
+	return w
+}
+
+// write writes what can be written at once and returns how much it was.
+func (w *nowait) write(p []byte) int {
+	w.p, w.n = p, 0
+	_ = w.conn.Write(w.once)
+	w.p = nil
+	return max(w.n, 0)
+}
+
+// maxWide bounds how many pipes are wide at once. A user without privileges has 64 MiB for all pipes by default, and beyond
+// that each new one, whoever makes it, holds two pages (pipe(7), /proc/sys/fs/pipe-user-pages-soft).
+const maxWide = 16
+
+// wide is how many pipes are wide.
+var wide atomic.Int32
+
+// widening makes one pipe wide, if not too many are.
+type widening struct {
+	once    sync.Once
+	counted bool
+}
+
+// widen is called when the pipe carries much.
+func (w *widening) widen(f *os.File) {
+	w.once.Do(func() {
+		if wide.Add(1) > maxWide {
+			wide.Add(-1)
+			return
+		}
+		w.counted = true
+		widen(f)
+	})
+}
+
+// end is called once, when the pipe is closed.
+func (w *widening) end() {
+	w.once.Do(func() {})
+	if w.counted {
+		wide.Add(-1)
+	}
+}

@@ -1,0 +1,171 @@
+//go:build !windows
+
+package wsep
+
+import (
+	"errors"
+	"os"
+	"sync"
+	"syscall"
+
+	"github.com/creack/pty"
+	"golang.org/x/sys/unix"
+	"golang.org/x/xerrors"
+)
+
+// The terminal of a local process.
+
+// terminal is the controlling end of a pseudo-terminal.
+type terminal struct{ f *os.File }
+
+// openTerminal opens a terminal and returns it with the end for the child, which belongs to the credential's user.
+func openTerminal(rows, cols uint16, cred *syscall.Credential) (t *terminal, child *os.File, err error) {
+	control, child, err := pty.Open()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = child.Close()
+		}
+	}()
+	f, err := pollable(control)
+	if err != nil {
+		return nil, nil, err
+	}
+	t = &terminal{f}
+	if err = t.resize(rows, cols); err == nil && cred != nil {
+		err = child.Chown(int(cred.Uid), -1)
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, nil, err
+	}
+	return t, child, nil
+}
+
+// pollable returns f as a file whose reads and writes need no thread and are interrupted by Close. The pty package's is
+// not: it puts the descriptor in blocking mode. It takes f's place.
+func pollable(f *os.File) (*os.File, error) {
+	defer f.Close()
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, xerrors.Errorf("duplicate descriptor: %w", err)
+	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		_ = unix.Close(fd)
+		return nil, xerrors.Errorf("set non-blocking: %w", err)
+	}
+	return os.NewFile(uintptr(fd), f.Name()), nil
+}
+
+// control runs f with the descriptor, if the terminal is open.
+func (t *terminal) control(f func(fd int) error) (err error) {
+	conn, err := t.f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	if controlErr := conn.Control(func(fd uintptr) { err = f(int(fd)) }); controlErr != nil {
+		return controlErr
+	}
+	return err
+}
+
+func (t *terminal) resize(rows, cols uint16) error {
+	err := t.control(func(fd int) error {
+		return unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: cols})
+	})
+	if errors.Is(err, os.ErrClosed) {
+		return errProcessDone
+	}
+	if err != nil {
+		return xerrors.Errorf("resize terminal: %w", err)
+	}
+	return nil
+}
+
+// foreground returns the process group in the foreground, or 0.
+func (t *terminal) foreground() (pgid int) {
+	_ = t.control(func(fd int) (err error) {
+		pgid, err = unix.IoctlGetInt(fd, unix.TIOCGPGRP)
+		return err
+	})
+	return pgid
+}
+
+// terminalStdin types into a terminal.
+type terminalStdin struct {
+	t      *terminal
+	mu     sync.Mutex // held during a write; guards what follows
+	nowait *nowait
+	// midLine says that what was typed last does not end a line.
+	midLine bool
+	closed  bool
+}
+
+// Write implements io.Writer.
+func (s *terminalStdin) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return 0, os.ErrClosed
+	}
+	n, err := s.t.f.Write(b)
+	s.typed(b[:n])
+	return n, err
+}
+
+// writeNoWait implements nowaitWriter.
+func (s *terminalStdin) writeNoWait(b []byte) int {
+	if !s.mu.TryLock() {
+		return 0
+	}
+	defer s.mu.Unlock()
+	if s.closed {
+		return 0
+	}
+	n := s.nowait.write(b)
+	s.typed(b[:n])
+	return n
+}
+
+// typed remembers how what was typed ends. The lock is held.
+func (s *terminalStdin) typed(b []byte) {
+	if n := len(b); n > 0 {
+		s.midLine = b[n-1] != '\n' && b[n-1] != '\r'
+	}
+}
+
+// Close types the terminal's end-of-file character. The terminal stays open: to close it would hang up.
+func (s *terminalStdin) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	eof := []byte{s.t.eofChar()}
+	if s.midLine {
+		// The first ends the line, the second is the end of file (POSIX, General Terminal Interface, EOF).
+		eof = append(eof, eof[0])
+	}
+	_, err := s.t.f.Write(eof)
+	if errors.Is(err, os.ErrClosed) || errors.Is(err, syscall.EIO) {
+		return nil
+	}
+	return err
+}
+
+// eofChar returns the character that means end of file in the terminal, usually Ctrl-D.
+func (t *terminal) eofChar() byte {
+	const ctrlD = 4
+	char := byte(ctrlD)
+	_ = t.control(func(fd int) error {
+		settings, err := unix.IoctlGetTermios(fd, ioctlGetTermios)
+		if err == nil && settings.Cc[unix.VEOF] != 0 {
+			char = settings.Cc[unix.VEOF]
+		}
+		return err
+	})
+	return char
+}
