@@ -1131,6 +1131,18 @@ func keeperOf(t *testing.T, dir string) int {
 	return pid
 }
 
+// requireClosed closes the server and requires that this takes some seconds at most, that the client is told, and that nothing
+// is left of the sessions.
+func requireClosed(t *testing.T, srv *wsep.Server, p wsep.Process, m mark) {
+	t.Helper()
+	began := time.Now()
+	srv.Close()
+	require.Less(t, time.Since(began), 10*time.Second)
+	require.ErrorContains(t, waitWithin(t, p, patience), "server is closing")
+	require.Empty(t, sessionFiles(t, os.Getenv("TMPDIR")))
+	m.requireNone(t, 2*time.Second)
+}
+
 func TestKeeperIsReplaced(t *testing.T) {
 	// One that has been killed before, and not replaced yet, is no error.
 	ways := map[string]func(t *testing.T, m mark, keeper int){
@@ -1186,12 +1198,7 @@ func TestKeeperIsReplaced(t *testing.T) {
 				s.waitFor("up")
 				kill(t, m, keeperOf(t, dir))
 				time.Sleep(time.Duration(i) * 3 * time.Millisecond)
-				began := time.Now()
-				srv.Close()
-				require.Less(t, time.Since(began), 10*time.Second)
-				require.ErrorContains(t, waitWithin(t, p, patience), "server is closing")
-				require.Empty(t, sessionFiles(t, dir))
-				m.requireNone(t, 2*time.Second)
+				requireClosed(t, srv, p, m)
 			}
 		})
 	}
@@ -1219,17 +1226,11 @@ func TestKeeperIsReplacedWithoutItsDirectory(t *testing.T) {
 
 func TestScreenIsStopped(t *testing.T) {
 	srv, execer := sessionServer(t, nil)
-	dir := os.Getenv("TMPDIR")
 	m := newMark(t)
 	p, s := startScreen(t, execer, m.on(bash("1")))
 	s.waitFor("ready> ")
 	require.NoError(t, syscall.Kill(m.find(t, "SCREEN -U"), syscall.SIGSTOP))
-	began := time.Now()
-	srv.Close()
-	require.Less(t, time.Since(began), 10*time.Second)
-	require.ErrorContains(t, waitWithin(t, p, patience), "server is closing")
-	require.Empty(t, sessionFiles(t, dir))
-	m.requireNone(t, 2*time.Second)
+	requireClosed(t, srv, p, m)
 }
 
 // TestScreenIsKilled has sessions whose commands ignore that their terminal is gone.
