@@ -47,12 +47,23 @@ type Handler struct {
 
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	conn, opts := h.accept(w, r)
+	if conn == nil {
+		return
+	}
+	// A connection waits in here for as long as its command runs. The less is on the stack the better.
+	err := h.server().serve(r.Context(), conn, h.Execer, opts)
+	h.dismiss(r, conn, opts, err)
+}
+
+// accept accepts a request's connection, or refuses the request and returns nil.
+func (h *Handler) accept(w http.ResponseWriter, r *http.Request) (Conn, *Options) {
 	opts := h.Options.withDefaults()
 	owner, status, err := h.admit(r)
 	if err != nil {
 		opts.Logger.Warn(r.Context(), "refused request", slog.F("remote", r.RemoteAddr), slog.Error(err))
 		http.Error(w, http.StatusText(status), status)
-		return
+		return nil, nil
 	}
 	if h.Authorize != nil {
 		opts.Owner = owner
@@ -60,9 +71,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	conn, err := wsconn.Accept(w, r, nil)
 	if err != nil {
 		opts.Logger.Warn(r.Context(), "refused handshake", slog.F("remote", r.RemoteAddr), slog.Error(err))
-		return
+		return nil, nil
 	}
-	err = h.server().ServeConn(r.Context(), conn, h.Execer, &opts)
+	return conn, opts
+}
+
+// dismiss closes a connection with what its client has to know.
+func (h *Handler) dismiss(r *http.Request, conn Conn, opts *Options, err error) {
 	if err != nil {
 		opts.Logger.Info(r.Context(), "connection ended", slog.F("remote", r.RemoteAddr), slog.Error(err))
 	}

@@ -11,12 +11,15 @@ import (
 
 const ioctlGetTermios = unix.TIOCGETA
 
-// exitWatch is for systems that can wait without a thread.
+// exitWatch is for systems that tell when a process has exited.
 type exitWatch struct{}
 
 func newExitWatch(*exec.Cmd) *exitWatch { return &exitWatch{} }
 
-func (*exitWatch) await() {}
+func (*exitWatch) whenExited(do func()) { go do() }
 
 // widen is for systems that let a pipe's size be changed.
 func widen(*os.File) {}
+
+// whenReadable is for systems that tell when a file is readable to others than the reader.
+func whenReadable(*os.File, func()) (hurry func(), ok bool) { return nil, false }

@@ -9,8 +9,8 @@ import (
 
 const ioctlGetTermios = unix.TCGETS
 
-// exitWatch waits for a process's exit in the runtime's poller. os.Process.Wait blocks a thread for as long as the process
-// runs, which costs more memory than all else that an idle process needs.
+// exitWatch tells when a process exits. os.Process.Wait blocks a thread for as long as the process runs, which costs more
+// memory than all else that an idle process needs.
 type exitWatch struct{ pidfd int }
 
 // newExitWatch prepares a command that has not started.
@@ -20,23 +20,20 @@ func newExitWatch(cmd *exec.Cmd) *exitWatch {
 	return w
 }
 
-// await returns when the started process has exited, or at once where the system does not support it.
-func (w *exitWatch) await() {
+// whenExited has do called, on a goroutine of its own, when the started process has exited, or at once where the system does
+// not support that.
+func (w *exitWatch) whenExited(do func()) {
 	if w.pidfd < 0 {
+		go do()
 		return
 	}
-	_ = unix.SetNonblock(w.pidfd, true) // Without it the file can't be polled, and Read fails at once.
-	f := os.NewFile(uintptr(w.pidfd), "pidfd")
-	defer f.Close()
-	conn, err := f.SyscallConn()
-	if err != nil {
-		return
+	exited := func() {
+		_ = unix.Close(w.pidfd)
+		do()
 	}
-	_ = conn.Read(func(fd uintptr) bool {
-		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-		n, err := unix.Poll(fds, 0)
-		return n > 0 || (err != nil && err != unix.EINTR)
-	})
+	if _, err := watched.add(w.pidfd, exited); err != nil {
+		go exited()
+	}
 }
 
 // widePipe is how much a pipe holds that carries much: as much as an unprivileged user may ask for (pipe(7),

@@ -79,8 +79,7 @@ func (l LocalExecer) start(ctx context.Context, c Command) (Process, error) {
 		p.outputEnded() // A terminal has no stderr.
 	}
 	p.bind(ctx)
-	// Ends with the process.
-	go p.reap(l.WaitDelay)
+	p.exit.whenExited(func() { p.reap(l.WaitDelay) })
 	return p, nil
 }
 
@@ -194,7 +193,6 @@ func (p *localProcess) bind(ctx context.Context) {
 
 // reap waits for the process and sees to its outputs.
 func (p *localProcess) reap(waitDelay time.Duration) {
-	p.exit.await()
 	p.result = exitResult(p.cmd.Wait())
 	p.mu.Lock()
 	p.reaped = true

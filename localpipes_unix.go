@@ -22,9 +22,10 @@ import (
 type localOutput struct {
 	ended func() // called once, when the output has ended
 
-	mu   sync.Mutex // held during a read; guards what follows
-	f    *os.File   // nil when closed
-	rest []byte     // read ahead of the reader, when f has been closed
+	mu    sync.Mutex // held during a read; guards what follows
+	f     *os.File   // nil when closed
+	rest  []byte     // read ahead of the reader, when f has been closed
+	ready func()     // has the callback of whenReady made, if that waits; otherwise nil
 
 	widening widening
 
@@ -71,6 +72,19 @@ func (o *localOutput) Read(b []byte) (int, error) {
 	return n, io.EOF
 }
 
+// whenReady has do called, on a goroutine of its own, when there is something to read, or the end.
+func (o *localOutput) whenReady(do func()) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.f != nil {
+		if hurry, ok := whenReadable(o.f, do); ok {
+			o.ready = hurry
+			return
+		}
+	}
+	go do()
+}
+
 // busyPipe is how much at once makes a pipe one that carries much, and that is worth widening.
 const busyPipe = 32 << 10
 
@@ -101,6 +115,9 @@ func endOfOutput(err error) bool {
 
 // finish closes the descriptor. The lock is held.
 func (o *localOutput) finish() {
+	if o.ready != nil {
+		o.ready()
+	}
 	_ = o.f.Close()
 	o.f = nil
 	o.widening.end()

@@ -44,10 +44,10 @@ const (
 )
 
 // withDefaults returns the options with every default in its place. The receiver may be nil.
-func (o *Options) withDefaults() Options {
-	var opts Options
+func (o *Options) withDefaults() *Options {
+	opts := new(Options)
 	if o != nil {
-		opts = *o
+		*opts = *o
 	}
 	if opts.SessionTimeout == 0 {
 		opts.SessionTimeout = defaultSessionTimeout
@@ -101,8 +101,12 @@ func (srv *Server) Serve(ctx context.Context, c *websocket.Conn, execer Execer, 
 
 // ServeConn is Serve for any Conn.
 func (srv *Server) ServeConn(ctx context.Context, conn Conn, execer Execer, options *Options) error {
-	s := newServing(srv, conn, execer, options.withDefaults())
-	return s.run(ctx)
+	return srv.serve(ctx, conn, execer, options.withDefaults())
+}
+
+// serve is ServeConn for options that have their defaults.
+func (srv *Server) serve(ctx context.Context, conn Conn, execer Execer, opts *Options) error {
+	return newServing(srv, conn, execer, opts).run(ctx)
 }
 
 // start starts a command for a connection. What it starts counts as a process until release is called, or, if it is a

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"cdr.dev/slog"
@@ -24,15 +25,15 @@ type serving struct {
 	link
 	server *Server
 	execer Execer
-	opts   Options
+	opts   *Options // with defaults; never written
 
 	process Process          // set by the owner before anything uses it
 	wait    func() error     // the process's Wait, which is called once
 	release func()           // tells the server that the process has ended
 	peer    proto.Extensions // what the client offered; set by the reader before it sends on start
 
-	start    chan proto.Start // what the client asked for; the reader sends once
-	asked    bool             // a start message has come; the reader's
+	start    chan *proto.Start // what the client asked for; the reader sends once
+	asked    bool              // a start message has come; the reader's
 	stdin    *buffer
 	stdinOn  bool // the client may send stdin; the reader's
 	requests requests
@@ -44,13 +45,13 @@ type serving struct {
 	over    chan struct{} // closed when run returns: whoever is not done by then gives up
 }
 
-func newServing(srv *Server, conn Conn, execer Execer, opts Options) *serving {
+func newServing(srv *Server, conn Conn, execer Execer, opts *Options) *serving {
 	return &serving{
 		link:    link{conn: conn, writeTimeout: opts.WriteTimeout},
 		server:  srv,
 		execer:  execer,
 		opts:    opts,
-		start:   make(chan proto.Start, 1),
+		start:   make(chan *proto.Start, 1),
 		stdin:   newBuffer(defaultWindow),
 		readErr: make(chan error, 1),
 		lost:    make(chan error, 1),
@@ -71,7 +72,7 @@ func (s *serving) run(ctx context.Context) error {
 	defer s.abandon(closed)
 
 	start, err := s.awaitStart(ctx)
-	if err != nil {
+	if start == nil {
 		return err
 	}
 	return s.serve(ctx, start)
@@ -93,8 +94,9 @@ func (s *serving) abandon(closed <-chan struct{}) {
 // abandonTimeout is how long after Serve has returned its caller has for closing the connection.
 const abandonTimeout = 10 * time.Second
 
-// awaitStart waits for the client's start message.
-func (s *serving) awaitStart(ctx context.Context) (proto.Start, error) {
+// awaitStart waits for the client's start message. A client that closes the connection instead leaves neither that nor an
+// error.
+func (s *serving) awaitStart(ctx context.Context) (*proto.Start, error) {
 	var timeout <-chan time.Time
 	if s.opts.StartTimeout > 0 {
 		t := time.NewTimer(s.opts.StartTimeout)
@@ -105,24 +107,32 @@ func (s *serving) awaitStart(ctx context.Context) (proto.Start, error) {
 	case start := <-s.start:
 		return start, nil
 	case err := <-s.readErr:
-		return proto.Start{}, s.connectionEnd(err)
+		return nil, s.connectionEnd(err)
 	case <-timeout:
-		return proto.Start{}, &protocolError{err: xerrors.New("no start message came in time"), code: statusPolicy}
+		return nil, &protocolError{err: xerrors.New("no start message came in time"), code: statusPolicy}
 	case <-ctx.Done():
-		return proto.Start{}, ctx.Err()
+		return nil, ctx.Err()
 	}
 }
 
 // serve starts the command and stays until it has ended and the client has been told, or the connection is lost.
-func (s *serving) serve(ctx context.Context, start proto.Start) error {
+func (s *serving) serve(ctx context.Context, start *proto.Start) error {
 	// The process lives as long as this context.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	if err := s.begin(ctx, start); err != nil {
+		return err
+	}
+	defer s.release()
+	return s.attend(ctx, cancel, start)
+}
 
+// begin starts the command.
+func (s *serving) begin(ctx context.Context, start *proto.Start) error {
 	begun := make(chan started, 1)
 	// Ends when the command has started or failed to, which the context hastens.
 	go func() {
-		p, release, err := s.server.start(ctx, s.execer, commandOf(start), &s.opts)
+		p, release, err := s.server.start(ctx, s.execer, commandOf(start), s.opts)
 		begun <- started{p, release, err}
 	}()
 	select {
@@ -130,9 +140,8 @@ func (s *serving) serve(ctx context.Context, start proto.Start) error {
 		if r.err != nil {
 			return s.refuse(r.err)
 		}
-		defer r.release()
 		s.process, s.wait, s.release = r.process, sync.OnceValue(r.process.Wait), r.release
-		return s.attend(ctx, cancel, start)
+		return nil
 	case err := <-s.readErr:
 		go bury(begun)
 		return s.connectionEnd(err)
@@ -158,7 +167,7 @@ func bury(begun <-chan started) {
 }
 
 // attend is serve once the command runs.
-func (s *serving) attend(ctx context.Context, cancel context.CancelFunc, start proto.Start) error {
+func (s *serving) attend(ctx context.Context, cancel context.CancelFunc, start *proto.Start) error {
 	err := s.send(proto.Pid{Pid: s.process.Pid(), Extensions: accept(start.Extensions)})
 	if err != nil {
 		cancel()
@@ -217,7 +226,7 @@ func (s *serving) lose(err error) {
 }
 
 // commandOf returns the command that the client asked for.
-func commandOf(start proto.Start) Command {
+func commandOf(start *proto.Start) Command {
 	rows, cols := start.Size()
 	return Command{
 		ID:         start.ID,
@@ -290,22 +299,31 @@ func (s *serving) conclude(ctx context.Context, sent <-chan struct{}) error {
 // sendOutputs sends both outputs. The channel is closed when all is sent.
 func (s *serving) sendOutputs() <-chan struct{} {
 	sent := make(chan struct{})
+	var left atomic.Int32
+	left.Store(2)
+	// Each ends with its output, which ends with the process's context, or when the connection does not take it.
 	carry := func(r io.Reader, header string, credit *credit) {
 		out := sender{link: &s.link, header: header, limit: sizeLimit(&s.peer), credit: credit, stop: s.over}
 		// How the stream ended is told with how its process did.
 		if _, _, err := out.carry(r, out.sendFrame); err != nil {
 			s.lose(err)
 		}
+		if left.Add(-1) == 0 {
+			close(sent)
+		}
 	}
-	var stderr sync.WaitGroup
-	stderr.Go(func() { carry(s.process.Stderr(), proto.StderrHeader, s.stderrCredit) })
-	// Both end with their outputs, which end with the process's context, or when the connection does not take them.
-	go func() {
-		defer close(sent)
-		carry(s.process.Stdout(), proto.StdoutHeader, s.stdoutCredit)
-		stderr.Wait()
-	}()
+	whenReady(s.process.Stdout(), func(r io.Reader) { carry(r, proto.StdoutHeader, s.stdoutCredit) })
+	whenReady(s.process.Stderr(), func(r io.Reader) { carry(r, proto.StderrHeader, s.stderrCredit) })
 	return sent
+}
+
+// whenReady calls do, on a goroutine of its own, when r has something to read, or at once if r can't tell.
+func whenReady(r io.Reader, do func(io.Reader)) {
+	if r, ok := r.(interface{ whenReady(do func()) }); ok {
+		r.whenReady(func() { do(r.(io.Reader)) })
+		return
+	}
+	go do(r)
 }
 
 // exiter is implemented by processes whose Wait returns, and loses nothing, while their output has not been read. Not all
@@ -435,8 +453,7 @@ func (s *serving) read() error {
 	for {
 		data, msg, err := s.link.read(proto.StdinHeader)
 		if unknown, ok := errors.AsType[proto.UnknownTypeError](err); ok {
-			s.opts.Logger.Warn(context.Background(), "ignoring message of unknown type",
-				slog.F("type", strconv.Quote(cutString(unknown.Type, 100))))
+			s.logUnknown(unknown)
 			continue
 		}
 		if err == nil {
@@ -446,6 +463,11 @@ func (s *serving) read() error {
 			return err
 		}
 	}
+}
+
+func (s *serving) logUnknown(unknown proto.UnknownTypeError) {
+	s.opts.Logger.Warn(context.Background(), "ignoring message of unknown type",
+		slog.F("type", strconv.Quote(cutString(unknown.Type, 100))))
 }
 
 // handle handles one message of the client.
@@ -493,7 +515,7 @@ func (s *serving) handleStart(start proto.Start) error {
 	if s.peer.MaxMessage > 0 {
 		s.conn.SetReadLimit(defaultMaxMessage)
 	}
-	s.start <- start
+	s.start <- &start
 	return nil
 }
 

@@ -93,7 +93,7 @@ func (w joiningWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 
 // smallBuffer is the size of a connection's buffers. Larger reads and writes pass them by, and there are many idle
 // connections.
-const smallBuffer = 1 << 10
+const smallBuffer = 512
 
 // joinedConn is a connection taken over from a server.
 type joinedConn struct {
