@@ -247,3 +247,18 @@ func TestExitMessageOfOldServers(t *testing.T) {
 	require.NoError(t, outcomeError(proto.ExitCode{}))
 	require.Equal(t, ExitError{code: -1, error: "signal: killed"}, outcomeError(proto.ExitCode{ExitCode: -1, Error: "signal: killed"}))
 }
+
+// refusingExecer fails the test when something is started.
+type refusingExecer struct{ t *testing.T }
+
+func (e refusingExecer) Start(context.Context, Command) (Process, error) {
+	require.Fail(e.t, "a command was started")
+	return nil, errors.ErrUnsupported
+}
+
+// TestClientClosesWithoutAsking: there is nothing to complain about.
+func TestClientClosesWithoutAsking(t *testing.T) {
+	client, served := serveFake(t, refusingExecer{t}, nil)
+	require.NoError(t, client.Close(statusNormal, ""))
+	require.NoError(t, <-served)
+}
