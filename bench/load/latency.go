@@ -10,7 +10,7 @@ import (
 )
 
 // warmUp is how many times something short is done before it is timed.
-const warmUp = 20
+const warmUp = 10
 
 // roundTrip returns how long one byte takes through a command and back.
 func (b *Bench) roundTrip(ctx context.Context) (float64, error) {
