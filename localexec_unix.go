@@ -264,6 +264,12 @@ func (p *localProcess) Wait() error {
 
 // awaitGone waits until nothing is left of a process whose context has ended.
 func (p *localProcess) awaitGone(ctx context.Context) {
+	p.mu.Lock()
+	gone := p.over() && !p.ending // It has been detached from its context.
+	p.mu.Unlock()
+	if gone {
+		return
+	}
 	select {
 	case <-p.gone:
 	case <-ctx.Done():

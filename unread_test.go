@@ -1,0 +1,40 @@
+//go:build !windows
+
+package wsep
+
+import (
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"cdr.dev/wsep/internal/proto"
+)
+
+// TestClientLeavesUnreadOutput: a client that knows how its command ended and wants no more of its output keeps nobody
+// waiting.
+func TestClientLeavesUnreadOutput(t *testing.T) {
+	client, served := serveFake(t, LocalExecer{}, nil)
+	start, err := proto.Encode(proto.Start{
+		Command:    proto.Command{Command: "head", Args: []string{"-c", "50000", "/dev/zero"}},
+		Extensions: &proto.Extensions{Window: 10_000, Outcome: true},
+	})
+	require.NoError(t, err)
+	require.NoError(t, client.Write(t.Context(), start))
+	for exited := false; !exited; {
+		r, err := client.Reader(t.Context())
+		require.NoError(t, err)
+		message, err := io.ReadAll(r)
+		require.NoError(t, err)
+		exited = strings.Contains(string(message), `"exit_code"`)
+	}
+	require.NoError(t, client.Close(statusNormal, ""))
+	select {
+	case err := <-served:
+		require.NoError(t, err)
+	case <-time.After(endTimeout / 2):
+		require.Fail(t, "the server waits for a process that has ended")
+	}
+}
