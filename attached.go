@@ -41,7 +41,7 @@ func (p *sessionProcess) attachError() error {
 	if p.session.over() {
 		return p.result
 	}
-	return xerrors.Errorf("attach to session: %w: %s", p.result, strings.TrimSpace(string(p.display.held)))
+	return xerrors.Errorf("attach to session: %s: %w", strings.TrimSpace(string(p.display.held)), p.result)
 }
 
 // follow detaches the process when its client's context ends, and finds out how it ended.

@@ -85,8 +85,8 @@ func encodeStart(c Command) ([]byte, error) {
 		return nil, err
 	}
 	if len(msg) > proto.MaxMessage {
-		return nil, xerrors.Errorf("%w: arguments and environment make a message of %d bytes, peers take %d",
-			ErrInvalidCommand, len(msg), proto.MaxMessage)
+		return nil, xerrors.Errorf("arguments and environment make a message of %d bytes, peers take %d: %w",
+			len(msg), proto.MaxMessage, ErrInvalidCommand)
 	}
 	return msg, nil
 }
@@ -95,7 +95,7 @@ func encodeStart(c Command) ([]byte, error) {
 func validUTF8(c Command) error {
 	for _, s := range slices.Concat([]string{c.ID, c.Command, c.WorkingDir}, c.Args, c.Env) {
 		if !utf8.ValidString(s) {
-			return xerrors.Errorf("%w: %q is not valid UTF-8, which the protocol requires", ErrInvalidCommand, s)
+			return xerrors.Errorf("%q is not valid UTF-8, which the protocol requires: %w", s, ErrInvalidCommand)
 		}
 	}
 	return nil

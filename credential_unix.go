@@ -21,7 +21,7 @@ func credential(uid, gid uint32) (*syscall.Credential, []string, error) {
 		return nil, nil, nil
 	case uid == 0 && self == 0:
 		// 0 is the zero value. Who asks for a group alone does not ask for root in it.
-		return nil, nil, xerrors.Errorf("%w: GID %d without UID would run as root", ErrInvalidCommand, gid)
+		return nil, nil, xerrors.Errorf("GID %d without UID would run as root: %w", gid, ErrInvalidCommand)
 	case uid == 0:
 		uid = self
 	}
@@ -31,7 +31,7 @@ func credential(uid, gid uint32) (*syscall.Credential, []string, error) {
 	account, err := user.LookupId(strconv.FormatUint(uint64(uid), 10))
 	if _, unknown := errors.AsType[user.UnknownUserIdError](err); unknown {
 		if gid == 0 {
-			return nil, nil, xerrors.Errorf("%w: user %d is unknown, so its group is too: set GID", ErrInvalidCommand, uid)
+			return nil, nil, xerrors.Errorf("user %d is unknown, so its group is too, set GID: %w", uid, ErrInvalidCommand)
 		}
 		// No name, no home, no further groups.
 		id := strconv.FormatUint(uint64(uid), 10)

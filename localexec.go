@@ -53,11 +53,11 @@ func (l LocalExecer) Start(ctx context.Context, c Command) (Process, error) {
 // validate refuses what no system can run.
 func validate(c Command) error {
 	if c.Command == "" {
-		return xerrors.Errorf("%w: no program is named", ErrInvalidCommand)
+		return xerrors.Errorf("no program is named: %w", ErrInvalidCommand)
 	}
 	for _, s := range slices.Concat([]string{c.Command, c.WorkingDir}, c.Args, c.Env) {
 		if strings.ContainsRune(s, 0) {
-			return xerrors.Errorf("%w: %q contains a NUL byte", ErrInvalidCommand, s)
+			return xerrors.Errorf("%q contains a NUL byte: %w", s, ErrInvalidCommand)
 		}
 	}
 	return nil
@@ -90,7 +90,7 @@ func checkDir(dir string) error {
 		return xerrors.Errorf("working directory: %w", err)
 	}
 	if !info.IsDir() {
-		return xerrors.Errorf("working directory: %s: %w: not a directory", dir, ErrInvalidCommand)
+		return xerrors.Errorf("working directory: %s: not a directory: %w", dir, ErrInvalidCommand)
 	}
 	return nil
 }

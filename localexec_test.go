@@ -291,3 +291,12 @@ func TestStoppedProcessEnds(t *testing.T) {
 	require.Equal(t, "bye", readLine(t, p.Stdout()))
 	require.EqualError(t, p.Wait(), "exit status 3")
 }
+
+// TestErrorsSayThingsOnce: an error that wraps another has its text once.
+func TestErrorsSayThingsOnce(t *testing.T) {
+	for _, c := range []wsep.Command{{}, {Command: "true", Args: []string{"\x00"}}, {Command: "true", GID: 1}} {
+		_, err := wsep.LocalExecer{}.Start(t.Context(), c)
+		require.ErrorIs(t, err, wsep.ErrInvalidCommand)
+		require.Equal(t, 1, strings.Count(err.Error(), wsep.ErrInvalidCommand.Error()), err.Error())
+	}
+}

@@ -136,7 +136,7 @@ func (k *keeper) listen(started func()) error {
 		case "started":
 			started()
 		case "none":
-			reason = xerrors.Errorf("%w: %s", errNoScreen, rest)
+			reason = xerrors.Errorf("%s: %w", rest, errNoScreen)
 		case "lost":
 			reason = errSessionLost
 		case "fail":

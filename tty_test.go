@@ -567,6 +567,7 @@ func TestUTF8WithoutLocale(t *testing.T) {
 	s.waitFor("line 42? ")
 	typeLine(t, p, `äß漢字`)
 	require.Equal(t, "4 äß漢字", s.ask(p, "${#line} $line"))
+	s.waitFor("ready> ") // What is typed before is echoed by the terminal, and again by the shell.
 	// A wide character takes two columns, so that the cursor is where the shell thinks it is.
 	typeLine(t, p, "\x15"+`printf '漢\033[6n'; IFS=';' read -rsdR row column; echo "col $column"`)
 	s.waitFor("col 3\r\n")
