@@ -61,7 +61,7 @@ func (p Program) client(args []string) (err error) {
 	over := flags.String("over", "", "the `way` by which to connect")
 	size := flags.Int64("size", 512, "how many `MiB` to move")
 	flags.IntVar(&b.Trips, "trips", 2000, "how many round trips to make")
-	flags.IntVar(&b.Starts, "starts", 80, "how many commands to start in turn")
+	flags.IntVar(&b.Starts, "starts", 40, "how many commands to start in turn")
 	flags.IntVar(&b.Many, "many", 64, "how many commands move data at once")
 	flags.IntVar(&b.Idle, "idle", 200, "how many commands idle")
 	_ = flags.Parse(args) // It exits.
