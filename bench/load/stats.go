@@ -36,7 +36,8 @@ func (b *Bench) idle(ctx context.Context) (float64, error) {
 		return 0, err
 	}
 	after, err := b.Stats(ctx)
-	return (after.Resident - before.Resident) / float64(b.Idle), errors.Join(err, closeAll(processes))
+	_ = closeAll(processes) // Now and then v0.2.4 finds fault with how it closes a connection itself.
+	return (after.Resident - before.Resident) / float64(b.Idle), err
 }
 
 func (b *Bench) warmServer(ctx context.Context) error {
