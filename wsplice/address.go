@@ -88,8 +88,8 @@ func parsePort(text string) (uint16, error) {
 	return uint16(port), nil
 }
 
-// notPublic are the ranges of IPv4 that the public internet does not route, or that mean no single machine there:
-// those that the IANA special-purpose address registry says are not globally reachable, multicast, and what is reserved.
+// notPublic are the ranges of IPv4 that the public internet does not route, or that mean no single machine there: those
+// that the IANA special-purpose address registry calls not globally reachable, multicast, and what is reserved.
 var notPublic = prefixes(
 	"0.0.0.0/8",       // this network, RFC 791
 	"10.0.0.0/8",      // private, RFC 1918

@@ -11,9 +11,9 @@ import (
 // Allowlist says which remotes may be dialled. nil and an empty one allow nothing. An Allowlist does not change and is
 // safe for concurrent use.
 //
-// A remote is checked twice. The host in its URL must be listed. And the address that is dialled, which is what the host
-// resolves to where it is a name, must be listed itself or belong to the public internet: listing a name opens no way to
-// this machine or to the networks behind it, wherever the name's owner has it point.
+// A remote is checked twice. The host in its URL must be listed. And the address that is dialled, which a name resolves
+// to, must be listed itself or belong to the public internet: listing a name opens no way to this machine or to the
+// networks behind it, wherever the name's owner has it point.
 type Allowlist struct {
 	names    []allowedName
 	networks []allowedNetwork
@@ -91,11 +91,10 @@ func (a *Allowlist) addRange(address, bits string, port uint16) error {
 	return nil
 }
 
-// splitEntry splits the port off an entry. Without brackets, an entry with several colons is an IPv6 address.
+// splitEntry splits the port off an entry. The last colon begins it, if it is the only one or follows a bracket.
 func splitEntry(word string) (text string, port uint16, err error) {
-	colon := strings.LastIndexByte(word, ':')
-	bracketed := strings.HasPrefix(word, "[")
-	if colon < strings.LastIndexByte(word, ']') || !bracketed && strings.Count(word, ":") != 1 {
+	colon, bracket := strings.LastIndexByte(word, ':'), strings.LastIndexByte(word, ']')
+	if colon < 0 || colon < bracket || bracket < 0 && strings.Count(word, ":") > 1 {
 		return word, 0, nil
 	}
 	port, err = parsePort(word[colon+1:])

@@ -96,9 +96,9 @@ func TestParseAllowlistRefuses(t *testing.T) {
 		"*", "*.", "**.example.com", "*.*.com", "a.*.com", "*example.com", "*.127.0.0.1", "*.[::1]", "*.10.0.0.0/8",
 		".", "..", ".example.com", "example..com", "exa mple.com:", "example.com:", "example.com:0", "example.com:65536",
 		"example.com:http", "example.com:-1", "example.com:+1", ":80", "bücher.example", "http://example.com",
-		"example.com/path", "user@example.com", "example.com?", "a:b:c", "[example.com]", "[127.0.0.1]", "[::1", "::1]",
-		"[::1]80", "[::1]:", "fe80::1%eth0", "[fe80::1%eth0]:80", "127.1", "127.0.0.01", "127.0.0.256", "0x7f.1", "0x7f000001",
-		"2130706433", "017700000001", "0x", "1.2.3.0x4", "10.0.0.0/33", "10.0.0.0/-1", "10.0.0.0/", "10.0.0.1/8",
+		"example.com/path", "user@example.com", "example.com?", "a:b:c", "[example.com]", "[127.0.0.1]", "[::1", "::1]", "[", "]", "[]",
+		":", 		"[::1]80", "[::1]:", "fe80::1%eth0", "[fe80::1%eth0]:80", "127.1", "127.0.0.01", "127.0.0.256", "0x7f.1",
+		"0x7f000001", "2130706433", "017700000001", "0x", "1.2.3.0x4", "10.0.0.0/33", "10.0.0.0/-1", "10.0.0.0/", "10.0.0.1/8",
 		"10.0.0.0/8/8", "::ffff:10.0.0.0/104", "fd00::1/8", "fe80::%eth0/64", "\x00", strings.Repeat("a", 64) + ".test",
 		strings.Repeat("a.", 127) + "test",
 	} {

@@ -45,8 +45,7 @@ type remote struct {
 }
 
 // dial connects to the WebSocket at the URL. It takes no longer than the timeout, whatever the remote does, and follows
-// no redirects. The context has no hold on the remote that is returned, which the caller must close. Header is sent as it
-// is, apart from what checkHeader refuses.
+// no redirects. The context has no hold on the remote that is returned, which the caller must close.
 func (d *dialer) dial(
 	ctx context.Context, rawURL string, header http.Header, subprotocols []string,
 ) (*remote, error) {
@@ -148,8 +147,8 @@ func (t target) hostHeader() string {
 	return t.host.String()
 }
 
-// connect makes the connection over which the handshake goes. No proxy comes between: the address that is checked is the
-// one that is reached.
+// connect makes the connection over which the handshake goes. No proxy comes between: the address that is checked is
+// the one that is reached.
 func (d *dialer) connect(ctx context.Context, t target) (net.Conn, error) {
 	dialer := net.Dialer{ControlContext: d.control}
 	conn, err := dialer.DialContext(ctx, "tcp", t.String())

@@ -28,8 +28,7 @@ func testDialer(t *testing.T, entries ...string) *dialer {
 	return &dialer{allowed: a, timeout: 10 * time.Second}
 }
 
-// accepting returns the URL of a server that makes a WebSocket of every request, after it has given the request to seen,
-// and closes it.
+// accepting returns a server, to be started, that shows every request to seen, makes a WebSocket of it and closes that.
 func accepting(t *testing.T, seen func(*http.Request)) *httptest.Server {
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		seen(r)
@@ -43,7 +42,7 @@ func accepting(t *testing.T, seen func(*http.Request)) *httptest.Server {
 	return server
 }
 
-// answering returns the URL of a server that reads a request and answers with the text.
+// answering returns the URL of a server that reads one request and leaves the answer to the function.
 func answering(t *testing.T, answer func(request *http.Request, conn net.Conn)) (url string) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -219,7 +218,7 @@ func TestDialRefusesAnswer(t *testing.T) {
 		"none":             func(*http.Request) string { return "" },
 		"garbage":          func(*http.Request) string { return "SSH-2.0-x\r\n" },
 		"no accept":        func(*http.Request) string { return switching + "\r\n" },
-		"wrong accept":     func(*http.Request) string { return switching + "Sec-WebSocket-Accept: " + acceptKey("") + "\r\n\r\n" },
+		"wrong accept":     func(*http.Request) string { return accept(new(http.Request)) + "\r\n" },
 		"long line":        func(r *http.Request) string { return accept(r) + "X: " + strings.Repeat("x", maxResponse) },
 		"many lines":       func(r *http.Request) string { return accept(r) + strings.Repeat("X: x\r\n", maxResponse/6) },
 		"subprotocol":      func(r *http.Request) string { return accept(r) + "Sec-WebSocket-Protocol: other\r\n\r\n" },
