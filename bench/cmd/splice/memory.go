@@ -1,0 +1,65 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// firstChannels are open before memory is measured: what the first ones make wsplice allocate for good is not what one
+// more costs.
+const firstChannels = 100
+
+// idleMemory returns wsplice's resident memory, in KiB, per channel that does nothing any more. They are all of one client.
+func idleMemory(ctx context.Context, program string, channels int) (kib float64, err error) {
+	b, err := listen()
+	if err != nil {
+		return 0, err
+	}
+	defer b.listener.Close()
+	s, err := startSplice(program)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, s.stop()) }()
+	client, err := dial(ctx, s.url)
+	if err != nil {
+		return 0, err
+	}
+	defer client.Close()
+	open := func() (pair, error) { return b.channel(client) }
+	before, err := s.residentWith(open, firstChannels)
+	if err != nil {
+		return 0, err
+	}
+	after, err := s.residentWith(open, channels)
+	return (after - before) / float64(channels), err
+}
+
+// settling is how long wsplice has to come to rest.
+const settling = 500 * time.Millisecond
+
+// residentWith returns the resident memory after further channels have been opened and used once.
+func (s *splice) residentWith(open func() (pair, error), channels int) (kib float64, err error) {
+	for range channels {
+		p, err := open()
+		if err != nil {
+			return 0, err
+		}
+		if err := useOnce(p); err != nil {
+			return 0, err
+		}
+	}
+	time.Sleep(settling)
+	return s.resident()
+}
+
+// useOnce sends a message each way.
+func useOnce(p pair) error {
+	for _, way := range []direction{up, down} {
+		if err := transfer([]*stream{newStream(p, 0, tripPayload, way)}, 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
