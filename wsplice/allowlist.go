@@ -91,6 +91,9 @@ func (a *Allowlist) addRange(address, bits string, port uint16) error {
 	return nil
 }
 
+// Empty reports whether nothing is allowed.
+func (a *Allowlist) Empty() bool { return a == nil || len(a.names)+len(a.networks) == 0 }
+
 // splitEntry splits the port off an entry. The last colon begins it, if it is the only one or follows a bracket.
 func splitEntry(word string) (text string, port uint16, err error) {
 	colon, bracket := strings.LastIndexByte(word, ':'), strings.LastIndexByte(word, ']')

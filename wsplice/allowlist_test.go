@@ -75,6 +75,7 @@ func TestAllowsHost(t *testing.T) {
 func TestAllowlistTakesSeveralEntries(t *testing.T) {
 	a, err := ParseAllowlist("a.test", "b.test c.test")
 	require.NoError(t, err)
+	require.False(t, a.Empty())
 	for _, name := range []string{"a.test", "b.test", "c.test"} {
 		require.True(t, a.allowsHost(host{name: name}, 80), name)
 	}
@@ -84,6 +85,7 @@ func TestEmptyAllowlistAllowsNothing(t *testing.T) {
 	empty, err := ParseAllowlist()
 	require.NoError(t, err)
 	for _, a := range []*Allowlist{nil, {}, empty} {
+		require.True(t, a.Empty())
 		require.False(t, a.allowsHost(host{}, 80))
 		require.False(t, a.allowsHost(host{name: "example.com"}, 80))
 		require.False(t, a.allowsHost(host{addr: netip.MustParseAddr("8.8.8.8")}, 80))

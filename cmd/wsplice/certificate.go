@@ -12,8 +12,8 @@ import (
 	"golang.org/x/xerrors"
 )
 
-// certificate is the server's certificate, and the authority of its clients' if they need one. It is loaded again when its
-// files change, so that it can be renewed without an interruption. It is safe for concurrent use.
+// certificate is the server's certificate, and the authority of its clients' if they need one. It is loaded again when
+// its files change, so that it can be renewed without an interruption. It is safe for concurrent use.
 type certificate struct {
 	files  certificateFiles
 	logger slog.Logger

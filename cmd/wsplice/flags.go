@@ -20,7 +20,6 @@ type config struct {
 	pprofAddress    string // empty means none
 	tls             certificateFiles
 	shutdownTimeout time.Duration
-	noRemotes       bool // the allowlist is empty
 	server          *wsplice.Server
 }
 
@@ -57,7 +56,6 @@ func parse(args []string, help io.Writer) (config, error) {
 	if c.server.Allowed, err = wsplice.ParseAllowlist(allowed...); err != nil {
 		return config{}, xerrors.Errorf("--allowed-hostnames: %w", err)
 	}
-	c.noRemotes = strings.Trim(strings.Join(allowed, ""), ", ") == ""
 	return c, nil
 }
 
@@ -71,7 +69,8 @@ func (c *config) addServing(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&c.server.AllowedOrigins, "allowed-origins", nil,
 		"the `ORIGINS`, separated by commas, of web pages that may connect, beside those of the server's own host, as "+
 			"patterns such as https://*.example.com")
-	flags.StringVar(&c.tls.cert, "tls-cert", "", "the `FILE` with the server's certificate; it is loaded again when it changes")
+	flags.StringVar(&c.tls.cert, "tls-cert", "",
+		"the `FILE` with the server's certificate; it is loaded again when it changes")
 	flags.StringVar(&c.tls.key, "tls-key", "", "the `FILE` with the certificate's key")
 	flags.StringVar(&c.tls.ca, "tls-ca", "", "the `FILE` with the certificates of authorities; only clients with a "+
 		"certificate of one of them may connect")

@@ -49,8 +49,8 @@ func start(c config, logger slog.Logger) (*server, error) {
 		}
 	}
 	s.splice.Logger = logger
-	if c.noRemotes {
-		logger.Warn(context.Background(), "no remote may be connected to: there is no --allowed-hostnames")
+	if c.server.Allowed.Empty() {
+		logger.Warn(context.Background(), "clients may connect to no remote: give --allowed-hostnames")
 	}
 	if s.splice.AllowedHosts == nil {
 		s.splice.AllowedHosts = hostsAt(listener.Addr())

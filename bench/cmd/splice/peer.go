@@ -123,7 +123,7 @@ var controlIndex = []byte{0xff, 0xff}
 // openChannel has wsplice connect to the URL and returns the index of the channel.
 func openChannel(conn net.Conn, url string) (index []byte, err error) {
 	request := fmt.Appendf(controlIndex[:2:2], `{"id":1,"type":"method","method":"connect","params":{"url":%q}}`, url)
-	if err := wsutil.WriteClientText(conn, request); err != nil {
+	if err := wsutil.WriteClientBinary(conn, request); err != nil {
 		return nil, err
 	}
 	message, _, err := wsutil.ReadServerData(conn)
