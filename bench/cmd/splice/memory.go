@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"time"
 )
 
@@ -27,7 +28,16 @@ func idleMemory(ctx context.Context, program string, channels int) (kib float64,
 		return 0, err
 	}
 	defer client.Close()
-	open := func() (pair, error) { return b.channel(client) }
+	var backends closers
+	defer backends.close()
+	open := func() error {
+		p, err := b.channel(client)
+		if err != nil {
+			return err
+		}
+		backends = append(backends, p.backend)
+		return useOnce(p)
+	}
 	before, err := s.residentWith(open, firstChannels)
 	if err != nil {
 		return 0, err
@@ -36,17 +46,21 @@ func idleMemory(ctx context.Context, program string, channels int) (kib float64,
 	return (after - before) / float64(channels), err
 }
 
+type closers []io.Closer
+
+func (c closers) close() {
+	for _, closer := range c {
+		_ = closer.Close()
+	}
+}
+
 // settling is how long wsplice has to come to rest.
 const settling = 500 * time.Millisecond
 
-// residentWith returns the resident memory after further channels have been opened and used once.
-func (s *splice) residentWith(open func() (pair, error), channels int) (kib float64, err error) {
+// residentWith returns the resident memory after further channels have been opened.
+func (s *splice) residentWith(open func() error, channels int) (kib float64, err error) {
 	for range channels {
-		p, err := open()
-		if err != nil {
-			return 0, err
-		}
-		if err := useOnce(p); err != nil {
+		if err := open(); err != nil {
 			return 0, err
 		}
 	}
@@ -54,7 +68,7 @@ func (s *splice) residentWith(open func() (pair, error), channels int) (kib floa
 	return s.resident()
 }
 
-// useOnce sends a message each way.
+// useOnce sends at least one message each way.
 func useOnce(p pair) error {
 	for _, way := range []direction{up, down} {
 		if err := transfer([]*stream{newStream(p, 0, tripPayload, way)}, 0); err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -126,16 +127,16 @@ func openChannel(conn net.Conn, url string) (index []byte, err error) {
 	if err := wsutil.WriteClientBinary(conn, request); err != nil {
 		return nil, err
 	}
-	message, _, err := wsutil.ReadServerData(conn)
+	frame, err := ws.ReadFrame(conn)
 	if err != nil {
 		return nil, err
 	}
 	var reply struct{ Result *struct{ Index uint16 } }
-	if err := json.Unmarshal(message[2:], &reply); err != nil {
-		return nil, fmt.Errorf("reply %q: %w", message, err)
+	if err := json.Unmarshal(bytes.TrimPrefix(frame.Payload, controlIndex), &reply); err != nil {
+		return nil, fmt.Errorf("reply %q: %w", frame.Payload, err)
 	}
 	if reply.Result == nil {
-		return nil, fmt.Errorf("connect was refused: %s", message[2:])
+		return nil, fmt.Errorf("connect was refused: %q", frame.Payload)
 	}
 	return binary.BigEndian.AppendUint16(nil, reply.Result.Index), nil
 }

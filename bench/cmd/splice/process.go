@@ -26,6 +26,7 @@ func build(ctx context.Context, dir, program string) error {
 // splice is a running wsplice.
 type splice struct {
 	cmd *exec.Cmd
+	log bytes.Buffer // not to be read before the process has ended
 	url string
 }
 
@@ -34,7 +35,8 @@ const stopTimeout = 20 * time.Second
 
 func startSplice(program string) (*splice, error) {
 	cmd := exec.Command(program, "--listen=127.0.0.1:0", "--allowed-hostnames=127.0.0.1")
-	cmd.Stderr = os.Stderr
+	s := &splice{cmd: cmd}
+	cmd.Stderr = &s.log
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -42,7 +44,6 @@ func startSplice(program string) (*splice, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	s := &splice{cmd: cmd}
 	line, err := bufio.NewReader(stdout).ReadString('\n')
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("wsplice's URL: %w", err), s.stop())
@@ -57,7 +58,7 @@ func (s *splice) stop() error {
 	defer kill.Stop()
 	_ = s.cmd.Process.Signal(os.Interrupt) // Wait tells what became of it.
 	if err := s.cmd.Wait(); err != nil {
-		return fmt.Errorf("wsplice: %w", err)
+		return fmt.Errorf("wsplice: %w\n%s", err, s.log.Bytes())
 	}
 	return nil
 }
