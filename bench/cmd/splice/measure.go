@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log"
 	"slices"
@@ -94,7 +93,7 @@ func measureRound(ctx context.Context, program string, p plan, measured []*measu
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.stop()) }()
+	defer func() { err = s.stop(err) }()
 	for _, m := range measured {
 		if err := m.add(ctx, p, b, s); err != nil {
 			return fmt.Errorf("%s, clients: %d, payload: %d: %w", m.Kind, m.Clients, m.Payload, err)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"io"
 	"time"
 )
@@ -22,7 +21,7 @@ func idleMemory(ctx context.Context, program string, channels int) (kib float64,
 	if err != nil {
 		return 0, err
 	}
-	defer func() { err = errors.Join(err, s.stop()) }()
+	defer func() { err = s.stop(err) }()
 	client, err := dial(ctx, s.url)
 	if err != nil {
 		return 0, err

@@ -46,19 +46,19 @@ func startSplice(program string) (*splice, error) {
 	}
 	line, err := bufio.NewReader(stdout).ReadString('\n')
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("wsplice's URL: %w", err), s.stop())
+		return nil, s.stop(fmt.Errorf("wsplice's URL: %w", err))
 	}
 	s.url = strings.TrimPrefix(strings.TrimSpace(line), "listening on ")
 	return s, nil
 }
 
-// stop lets wsplice end.
-func (s *splice) stop() error {
+// stop lets wsplice end. If something went wrong before or does now, the error that it returns has wsplice's log.
+func (s *splice) stop(before error) error {
 	kill := time.AfterFunc(stopTimeout, func() { _ = s.cmd.Process.Kill() })
 	defer kill.Stop()
 	_ = s.cmd.Process.Signal(os.Interrupt) // Wait tells what became of it.
-	if err := s.cmd.Wait(); err != nil {
-		return fmt.Errorf("wsplice: %w\n%s", err, s.log.Bytes())
+	if err := errors.Join(before, s.cmd.Wait()); err != nil {
+		return fmt.Errorf("%w\nwsplice's log:\n%s", err, s.log.Bytes())
 	}
 	return nil
 }
