@@ -17,9 +17,9 @@ func newBufferPool(size int) *bufferPool {
 // get returns an empty buffer.
 func (p *bufferPool) get() *[]byte { return p.pool.Get().(*[]byte) }
 
-// put takes a buffer back, unless it has grown to something that is not worth keeping.
+// put takes a buffer back, unless it has grown.
 func (p *bufferPool) put(b *[]byte) {
-	if cap(*b) > 4*p.size {
+	if cap(*b) != p.size {
 		return
 	}
 	*b = (*b)[:0]
@@ -36,8 +36,31 @@ const (
 var (
 	smallPool = newBufferPool(smallChunk)
 	largePool = newBufferPool(largeChunk)
-	// gatherPool has the buffers that batches copy to.
-	gatherPool = newBufferPool(64 << 10)
-	// queuePool has the blocks of queues.
-	queuePool = newBufferPool(queueBlock)
+	// blockPool has the blocks of batches and queues.
+	blockPool = newBufferPool(blockSize)
 )
+
+// blockSize is the size of the blocks that bytes are copied to.
+const blockSize = 64 << 10
+
+// newFrame returns an empty buffer for a frame of n bytes.
+func newFrame(n int) *[]byte {
+	switch {
+	case n <= smallChunk:
+		return smallPool.get()
+	case n <= largeChunk:
+		return largePool.get()
+	}
+	b := make([]byte, 0, n)
+	return &b
+}
+
+// putFrame takes back what newFrame returned.
+func putFrame(b *[]byte) {
+	switch cap(*b) {
+	case smallChunk:
+		smallPool.put(b)
+	case largeChunk:
+		largePool.put(b)
+	}
+}

@@ -3,7 +3,6 @@ package wsplice
 import (
 	"encoding/binary"
 	"fmt"
-	"sync/atomic"
 	"unicode/utf8"
 
 	"github.com/gobwas/ws"
@@ -215,90 +214,4 @@ func sendable(code int64) bool {
 		return false
 	}
 	return code >= 1000 && code <= 1014 || code >= 3000 && code <= 4999
-}
-
-// batch gathers frames for one connection, to be sent with one write. What is small is copied behind one another; large
-// payloads stay where they are, so they must not change until the batch has been sent. It is not safe for concurrent use.
-type batch struct {
-	buf    *[]byte  // copies, pooled; nil while there are none
-	open   int      // where in buf the last piece begins
-	pieces [][]byte // all before it
-	// payload counts the bytes of messages, without headers and indexes.
-	payload int64
-	// urgent is a frame to be sent before the next. It is the only part that others may use at the same time.
-	urgent atomic.Pointer[[]byte]
-}
-
-// maxCopied is how large a payload is cheaper to copy than to have in a piece of its own.
-const maxCopied = 2 << 10
-
-// empty reports whether there is nothing to send.
-func (b *batch) empty() bool { return b.buf == nil && len(b.pieces) == 0 }
-
-// begin returns the buffer to append a header to.
-func (b *batch) begin() []byte {
-	buf := b.resume()
-	if p := b.urgent.Load(); p != nil {
-		return b.beginUrgent()
-	}
-	return buf
-}
-
-// resume returns the buffer to append to within a frame.
-func (b *batch) resume() []byte {
-	if b.buf == nil {
-		b.buf = gatherPool.get()
-		b.open = 0
-	}
-	return *b.buf
-}
-
-func (b *batch) beginUrgent() []byte {
-	if p := b.urgent.Swap(nil); p != nil {
-		*b.buf = append(*b.buf, *p...)
-	}
-	return *b.buf
-}
-
-// add appends payload bytes to buf, which begin returned and which has been appended to since.
-func (b *batch) add(buf, payload []byte) {
-	b.payload += int64(len(payload))
-	if len(payload) <= maxCopied {
-		*b.buf = append(buf, payload...)
-		return
-	}
-	*b.buf = buf
-	b.addPiece(payload)
-}
-
-// addPiece adds bytes without copying them.
-func (b *batch) addPiece(p []byte) {
-	if b.buf != nil && len(*b.buf) > b.open {
-		b.pieces = append(b.pieces, (*b.buf)[b.open:])
-		b.open = len(*b.buf)
-	}
-	b.pieces = append(b.pieces, p)
-}
-
-// all returns everything, in order. It is valid until reset.
-func (b *batch) all() [][]byte {
-	if b.buf != nil && len(*b.buf) > b.open {
-		b.pieces = append(b.pieces, (*b.buf)[b.open:])
-		b.open = len(*b.buf)
-	}
-	return b.pieces
-}
-
-// reset makes the batch empty.
-func (b *batch) reset() {
-	if b.buf != nil {
-		gatherPool.put(b.buf)
-		b.buf = nil
-	}
-	clear(b.pieces)
-	b.pieces = b.pieces[:0]
-	if cap(b.pieces) > 16 {
-		b.pieces = nil
-	}
-	b.payload, b.open = 0, 0
 }

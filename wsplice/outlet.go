@@ -182,9 +182,6 @@ func sizeOf(pieces [][]byte) (n int) {
 	return n
 }
 
-// queueBlock is the size of a queue's blocks.
-const queueBlock = 64 << 10
-
 // queue is bytes in blocks. Its zero value is empty.
 type queue struct {
 	blocks []*[]byte
@@ -196,11 +193,11 @@ type queue struct {
 func (q *queue) push(p []byte) {
 	q.size += len(p)
 	for len(p) > 0 {
-		if n := len(q.blocks); n == 0 || len(*q.blocks[n-1]) == queueBlock {
-			q.blocks = append(q.blocks, queuePool.get())
+		if n := len(q.blocks); n == 0 || len(*q.blocks[n-1]) == blockSize {
+			q.blocks = append(q.blocks, blockPool.get())
 		}
 		last := q.blocks[len(q.blocks)-1]
-		n := min(len(p), queueBlock-len(*last))
+		n := min(len(p), blockSize-len(*last))
 		*last = append(*last, p[:n]...)
 		p = p[n:]
 	}
@@ -227,7 +224,7 @@ func (q *queue) drop(n int) {
 	done := 0
 	for done < len(q.blocks) && q.start >= len(*q.blocks[done]) {
 		q.start -= len(*q.blocks[done])
-		queuePool.put(q.blocks[done])
+		blockPool.put(q.blocks[done])
 		q.blocks[done] = nil
 		done++
 	}

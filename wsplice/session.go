@@ -182,13 +182,14 @@ func (s *session) warn(err error) { s.send(encodeCall(0, methodWarn, err), nil) 
 
 // send sends a control message, without waiting. first is called right before that, if it is set.
 func (s *session) send(message []byte, first func()) {
-	s.out.answer(answer{controlFrame(message), first})
+	s.out.answer(answer{frame: controlFrame(message, false), first: first})
 }
 
 var controlPrefix = []byte{controlIndex >> 8, controlIndex & 0xff}
 
-func controlFrame(message []byte) []byte {
-	return appendFrame(nil, ws.OpText, false, controlPrefix, message)
+// controlFrame returns a control message's frame, masked if it is from a client.
+func controlFrame(message []byte, masked bool) []byte {
+	return appendFrame(nil, ws.OpText, masked, controlPrefix, message)
 }
 
 // terminate answers a call. The index is free when the client has the answer, which comes after all of the channel's
@@ -312,7 +313,7 @@ func (s *session) add(id int64, c *channel) {
 	// Ends when the remote's connection does, at the latest a moment after the session's end.
 	s.wg.Go(func() {
 		s.out.mu.Lock()
-		_ = s.out.write([][]byte{controlFrame(result)})
+		_ = s.out.write([][]byte{controlFrame(result, false)})
 		s.out.mu.Unlock()
 		c.run()
 	})
@@ -330,7 +331,7 @@ func (s *session) disconnected(c *channel, said closing) {
 		s.table.remove(c)
 	}
 	params := disconnectParams{c.index, uint16(said.code), said.reason}
-	_ = s.out.write([][]byte{controlFrame(encodeCall(0, s.opts.closeMethod, params))})
+	_ = s.out.write([][]byte{controlFrame(encodeCall(0, s.opts.closeMethod, params), false)})
 }
 
 // finish closes all that belongs to the session.

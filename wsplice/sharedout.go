@@ -1,6 +1,8 @@
 package wsplice
 
 import (
+	"context"
+	"net"
 	"sync"
 	"time"
 
@@ -23,13 +25,17 @@ type sharedOut struct {
 		list    []answer
 		size    int
 		working bool // the goroutine lives
+		closed  bool // no goroutine is started any more
 	}
 }
 
 // answer is a frame to be sent.
 type answer struct {
 	frame []byte
-	first func() // if set, called before that, with the lock held
+	first func()      // if set, called before that, with the lock held
+	last  bool        // nothing is sent after it
+	skip  func() bool // if set, asked before that, with the lock held, whether it should not be sent any more
+	done  chan error  // if set, somebody waits to be told here, without ever blocking the sender
 }
 
 // maxAnswers bounds the answers that wait for an end that does not read, in bytes.
@@ -42,7 +48,7 @@ var (
 
 // write writes all pieces, which it uses up. The lock is held.
 func (o *sharedOut) write(pieces [][]byte) error {
-	if o.over {
+	if o.over || len(pieces) == 0 {
 		return nil
 	}
 	err := o.line.writeAll(pieces, o.timeout)
@@ -70,8 +76,16 @@ func (o *sharedOut) answer(a answer) {
 	q := &o.answers
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.size += len(a.frame); q.size > maxAnswers {
-		o.failed(errPeerDeaf)
+	if q.closed {
+		a.tell(net.ErrClosed)
+		return
+	}
+	if a.done == nil {
+		q.size += len(a.frame)
+	}
+	if q.size > maxAnswers {
+		// Ends at once. Whoever leaves an answer may hold the locks that failed takes.
+		o.wg.Go(func() { o.failed(errPeerDeaf) })
 		return
 	}
 	q.list = append(q.list, a)
@@ -82,23 +96,111 @@ func (o *sharedOut) answer(a answer) {
 	}
 }
 
+func (a *answer) tell(err error) {
+	if a.done != nil {
+		a.done <- err
+	}
+}
+
+// close has no goroutine started any more. The answers that are there are still sent.
+func (o *sharedOut) close() {
+	o.answers.mu.Lock()
+	defer o.answers.mu.Unlock()
+	o.answers.closed = true
+}
+
+// start starts a goroutine, or calls f if none is started any more.
+func (o *sharedOut) start(f func()) {
+	o.answers.mu.Lock()
+	closed := o.answers.closed
+	if !closed {
+		o.wg.Go(f)
+	}
+	o.answers.mu.Unlock()
+	if closed {
+		f()
+	}
+}
+
 func (o *sharedOut) sendAnswers() {
 	for {
 		list := o.takeAnswers()
 		if list == nil {
 			return
 		}
-		o.mu.Lock()
-		var pieces [][]byte
+		err := o.sendAll(list)
 		for _, a := range list {
-			if a.first != nil {
-				a.first()
-			}
-			pieces = append(pieces, a.frame)
+			a.tell(err)
 		}
-		_ = o.write(pieces)
-		o.mu.Unlock()
 	}
+}
+
+func (o *sharedOut) sendAll(list []answer) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	pieces, last := o.prepare(list)
+	err := o.write(pieces)
+	o.over = o.over || last
+	return err
+}
+
+// prepare returns the frames to be sent, and whether they are the last. The lock is held.
+func (o *sharedOut) prepare(list []answer) (pieces [][]byte, last bool) {
+	for _, a := range list {
+		if a.skip != nil && a.skip() {
+			continue
+		}
+		if a.first != nil {
+			a.first()
+		}
+		pieces = append(pieces, a.frame)
+		if a.last {
+			return pieces, true
+		}
+	}
+	return pieces, false
+}
+
+// send sends a frame and waits until that is done, or the context ends: then it may be sent nevertheless, or be under way.
+// Nothing is sent if skip says so at that time. It owns the frame, which it gives to the pool.
+func (o *sharedOut) send(ctx context.Context, frame *[]byte, skip func() bool) error {
+	done := make(chan error, 1)
+	if o.mu.TryLock() {
+		rest, err := o.sendNow(*frame, skip)
+		if len(rest) == 0 || err != nil {
+			o.mu.Unlock()
+			putFrame(frame)
+			return err
+		}
+		// Ends when the rest has been sent, for which there is a time limit, or the connection is interrupted.
+		o.start(func() {
+			err := o.write([][]byte{rest})
+			o.mu.Unlock()
+			putFrame(frame)
+			done <- err
+		})
+	} else {
+		o.answer(answer{frame: *frame, skip: skip, done: done})
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// sendNow sends what can be sent at once of a frame, and returns the rest. The lock is held.
+func (o *sharedOut) sendNow(frame []byte, skip func() bool) (rest []byte, err error) {
+	if o.over || skip() {
+		return nil, nil
+	}
+	n, err := o.line.writeNow([][]byte{frame})
+	if err != nil {
+		o.over = true
+		o.failed(err)
+	}
+	return frame[n:], err
 }
 
 func (o *sharedOut) takeAnswers() []answer {
