@@ -168,3 +168,8 @@ func (p *peer) expectClose(code int) {
 		return
 	}
 }
+
+func decode(t *testing.T, text string, v any) {
+	t.Helper()
+	require.NoError(t, json.Unmarshal([]byte(text), v), "message %q", text)
+}

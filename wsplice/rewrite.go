@@ -156,7 +156,7 @@ func (d *fromClient) beginMessage(h *header, b []byte) (n int, ok bool) {
 func (d *fromClient) find(index int) {
 	d.index, d.to = index, nil
 	if index == controlIndex {
-		d.command = &command{}
+		d.command = &command{text: []byte{}}
 		return
 	}
 	d.to = d.events.route(index)

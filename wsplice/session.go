@@ -25,6 +25,8 @@ type session struct {
 	// For the reader alone.
 	current *channel   // where the message that is being read goes
 	touched []*channel // those with something in their batch
+	parting bool       // what comes is dropped
+	broken  error      // why what comes can't be told apart any more
 
 	wg   sync.WaitGroup     // everything that belongs to the session and is not its reader
 	ctx  context.Context    // ends when the session does
@@ -98,11 +100,15 @@ func (s *session) pass() error {
 	used, err := s.demux.feed(s.intake.buf)
 	s.flush()
 	s.intake.consume(used, 0)
+	s.broken = err
 	return err
 }
 
 // route implements clientEvents.
 func (s *session) route(index int) *batch {
+	if s.parting {
+		return nil
+	}
 	c := s.table.get(index)
 	if c == nil || c.leaving {
 		s.warn(unknownConnection(int64(index)))
@@ -154,6 +160,9 @@ func (s *session) control(op ws.OpCode, payload []byte) error {
 func (s *session) command(p []byte) {
 	// What has been sent to a channel before it is terminated still reaches it.
 	s.flush()
+	if s.parting {
+		return
+	}
 	if p == nil {
 		s.warn(&Error{Code: CodeFrameTooLong, Message: "control message too long"})
 		return
@@ -367,15 +376,23 @@ func (s *session) partings(err error) (toRemotes closing, toClient *closing) {
 	return errGone, nil
 }
 
-// sayGoodbye sends the client a close frame. If that is no answer to one, it waits until the client has closed its end, so
-// that the frame is not lost with a reset.
+// sayGoodbye sends the client a close frame. If that is no answer to one, it waits until the client has answered it, or
+// has closed its end, so that the frame is not lost with a reset.
 func (s *session) sayGoodbye(said closing, err error) {
 	s.out.writeLast(appendFrame(nil, ws.OpClose, false, said.payload()))
 	if _, answered := errors.AsType[*closeError](err); answered {
 		return
 	}
 	s.line.resumeReads()
-	for s.intake.fill(false) == nil {
+	s.parting = true
+	for s.broken == nil && s.intake.fill(true) == nil {
+		s.broken = s.pass()
+	}
+	if _, answered := errors.AsType[*closeError](s.broken); answered {
+		return
+	}
+	// What follows a broken frame can't be told apart.
+	for s.intake.fill(true) == nil {
 		s.intake.consume(len(s.intake.buf), 0)
 	}
 }
