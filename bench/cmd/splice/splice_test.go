@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"net"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -61,7 +62,9 @@ func TestDirect(t *testing.T) {
 
 // What arrives is counted, not what is sent.
 func TestLossIsFound(t *testing.T) {
-	s := &stream{messages: 2}
+	from, to := net.Pipe()
+	to.Close()
+	s := &stream{from: from, messages: 2}
 	s.received.messages = 1
 	if checkCounts([]*stream{s}) == nil {
 		t.Error("not found")

@@ -96,10 +96,19 @@ func transfer(streams []*stream, d time.Duration) error {
 func checkCounts(streams []*stream) error {
 	for i, s := range streams {
 		if s.messages != s.received.messages {
-			return fmt.Errorf("stream %d: %d messages received of %d", i, s.received.messages, s.messages)
+			return fmt.Errorf("stream %d: %d messages received of %d, sender was told %q", i, s.received.messages, s.messages,
+				s.told())
 		}
 	}
 	return nil
+}
+
+// told returns the beginning of what the sender has been sent, where wsplice says why it closed a channel.
+func (s *stream) told() []byte {
+	p := make([]byte, 256)
+	_ = s.from.SetReadDeadline(time.Now().Add(time.Second)) // The read fails if that does.
+	n, _ := s.from.Read(p)
+	return p[:n]
 }
 
 func messages(streams []*stream) (sum int) {
