@@ -9,7 +9,7 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// The first byte of a frame that is a message of its own (RFC 6455 section 5.2). Streams are binary messages, and a text
+// The first byte of a frame that is a message of its own (RFC 6455 section 5.2). A stream is binary messages, and a text
 // at the end.
 const (
 	wholeText   = 0x81
@@ -91,8 +91,9 @@ func (s shape) block() (block []byte, messages int) {
 	return block, messages
 }
 
-// receiver counts the messages of a stream and checks that each is of its shape, by its header and the first byte of its
-// payload. It reads headers with the library that backends in Go may use, which for small messages takes longer than the rest.
+// receiver counts the messages of a stream and checks that each is of its shape, by its header and the first byte of
+// its payload. It reads headers as backends in Go may, with a library, which for small messages takes longer than the
+// rest.
 type receiver struct {
 	shape
 	reader   *bufio.Reader

@@ -9,8 +9,8 @@ type target struct {
 	min, max float64
 }
 
-// shares are the least shares of direct for 32 clients, by payload. Half is the limit: through wsplice every byte crosses
-// the kernel twice as often.
+// shares are the least shares of direct for 32 clients, by payload. About half is the limit: through wsplice every byte
+// crosses the kernel twice as often.
 var shares = map[int]float64{32: 0.24, 128: 0.35, 1 << 10: 0.43, 4 << 10: 0.46, 64 << 10: 0.48}
 
 const (
