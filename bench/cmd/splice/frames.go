@@ -9,7 +9,7 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// The first byte of a frame that is a message of its own (RFC 6455 section 5.2). A stream is binary messages, and a text
+// The first byte of a frame that is a message of its own (RFC 6455 section 5.2). A stream is binary messages and a text
 // at the end.
 const (
 	wholeText   = 0x81

@@ -10,7 +10,7 @@ import (
 // more costs.
 const firstChannels = 100
 
-// idleMemory returns wsplice's resident memory, in KiB, per channel that does nothing any more. One client has them all.
+// idleMemory returns wsplice's resident memory, in KiB, per channel that does nothing any more. One client has all.
 func idleMemory(ctx context.Context, program string, channels int) (kib float64, err error) {
 	b, err := listen()
 	if err != nil {
