@@ -48,9 +48,11 @@ const (
 	// farewell is how long a session's end may take.
 	farewell = time.Second
 	// patience is how long one channel may keep the others waiting. The remote must have taken something until then.
-	patience = 100 * time.Millisecond
+	patience = 250 * time.Millisecond
 	// maxQueue is how many bytes a channel without a window may have waiting for its remote.
 	maxQueue = 4 << 20
+	// soleQueue is that of a channel that keeps no others waiting. More of it would only be copied out of the cache.
+	soleQueue = 512 << 10
 )
 
 // newChannel makes a channel of a remote's connection. window is what the client asked for.
@@ -61,11 +63,10 @@ func newChannel(s *session, r *remote, window int64) *channel {
 	c.credit = newCredit(window)
 	c.mux = toClient{maxMessage: s.opts.maxMessage, events: c}
 	c.outlet = outlet{
-		line: l, timeout: s.opts.writeTimeout, limit: maxQueue, failed: c.fail, wg: &s.wg,
+		line: l, timeout: s.opts.writeTimeout, failed: c.fail, wg: &s.wg,
 		moved: make(chan struct{}, 1), urgent: &c.batch.urgent,
 	}
 	if window > 0 {
-		c.outlet.limit = max(maxQueue, int(window+s.opts.maxMessage)+maxHeader)
 		c.outlet.drained = c.acknowledge
 	}
 	c.intake.preload(r.early)
@@ -142,10 +143,12 @@ func (c *channel) control(op ws.OpCode, payload []byte) error {
 	return nil
 }
 
-// deliver sends the batch to the remote. If its queue is full, it waits as long as the remote keeps taking something.
+// deliver sends the batch to the remote. If its queue is full, it waits as long as the remote keeps taking something, or
+// until the write timeout if nobody else has to wait.
 func (c *channel) deliver(inFrame bool) {
 	pieces := c.batch.all()
-	for !c.outlet.send(pieces, c.batch.payload, &c.received, inFrame) {
+	limit := c.limit()
+	for !c.outlet.send(pieces, c.batch.payload, &c.received, inFrame, limit) {
 		if c.window > 0 {
 			c.fail(errWindow)
 			break
@@ -157,19 +160,41 @@ func (c *channel) deliver(inFrame bool) {
 	c.batch.reset()
 }
 
-// awaitRoom waits until the queue has become shorter, and reports whether it has in time.
-func (c *channel) awaitRoom() bool {
-	t := time.NewTimer(patience)
-	defer t.Stop()
-	select {
-	case <-c.outlet.moved:
-		return true
-	case <-c.ctx.Done():
-	case <-c.session.ctx.Done():
-	case <-t.C:
-		c.fail(errQueueFull)
+// limit returns how many bytes the queue may have.
+func (c *channel) limit() int {
+	switch {
+	case c.window > 0:
+		return max(maxQueue, int(c.window+c.session.opts.maxMessage)+maxHeader)
+	case c.session.table.sole():
+		return soleQueue
 	}
-	return false
+	return maxQueue
+}
+
+// awaitRoom waits until the queue has become shorter, and reports whether it has.
+func (c *channel) awaitRoom() bool {
+	t := time.NewTicker(patience)
+	defer t.Stop()
+	for {
+		select {
+		case <-c.outlet.moved:
+			return true
+		case <-c.ctx.Done(): // As after the write timeout.
+			return false
+		case <-c.session.ctx.Done():
+			return false
+		case <-t.C:
+		}
+		if !c.session.table.sole() {
+			c.fail(errQueueFull)
+			return false
+		}
+		// Who waits here does not notice otherwise that the client goes away.
+		if c.session.line.hungUp() {
+			c.session.end(errAbandoned)
+			return false
+		}
+	}
 }
 
 // acknowledge tells the client what the remote has taken. The outlet's lock is held.

@@ -74,6 +74,9 @@ func after(d time.Duration) time.Time {
 	return time.Now().Add(d)
 }
 
+// hungUp reports whether the other end is known to have closed the connection, even if there is something left to read.
+func (l *line) hungUp() bool { return l.raw != nil && l.raw.hungUp() }
+
 // tlsRecord is how much is written at a time where progress can't be seen otherwise.
 const tlsRecord = 16 << 10
 

@@ -15,7 +15,6 @@ import (
 type outlet struct {
 	line    *line
 	timeout time.Duration           // how long the remote may take nothing
-	limit   int                     // how many bytes the queue may have
 	failed  func(error)             // called when the remote can't be written to, from the goroutine too; it must not wait
 	drained func()                  // if set, called after bytes have been taken from the queue, with the lock held
 	moved   chan struct{}           // has room for one, sent when bytes have been taken from the queue
@@ -36,16 +35,17 @@ var (
 	errWindow       = xerrors.New("more was sent than the window allows")
 )
 
-// send sends a batch, without waiting. inFrame says that it ends within a frame. It reports false if the queue has no
-// room, and then nothing has been sent. It adds payload, which is how much of the batch belongs to messages, to total.
-func (o *outlet) send(pieces [][]byte, payload int64, total *int64, inFrame bool) (sent bool) {
+// send sends a batch, without waiting. inFrame says that it ends within a frame. It reports false if the queue would have
+// more than limit bytes, and then nothing has been sent. It adds payload, which is how much of the batch belongs to messages,
+// to total.
+func (o *outlet) send(pieces [][]byte, payload int64, total *int64, inFrame bool, limit int) (sent bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.over {
 		return true
 	}
 	pieces = o.writeNow(pieces)
-	if size := sizeOf(pieces); size > 0 && o.queue.size > 0 && o.queue.size+size > o.limit {
+	if size := sizeOf(pieces); size > 0 && o.queue.size > 0 && o.queue.size+size > limit {
 		return false
 	}
 	o.enqueue(pieces)
@@ -95,7 +95,7 @@ func (o *outlet) pong(payload []byte) {
 	defer o.mu.Unlock()
 	frame := appendFrame(nil, ws.OpPong, true, payload)
 	switch {
-	case o.over || o.queue.size > o.limit/2:
+	case o.over || o.queue.size > maxQueue:
 	case o.inFrame:
 		o.urgent.Store(&frame) // The latest of several is enough (RFC 6455 section 5.5.3).
 	default:

@@ -12,3 +12,6 @@ func writePieces(fd int, pieces [][]byte) (int, error) {
 	}
 	return unix.Writev(fd, pieces[:min(len(pieces), maxPieces)])
 }
+
+// hangUp are the events that say that the other end has closed the connection.
+const hangUp = unix.POLLRDHUP | unix.POLLHUP | unix.POLLERR

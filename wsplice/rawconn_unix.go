@@ -91,6 +91,16 @@ func (r *rawConn) tryWrite(fd uintptr) bool {
 	return c.err != unix.EAGAIN || !c.wait
 }
 
+// hungUp reports whether the other end has closed the connection.
+func (r *rawConn) hungUp() (hup bool) {
+	_ = r.conn.Control(func(fd uintptr) {
+		fds := []unix.PollFd{{Fd: int32(fd), Events: hangUp}}
+		n, err := unix.Poll(fds, 0)
+		hup = err == nil && n == 1 && fds[0].Revents&hangUp != 0
+	})
+	return hup
+}
+
 // result returns what a call has done. err is the runtime's, for a connection that is closed or whose deadline is over.
 func (c *rawCall) result(name string, err error) (int, error) {
 	n := max(c.n, 0)

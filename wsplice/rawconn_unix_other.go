@@ -20,3 +20,6 @@ func writePieces(fd int, pieces [][]byte) (n int, err error) {
 	}
 	return n, nil
 }
+
+// hangUp are the events that say that the other end has closed the connection.
+const hangUp = unix.POLLHUP | unix.POLLERR

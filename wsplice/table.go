@@ -25,6 +25,13 @@ func (t *table) reserve(limit int) bool {
 	return true
 }
 
+// sole reports whether there is at most one channel, and none to come.
+func (t *table) sole() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.count <= 1
+}
+
 // giveBack gives a reserved place back.
 func (t *table) giveBack() {
 	t.mu.Lock()
