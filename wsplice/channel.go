@@ -24,6 +24,8 @@ type channel struct {
 	batch   batch // what is for the remote
 	touched bool  // it is among the session's touched channels
 
+	subprotocol string // the one that the remote has chosen, if any
+
 	window   int64   // 0 if the client knows no windows
 	credit   *credit // for what goes to the client
 	wanted   int64   // the size of the message that waits for credit
@@ -58,7 +60,7 @@ const (
 // newChannel makes a channel of a remote's connection. window is what the client asked for.
 func newChannel(s *session, r *remote, window int64) *channel {
 	l := newLine(r.Conn)
-	c := &channel{session: s, line: l, intake: newIntake(l, s.opts.readTimeout), window: window}
+	c := &channel{session: s, line: l, intake: newIntake(l, s.opts.readTimeout), window: window, subprotocol: r.subprotocol}
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	c.credit = newCredit(window)
 	c.mux = toClient{maxMessage: s.opts.maxMessage, events: c}

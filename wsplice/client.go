@@ -242,7 +242,7 @@ func (c *Client) call(ctx context.Context, method string, params any, ch *Channe
 	if err != nil {
 		return err
 	}
-	frame := controlFrame(encodeCall(id, method, params), true)
+	frame := controlFrame(encodeCall(id, method, params))
 	if err := c.out.send(ctx, &frame, func() bool { return false }); err != nil {
 		c.forget(id)
 		return err
@@ -254,6 +254,11 @@ func (c *Client) call(ctx context.Context, method string, params any, ch *Channe
 		c.forget(id)
 		return ctx.Err()
 	}
+}
+
+// controlFrame returns a control message's frame.
+func controlFrame(message []byte) []byte {
+	return appendFrame(nil, ws.OpBinary, true, controlPrefix, message)
 }
 
 // begin registers a call.

@@ -16,13 +16,14 @@ import (
 // When the remote has closed the connection with a close frame, the error of Reader has in its chain an error with a method
 // CloseStatus() (code int, reason string).
 type Channel struct {
-	client *Client
-	index  uint16
-	window int64         // 0 if the server knows none
-	credit *credit       // for what goes to the remote
-	ended  chan struct{} // closed when err is set
-	ready  chan struct{} // has room for one, sent when there is a message
-	room   chan struct{} // has room for one, sent when something has been consumed
+	client      *Client
+	index       uint16
+	window      int64 // 0 if the server knows none
+	subprotocol string
+	credit      *credit       // for what goes to the remote
+	ended       chan struct{} // closed when err is set
+	ready       chan struct{} // has room for one, sent when there is a message
+	room        chan struct{} // has room for one, sent when something has been consumed
 
 	message channelMessage // the one that is being read
 
@@ -50,7 +51,11 @@ func newChannelOf(c *Client) *Channel {
 // connected says what the server has answered. The client's lock is held.
 func (ch *Channel) connected(r *connectResult) {
 	ch.index, ch.window, ch.credit = r.Index, r.Window, newCredit(r.Window)
+	ch.subprotocol = r.Subprotocol
 }
+
+// Subprotocol returns the subprotocol that the remote has chosen, or "" if it has chosen none or the server does not say.
+func (ch *Channel) Subprotocol() string { return ch.subprotocol }
 
 // Reader waits for the next message and returns its bytes, whether text or binary. The reader is valid until it returns
 // an error, io.EOF at the message's end; what has not been read by the next call is dropped. If the context ends the
@@ -276,7 +281,7 @@ func (ch *Channel) releaseLocked(said closing) {
 
 // tell sends a control message without waiting, and for no answer.
 func (c *Client) tell(method string, params any) {
-	c.out.answer(answer{frame: controlFrame(encodeCall(0, method, params), true)})
+	c.out.answer(answer{frame: controlFrame(encodeCall(0, method, params))})
 }
 
 // remove forgets a channel whose index is not used any more.

@@ -74,8 +74,9 @@ type connectParams struct {
 
 // connectResult is what connect returns.
 type connectResult struct {
-	Index  uint16 `json:"index"`
-	Window int64  `json:"window,omitempty"`
+	Index       uint16 `json:"index"`
+	Window      int64  `json:"window,omitempty"`
+	Subprotocol string `json:"subprotocol,omitempty"`
 }
 
 // terminateParams are what terminate takes.

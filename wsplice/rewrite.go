@@ -42,14 +42,15 @@ type clientEvents interface {
 	route(index int) *batch
 	// tooShort is a message without an index.
 	tooShort()
-	// command is a control message, nil if it was too long.
-	command(p []byte)
+	// command is a control message, text or binary, nil if it was too long.
+	command(op ws.OpCode, p []byte)
 	// control is a ping, a pong or a close frame. An error ends the connection.
 	control(op ws.OpCode, payload []byte) error
 }
 
 // command is a control message that is being read.
 type command struct {
+	op      ws.OpCode
 	text    []byte
 	tooLong bool
 	mask    [4]byte
@@ -147,19 +148,15 @@ func (d *fromClient) beginMessage(h *header, b []byte) (n int, ok bool) {
 	index := int(binary.BigEndian.Uint16(b) ^ binary.BigEndian.Uint16(h.mask[:]))
 	h.length -= indexSize
 	h.mask = rotate(h.mask)
-	if index != d.index || d.to == nil {
-		d.find(index)
+	switch {
+	case index == controlIndex:
+		d.index, d.to = noIndex, nil
+		d.command = &command{op: h.opcode(), text: []byte{}}
+	case index != d.index || d.to == nil:
+		d.index = index
+		d.to = d.events.route(index)
 	}
 	return indexSize, true
-}
-
-func (d *fromClient) find(index int) {
-	d.index, d.to = index, nil
-	if index == controlIndex {
-		d.command = &command{text: []byte{}}
-		return
-	}
-	d.to = d.events.route(index)
 }
 
 // partial passes on a frame's header, when the payload is still to come or goes nowhere.
@@ -196,7 +193,7 @@ func (d *fromClient) endCommand() {
 	}
 	// What it does may change where an index leads.
 	d.index, d.to = noIndex, nil
-	d.events.command(c.text)
+	d.events.command(c.op, c.text)
 }
 
 // forget has the rest of the message go nowhere, if it goes to the batch.

@@ -1,8 +1,6 @@
 package wsplice
 
 import (
-	"bytes"
-	"encoding/binary"
 	"fmt"
 	"testing"
 
@@ -14,7 +12,7 @@ type nobody struct{ to *batch }
 
 func (n nobody) route(int) *batch              { return n.to }
 func (nobody) tooShort()                       {}
-func (nobody) command([]byte)                  {}
+func (nobody) command(ws.OpCode, []byte)       {}
 func (nobody) control(ws.OpCode, []byte) error { return nil }
 func (nobody) mayPass(int64) bool              { return true }
 
@@ -64,6 +62,3 @@ func BenchmarkRewrite(b *testing.B) {
 		})
 	}
 }
-
-var _ = bytes.Equal
-var _ = binary.BigEndian

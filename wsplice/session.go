@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"cdr.dev/slog"
@@ -21,6 +22,8 @@ type session struct {
 	demux  fromClient
 	out    sharedOut
 	table  table
+	// controlOp is the kind of the client's last control message, and so of those that it gets.
+	controlOp atomic.Uint32
 
 	// For the reader alone.
 	current *channel   // where the message that is being read goes
@@ -53,6 +56,7 @@ func newSession(opts *options, conn net.Conn, early []byte) *session {
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.demux = fromClient{maxMessage: opts.maxMessage, events: s}
 	s.out = sharedOut{line: s.line, timeout: opts.writeTimeout, failed: s.end, wg: &s.wg}
+	s.controlOp.Store(uint32(ws.OpBinary))
 	s.intake.preload(early)
 	return s
 }
@@ -157,7 +161,8 @@ func (s *session) control(op ws.OpCode, payload []byte) error {
 }
 
 // command implements clientEvents.
-func (s *session) command(p []byte) {
+func (s *session) command(op ws.OpCode, p []byte) {
+	s.controlOp.Store(uint32(op))
 	// What has been sent to a channel before it is terminated still reaches it.
 	s.flush()
 	if s.parting {
@@ -191,14 +196,15 @@ func (s *session) warn(err error) { s.send(encodeCall(0, methodWarn, err), nil) 
 
 // send sends a control message, without waiting. first is called right before that, if it is set.
 func (s *session) send(message []byte, first func()) {
-	s.out.answer(answer{frame: controlFrame(message, false), first: first})
+	s.out.answer(answer{frame: s.controlFrame(message), first: first})
 }
 
 var controlPrefix = []byte{controlIndex >> 8, controlIndex & 0xff}
 
-// controlFrame returns a control message's frame, masked if it is from a client.
-func controlFrame(message []byte, masked bool) []byte {
-	return appendFrame(nil, ws.OpText, masked, controlPrefix, message)
+// controlFrame returns a control message's frame. It is text if the client's own are, as with version 0.1.0. The index makes
+// that no valid UTF-8, which browsers take for an error; but they can't send it either.
+func (s *session) controlFrame(message []byte) []byte {
+	return appendFrame(nil, ws.OpCode(s.controlOp.Load()), false, controlPrefix, message)
 }
 
 // terminate answers a call. The index is free when the client has the answer, which comes after all of the channel's
@@ -318,11 +324,11 @@ func (s *session) add(id int64, c *channel) {
 	}
 	s.table.insert(c)
 	c.mux.index = [indexSize]byte{byte(c.index >> 8), byte(c.index)}
-	result := encodeReply(id, connectResult{c.index, c.window})
+	result := encodeReply(id, connectResult{c.index, c.window, c.subprotocol})
 	// Ends when the remote's connection does, at the latest a moment after the session's end.
 	s.wg.Go(func() {
 		s.out.mu.Lock()
-		_ = s.out.write([][]byte{controlFrame(result, false)})
+		_ = s.out.write([][]byte{s.controlFrame(result)})
 		s.out.mu.Unlock()
 		c.run()
 	})
@@ -340,7 +346,7 @@ func (s *session) disconnected(c *channel, said closing) {
 		s.table.remove(c)
 	}
 	params := disconnectParams{c.index, uint16(said.code), said.reason}
-	_ = s.out.write([][]byte{controlFrame(encodeCall(0, s.opts.closeMethod, params), false)})
+	_ = s.out.write([][]byte{s.controlFrame(encodeCall(0, s.opts.closeMethod, params))})
 }
 
 // finish closes all that belongs to the session.
