@@ -71,10 +71,10 @@ func (d *dialer) dial(
 func (d *dialer) check(rawURL string, header http.Header, subprotocols []string) (target, error) {
 	t, err := parseTarget(rawURL)
 	if err != nil {
-		return target{}, xerrors.Errorf("%w: %v", errURL, err)
+		return target{}, xerrors.Errorf("%v: %w", err, errURL)
 	}
 	if !d.allowed.allowsHost(t.host, t.port) {
-		return target{}, xerrors.Errorf("%w: %s", errHostname, t)
+		return target{}, xerrors.Errorf("%s: %w", t, errHostname)
 	}
 	if err := checkHeader(header); err != nil {
 		return target{}, err
@@ -167,10 +167,10 @@ func (d *dialer) connect(ctx context.Context, t target) (net.Conn, error) {
 func (d *dialer) control(_ context.Context, _, address string, _ syscall.RawConn) error {
 	addr, err := netip.ParseAddrPort(address)
 	if err != nil {
-		return xerrors.Errorf("%w: %v", errAddress, err)
+		return xerrors.Errorf("%v: %w", err, errAddress)
 	}
 	if !d.allowed.allowsAddr(addr) {
-		return xerrors.Errorf("%w: %s is neither public nor listed", errAddress, addr.Addr())
+		return xerrors.Errorf("%s is neither public nor listed: %w", addr.Addr(), errAddress)
 	}
 	return nil
 }

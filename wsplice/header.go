@@ -23,13 +23,13 @@ var reservedPrefixes = []string{"sec-websocket-", "proxy-"}
 func checkHeader(header http.Header) error {
 	for name, values := range header {
 		if !isToken(name) {
-			return xerrors.Errorf("%w: %q is not a header's name", errHeader, name)
+			return xerrors.Errorf("%q is not a header's name: %w", name, errHeader)
 		}
 		if isReserved(name) {
-			return xerrors.Errorf("%w: %s may not be set", errHeader, name)
+			return xerrors.Errorf("%s may not be set: %w", name, errHeader)
 		}
 		if slices.ContainsFunc(values, hasControl) {
-			return xerrors.Errorf("%w: control character in the value of %s", errHeader, name)
+			return xerrors.Errorf("control character in the value of %s: %w", name, errHeader)
 		}
 	}
 	return nil
@@ -50,10 +50,10 @@ func hasControl(s string) bool {
 func checkSubprotocols(subprotocols []string) error {
 	for i, s := range subprotocols {
 		if !isToken(s) {
-			return xerrors.Errorf("%w: %q is not a token", errSubprotocol, s)
+			return xerrors.Errorf("%q is not a token: %w", s, errSubprotocol)
 		}
 		if slices.Contains(subprotocols[:i], s) {
-			return xerrors.Errorf("%w: %s is given twice", errSubprotocol, s)
+			return xerrors.Errorf("%s is given twice: %w", s, errSubprotocol)
 		}
 	}
 	return nil
