@@ -5,8 +5,9 @@ import (
 	"sync/atomic"
 )
 
-// batch gathers frames for one connection, to be sent with one write. What is small is copied behind one another; large
-// payloads stay where they are, so they must not change until the batch has been sent. It is not safe for concurrent use.
+// batch gathers frames for one connection, to be sent with one write. What is small is copied behind one another;
+// large payloads stay where they are, so they must not change until the batch has been sent. It is not safe for
+// concurrent use.
 type batch struct {
 	*gathering       // nil while there is nothing
 	payload    int64 // bytes of messages, without headers and indexes

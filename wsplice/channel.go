@@ -10,8 +10,8 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// channel is a remote's socket, at the server. Its goroutine reads the remote, and owns the connection: it alone closes it.
-// The session's reader sends what is for the remote.
+// channel is a remote's socket, at the server. Its goroutine reads the remote, and owns the connection: it alone
+// closes it. The session's reader sends what is for the remote.
 type channel struct {
 	session *session
 	index   uint16
@@ -34,8 +34,8 @@ type channel struct {
 
 	ctx  context.Context // ends when the client is told no more about the channel, or the channel has failed
 	stop context.CancelFunc
-	// terminated says that the client wants no more of the channel. It is set at once, and looked at under the lock of the
-	// client's connection.
+	// terminated says that the client wants no more of the channel. It is set at once, and looked at under the lock
+	// of the client's connection.
 	terminated atomic.Bool
 	leaving    bool // the client has terminated it. For the session's reader alone
 
@@ -60,7 +60,8 @@ const (
 // newChannel makes a channel of a remote's connection. window is what the client asked for.
 func newChannel(s *session, r *remote, window int64) *channel {
 	l := newLine(r.Conn)
-	c := &channel{session: s, line: l, intake: newIntake(l, s.opts.readTimeout), window: window, subprotocol: r.subprotocol}
+	c := &channel{session: s, line: l, window: window, subprotocol: r.subprotocol}
+	c.intake = newIntake(l, s.opts.readTimeout)
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	c.credit = newCredit(window)
 	c.mux = toClient{maxMessage: s.opts.maxMessage, events: c}
@@ -145,8 +146,8 @@ func (c *channel) control(op ws.OpCode, payload []byte) error {
 	return nil
 }
 
-// deliver sends the batch to the remote. If its queue is full, it waits as long as the remote keeps taking something, or
-// until the write timeout if nobody else has to wait.
+// deliver sends the batch to the remote. If its queue is full, it waits as long as the remote keeps taking something,
+// or until the write timeout if nobody else has to wait.
 func (c *channel) deliver(inFrame bool) {
 	pieces := c.batch.all()
 	limit := c.limit()
@@ -221,7 +222,8 @@ func (c *channel) fail(err error) {
 	c.line.interrupt()
 }
 
-// terminate closes the remote for the client, which is told no more. The remote has the grace to answer. It does not wait.
+// terminate closes the remote for the client, which is told no more. The remote has the grace to answer. It does not
+// wait.
 func (c *channel) terminate(said closing, grace time.Duration) {
 	c.terminated.Store(true)
 	c.credit.end()

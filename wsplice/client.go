@@ -22,20 +22,21 @@ type DialOptions struct {
 	// TLS is the configuration for wss URLs. nil means the defaults.
 	TLS *tls.Config
 	// Window is how many bytes a Channel holds for a reader who does not read, or who is slow: at most that, or one
-	// message if that is larger. It also bounds what is under way to the remote. 0 means 1 MiB, the server's limit is 4 MiB.
+	// message if that is larger. It also bounds what is under way to the remote. 0 means 1 MiB, the server's limit is
+	// 4 MiB.
 	//
-	// A server that knows no windows, as of version 0.1.0, sends on when a Channel is full. The Client then reads nothing
-	// until there is room, which holds up all its Channels.
+	// A server that knows no windows, as of version 0.1.0, sends on when a Channel is full. The Client then reads
+	// nothing until there is room, which holds up all its Channels.
 	Window int64
-	// MaxMessage is the size of the largest message that is accepted from the server. A larger one ends the connection.
-	// 0 means 5 MB, which is a server's default.
+	// MaxMessage is the size of the largest message that is accepted from the server. A larger one ends the
+	// connection. 0 means 5 MB, which is a server's default.
 	MaxMessage int64
 }
 
 // ConnectOptions configure a Channel.
 type ConnectOptions struct {
-	// Header is sent with the server's handshake with the remote. Several values of a name are joined with commas. It is
-	// read, never written.
+	// Header is sent with the server's handshake with the remote. Several values of a name are joined with commas. It
+	// is read, never written.
 	Header http.Header
 	// Subprotocols are offered in that handshake.
 	Subprotocols []string
@@ -81,8 +82,8 @@ var (
 	errRemoteLost = xerrors.New("remote's connection lost")
 )
 
-// Dial connects to the wsplice server at a URL: ws://, wss://, http:// or https://. nil options are the defaults. The context
-// bounds the dialing alone, which takes at most 30 seconds in any case.
+// Dial connects to the wsplice server at a URL: ws://, wss://, http:// or https://. nil options are the defaults. The
+// context bounds the dialing alone, which takes at most 30 seconds in any case.
 func Dial(ctx context.Context, url string, opts *DialOptions) (*Client, error) {
 	if opts == nil {
 		opts = &DialOptions{}
@@ -124,8 +125,8 @@ func newClient(l *line, opts *DialOptions) *Client {
 	return c
 }
 
-// Connect has the server connect to the WebSocket at a URL. nil options are the defaults. If the server refuses, or can't,
-// the error has an *Error in its chain. The context bounds the connecting alone; its deadline is passed on.
+// Connect has the server connect to the WebSocket at a URL. nil options are the defaults. If the server refuses, or
+// can't, the error has an *Error in its chain. The context bounds the connecting alone; its deadline is passed on.
 func (c *Client) Connect(ctx context.Context, url string, opts *ConnectOptions) (*Channel, error) {
 	if opts == nil {
 		opts = &ConnectOptions{}
@@ -147,8 +148,8 @@ func (c *Client) Connect(ctx context.Context, url string, opts *ConnectOptions) 
 	return ch, nil
 }
 
-// Close tells the server, and so the remotes, that all is done (1000), and waits for it to agree, but only a moment. All
-// Channels end.
+// Close tells the server, and so the remotes, that all is done (1000), and waits for it to agree, but only a moment.
+// All Channels end.
 func (c *Client) Close() error {
 	c.sendClose(closing{code: ws.StatusNormalClosure})
 	timer := time.AfterFunc(closeGrace, func() { c.end(ErrClosed) })
@@ -245,6 +246,9 @@ func (c *Client) call(ctx context.Context, method string, params any, ch *Channe
 	frame := controlFrame(encodeCall(id, method, params))
 	if err := c.out.send(ctx, &frame, func() bool { return false }); err != nil {
 		c.forget(id)
+		if cause := c.err(); cause != nil {
+			return cause
+		}
 		return err
 	}
 	select {
@@ -460,8 +464,8 @@ type serverReader struct {
 	held       []byte // what is there of a message in several frames
 }
 
-// feed takes the next bytes. It returns how many it has used, and how many the frame that is incomplete at the end has, if
-// that is known.
+// feed takes the next bytes. It returns how many it has used, and how many the frame that is incomplete at the end
+// has, if that is known.
 func (r *serverReader) feed(b []byte) (used, want int, err error) {
 	for {
 		var h header

@@ -10,11 +10,11 @@ import (
 	"golang.org/x/xerrors"
 )
 
-// Channel is a WebSocket to a remote through a Client. It satisfies wsep.Conn. One goroutine reads at a time; all other
-// methods are safe for concurrent use, with each other and with a read.
+// Channel is a WebSocket to a remote through a Client. It satisfies wsep.Conn. One goroutine reads at a time; all
+// other methods are safe for concurrent use, with each other and with a read.
 //
-// When the remote has closed the connection with a close frame, the error of Reader has in its chain an error with a method
-// CloseStatus() (code int, reason string).
+// When the remote has closed the connection with a close frame, the error of Reader has in its chain an error with a
+// method CloseStatus() (code int, reason string).
 type Channel struct {
 	client      *Client
 	index       uint16
@@ -54,12 +54,13 @@ func (ch *Channel) connected(r *connectResult) {
 	ch.subprotocol = r.Subprotocol
 }
 
-// Subprotocol returns the subprotocol that the remote has chosen, or "" if it has chosen none or the server does not say.
+// Subprotocol returns the subprotocol that the remote has chosen, or "" if it has chosen none or the server does not
+// say.
 func (ch *Channel) Subprotocol() string { return ch.subprotocol }
 
-// Reader waits for the next message and returns its bytes, whether text or binary. The reader is valid until it returns
-// an error, io.EOF at the message's end; what has not been read by the next call is dropped. If the context ends the
-// channel is closed.
+// Reader waits for the next message and returns its bytes, whether text or binary. The reader is valid until it
+// returns an error, io.EOF at the message's end; what has not been read by the next call is dropped. If the context
+// ends the channel is closed.
 func (ch *Channel) Reader(ctx context.Context) (io.Reader, error) {
 	ch.message.drop()
 	for {
@@ -144,8 +145,8 @@ func (ch *Channel) consume(n int) {
 	}
 }
 
-// Write sends p as one binary message. It does not keep p. It waits while the remote has not read a window's worth of what
-// was sent before. If the context ends before p is sent, the channel is closed.
+// Write sends p as one binary message. It does not keep p. It waits while the remote has not read a window's worth of
+// what was sent before. If the context ends before p is sent, the channel is closed.
 func (ch *Channel) Write(ctx context.Context, p []byte) error {
 	for !ch.credit.take(int64(len(p))) {
 		if err := ch.credit.await(ctx, int64(len(p))); err != nil {
@@ -158,14 +159,23 @@ func (ch *Channel) Write(ctx context.Context, p []byte) error {
 	}
 	frame := newFrame(maxHeader + indexSize + len(p))
 	*frame = appendFrame(*frame, ws.OpBinary, true, []byte{byte(ch.index >> 8), byte(ch.index)}, p)
-	if err := ch.client.out.send(ctx, frame, ch.isReleased); err != nil {
-		ch.closeWith(closing{code: ws.StatusGoingAway}, err)
-		return err
+	err := ch.client.out.send(ctx, frame, ch.isReleased)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, errSkipped):
+		return orClosed(ch.failure())
 	}
-	if ch.isReleased() {
-		return ch.failure()
+	ch.closeWith(closing{code: ws.StatusGoingAway}, err)
+	return err
+}
+
+// orClosed returns an error that says that nothing was sent, also where nobody has said yet why.
+func orClosed(err error) error {
+	if err == nil {
+		return ErrClosed
 	}
-	return nil
+	return err
 }
 
 func (ch *Channel) isReleased() bool {
@@ -189,8 +199,8 @@ func (ch *Channel) Ping(ctx context.Context) error {
 	return ch.client.ping(ctx)
 }
 
-// SetReadLimit bounds the size of a message in bytes. A larger one closes the channel with status 1009. A negative limit is
-// none, and the default: the Client's MaxMessage applies in any case.
+// SetReadLimit bounds the size of a message in bytes. A larger one closes the channel with status 1009. A negative
+// limit is none, and the default: the Client's MaxMessage applies in any case.
 func (ch *Channel) SetReadLimit(n int64) {
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
@@ -198,7 +208,8 @@ func (ch *Channel) SetReadLimit(n int64) {
 }
 
 // Close has the server close the remote's connection with the code and a reason of at most 123 bytes, and waits a few
-// seconds for its word that it does. Everything that waits on the channel returns. What was written before still reaches the remote.
+// seconds for its word that it does. Everything that waits on the channel returns. What was written before still
+// reaches the remote.
 func (ch *Channel) Close(code int, reason string) error {
 	if !sendable(int64(code)) {
 		return xerrors.Errorf("close code %d can't be sent", code)
@@ -230,8 +241,8 @@ func (ch *Channel) closeWith(said closing, err error) {
 	ch.client.remove(ch)
 }
 
-// end says that nothing more comes and nothing can be sent, and why. It reports false if that has been said before. What has
-// come can still be read, unless this end wants no more.
+// end says that nothing more comes and nothing can be sent, and why. It reports false if that has been said before.
+// What has come can still be read, unless this end wants no more.
 func (ch *Channel) end(err error) bool {
 	ch.mu.Lock()
 	defer ch.mu.Unlock()

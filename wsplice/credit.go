@@ -5,9 +5,10 @@ import (
 	"sync"
 )
 
-// credit is what may be sent before the receiver has acknowledged more. A message may be sent while less than a quarter
-// of the window is unacknowledged, and otherwise if it fits into the window: so one that is larger than the window can be
-// sent too. A receiver acknowledges when it has consumed a quarter of the window. A nil credit has no bound.
+// credit is what may be sent before the receiver has acknowledged more. A message may be sent while less than a
+// quarter of the window is unacknowledged, and otherwise if it fits into the window: so one that is larger than the
+// window can be sent too. A receiver acknowledges when it has consumed a quarter of the window. A nil credit has no
+// bound.
 type credit struct {
 	window int64
 

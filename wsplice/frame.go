@@ -66,8 +66,8 @@ func (h *header) parse(b []byte) bool {
 	return true
 }
 
-// check returns what is wrong with a header. masked says whether frames from this side are, fragmented whether a message
-// has begun and not ended.
+// check returns what is wrong with a header. masked says whether frames from this side are, fragmented whether a
+// message has begun and not ended.
 func (h *header) check(masked, fragmented bool) error {
 	op := h.opcode()
 	switch {

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// line is a WebSocket's network connection. One goroutine reads it, one at a time writes it; the deadlines and interrupt
-// are safe for concurrent use.
+// line is a WebSocket's network connection. One goroutine reads it, one at a time writes it; the deadlines and
+// interrupt are safe for concurrent use.
 type line struct {
 	net.Conn
 	raw *rawConn // nil if the connection has no descriptor of its own
@@ -23,8 +23,8 @@ func newLine(conn net.Conn) *line { return &line{Conn: conn, raw: newRawConn(con
 // past is a deadline that is over.
 var past = time.Unix(1, 0)
 
-// interrupt ends all reads and writes, from now on and those that wait. The reader then closes the connection: to close
-// it here would wait for a read to return.
+// interrupt ends all reads and writes, from now on and those that wait. The reader then closes the connection: to
+// close it here would wait for a read to return.
 func (l *line) interrupt() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -74,7 +74,8 @@ func after(d time.Duration) time.Time {
 	return time.Now().Add(d)
 }
 
-// hungUp reports whether the other end is known to have closed the connection, even if there is something left to read.
+// hungUp reports whether the other end is known to have closed the connection, even if there is something left to
+// read.
 func (l *line) hungUp() bool { return l.raw != nil && l.raw.hungUp() }
 
 // tlsRecord is how much is written at a time where progress can't be seen otherwise.

@@ -9,13 +9,13 @@ import (
 	"golang.org/x/xerrors"
 )
 
-// outlet is the way to a remote. What is sent is written at once by whoever sends it, as far as the system takes it without
-// waiting. The rest goes to a queue, which a goroutine empties that lives only while there is something in it. So a
-// remote that does not read delays nobody else.
+// outlet is the way to a remote. What is sent is written at once by whoever sends it, as far as the system takes it
+// without waiting. The rest goes to a queue, which a goroutine empties that lives only while there is something in
+// it. So a remote that does not read delays nobody else.
 type outlet struct {
 	line    *line
 	timeout time.Duration           // how long the remote may take nothing
-	failed  func(error)             // called when the remote can't be written to, from the goroutine too; it must not wait
+	failed  func(error)             // called when writing fails; it must not wait
 	drained func()                  // if set, called after bytes have been taken from the queue, with the lock held
 	moved   chan struct{}           // has room for one, sent when bytes have been taken from the queue
 	urgent  *atomic.Pointer[[]byte] // of the batch: a pong to be sent between two frames
@@ -35,9 +35,9 @@ var (
 	errWindow       = xerrors.New("more was sent than the window allows")
 )
 
-// send sends a batch, without waiting. inFrame says that it ends within a frame. It reports false if the queue would have
-// more than limit bytes, and then nothing has been sent. It adds payload, which is how much of the batch belongs to messages,
-// to total.
+// send sends a batch, without waiting. inFrame says that it ends within a frame. It reports false if the queue would
+// have more than limit bytes, and then nothing has been sent. It adds payload, which is how much of the batch belongs
+// to messages, to total.
 func (o *outlet) send(pieces [][]byte, payload int64, total *int64, inFrame bool, limit int) (sent bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -84,7 +84,8 @@ func (o *outlet) enqueue(pieces [][]byte) {
 	}
 	if !o.working {
 		o.working, o.idle = true, make(chan struct{})
-		// Ends when the queue is empty or the remote can't be written to, for which interrupting its connection is enough.
+		// Ends when the queue is empty or the remote can't be written to, for which interrupting its connection is
+		// enough.
 		o.wg.Go(o.work)
 	}
 }
@@ -103,8 +104,8 @@ func (o *outlet) pong(payload []byte) {
 	}
 }
 
-// close sends a close frame as the last that is sent. It reports false if that is impossible, because a frame has begun
-// that will not be ended.
+// close sends a close frame as the last that is sent. It reports false if that is impossible, because a frame has
+// begun that will not be ended.
 func (o *outlet) close(c closing) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()

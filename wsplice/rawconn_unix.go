@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// rawConn reads and writes a connection by its descriptor: to wait without holding a buffer, and to write no more than
-// can be written at once. One goroutine reads at a time, and one writes.
+// rawConn reads and writes a connection by its descriptor: to wait without holding a buffer, and to write no more
+// than can be written at once. One goroutine reads at a time, and one writes.
 type rawConn struct {
 	conn syscall.RawConn
 
@@ -101,7 +101,8 @@ func (r *rawConn) hungUp() (hup bool) {
 	return hup
 }
 
-// result returns what a call has done. err is the runtime's, for a connection that is closed or whose deadline is over.
+// result returns what a call has done. err is the runtime's, for a connection that is closed or whose deadline is
+// over.
 func (c *rawCall) result(name string, err error) (int, error) {
 	n := max(c.n, 0)
 	switch {

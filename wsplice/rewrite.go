@@ -57,8 +57,8 @@ type command struct {
 	offset  int // in the frame's payload
 }
 
-// feed takes the next bytes and returns how many it has used. It leaves an incomplete header, or control frame, at the
-// end. What it has put into batches is valid until b changes.
+// feed takes the next bytes and returns how many it has used. It leaves an incomplete header, or control frame, at
+// the end. What it has put into batches is valid until b changes.
 func (d *fromClient) feed(b []byte) (used int, err error) {
 	// An index may lead elsewhere by now. The message that has begun goes where it began to go.
 	d.index = noIndex
@@ -134,7 +134,8 @@ func (d *fromClient) begin(h *header, b []byte) (n int, err error) {
 	return n + len(payload), nil
 }
 
-// beginMessage reads the index, and makes the header one of the frame without it. It reports false if it is not there yet.
+// beginMessage reads the index, and makes the header one of the frame without it. It reports false if it is not there
+// yet.
 func (d *fromClient) beginMessage(h *header, b []byte) (n int, ok bool) {
 	d.command = nil
 	if h.length < indexSize {
@@ -213,8 +214,8 @@ func (c *command) append(p []byte) {
 	c.offset += len(p)
 }
 
-// toClient takes apart what a remote sends. A message gets its index, and goes to the batch when it is complete, because
-// the frames of different messages can't be mixed on one WebSocket.
+// toClient takes apart what a remote sends. A message gets its index, and goes to the batch when it is complete,
+// because the frames of different messages can't be mixed on one WebSocket.
 type toClient struct {
 	index      [indexSize]byte
 	maxMessage int64
@@ -235,8 +236,8 @@ type remoteEvents interface {
 	control(op ws.OpCode, payload []byte) error
 }
 
-// feed takes the next bytes and returns how many it has used. It leaves an incomplete frame at the end, and says in want
-// how many bytes that will have. What it has put into the batch is valid until b changes.
+// feed takes the next bytes and returns how many it has used. It leaves an incomplete frame at the end, and says in
+// want how many bytes that will have. What it has put into the batch is valid until b changes.
 func (m *toClient) feed(b []byte, to *batch) (used int, err error) {
 	m.want, m.blocked = 0, false
 	for {

@@ -31,8 +31,9 @@ type Server struct {
 	// AllowedHosts are the names, without port, under which this server may be addressed, as patterns for path.Match.
 	// nil means loopback names and addresses. "*" allows every name.
 	AllowedHosts []string
-	// AllowedOrigins are the origins of the web pages, beside those of this server's own host, that may connect: patterns
-	// for path.Match such as "https://*.example.com". A request without Origin comes from no web page and passes.
+	// AllowedOrigins are the origins of the web pages, beside those of this server's own host, that may connect:
+	// patterns for path.Match such as "https://*.example.com". A request without Origin comes from no web page and
+	// passes.
 	AllowedOrigins []string
 	// TLS is the configuration for remotes with wss URLs. nil means the defaults.
 	TLS *tls.Config
@@ -47,15 +48,15 @@ type Server struct {
 
 	// DialTimeout bounds the dialing of a remote, handshake included. A client may ask for less. 0 means 10 s.
 	DialTimeout time.Duration
-	// WriteTimeout is for how long a client, or a remote, may take nothing of what is there for it before it is closed.
-	// 0 means 5 s.
+	// WriteTimeout is for how long a client, or a remote, may take nothing of what is there for it before it is
+	// closed. 0 means 5 s.
 	WriteTimeout time.Duration
-	// ReadTimeout is for how long a client, or a remote, that has begun a message may send nothing of the rest before it
-	// is closed. Between messages it may be silent for ever. 0 means 30 s.
+	// ReadTimeout is for how long a client, or a remote, that has begun a message may send nothing of the rest before
+	// it is closed. Between messages it may be silent for ever. 0 means 30 s.
 	ReadTimeout time.Duration
 
-	// LegacyCloseMethod has clients told of remotes that close by the method that the binaries of version 0.1.0 called,
-	// onSocketClosed, instead of onSocketDisconnect.
+	// LegacyCloseMethod has clients told of remotes that close by the method that the binaries of version 0.1.0
+	// called, onSocketClosed, instead of onSocketDisconnect.
 	LegacyCloseMethod bool
 	// Logger gets what happens to connections. Its zero value is silent.
 	Logger slog.Logger
@@ -167,7 +168,8 @@ func (s *Server) leave() {
 // smallBuffer is the size of the buffers that net/http keeps of a connection that has been taken over.
 const smallBuffer = 512
 
-// upgrade makes a WebSocket of a request, without any of its headers in the answer. It returns what has been read already.
+// upgrade makes a WebSocket of a request, without any of its headers in the answer. It returns what has been read
+// already.
 func upgrade(w http.ResponseWriter, r *http.Request) (net.Conn, []byte, error) {
 	conn, rw, _, err := ws.UpgradeHTTP(r, w)
 	if err != nil {
@@ -202,9 +204,9 @@ func (s *Server) serve(ctx context.Context, served *session) error {
 	return served.run()
 }
 
-// Shutdown ends the Server: nobody is let in any more, no remote is dialed, and all clients and remotes are told that the
-// server goes away (1001). It returns when the last has gone, which takes little more than a second, or when the context
-// ends, and then it returns the context's error. The Server can't be used again.
+// Shutdown ends the Server: nobody is let in any more, no remote is dialed, and all clients and remotes are told that
+// the server goes away (1001). It returns when the last has gone, which takes little more than a second, or when the
+// context ends, and then it returns the context's error. The Server can't be used again.
 func (s *Server) Shutdown(ctx context.Context) error {
 	empty := s.drain()
 	if empty == nil {

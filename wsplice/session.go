@@ -14,7 +14,8 @@ import (
 	"golang.org/x/xerrors"
 )
 
-// session is a client's connection, at the server. Its reader is the goroutine of the request, which owns the connection.
+// session is a client's connection, at the server. Its reader is the goroutine of the request, which owns the
+// connection.
 type session struct {
 	opts   *options
 	line   *line
@@ -45,7 +46,6 @@ var (
 	errRequest   = &violation{ws.StatusGoingAway, "server ends the connection"}
 	errChannels  = xerrors.New("too many connections")
 	errGone      = closing{ws.StatusGoingAway, "client is gone"}
-	errDeaf      = &violation{ws.StatusPolicyViolation, errPeerDeaf.Error()}
 	errAbandoned = xerrors.New("client is gone")
 )
 
@@ -201,8 +201,8 @@ func (s *session) send(message []byte, first func()) {
 
 var controlPrefix = []byte{controlIndex >> 8, controlIndex & 0xff}
 
-// controlFrame returns a control message's frame. It is text if the client's own are, as with version 0.1.0. The index makes
-// that no valid UTF-8, which browsers take for an error; but they can't send it either.
+// controlFrame returns a control message's frame. It is text if the client's own are, as with version 0.1.0. The
+// index makes that no valid UTF-8, which browsers take for an error; but they can't send it either.
 func (s *session) controlFrame(message []byte) []byte {
 	return appendFrame(nil, ws.OpCode(s.controlOp.Load()), false, controlPrefix, message)
 }
@@ -270,7 +270,8 @@ func (s *session) connect(call call) {
 		s.fail(call, errChannels)
 		return
 	}
-	// Ends when the remote has been dialed, for which there is a time limit and which the session's end cancels, or with it.
+	// Ends when the remote has been dialed, for which there is a time limit and which the session's end cancels, or
+	// with it.
 	s.wg.Go(func() { s.dial(call.ID, params) })
 }
 
@@ -334,8 +335,8 @@ func (s *session) add(id int64, c *channel) {
 	})
 }
 
-// disconnected tells the client that a remote is gone, unless it knows. The index is free then, except that of a channel with
-// a window, which is the client's until it terminates the channel.
+// disconnected tells the client that a remote is gone, unless it knows. The index is free then, except that of a
+// channel with a window, which is the client's until it terminates the channel.
 func (s *session) disconnected(c *channel, said closing) {
 	s.out.mu.Lock()
 	defer s.out.mu.Unlock()
@@ -382,8 +383,8 @@ func (s *session) partings(err error) (toRemotes closing, toClient *closing) {
 	return errGone, nil
 }
 
-// sayGoodbye sends the client a close frame. If that is no answer to one, it waits until the client has answered it, or
-// has closed its end, so that the frame is not lost with a reset.
+// sayGoodbye sends the client a close frame. If that is no answer to one, it waits until the client has answered it,
+// or has closed its end, so that the frame is not lost with a reset.
 func (s *session) sayGoodbye(said closing, err error) {
 	s.out.writeLast(appendFrame(nil, ws.OpClose, false, said.payload()))
 	if _, answered := errors.AsType[*closeError](err); answered {

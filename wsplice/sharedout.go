@@ -9,8 +9,8 @@ import (
 	"golang.org/x/xerrors"
 )
 
-// sharedOut is the way to the other end of a connection that many channels share. A channel writes under its lock, and waits
-// there. Who must not wait leaves an answer, which a goroutine sends that lives only while there is one.
+// sharedOut is the way to the other end of a connection that many channels share. A channel writes under its lock,
+// and waits there. Who must not wait leaves an answer, which a goroutine sends that lives only while there is one.
 type sharedOut struct {
 	line    *line
 	timeout time.Duration // how long the other end may take nothing
@@ -31,11 +31,12 @@ type sharedOut struct {
 
 // answer is a frame to be sent.
 type answer struct {
-	frame []byte
-	first func()      // if set, called before that, with the lock held
-	last  bool        // nothing is sent after it
-	skip  func() bool // if set, asked before that, with the lock held, whether it should not be sent any more
-	done  chan error  // if set, somebody waits to be told here, without ever blocking the sender
+	frame   []byte
+	first   func()      // if set, called before that, with the lock held
+	last    bool        // nothing is sent after it
+	skip    func() bool // if set, asked before that, with the lock held, whether it should not be sent any more
+	done    chan error  // if set, somebody waits to be told here, without ever blocking the sender
+	skipped bool
 }
 
 // maxAnswers bounds the answers that wait for an end that does not read, in bytes.
@@ -43,6 +44,7 @@ const maxAnswers = 16 << 20
 
 var (
 	errPeerStalled = xerrors.New("peer has taken nothing for the write timeout")
+	errSkipped     = xerrors.New("not sent")
 	errPeerDeaf    = xerrors.New("peer reads no answers")
 )
 
@@ -130,6 +132,10 @@ func (o *sharedOut) sendAnswers() {
 		}
 		err := o.sendAll(list)
 		for _, a := range list {
+			if a.skipped {
+				a.tell(errSkipped)
+				continue
+			}
 			a.tell(err)
 		}
 	}
@@ -146,8 +152,9 @@ func (o *sharedOut) sendAll(list []answer) error {
 
 // prepare returns the frames to be sent, and whether they are the last. The lock is held.
 func (o *sharedOut) prepare(list []answer) (pieces [][]byte, last bool) {
-	for _, a := range list {
-		if a.skip != nil && a.skip() {
+	for i := range list {
+		a := &list[i]
+		if a.skipped = a.skip != nil && a.skip(); a.skipped {
 			continue
 		}
 		if a.first != nil {
@@ -161,8 +168,9 @@ func (o *sharedOut) prepare(list []answer) (pieces [][]byte, last bool) {
 	return pieces, false
 }
 
-// send sends a frame and waits until that is done, or the context ends: then it may be sent nevertheless, or be under way.
-// Nothing is sent if skip says so at that time. It owns the frame, which it gives to the pool.
+// send sends a frame and waits until that is done, or the context ends: then it may be sent nevertheless, or be under
+// way. Nothing is sent if skip says so at that time, and then the error is errSkipped. It owns the frame, which it
+// gives to the pool.
 func (o *sharedOut) send(ctx context.Context, frame *[]byte, skip func() bool) error {
 	done := make(chan error, 1)
 	if o.mu.TryLock() {
@@ -193,7 +201,7 @@ func (o *sharedOut) send(ctx context.Context, frame *[]byte, skip func() bool) e
 // sendNow sends what can be sent at once of a frame, and returns the rest. The lock is held.
 func (o *sharedOut) sendNow(frame []byte, skip func() bool) (rest []byte, err error) {
 	if o.over || skip() {
-		return nil, nil
+		return nil, errSkipped
 	}
 	n, err := o.line.writeNow([][]byte{frame})
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// vectors are the golden vectors that the specification refers to. Frames are in hexadecimal, with blanks, where <n*xx> is
-// n times the byte xx.
+// vectors are the golden vectors that the specification refers to. Frames are in hexadecimal, with blanks, where
+// <n*xx> is n times the byte xx.
 type vectors struct {
 	ToRemote []frameVector
 	ToClient []frameVector
@@ -125,8 +125,8 @@ func addSeed(f *testing.F, stream []byte) {
 	}
 }
 
-// FuzzFromClient checks that it makes no difference in what pieces a client's bytes come, and that what is passed on are
-// frames again.
+// FuzzFromClient checks that it makes no difference in what pieces a client's bytes come, and that what is passed on
+// are frames again.
 func FuzzFromClient(f *testing.F) {
 	v := readVectors(f)
 	for _, tc := range v.ToRemote {
