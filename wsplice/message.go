@@ -2,10 +2,9 @@ package wsplice
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
-
-	"golang.org/x/xerrors"
 )
 
 // The messages of the control channel. There is no I/O in this file.
@@ -151,7 +150,7 @@ func encodeReply(id int64, result any) []byte {
 // encodeError returns the reply that says why a call failed.
 func encodeError(id int64, err error) []byte {
 	var e *Error
-	if !xerrors.As(err, &e) {
+	if !errors.As(err, &e) {
 		e = &Error{Code: CodeDialError, Message: err.Error(), Path: "url"}
 	}
 	return encode(reply{ID: id, Type: typeReply, Error: e})

@@ -197,13 +197,6 @@ func (d *fromClient) endCommand() {
 	d.events.command(c.op, c.text)
 }
 
-// forget has the rest of the message go nowhere, if it goes to the batch.
-func (d *fromClient) forget(b *batch) {
-	if d.to == b {
-		d.to, d.index = nil, noIndex
-	}
-}
-
 func (c *command) append(p []byte) {
 	if c.tooLong = c.tooLong || len(c.text)+len(p) > maxCommand; c.tooLong {
 		return
