@@ -494,27 +494,3 @@ func inUse() uint64 {
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc + m.StackInuse
 }
-
-// TestClientsEndIsNoticed has a client go away while its only remote does not read.
-func TestClientsEndIsNoticed(t *testing.T) {
-	leaktest.Check(t)
-	_, url := testServer(t, nil)
-	p := connectPeer(t, url)
-	begin := make(chan struct{})
-	gone := make(chan struct{})
-	index := p.connect(backend(t, func(c *websocket.Conn) {
-		<-begin
-		_, _ = io.Copy(io.Discard, c.NetConn())
-		close(gone)
-	}))
-	go func() {
-		for p.WriteMessage(websocket.BinaryMessage, append([]byte{0, byte(index)}, make([]byte, 1<<16)...)) == nil {
-		}
-	}()
-	require.Never(t, func() bool { return false }, 3*patience, patience)
-	_ = p.NetConn().Close()
-	began := time.Now()
-	time.AfterFunc(2*patience, func() { close(begin) })
-	<-gone
-	require.Less(t, time.Since(began), 2*time.Second)
-}
