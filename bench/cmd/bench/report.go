@@ -7,19 +7,21 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"cdr.dev/wsep/bench/internal/machine"
 )
 
 // report is all that is known in the end.
 type report struct {
-	Machine  machine        `json:"machine"`
-	Rounds   int            `json:"rounds"`
-	Flags    []string       `json:"flags"`
-	Measured []*measurement `json:"measured"`
-	Targets  []verdict      `json:"targets"`
+	Machine  machine.Machine `json:"machine"`
+	Rounds   int             `json:"rounds"`
+	Flags    []string        `json:"flags"`
+	Measured []*measurement  `json:"measured"`
+	Targets  []verdict       `json:"targets"`
 }
 
 func newReport(measured []*measurement, rounds int, flags []string) report {
-	return report{Machine: thisMachine(), Rounds: rounds, Flags: flags, Measured: measured, Targets: judge(measured)}
+	return report{Machine: machine.This(), Rounds: rounds, Flags: flags, Measured: measured, Targets: judge(measured)}
 }
 
 func (r report) missed() (n int) {

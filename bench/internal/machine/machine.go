@@ -1,4 +1,5 @@
-package main
+// Package machine tells where measurements were made.
+package machine
 
 import (
 	"bytes"
@@ -9,19 +10,20 @@ import (
 	"strings"
 )
 
-// machine is where the measurements were made.
-type machine struct {
+// Machine is where measurements are made.
+type Machine struct {
 	CPU    string `json:"cpu"`
 	Cores  int    `json:"cores"`
 	Kernel string `json:"kernel"`
 	Go     string `json:"go"`
 }
 
-func thisMachine() machine {
-	return machine{CPU: cpu(), Cores: runtime.NumCPU(), Kernel: kernel(), Go: runtime.Version()}
+// This returns the machine that this process runs on.
+func This() Machine {
+	return Machine{CPU: cpu(), Cores: runtime.NumCPU(), Kernel: kernel(), Go: runtime.Version()}
 }
 
-func (m machine) String() string {
+func (m Machine) String() string {
 	return fmt.Sprintf("%s, cores: %d, %s, %s", m.CPU, m.Cores, m.Kernel, m.Go)
 }
 

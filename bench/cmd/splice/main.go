@@ -1,0 +1,138 @@
+// Command splice measures cmd/wsplice against the same load without it: how much goes through it in each direction, how
+// long one message takes there and back, and what an idle channel costs. Load generator and backends are this process,
+// wsplice is one of its own. It takes turns, several rounds, and writes tables and a JSON file.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+func main() {
+	log.SetFlags(0)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, parseFlags()); err != nil {
+		log.Fatal(err)
+	}
+}
+
+type options struct {
+	dir, out, program string
+	quick, check      bool
+	plan
+}
+
+func parseFlags() (o options) {
+	o.plan = fullPlan
+	flag.StringVar(&o.dir, "dir", ".", "the `directory` of this module")
+	flag.StringVar(&o.out, "out", "", "the `directory` to write to; empty is -dir, or for -quick a temporary one")
+	flag.StringVar(&o.program, "program", "", "measure this `program` instead of building ../cmd/wsplice")
+	flag.IntVar(&o.rounds, "rounds", o.rounds, "how many times everything is measured")
+	flag.DurationVar(&o.duration, "duration", o.duration, "for how long to send at a time")
+	flag.Var((*ints)(&o.payloads), "payloads", "the messages' `sizes` in bytes, separated by commas")
+	flag.Var((*ints)(&o.clients), "clients", "the `numbers` of clients, separated by commas")
+	flag.BoolVar(&o.quick, "quick", false, "see that everything works: one round of little")
+	flag.BoolVar(&o.check, "check", false, "fail if a target is missed")
+	flag.Parse()
+	if flag.NArg() > 0 || o.rounds < 1 || o.duration <= 0 {
+		flag.Usage()
+		os.Exit(2)
+	}
+	if o.quick {
+		o.plan = quickPlan
+	}
+	return o
+}
+
+// plan is what is measured.
+type plan struct {
+	rounds   int
+	duration time.Duration
+	payloads []int
+	clients  []int
+	trips    int // round trips for a median
+	channels int // idle ones whose memory is measured
+}
+
+var (
+	fullPlan = plan{
+		rounds: 5, duration: time.Second, payloads: []int{32, 128, 1 << 10, 4 << 10, 64 << 10}, clients: []int{1, 32, 128},
+		trips: 5000, channels: 1000,
+	}
+	quickPlan = plan{
+		rounds: 1, duration: 20 * time.Millisecond, payloads: []int{32, 64 << 10}, clients: []int{1, 32}, trips: 100,
+		channels: 50,
+	}
+)
+
+// ints is a flag.Value.
+type ints []int
+
+func (s *ints) String() string { return strings.Trim(fmt.Sprint([]int(*s)), "[]") }
+
+func (s *ints) Set(text string) error {
+	*s = nil
+	for field := range strings.SplitSeq(text, ",") {
+		n, err := strconv.Atoi(field)
+		if err != nil || n < 1 {
+			return fmt.Errorf("%q is not a number from 1 on", field)
+		}
+		*s = append(*s, n)
+	}
+	return nil
+}
+
+func run(ctx context.Context, o options) error {
+	binaries, err := os.MkdirTemp("", "wsplice-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(binaries)
+	if o.program == "" {
+		o.program = filepath.Join(binaries, "wsplice")
+		if err := build(ctx, o.dir, o.program); err != nil {
+			return err
+		}
+	}
+	measured, err := measure(ctx, o.program, o.plan)
+	if err != nil {
+		return err
+	}
+	return conclude(newReport(measured, o.plan), o)
+}
+
+// conclude prints and writes the report.
+func conclude(rep report, o options) error {
+	fmt.Print(rep.markdown())
+	out, err := outputDir(o)
+	if err != nil {
+		return err
+	}
+	if err := rep.write(out); err != nil {
+		return err
+	}
+	log.Printf("written: splice.md and splice.json in %s", out)
+	if missed := rep.missed(); o.check && missed > 0 {
+		return fmt.Errorf("targets missed: %d", missed)
+	}
+	return nil
+}
+
+func outputDir(o options) (string, error) {
+	switch {
+	case o.out != "":
+		return filepath.Abs(o.out)
+	case o.quick:
+		return os.MkdirTemp("", "wsplice-bench-quick-")
+	}
+	return filepath.Abs(o.dir)
+}

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"slices"
+)
+
+// measurement is what a work came to, without wsplice and through it.
+type measurement struct {
+	work
+	Unit    string    `json:"unit"`
+	Direct  []float64 `json:"direct,omitempty"`
+	Through []float64 `json:"through"`
+}
+
+// work is what is measured.
+type work struct {
+	Kind    string `json:"kind"` // a direction, or one of the others
+	Clients int    `json:"clients"`
+	Payload int    `json:"payload,omitempty"` // bytes of a message
+}
+
+// Kinds of work beside the directions.
+const (
+	trip = "round trip"
+	idle = "idle"
+)
+
+// ratio returns the median over the rounds of what came through for what came directly.
+func (m *measurement) ratio() float64 {
+	var ratios []float64
+	for i, through := range m.Through {
+		ratios = append(ratios, through/m.Direct[i])
+	}
+	return median(ratios)
+}
+
+func median(values []float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	half := len(sorted) / 2
+	if len(sorted)%2 == 1 {
+		return sorted[half]
+	}
+	return (sorted[half-1] + sorted[half]) / 2
+}
+
+// works returns what is measured in every round, apart from memory.
+func (p plan) works() (works []work) {
+	for _, way := range []direction{up, down} {
+		for _, clients := range p.clients {
+			for _, payload := range p.payloads {
+				works = append(works, work{string(way), clients, payload})
+			}
+		}
+	}
+	return append(works, work{trip, 1, tripPayload})
+}
+
+// measure has each work done without wsplice and through it in turn, so that what else the machine does affects both.
+func measure(ctx context.Context, program string, p plan) (measured []*measurement, err error) {
+	for _, w := range p.works() {
+		m := &measurement{work: w, Unit: "MiB/s"}
+		if w.Kind == trip {
+			m.Unit = "us"
+		}
+		measured = append(measured, m)
+	}
+	memory := &measurement{work: work{Kind: idle, Clients: 1}, Unit: "KiB"}
+	for round := range p.rounds {
+		log.Printf("round %d of %d", round+1, p.rounds)
+		if err := measureRound(ctx, program, p, measured); err != nil {
+			return nil, err
+		}
+		kib, err := idleMemory(ctx, program, p.channels)
+		if err != nil {
+			return nil, fmt.Errorf("memory: %w", err)
+		}
+		memory.Through = append(memory.Through, kib)
+	}
+	return append(measured, memory), nil
+}
+
+// measureRound measures once with one wsplice.
+func measureRound(ctx context.Context, program string, p plan, measured []*measurement) (err error) {
+	b, err := listen()
+	if err != nil {
+		return err
+	}
+	defer b.listener.Close()
+	s, err := startSplice(program)
+	if err != nil {
+		return err
+	}
+	defer func() { err = s.stop(err) }()
+	for _, m := range measured {
+		if err := m.add(ctx, p, b, s); err != nil {
+			return fmt.Errorf("%s, clients: %d, payload: %d: %w", m.Kind, m.Clients, m.Payload, err)
+		}
+	}
+	return nil
+}
+
+// add measures once more.
+func (m *measurement) add(ctx context.Context, p plan, b *backends, s *splice) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	direct, err := m.work.do(ctx, p, b.direct)
+	if err != nil {
+		return fmt.Errorf("direct: %w", err)
+	}
+	through, err := m.work.do(ctx, p, b.through(s))
+	if err != nil {
+		return fmt.Errorf("through wsplice: %w", err)
+	}
+	m.Direct, m.Through = append(m.Direct, direct), append(m.Through, through)
+	return nil
+}
+
+func (w work) do(ctx context.Context, p plan, connect connector) (figure float64, err error) {
+	if w.Kind == trip {
+		return roundTrip(ctx, connect, p.trips)
+	}
+	perSecond, err := throughput(ctx, connect, w.Clients, w.Payload, p.duration, direction(w.Kind))
+	return perSecond / (1 << 20), err
+}

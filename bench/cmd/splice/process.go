@@ -1,0 +1,78 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// build builds cmd/wsplice of the tree around this module.
+func build(ctx context.Context, dir, program string) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-C", filepath.Join(dir, ".."), "-o", program, "./cmd/wsplice")
+	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("build: %w", err)
+	}
+	return nil
+}
+
+// splice is a running wsplice.
+type splice struct {
+	cmd *exec.Cmd
+	log bytes.Buffer // not to be read before the process has ended
+	url string
+}
+
+// stopTimeout is how long wsplice has to end.
+const stopTimeout = 20 * time.Second
+
+func startSplice(program string) (*splice, error) {
+	cmd := exec.Command(program, "--listen=127.0.0.1:0", "--allowed-hostnames=127.0.0.1")
+	s := &splice{cmd: cmd}
+	cmd.Stderr = &s.log
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil {
+		return nil, s.stop(fmt.Errorf("wsplice's URL: %w", err))
+	}
+	s.url = strings.TrimPrefix(strings.TrimSpace(line), "listening on ")
+	return s, nil
+}
+
+// stop lets wsplice end. If something went wrong before or does now, the error that it returns has wsplice's log.
+func (s *splice) stop(before error) error {
+	kill := time.AfterFunc(stopTimeout, func() { _ = s.cmd.Process.Kill() })
+	defer kill.Stop()
+	_ = s.cmd.Process.Signal(os.Interrupt) // Wait tells what became of it.
+	if err := errors.Join(before, s.cmd.Wait()); err != nil {
+		return fmt.Errorf("%w\nwsplice's log:\n%s", err, s.log.Bytes())
+	}
+	return nil
+}
+
+// resident returns wsplice's resident memory in KiB.
+func (s *splice) resident() (kib float64, err error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range bytes.Lines(status) {
+		if _, err := fmt.Sscanf(string(line), "VmRSS: %f kB", &kib); err == nil {
+			return kib, nil
+		}
+	}
+	return 0, errors.New("no VmRSS in the status of wsplice")
+}

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"os"
+	"sync"
+	"time"
+
+	"cdr.dev/slog"
+	"golang.org/x/xerrors"
+)
+
+// certificate is the server's certificate, and the authority of its clients' if they need one. It is loaded again when
+// its files change, so that it can be renewed without an interruption. It is safe for concurrent use.
+type certificate struct {
+	files  certificateFiles
+	logger slog.Logger
+
+	mu      sync.Mutex // guards what follows
+	looked  time.Time  // when the files were last looked at
+	version version    // that of the files which were last loaded, or tried to
+	config  *tls.Config
+}
+
+// certificateFiles are paths.
+type certificateFiles struct {
+	cert, key string
+	ca        string // empty means that clients need no certificate
+}
+
+func newCertificate(files certificateFiles, logger slog.Logger) (*certificate, error) {
+	c := &certificate{files: files, logger: logger, looked: time.Now(), version: files.version()}
+	var err error
+	c.config, err = files.load()
+	return c, err
+}
+
+// serverConfig returns the configuration of a server.
+func (c *certificate) serverConfig() *tls.Config {
+	return &tls.Config{
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return c.current(), nil },
+	}
+}
+
+// lookInterval is how often the files are looked at, at most.
+const lookInterval = time.Second
+
+// current returns the configuration for a handshake.
+func (c *certificate) current() *tls.Config {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if now := time.Now(); now.Sub(c.looked) >= lookInterval {
+		c.looked = now
+		c.refresh()
+	}
+	return c.config
+}
+
+// refresh loads files that have changed. If they can't be used, such as when only some have been replaced yet, what was
+// loaded before stays. c.mu is held.
+func (c *certificate) refresh() {
+	version := c.files.version()
+	if version == c.version {
+		return
+	}
+	c.version = version
+	config, err := c.files.load()
+	if err != nil {
+		c.logger.Error(context.Background(), "keep the certificate, the changed one can't be used", slog.Error(err))
+		return
+	}
+	c.config = config
+	c.logger.Info(context.Background(), "loaded the changed certificate")
+}
+
+func (f certificateFiles) load() (*tls.Config, error) {
+	pair, err := tls.LoadX509KeyPair(f.cert, f.key)
+	if err != nil {
+		return nil, xerrors.Errorf("load certificate: %w", err)
+	}
+	config := &tls.Config{Certificates: []tls.Certificate{pair}, NextProtos: []string{"http/1.1"}}
+	if f.ca == "" {
+		return config, nil
+	}
+	config.ClientAuth = tls.RequireAndVerifyClientCert
+	config.ClientCAs, err = loadAuthorities(f.ca)
+	return config, err
+}
+
+func loadAuthorities(path string) (*x509.CertPool, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, xerrors.Errorf("load certificate authority: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, xerrors.Errorf("load certificate authority: no certificate in %s", path)
+	}
+	return pool, nil
+}
+
+// version tells whether files are the same as before.
+type version struct{ cert, key, ca fileVersion }
+
+type fileVersion struct {
+	changed time.Time
+	size    int64
+}
+
+func (f certificateFiles) version() version {
+	return version{versionOf(f.cert), versionOf(f.key), versionOf(f.ca)}
+}
+
+// versionOf returns the zero value for what does not exist.
+func versionOf(path string) fileVersion {
+	info, err := os.Stat(path)
+	if err != nil {
+		return fileVersion{}
+	}
+	return fileVersion{info.ModTime(), info.Size()}
+}

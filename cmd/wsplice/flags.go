@@ -1,0 +1,148 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+	"golang.org/x/xerrors"
+
+	"cdr.dev/wsep/wsplice"
+)
+
+// config is what the flags say.
+type config struct {
+	network, listen string
+	pprofAddress    string // empty means none
+	tls             certificateFiles
+	shutdownTimeout time.Duration
+	server          *wsplice.Server
+}
+
+const usage = `Usage: wsplice [flags]
+
+Lets its clients open many WebSockets to remote hosts through the one that they have to it. It asks nobody who he is:
+those who must not use it must be kept from reaching it, by what stands before it or by --tls-ca.
+
+Flags:
+`
+
+// parse returns what the arguments say. pflag.ErrHelp means that they asked for help and got it.
+func parse(args []string, help io.Writer) (config, error) {
+	c := config{server: new(wsplice.Server)}
+	var allowed []string
+	flags := pflag.NewFlagSet("wsplice", pflag.ContinueOnError)
+	flags.Usage = func() { fmt.Fprint(help, usage+flags.FlagUsagesWrapped(100)) }
+	c.addServing(flags)
+	c.addLimits(flags)
+	flags.StringArrayVar(&allowed, "allowed-hostnames", nil,
+		"the `HOSTS` that clients may connect to: names, *.names, addresses and ranges (10.0.0.0/8), each with :PORT if no "+
+			"other is allowed, separated by spaces or commas. A name that resolves to an address that is not public needs "+
+			"the address, too. May be repeated; the default is none")
+	if err := flags.Parse(args); err != nil {
+		return config{}, err
+	}
+	if flags.NArg() > 0 {
+		return config{}, xerrors.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	if err := c.check(); err != nil {
+		return config{}, err
+	}
+	var err error
+	if c.server.Allowed, err = wsplice.ParseAllowlist(allowed...); err != nil {
+		return config{}, xerrors.Errorf("--allowed-hostnames: %w", err)
+	}
+	return c, nil
+}
+
+// addServing adds the flags that say where and for whom to serve.
+func (c *config) addServing(flags *pflag.FlagSet) {
+	flags.StringVar(&c.listen, "listen", "127.0.0.1:3000", "the `ADDRESS` to listen on; port 0 picks a free one")
+	flags.StringVar(&c.network, "network", "tcp", "the `NETWORK` to listen on: "+strings.Join(networks, ", "))
+	flags.StringSliceVar(&c.server.AllowedHosts, "allowed-hosts", nil,
+		"the host `NAMES`, separated by commas, under which clients may address this server, as patterns; the default is "+
+			"loopback names, and all names if the server listens elsewhere")
+	flags.StringSliceVar(&c.server.AllowedOrigins, "allowed-origins", nil,
+		"the `ORIGINS`, separated by commas, of web pages that may connect, beside those of the server's own host, as "+
+			"patterns such as https://*.example.com")
+	flags.StringVar(&c.tls.cert, "tls-cert", "",
+		"the `FILE` with the server's certificate; it is loaded again when it changes")
+	flags.StringVar(&c.tls.key, "tls-key", "", "the `FILE` with the certificate's key")
+	flags.StringVar(&c.tls.ca, "tls-ca", "", "the `FILE` with the certificates of authorities; only clients with a "+
+		"certificate of one of them may connect")
+	flags.StringVar(&c.pprofAddress, "pprof-address", "",
+		"serve profiles on `ADDRESS`, which without a host is on loopback; the default is not to")
+	flags.BoolVar(&c.server.LegacyCloseMethod, "legacy-close-method", false,
+		"tell clients of remotes that close by onSocketClosed, as version 0.1.0 did, instead of onSocketDisconnect")
+}
+
+// addLimits adds the flags that say how much and how long.
+func (c *config) addLimits(flags *pflag.FlagSet) {
+	flags.Int64Var(&c.server.MaxMessage, "frame-size-limit", 5_000_000, "the size of the largest message, in `BYTES`")
+	flags.IntVar(&c.server.MaxClients, "max-clients", 1024, "serve at most `N` clients at a time")
+	flags.IntVar(&c.server.MaxChannels, "max-channels", 10_000, "let each client have at most `N` remotes at a time")
+	flags.DurationVar(&c.server.DialTimeout, "dial-timeout", 10*time.Second,
+		"give up a remote that is not connected after `DURATION`; a client may ask for less")
+	flags.DurationVar(&c.server.WriteTimeout, "write-timeout", 5*time.Second,
+		"close whoever takes nothing of what is there for it for `DURATION`")
+	flags.DurationVar(&c.server.ReadTimeout, "read-timeout", 30*time.Second,
+		"close whoever begins a message and then sends nothing for `DURATION`")
+	flags.DurationVar(&c.shutdownTimeout, "shutdown-timeout", 10*time.Second,
+		"end at most `DURATION` after the signal to, whoever is still connected")
+}
+
+var networks = []string{"tcp", "tcp4", "tcp6", "unix"}
+
+// check refuses what makes no sense.
+func (c *config) check() error {
+	if !slices.Contains(networks, c.network) {
+		return xerrors.Errorf("--network: %q is none of %s", c.network, strings.Join(networks, ", "))
+	}
+	for _, err := range []error{
+		c.checkTLS(),
+		positive("--frame-size-limit", c.server.MaxMessage),
+		positive("--max-clients", c.server.MaxClients),
+		positive("--max-channels", c.server.MaxChannels),
+		positive("--dial-timeout", c.server.DialTimeout),
+		positive("--write-timeout", c.server.WriteTimeout),
+		positive("--read-timeout", c.server.ReadTimeout),
+		positive("--shutdown-timeout", c.shutdownTimeout),
+		checkPatterns("--allowed-hosts", c.server.AllowedHosts),
+		checkPatterns("--allowed-origins", c.server.AllowedOrigins),
+	} {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *config) checkTLS() error {
+	if (c.tls.cert == "") != (c.tls.key == "") {
+		return xerrors.New("--tls-cert and --tls-key go together")
+	}
+	if c.tls.ca != "" && c.tls.cert == "" {
+		return xerrors.New("--tls-ca needs --tls-cert and --tls-key")
+	}
+	return nil
+}
+
+func positive[T int | int64 | time.Duration](flag string, value T) error {
+	if value <= 0 {
+		return xerrors.Errorf("%s must be positive", flag)
+	}
+	return nil
+}
+
+func checkPatterns(flag string, patterns []string) error {
+	for _, p := range patterns {
+		if _, err := path.Match(p, ""); err != nil {
+			return xerrors.Errorf("%s: %q: %w", flag, p, err)
+		}
+	}
+	return nil
+}

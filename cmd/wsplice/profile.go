@@ -1,0 +1,54 @@
+package main
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/http/pprof"
+
+	"cdr.dev/slog"
+	"golang.org/x/xerrors"
+)
+
+// profiler serves what net/http/pprof tells, on a listener of its own.
+type profiler struct{ http http.Server }
+
+// startProfiler listens on the address. Without a host that is loopback: profiles tell secrets, so that other machines
+// see them only where the address says so.
+func startProfiler(address string, logger slog.Logger) (*profiler, error) {
+	listener, err := net.Listen("tcp", profileAddress(address))
+	if err != nil {
+		return nil, xerrors.Errorf("--pprof-address: %w", err)
+	}
+	logger.Info(context.Background(), "profiles", slog.F("url", "http://"+listener.Addr().String()+"/debug/pprof/"))
+	p := &profiler{http.Server{Handler: profileMux(), ReadHeaderTimeout: headerTimeout}}
+	// Ends when the profiler is closed.
+	go func() { _ = p.http.Serve(listener) }()
+	return p, nil
+}
+
+// profileAddress returns the address with a host.
+func profileAddress(address string) string {
+	if host, port, err := net.SplitHostPort(address); err == nil && host == "" {
+		return net.JoinHostPort("127.0.0.1", port)
+	}
+	return address
+}
+
+func profileMux() *http.ServeMux {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	return mux
+}
+
+// close ends the profiler and its connections.
+func (p *profiler) close() error {
+	if p == nil {
+		return nil
+	}
+	return p.http.Close()
+}

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http"
+	"time"
+
+	"cdr.dev/slog"
+	"golang.org/x/xerrors"
+
+	"cdr.dev/wsep/wsplice"
+)
+
+// server serves clients from start to shutDown.
+type server struct {
+	listener net.Listener
+	secure   bool
+	http     http.Server
+	splice   *wsplice.Server
+	profiler *profiler  // nil if there is none
+	failed   chan error // why serving ended, if not by shutDown
+}
+
+// Limits on a request, before it has become a WebSocket.
+const (
+	headerTimeout = 10 * time.Second
+	idleTimeout   = time.Minute
+	maxHeader     = 64 << 10
+)
+
+// start starts what the config says.
+func start(c config, logger slog.Logger) (*server, error) {
+	tlsConfig, err := c.tlsConfig(logger)
+	if err != nil {
+		return nil, err
+	}
+	listener, err := net.Listen(c.network, c.listen)
+	if err != nil {
+		return nil, xerrors.Errorf("--listen: %w", err)
+	}
+	s := &server{listener: listener, secure: tlsConfig != nil, splice: c.server, failed: make(chan error, 1)}
+	if c.pprofAddress != "" {
+		if s.profiler, err = startProfiler(c.pprofAddress, logger); err != nil {
+			_ = listener.Close()
+			return nil, err
+		}
+	}
+	s.splice.Logger = logger
+	if c.server.Allowed.Empty() {
+		logger.Warn(context.Background(), "clients may connect to no remote: give --allowed-hostnames")
+	}
+	if s.splice.AllowedHosts == nil {
+		s.splice.AllowedHosts = hostsAt(listener.Addr())
+	}
+	s.http = http.Server{
+		Handler:           s.splice,
+		TLSConfig:         tlsConfig,
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.Stdlib(context.Background(), logger, slog.LevelWarn),
+	}
+	// Ends when the listener is closed, by shutDown at the latest.
+	go s.serve()
+	return s, nil
+}
+
+// tlsConfig returns nil if the server is to speak without TLS.
+func (c config) tlsConfig(logger slog.Logger) (*tls.Config, error) {
+	if c.tls.cert == "" {
+		return nil, nil
+	}
+	cert, err := newCertificate(c.tls, logger)
+	if err != nil {
+		return nil, err
+	}
+	return cert.serverConfig(), nil
+}
+
+// hostsAt returns the names under which a server that listens on the address may be addressed. nil means loopback.
+func hostsAt(addr net.Addr) []string {
+	if addr, ok := addr.(*net.TCPAddr); ok && addr.IP.IsLoopback() {
+		return nil
+	}
+	return []string{"*"}
+}
+
+func (s *server) serve() {
+	serve := s.http.Serve
+	if s.secure {
+		serve = func(l net.Listener) error { return s.http.ServeTLS(l, "", "") }
+	}
+	if err := serve(s.listener); err != http.ErrServerClosed {
+		s.failed <- xerrors.Errorf("serve: %w", err)
+	}
+}
+
+// url returns where clients find the server.
+func (s *server) url() string {
+	scheme := "ws"
+	if s.secure {
+		scheme = "wss"
+	}
+	if s.listener.Addr().Network() == "unix" {
+		scheme += "+unix"
+	}
+	return scheme + "://" + s.listener.Addr().String()
+}
+
+// shutDown lets no client in any more, tells all that the server goes away and waits until they have gone. After the
+// timeout it waits no longer.
+func (s *server) shutDown(timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	err := errors.Join(s.splice.Shutdown(ctx), s.http.Shutdown(ctx))
+	if err != nil {
+		err = xerrors.Errorf("shut down: %w", err)
+	}
+	return errors.Join(err, s.http.Close(), s.profiler.close())
+}

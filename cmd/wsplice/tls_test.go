@@ -1,0 +1,188 @@
+//go:build unix
+
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/stretchr/testify/require"
+)
+
+// authority issues certificates.
+type authority struct {
+	t    *testing.T
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+}
+
+// template returns what all certificates have in common.
+func template(serial int64) *x509.Certificate {
+	return &x509.Certificate{
+		SerialNumber: big.NewInt(serial),
+		Subject:      pkix.Name{CommonName: "test"},
+		NotBefore:    time.Now().Add(-time.Hour),
+		NotAfter:     time.Now().Add(time.Hour),
+	}
+}
+
+func newAuthority(t *testing.T) authority {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	own := template(1)
+	own.IsCA, own.BasicConstraintsValid, own.KeyUsage = true, true, x509.KeyUsageCertSign
+	der, err := x509.CreateCertificate(rand.Reader, own, own, key.Public(), key)
+	require.NoError(t, err)
+	cert, err := x509.ParseCertificate(der)
+	require.NoError(t, err)
+	return authority{t, cert, key}
+}
+
+// issue returns a certificate for 127.0.0.1 and its key, as PEM.
+func (a authority) issue(serial int64) (cert, key []byte) {
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(a.t, err)
+	leaf := template(serial)
+	leaf.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)}
+	leaf.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
+	der, err := x509.CreateCertificate(rand.Reader, leaf, a.cert, private.Public(), a.key)
+	require.NoError(a.t, err)
+	text, err := x509.MarshalPKCS8PrivateKey(private)
+	require.NoError(a.t, err)
+	return encode("CERTIFICATE", der), encode("PRIVATE KEY", text)
+}
+
+func encode(kind string, der []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
+}
+
+// pool returns what trusts the authority.
+func (a authority) pool() *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AddCert(a.cert)
+	return pool
+}
+
+// clientConfig returns the TLS configuration of a client that trusts the authority and has a certificate of another, if
+// that is not nil.
+func (a authority) clientConfig(of *authority) *tls.Config {
+	config := &tls.Config{RootCAs: a.pool()}
+	if of == nil {
+		return config
+	}
+	pair, err := tls.X509KeyPair(of.issue(99))
+	require.NoError(a.t, err)
+	// Whatever authorities the server names.
+	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
+	return config
+}
+
+// files is a directory with a certificate, its key and its authority.
+type files struct {
+	t   *testing.T
+	dir string
+}
+
+func (f files) path(name string) string { return filepath.Join(f.dir, name) }
+
+func (f files) flags() []string {
+	return []string{"--tls-cert=" + f.path("cert"), "--tls-key=" + f.path("key")}
+}
+
+// replace replaces a file at once, as those who renew certificates do.
+func (f files) replace(name string, content []byte) {
+	next := f.path(name + ".next")
+	require.NoError(f.t, os.WriteFile(next, content, 0o600))
+	require.NoError(f.t, os.Rename(next, f.path(name)))
+}
+
+func newFiles(t *testing.T, a authority, serial int64) files {
+	f := files{t, t.TempDir()}
+	f.renew(a, serial)
+	f.replace("ca", encode("CERTIFICATE", a.cert.Raw))
+	return f
+}
+
+func (f files) renew(a authority, serial int64) {
+	cert, key := a.issue(serial)
+	f.replace("cert", cert)
+	f.replace("key", key)
+}
+
+func dialTLS(p *process, config *tls.Config) (*websocket.Conn, error) {
+	dialer := websocket.Dialer{TLSClientConfig: config}
+	conn, _, err := dialer.Dial(p.url, nil)
+	return conn, err
+}
+
+func TestTLS(t *testing.T) {
+	a := newAuthority(t)
+	p := startProcess(t, append(newFiles(t, a, 7).flags(), "--allowed-hostnames=127.0.0.1")...)
+	require.Regexp(t, `^wss://127\.0\.0\.1:\d+$`, p.url)
+	conn, err := dialTLS(p, a.clientConfig(nil))
+	require.NoError(t, err)
+	newClient(t, conn).opened(startBackend(t))
+	_, err = dialTLS(p, nil)
+	var unknown x509.UnknownAuthorityError
+	require.ErrorAs(t, err, &unknown)
+}
+
+func TestClientCertificate(t *testing.T) {
+	a, foreign := newAuthority(t), newAuthority(t)
+	f := newFiles(t, a, 7)
+	p := startProcess(t, append(f.flags(), "--tls-ca="+f.path("ca"), "--allowed-hostnames=127.0.0.1")...)
+	for _, of := range []*authority{nil, &foreign} {
+		_, err := dialTLS(p, a.clientConfig(of))
+		var refused *net.OpError
+		require.ErrorAs(t, err, &refused)
+		require.Equal(t, "remote error", refused.Op)
+	}
+	conn, err := dialTLS(p, a.clientConfig(&a))
+	require.NoError(t, err)
+	newClient(t, conn).opened(startBackend(t))
+}
+
+// serial returns the serial number of the certificate that the process has.
+func serial(t *testing.T, p *process, config *tls.Config) int64 {
+	conn, err := dialTLS(p, config)
+	require.NoError(t, err)
+	defer conn.Close()
+	return conn.UnderlyingConn().(*tls.Conn).ConnectionState().PeerCertificates[0].SerialNumber.Int64()
+}
+
+func TestCertificateIsReloaded(t *testing.T) {
+	a := newAuthority(t)
+	f := newFiles(t, a, 7)
+	p := startProcess(t, f.flags()...)
+	config := a.clientConfig(nil)
+	before, err := dialTLS(p, config)
+	require.NoError(t, err)
+	defer before.Close()
+	require.EqualValues(t, 7, serial(t, p, config))
+
+	f.renew(a, 8)
+	require.Eventually(t, func() bool { return serial(t, p, config) == 8 }, patience, 50*time.Millisecond)
+	require.NoError(t, before.WriteMessage(websocket.PingMessage, nil), "connections are kept")
+
+	// The last good one is kept, and another good one is taken.
+	f.replace("cert", []byte("nonsense"))
+	require.Eventually(t, func() bool {
+		require.EqualValues(t, 8, serial(t, p, config))
+		return strings.Contains(p.log.String(), "keep the certificate")
+	}, patience, 50*time.Millisecond)
+	f.renew(a, 9)
+	require.Eventually(t, func() bool { return serial(t, p, config) == 9 }, patience, 50*time.Millisecond)
+}

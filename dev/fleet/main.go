@@ -1,0 +1,79 @@
+// Command fleet runs one command on many hosts, through one connection to a wsplice server.
+//
+//	go run ./dev/fleet --host ws://127.0.0.1:8081 --host ws://127.0.0.1:8082 -- uname -n
+//
+// Each host is a wsep server, dev/server for example. Each line of output begins with its host. See --help.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/pflag"
+	"golang.org/x/xerrors"
+
+	"cdr.dev/wsep"
+)
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+const (
+	exitFailed = 1 // the command failed on some host
+	exitUsage  = 2
+)
+
+// options are what the arguments say.
+type options struct {
+	splice  string
+	hosts   []string
+	command wsep.Command
+}
+
+const usage = `Usage: fleet --host URL... [--splice URL] [--] COMMAND [ARGUMENT...]
+
+Runs a command on all hosts at once. Exits with 0 if it succeeded on each of them, with 1 if not, and with 2 if the
+arguments make no sense.
+
+Flags:
+`
+
+// parse returns what the arguments say. pflag.ErrHelp means that they asked for help and got it.
+func parse(args []string, help io.Writer) (o options, err error) {
+	flags := pflag.NewFlagSet("fleet", pflag.ContinueOnError)
+	flags.SetInterspersed(false)
+	flags.SortFlags = false
+	flags.Usage = func() { fmt.Fprint(help, usage+flags.FlagUsagesWrapped(100)) }
+	flags.StringArrayVar(&o.hosts, "host", nil, "run the command at the wsep server at `URL`; may be repeated")
+	flags.StringVar(&o.splice, "splice", "ws://127.0.0.1:3000", "go through the wsplice server at `URL`")
+	if err := flags.Parse(args); err != nil {
+		return options{}, err
+	}
+	if len(o.hosts) == 0 || flags.NArg() == 0 {
+		return options{}, xerrors.New("say at least one --host, and a command")
+	}
+	o.command = wsep.Command{Command: flags.Arg(0), Args: flags.Args()[1:]}
+	return o, nil
+}
+
+func run(args []string, stdout, stderr io.Writer) int {
+	o, err := parse(args, stdout)
+	switch {
+	case errors.Is(err, pflag.ErrHelp):
+		return 0
+	case err != nil:
+		fmt.Fprintf(stderr, "fleet: %v (--help tells more)\n", err)
+		return exitUsage
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := execute(ctx, o, stdout, stderr); err != nil {
+		fmt.Fprintf(stderr, "fleet: %v\n", err)
+		return exitFailed
+	}
+	return 0
+}

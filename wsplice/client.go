@@ -1,0 +1,513 @@
+package wsplice
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gobwas/ws"
+	"golang.org/x/xerrors"
+)
+
+// DialOptions configure a Client.
+type DialOptions struct {
+	// Header is sent with the handshake, to authenticate for example. It is read, never written.
+	Header http.Header
+	// TLS is the configuration for wss URLs. nil means the defaults.
+	TLS *tls.Config
+	// Window is how many bytes a Channel holds for a reader who does not read, or who is slow: at most that, or one
+	// message if that is larger. It also bounds what is under way to the remote. 0 means 1 MiB, the server's limit is
+	// 4 MiB.
+	//
+	// A server that knows no windows, as of version 0.1.0, sends on when a Channel is full. The Client then reads
+	// nothing until there is room, which holds up all its Channels.
+	Window int64
+	// MaxMessage is the size of the largest message that is accepted from the server. A larger one ends the
+	// connection. 0 means 5 MB, which is a server's default.
+	MaxMessage int64
+}
+
+// ConnectOptions configure a Channel.
+type ConnectOptions struct {
+	// Header is sent with the server's handshake with the remote. Several values of a name are joined with commas. It
+	// is read, never written.
+	Header http.Header
+	// Subprotocols are offered in that handshake.
+	Subprotocols []string
+}
+
+// Client is a connection to a wsplice server, through which Channels go to remotes. It is safe for concurrent use.
+type Client struct {
+	line   *line
+	intake *intake
+	out    sharedOut
+	window int64
+	reader serverReader
+	wg     sync.WaitGroup // what belongs to the connection, but its reader
+	done   chan struct{}  // closed when the connection has ended and nothing of it is left
+	gone   chan struct{}  // closed when this end gives up the connection
+
+	mu       sync.Mutex // guards what follows
+	cause    error      // why the connection has ended
+	lastID   int64
+	calls    map[int64]*pending
+	channels map[uint16]*Channel
+	pings    map[uint64]chan<- struct{}
+}
+
+// pending is a call without an answer yet.
+type pending struct {
+	channel *Channel // that is to be connected; nil for other calls
+	answer  chan error
+}
+
+const (
+	defaultClientWindow = 1 << 20
+	handshakeTimeout    = 30 * time.Second
+	// clientWriteTimeout is for how long the server may take nothing. With windows it always reads.
+	clientWriteTimeout = 30 * time.Second
+)
+
+var (
+	// ErrClosed is matched by the errors of what is done with a Client or a Channel after it was closed by this end.
+	ErrClosed = xerrors.New("connection is closed")
+
+	errLost       = xerrors.New("connection lost")
+	errRemoteLost = xerrors.New("remote's connection lost")
+)
+
+// Dial connects to the wsplice server at a URL: ws://, wss://, http:// or https://. nil options are the defaults. The
+// context bounds the dialing alone, which takes at most 30 seconds in any case.
+func Dial(ctx context.Context, url string, opts *DialOptions) (*Client, error) {
+	if opts == nil {
+		opts = &DialOptions{}
+	}
+	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	defer cancel()
+	if rest, ok := strings.CutPrefix(url, "http"); ok {
+		url = "ws" + rest
+	}
+	dialer := ws.Dialer{Header: ws.HandshakeHeaderHTTP(opts.Header), TLSConfig: opts.TLS}
+	conn, buffered, _, err := dialer.Dial(ctx, url)
+	if err != nil {
+		return nil, xerrors.Errorf("dial wsplice: %w", err)
+	}
+	c := newClient(newLine(conn), opts)
+	if buffered != nil {
+		early, _ := buffered.Peek(buffered.Buffered()) // It can't fail, for all of it is there.
+		c.intake.preload(early)
+		ws.PutReader(buffered)
+	}
+	// Ends when the connection does.
+	go c.run()
+	return c, nil
+}
+
+func newClient(l *line, opts *DialOptions) *Client {
+	c := &Client{
+		line:     l,
+		intake:   newIntake(l, 0),
+		window:   orDefault(opts.Window, defaultClientWindow),
+		done:     make(chan struct{}),
+		gone:     make(chan struct{}),
+		calls:    map[int64]*pending{},
+		channels: map[uint16]*Channel{},
+		pings:    map[uint64]chan<- struct{}{},
+	}
+	c.out = sharedOut{line: l, timeout: clientWriteTimeout, failed: c.end, wg: &c.wg}
+	c.reader = serverReader{maxMessage: orDefault(opts.MaxMessage, defaultMaxMessage) + indexSize, client: c}
+	return c
+}
+
+// Connect has the server connect to the WebSocket at a URL. nil options are the defaults. If the server refuses, or
+// can't, the error has an *Error in its chain. The context bounds the connecting alone; its deadline is passed on.
+func (c *Client) Connect(ctx context.Context, url string, opts *ConnectOptions) (*Channel, error) {
+	if opts == nil {
+		opts = &ConnectOptions{}
+	}
+	params := connectParams{URL: url, Subprotocols: opts.Subprotocols, Window: c.window}
+	for k, v := range opts.Header {
+		if params.Headers == nil {
+			params.Headers = map[string]string{}
+		}
+		params.Headers[k] = strings.Join(v, ", ")
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		params.Timeout = max(1, time.Until(deadline).Milliseconds())
+	}
+	ch := newChannelOf(c)
+	if err := c.call(ctx, methodConnect, params, ch); err != nil {
+		return nil, xerrors.Errorf("connect to %s: %w", url, err)
+	}
+	return ch, nil
+}
+
+// Close tells the server, and so the remotes, that all is done (1000), and waits for it to agree, but only a moment.
+// All Channels end.
+func (c *Client) Close() error {
+	c.sendClose(closing{code: ws.StatusNormalClosure})
+	timer := time.AfterFunc(closeGrace, func() { c.end(ErrClosed) })
+	defer timer.Stop()
+	c.mu.Lock()
+	if c.cause == nil {
+		c.cause = ErrClosed
+	}
+	c.mu.Unlock()
+	<-c.done
+	return nil
+}
+
+// run reads what comes, until the connection ends.
+func (c *Client) run() {
+	err := c.read()
+	if v, ok := errors.AsType[*violation](err); ok {
+		c.sendClose(closing(*v))
+	} else if closed, ok := errors.AsType[*closeError](err); ok {
+		c.sendClose(closed.closing)
+	}
+	c.abandon(err)
+	c.out.close()
+	timer := time.AfterFunc(farewell, c.line.interrupt)
+	c.wg.Wait()
+	timer.Stop()
+	_ = c.line.Close()
+	close(c.done)
+}
+
+// sendClose has a close frame sent, unless one has been.
+func (c *Client) sendClose(said closing) {
+	c.out.answer(answer{frame: appendFrame(nil, ws.OpClose, true, said.payload()), last: true})
+}
+
+func (c *Client) read() error {
+	for {
+		used, want, err := c.reader.feed(c.intake.buf)
+		c.intake.consume(used, want)
+		if err != nil {
+			return err
+		}
+		if err := c.intake.fill(false); err != nil {
+			return err
+		}
+	}
+}
+
+// end gives up the connection, without waiting.
+func (c *Client) end(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cause == nil {
+		c.cause = err
+	}
+	if !isClosed(c.gone) {
+		close(c.gone)
+	}
+	c.line.interrupt()
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// abandon tells everybody that the connection has ended.
+func (c *Client) abandon(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cause == nil {
+		c.cause = xerrors.Errorf("%w: %w", errLost, err)
+	}
+	for _, p := range c.calls {
+		p.answer <- c.cause
+	}
+	for _, ch := range c.channels {
+		ch.end(c.cause)
+	}
+	c.calls, c.channels = nil, nil
+}
+
+// call calls a method of the server and waits for the answer. It connects ch, if that is not nil.
+func (c *Client) call(ctx context.Context, method string, params any, ch *Channel) error {
+	p := &pending{channel: ch, answer: make(chan error, 1)}
+	id, err := c.begin(p)
+	if err != nil {
+		return err
+	}
+	frame := controlFrame(encodeCall(id, method, params))
+	if err := c.out.send(ctx, &frame, func() bool { return false }); err != nil {
+		c.forget(id)
+		if cause := c.err(); cause != nil {
+			return cause
+		}
+		return err
+	}
+	select {
+	case err := <-p.answer:
+		return err
+	case <-ctx.Done():
+		c.forget(id)
+		return ctx.Err()
+	}
+}
+
+// controlFrame returns a control message's frame.
+func controlFrame(message []byte) []byte {
+	return appendFrame(nil, ws.OpBinary, true, controlPrefix, message)
+}
+
+// begin registers a call.
+func (c *Client) begin(p *pending) (id int64, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cause != nil {
+		return 0, c.cause
+	}
+	c.lastID++
+	c.calls[c.lastID] = p
+	return c.lastID, nil
+}
+
+// forget has nobody wait for a call any more. What it connects is closed.
+func (c *Client) forget(id int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := c.calls[id]
+	if p == nil {
+		return
+	}
+	p.answer = nil
+	if p.channel == nil {
+		delete(c.calls, id)
+	}
+}
+
+// ping sends a ping and waits for its pong.
+func (c *Client) ping(ctx context.Context) error {
+	pong := make(chan struct{}, 1)
+	c.mu.Lock()
+	if c.cause != nil {
+		c.mu.Unlock()
+		return c.cause
+	}
+	c.lastID++
+	id := uint64(c.lastID)
+	c.pings[id] = pong
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.pings, id)
+	}()
+	frame := appendFrame(nil, ws.OpPing, true, binary.BigEndian.AppendUint64(nil, id))
+	if err := c.out.send(ctx, &frame, func() bool { return false }); err != nil {
+		return err
+	}
+	select {
+	case <-pong:
+		return nil
+	case <-c.done:
+		return c.err()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// err returns why the connection has ended.
+func (c *Client) err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.cause
+}
+
+// control takes a control frame of the server's.
+func (c *Client) control(op ws.OpCode, payload []byte) error {
+	switch op {
+	case ws.OpPing:
+		c.out.answer(answer{frame: appendFrame(nil, ws.OpPong, true, payload)})
+	case ws.OpPong:
+		c.ponged(payload)
+	case ws.OpClose:
+		said, err := parseClosing(payload)
+		if err != nil {
+			return err
+		}
+		return &closeError{said}
+	}
+	return nil
+}
+
+func (c *Client) ponged(payload []byte) {
+	if len(payload) != 8 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	id := binary.BigEndian.Uint64(payload)
+	if pong := c.pings[id]; pong != nil {
+		pong <- struct{}{}
+		delete(c.pings, id)
+	}
+}
+
+// message takes a message of the server's. It does not keep payload.
+func (c *Client) message(index int, payload []byte) error {
+	if index == controlIndex {
+		return c.told(payload)
+	}
+	c.mu.Lock()
+	ch := c.channels[uint16(index)]
+	c.mu.Unlock()
+	if ch != nil {
+		ch.push(payload)
+	}
+	return nil
+}
+
+// told takes a control message.
+func (c *Client) told(p []byte) error {
+	var m struct {
+		call
+		Result *connectResult `json:"result"`
+		Error  *Error         `json:"error"`
+	}
+	if err := json.Unmarshal(p, &m); err != nil {
+		return &violation{ws.StatusInvalidFramePayloadData, "control message is no JSON as expected"}
+	}
+	switch {
+	case m.Type == typeReply:
+		c.answered(m.ID, m.Result, m.Error)
+	case m.Method == methodDisconnect || m.Method == methodClosed:
+		return c.disconnected(m.Params)
+	case m.Method == methodAck:
+		return c.acknowledged(m.Params)
+	}
+	// Warnings are for messages that this client does not send, or of a channel that has just ended.
+	return nil
+}
+
+// answered takes the answer to a call.
+func (c *Client) answered(id int64, result *connectResult, e *Error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := c.calls[id]
+	if p == nil {
+		return
+	}
+	delete(c.calls, id)
+	switch {
+	case e != nil:
+		p.tell(e)
+	case p.channel == nil:
+		p.tell(nil)
+	case result == nil:
+		p.tell(&Error{Code: CodeBadJSON, Message: "server's reply has no index"})
+	case p.answer == nil:
+		p.channel.connected(result)
+		p.channel.release(closing{code: ws.StatusGoingAway})
+	default:
+		p.channel.connected(result)
+		c.channels[result.Index] = p.channel
+		p.tell(nil)
+	}
+}
+
+func (p *pending) tell(err error) {
+	if p.answer != nil {
+		p.answer <- err
+	}
+}
+
+func (c *Client) disconnected(params json.RawMessage) error {
+	var d disconnectParams
+	if err := json.Unmarshal(params, &d); err != nil {
+		return &violation{ws.StatusInvalidFramePayloadData, "bad onSocketDisconnect"}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ch := c.channels[d.Index]
+	if ch == nil {
+		return nil
+	}
+	delete(c.channels, d.Index)
+	ch.disconnected(closing{ws.StatusCode(d.Code), d.Reason})
+	return nil
+}
+
+func (c *Client) acknowledged(params json.RawMessage) error {
+	var a ackParams
+	if err := json.Unmarshal(params, &a); err != nil || a.Index == nil {
+		return &violation{ws.StatusInvalidFramePayloadData, "bad ack"}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if ch := c.channels[uint16(*a.Index)]; ch != nil {
+		ch.credit.add(a.Bytes)
+	}
+	return nil
+}
+
+// serverReader takes apart what a server sends.
+type serverReader struct {
+	maxMessage int64
+	client     *Client
+	inMessage  bool
+	held       []byte // what is there of a message in several frames
+}
+
+// feed takes the next bytes. It returns how many it has used, and how many the frame that is incomplete at the end
+// has, if that is known.
+func (r *serverReader) feed(b []byte) (used, want int, err error) {
+	for {
+		var h header
+		if !h.parse(b[used:]) {
+			return used, 0, nil
+		}
+		if err := h.check(false, r.inMessage); err != nil {
+			return used, 0, err
+		}
+		if h.length > r.maxMessage || h.opcode().IsData() && h.length+int64(len(r.held)) > r.maxMessage {
+			return used, 0, tooBig(r.maxMessage)
+		}
+		want := h.size + int(h.length)
+		if want > len(b)-used {
+			return used, want, nil
+		}
+		payload := b[used+h.size : used+want]
+		used += want
+		if h.opcode().IsControl() {
+			err = r.client.control(h.opcode(), payload)
+		} else {
+			err = r.data(&h, payload)
+		}
+		if err != nil {
+			return used, 0, err
+		}
+	}
+}
+
+// data takes a frame of a message.
+func (r *serverReader) data(h *header, payload []byte) error {
+	whole := h.fin() && !r.inMessage
+	if r.inMessage = !h.fin(); !whole {
+		r.held = append(r.held, payload...)
+		payload = r.held
+	}
+	if !h.fin() {
+		return nil
+	}
+	r.held = nil
+	if len(payload) < indexSize {
+		return &violation{ws.StatusProtocolError, "message without an index"}
+	}
+	return r.client.message(int(binary.BigEndian.Uint16(payload)), payload[indexSize:])
+}

@@ -1,0 +1,139 @@
+package wsplice
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/stretchr/testify/require"
+)
+
+// dialTest returns a Client, which is closed with the test.
+func dialTest(t *testing.T, url string, opts *DialOptions) *Client {
+	t.Helper()
+	c, err := Dial(t.Context(), url, opts)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+func connectTest(t *testing.T, c *Client, url string) *Channel {
+	t.Helper()
+	ch, err := c.Connect(t.Context(), url, nil)
+	require.NoError(t, err)
+	return ch
+}
+
+// read returns the next message.
+func read(ch *Channel) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patienceInTests)
+	defer cancel()
+	r, err := ch.Reader(ctx)
+	if err != nil {
+		return "", err
+	}
+	b, err := io.ReadAll(r)
+	return string(b), err
+}
+
+func requireRead(t *testing.T, want string, ch *Channel) {
+	t.Helper()
+	got, err := read(ch)
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+}
+
+func TestClientAndServer(t *testing.T) {
+	_, url := testServer(t, nil)
+	c := dialTest(t, url, nil)
+	remote := backend(t, echo)
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			ch, err := c.Connect(t.Context(), remote, nil)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			for j := range 300 {
+				message := fmt.Sprintf("%d.%d:%0*d", i, j, j*j*i%100_000, 0)
+				if err := ch.Write(t.Context(), []byte(message)); err != nil {
+					t.Error(err)
+					return
+				}
+				got, err := read(ch)
+				if err != nil || got != message {
+					t.Errorf("%d bytes for %d, error %v", len(got), len(message), err)
+					return
+				}
+			}
+			if err := ch.Close(1000, "done"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// TestWindow writes more than the window both ways to those who do not read yet, while another channel goes on.
+func TestWindow(t *testing.T) {
+	_, url := testServer(t, nil)
+	c := dialTest(t, url, &DialOptions{Window: 100_000})
+	const total, size = 20 << 20, 20 << 10
+	goOn := make(chan struct{})
+	silent := connectTest(t, c, backend(t, func(c *websocket.Conn) {
+		written := make(chan struct{})
+		go func() {
+			defer close(written)
+			for range total / size {
+				_ = c.WriteMessage(websocket.BinaryMessage, make([]byte, size))
+			}
+		}()
+		<-goOn
+		for got := 0; got < total; {
+			_, p, err := c.ReadMessage()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			got += len(p)
+		}
+		<-written
+		_ = c.WriteMessage(websocket.TextMessage, []byte("all"))
+		echo(c)
+	}))
+	lively := connectTest(t, c, backend(t, echo))
+	written := make(chan error, 1)
+	go func() {
+		for range total / size {
+			if err := silent.Write(t.Context(), make([]byte, size)); err != nil {
+				written <- err
+				return
+			}
+		}
+		written <- nil
+	}()
+	for range 1000 {
+		require.NoError(t, lively.Write(t.Context(), []byte("ping")))
+		requireRead(t, "ping", lively)
+	}
+	select {
+	case <-written:
+		t.Fatal("more is written than the window and the buffers between can hold")
+	case <-time.After(100 * time.Millisecond):
+	}
+	require.LessOrEqual(t, silent.size, silent.window)
+	close(goOn)
+	received := 0
+	for received < total {
+		got, err := read(silent)
+		require.NoError(t, err)
+		received += len(got)
+	}
+	requireRead(t, "all", silent)
+	require.NoError(t, <-written)
+}

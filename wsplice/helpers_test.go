@@ -1,0 +1,175 @@
+package wsplice
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/stretchr/testify/require"
+)
+
+// patienceInTests is how long a test waits for what should happen at once.
+const patienceInTests = 10 * time.Second
+
+// testServer is a Server that may dial this machine, and is shut down with the test.
+func testServer(t *testing.T, change func(*Server)) (s *Server, url string) {
+	t.Helper()
+	allowed, err := ParseAllowlist(loopback)
+	require.NoError(t, err)
+	s = &Server{Allowed: allowed}
+	if change != nil {
+		change(s)
+	}
+	server := httptest.NewServer(s)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patienceInTests)
+		defer cancel()
+		require.NoError(t, s.Shutdown(ctx))
+		server.Close()
+	})
+	return s, toWS(server.URL)
+}
+
+func toWS(url string) string { return "ws" + strings.TrimPrefix(url, "http") }
+
+// backend serves what f does with a connection of gorilla/websocket, and returns the URL.
+func backend(t *testing.T, f func(c *websocket.Conn)) string {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		u := websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return true }}
+		c, err := u.Upgrade(w, r, nil)
+		if err != nil {
+			return
+		}
+		defer func() { _ = c.Close() }()
+		f(c)
+	}))
+	t.Cleanup(server.Close)
+	return toWS(server.URL)
+}
+
+// echo returns every message.
+func echo(c *websocket.Conn) {
+	for {
+		kind, p, err := c.ReadMessage()
+		if err != nil || c.WriteMessage(kind, p) != nil {
+			return
+		}
+	}
+}
+
+// peer is a client of gorilla/websocket.
+type peer struct {
+	t *testing.T
+	*websocket.Conn
+}
+
+func connectPeer(t *testing.T, url string) *peer {
+	t.Helper()
+	c, resp, err := websocket.DefaultDialer.DialContext(t.Context(), url, nil)
+	require.NoError(t, err)
+	_ = resp.Body.Close()
+	t.Cleanup(func() { _ = c.Close() })
+	return &peer{t, c}
+}
+
+// send sends a message with an index.
+func (p *peer) send(index int, kind int, message string) {
+	p.t.Helper()
+	b := append(binary.BigEndian.AppendUint16(nil, uint16(index)), message...)
+	require.NoError(p.t, p.WriteMessage(kind, b))
+}
+
+func (p *peer) command(text string) {
+	p.t.Helper()
+	p.send(controlIndex, websocket.TextMessage, text)
+}
+
+// receive returns the next message, and its index.
+func (p *peer) receive() (index int, kind int, message string) {
+	p.t.Helper()
+	require.NoError(p.t, p.SetReadDeadline(time.Now().Add(patienceInTests)))
+	kind, b, err := p.ReadMessage()
+	require.NoError(p.t, err)
+	require.GreaterOrEqual(p.t, len(b), indexSize)
+	return int(binary.BigEndian.Uint16(b)), kind, string(b[indexSize:])
+}
+
+// expect waits for a message.
+func (p *peer) expect(index int, message string) {
+	p.t.Helper()
+	i, _, m := p.receive()
+	require.Equal(p.t, index, i, "message %q", m)
+	require.Equal(p.t, message, m)
+}
+
+// expectControl waits for a control message.
+func (p *peer) expectControl(message string) {
+	p.t.Helper()
+	i, kind, m := p.receive()
+	require.Equal(p.t, controlIndex, i, "message %q", m)
+	require.Equal(p.t, websocket.TextMessage, kind)
+	require.JSONEq(p.t, message, m)
+}
+
+// expectError waits for a reply or a warning with an error of the code.
+func (p *peer) expectError(code int) Error {
+	p.t.Helper()
+	i, _, m := p.receive()
+	require.Equal(p.t, controlIndex, i, "message %q", m)
+	var answer struct {
+		Type   string
+		Method string
+		Error  *Error
+		Params *Error
+	}
+	require.NoError(p.t, json.Unmarshal([]byte(m), &answer))
+	e := answer.Error
+	if answer.Type == typeMethod && answer.Method == methodWarn {
+		e = answer.Params
+	}
+	require.NotNil(p.t, e, "message %q", m)
+	require.Equal(p.t, code, e.Code, "message %q", m)
+	return *e
+}
+
+// connect connects to a URL and returns the index.
+func (p *peer) connect(url string) int {
+	p.t.Helper()
+	p.command(`{"id":7,"type":"method","method":"connect","params":{"url":"` + url + `"}}`)
+	i, _, m := p.receive()
+	require.Equal(p.t, controlIndex, i, "message %q", m)
+	var answer struct {
+		ID     int
+		Result *struct{ Index int }
+	}
+	require.NoError(p.t, json.Unmarshal([]byte(m), &answer))
+	require.NotNil(p.t, answer.Result, "message %q", m)
+	require.Equal(p.t, 7, answer.ID)
+	return answer.Result.Index
+}
+
+// expectClose waits for a close frame.
+func (p *peer) expectClose(code int) {
+	p.t.Helper()
+	require.NoError(p.t, p.SetReadDeadline(time.Now().Add(patienceInTests)))
+	for {
+		_, _, err := p.ReadMessage()
+		if err == nil {
+			continue
+		}
+		require.True(p.t, websocket.IsCloseError(err, code), "%v", err)
+		return
+	}
+}
+
+func decode(t *testing.T, text string, v any) {
+	t.Helper()
+	require.NoError(t, json.Unmarshal([]byte(text), v), "message %q", text)
+}

@@ -1,0 +1,17 @@
+package wsplice
+
+import "golang.org/x/sys/unix"
+
+// maxPieces is how many pieces the system takes with one call (IOV_MAX).
+const maxPieces = 1024
+
+// writePieces writes the pieces with one system call.
+func writePieces(fd int, pieces [][]byte) (int, error) {
+	if len(pieces) == 1 {
+		return unix.Write(fd, pieces[0])
+	}
+	return unix.Writev(fd, pieces[:min(len(pieces), maxPieces)])
+}
+
+// hangUp are the events that say that the other end has closed the connection.
+const hangUp = unix.POLLRDHUP | unix.POLLHUP | unix.POLLERR

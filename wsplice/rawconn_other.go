@@ -1,0 +1,15 @@
+//go:build !unix
+
+package wsplice
+
+import "net"
+
+// rawConn is not available on this system.
+type rawConn struct{}
+
+func newRawConn(net.Conn) *rawConn { return nil }
+
+func (*rawConn) readInto(readBuffer, bool) (int, error) { panic("unreachable") }
+func (*rawConn) writeNow([][]byte) (int, error)         { panic("unreachable") }
+func (*rawConn) writeSome([][]byte) (int, error)        { panic("unreachable") }
+func (*rawConn) hungUp() bool                           { panic("unreachable") }

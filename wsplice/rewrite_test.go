@@ -1,0 +1,64 @@
+package wsplice
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/gobwas/ws"
+)
+
+// nobody is told nothing.
+type nobody struct{ to *batch }
+
+func (n nobody) route(int) *batch              { return n.to }
+func (nobody) tooShort()                       {}
+func (nobody) command(ws.OpCode, []byte)       {}
+func (nobody) control(ws.OpCode, []byte) error { return nil }
+func (nobody) mayPass(int64) bool              { return true }
+
+// frames returns a chunk of binary messages of n bytes each.
+func frames(chunk, n int, masked bool, index []byte) (b []byte, count int) {
+	for payload := make([]byte, n); ; count++ {
+		next := appendFrame(b, ws.OpBinary, masked, index, payload)
+		if len(next) > chunk && count > 0 {
+			return b, count
+		}
+		b = next
+	}
+}
+
+// BenchmarkRewrite measures what a message costs beside the system calls.
+func BenchmarkRewrite(b *testing.B) {
+	for _, n := range []int{32, 128, 1 << 10, 4 << 10, 64 << 10} {
+		b.Run(fmt.Sprintf("FromClient/%d", n), func(b *testing.B) {
+			chunk, count := frames(largeChunk, n, true, []byte{0, 1})
+			var to batch
+			d := fromClient{maxMessage: defaultMaxMessage, events: nobody{&to}}
+			b.ReportAllocs()
+			b.SetBytes(int64(count * n))
+			for b.Loop() {
+				if used, err := d.feed(chunk); used != len(chunk) || err != nil {
+					b.Fatal(used, err)
+				}
+				_ = to.all()
+				to.reset()
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*count), "ns/message")
+		})
+		b.Run(fmt.Sprintf("ToClient/%d", n), func(b *testing.B) {
+			chunk, count := frames(largeChunk, n, false, nil)
+			var to batch
+			m := toClient{maxMessage: defaultMaxMessage, events: nobody{}}
+			b.ReportAllocs()
+			b.SetBytes(int64(count * n))
+			for b.Loop() {
+				if used, err := m.feed(chunk, &to); used != len(chunk) || err != nil {
+					b.Fatal(used, err)
+				}
+				_ = to.all()
+				to.reset()
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*count), "ns/message")
+		})
+	}
+}

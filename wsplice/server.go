@@ -1,0 +1,235 @@
+package wsplice
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"cdr.dev/slog"
+	"github.com/gobwas/ws"
+	"golang.org/x/xerrors"
+)
+
+// Server is an http.Handler that serves wsplice: each client opens one WebSocket to it, and through that as many to
+// remotes as it likes.
+//
+//	allowed, err := wsplice.ParseAllowlist("example.com")
+//	...
+//	http.ListenAndServe("127.0.0.1:3000", &wsplice.Server{Allowed: allowed})
+//
+// Its zero value is safe: it serves requests for loopback names alone, from no web page of another origin, and dials
+// nothing. Who may connect is otherwise up to whatever stands before it, and encryption to the http.Server.
+//
+// A client's connection ends when its request's context does. The fields must not be changed once the Server serves.
+type Server struct {
+	// Allowed says which remotes clients may have dialed. nil allows none.
+	Allowed *Allowlist
+	// AllowedHosts are the names, without port, under which this server may be addressed, as patterns for path.Match.
+	// nil means loopback names and addresses. "*" allows every name.
+	AllowedHosts []string
+	// AllowedOrigins are the origins of the web pages, beside those of this server's own host, that may connect:
+	// patterns for path.Match such as "https://*.example.com". A request without Origin comes from no web page and
+	// passes.
+	AllowedOrigins []string
+	// TLS is the configuration for remotes with wss URLs. nil means the defaults.
+	TLS *tls.Config
+
+	// MaxClients is how many clients are served at a time. Others are refused with status 503. 0 means 1024.
+	MaxClients int
+	// MaxChannels is how many remotes a client may have at a time. 0 means 10,000. There are indexes for 65,535.
+	MaxChannels int
+	// MaxMessage is the size of the largest message that is passed on, in bytes, either way. A client that sends a
+	// larger one is closed with 1009, and so is a remote. 0 means 5 MB.
+	MaxMessage int64
+
+	// DialTimeout bounds the dialing of a remote, handshake included. A client may ask for less. 0 means 10 s.
+	DialTimeout time.Duration
+	// WriteTimeout is for how long a client, or a remote, may take nothing of what is there for it before it is
+	// closed. 0 means 5 s.
+	WriteTimeout time.Duration
+	// ReadTimeout is for how long a client, or a remote, that has begun a message may send nothing of the rest before
+	// it is closed. Between messages it may be silent for ever. 0 means 30 s.
+	ReadTimeout time.Duration
+
+	// LegacyCloseMethod has clients told of remotes that close by the method that the binaries of version 0.1.0
+	// called, onSocketClosed, instead of onSocketDisconnect.
+	LegacyCloseMethod bool
+	// Logger gets what happens to connections. Its zero value is silent.
+	Logger slog.Logger
+
+	mu       sync.Mutex // guards what follows
+	sessions map[*session]struct{}
+	places   int           // taken by sessions and handshakes
+	draining bool          // nobody is let in any more
+	empty    chan struct{} // closed when the last session has ended; nil unless draining
+}
+
+// options are a Server's fields, with the defaults in their place.
+type options struct {
+	dialer       *dialer
+	logger       slog.Logger
+	closeMethod  string
+	maxChannels  int
+	maxMessage   int64
+	dialTimeout  time.Duration
+	writeTimeout time.Duration
+	readTimeout  time.Duration
+}
+
+const (
+	defaultMaxClients   = 1024
+	defaultMaxChannels  = 10_000
+	defaultMaxMessage   = 5_000_000
+	defaultDialTimeout  = 10 * time.Second
+	defaultWriteTimeout = 5 * time.Second
+	defaultReadTimeout  = 30 * time.Second
+)
+
+func (s *Server) options() *options {
+	o := &options{
+		logger:       s.Logger,
+		closeMethod:  methodDisconnect,
+		maxChannels:  min(orDefault(s.MaxChannels, defaultMaxChannels), controlIndex),
+		maxMessage:   orDefault(s.MaxMessage, defaultMaxMessage),
+		dialTimeout:  orDefault(s.DialTimeout, defaultDialTimeout),
+		writeTimeout: orDefault(s.WriteTimeout, defaultWriteTimeout),
+		readTimeout:  orDefault(s.ReadTimeout, defaultReadTimeout),
+	}
+	if s.LegacyCloseMethod {
+		o.closeMethod = methodClosed
+	}
+	o.dialer = &dialer{allowed: s.Allowed, tls: s.TLS, timeout: o.dialTimeout}
+	return o
+}
+
+func orDefault[T int | int64 | time.Duration](v, otherwise T) T {
+	if v == 0 {
+		return otherwise
+	}
+	return v
+}
+
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	status, err := s.admit(r)
+	if err != nil {
+		s.Logger.Warn(r.Context(), "refused client", slog.F("remote", r.RemoteAddr), slog.Error(err))
+		http.Error(w, http.StatusText(status), status)
+		return
+	}
+	defer s.leave()
+	conn, early, err := upgrade(w, r)
+	if err != nil {
+		s.Logger.Warn(r.Context(), "refused handshake", slog.F("remote", r.RemoteAddr), slog.Error(err))
+		return
+	}
+	err = s.serve(r.Context(), newSession(s.options(), conn, early))
+	s.Logger.Info(r.Context(), "client gone", slog.F("remote", r.RemoteAddr), slog.Error(err))
+}
+
+// admit decides whether a request is served, and takes a place for it. If it is not, status says how to refuse it.
+func (s *Server) admit(r *http.Request) (status int, err error) {
+	switch {
+	case !hostAllowed(s.AllowedHosts, r.Host):
+		return http.StatusForbidden, errHost
+	case !originAllowed(s.AllowedOrigins, r):
+		return http.StatusForbidden, errOrigin
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.draining:
+		return http.StatusServiceUnavailable, errDraining
+	case s.places >= orDefault(s.MaxClients, defaultMaxClients):
+		return http.StatusServiceUnavailable, errClients
+	}
+	s.places++
+	return 0, nil
+}
+
+var (
+	errDraining = xerrors.New("server is shutting down")
+	errClients  = xerrors.New("too many clients")
+)
+
+func (s *Server) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.places--; s.places == 0 && s.empty != nil {
+		close(s.empty)
+		s.empty = nil
+	}
+}
+
+// smallBuffer is the size of the buffers that net/http keeps of a connection that has been taken over.
+const smallBuffer = 512
+
+// upgrade makes a WebSocket of a request, without any of its headers in the answer. It returns what has been read
+// already.
+func upgrade(w http.ResponseWriter, r *http.Request) (net.Conn, []byte, error) {
+	conn, rw, _, err := ws.UpgradeHTTP(r, w)
+	if err != nil {
+		return nil, nil, err
+	}
+	early := make([]byte, rw.Reader.Buffered())
+	_, _ = rw.Reader.Read(early)
+	// In their place, for the goroutine of the request keeps them as long as the connection lives.
+	*rw.Reader = *bufio.NewReaderSize(conn, smallBuffer)
+	*rw.Writer = *bufio.NewWriterSize(conn, smallBuffer)
+	_ = conn.SetDeadline(time.Time{})
+	return conn, early, nil
+}
+
+// serve runs a session until it ends, which the context may have it do.
+func (s *Server) serve(ctx context.Context, served *session) error {
+	s.mu.Lock()
+	if s.sessions == nil {
+		s.sessions = map[*session]struct{}{}
+	}
+	s.sessions[served] = struct{}{}
+	if s.draining {
+		served.end(errShutdown)
+	}
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.sessions, served)
+	}()
+	defer context.AfterFunc(ctx, func() { served.end(errRequest) })()
+	return served.run()
+}
+
+// Shutdown ends the Server: nobody is let in any more, no remote is dialed, and all clients and remotes are told that
+// the server goes away (1001). It returns when the last has gone, which takes little more than a second, or when the
+// context ends, and then it returns the context's error. The Server can't be used again.
+func (s *Server) Shutdown(ctx context.Context) error {
+	empty := s.drain()
+	if empty == nil {
+		return nil
+	}
+	select {
+	case <-empty:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// drain has all sessions end, and returns what is closed when they have, or nil if there are none.
+func (s *Server) drain() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.draining = true
+	for served := range s.sessions {
+		served.end(errShutdown)
+	}
+	if s.places > 0 && s.empty == nil {
+		s.empty = make(chan struct{})
+	}
+	return s.empty
+}

@@ -1,0 +1,405 @@
+package wsplice
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"cdr.dev/slog"
+	"github.com/gobwas/ws"
+	"golang.org/x/xerrors"
+)
+
+// session is a client's connection, at the server. Its reader is the goroutine of the request, which owns the
+// connection.
+type session struct {
+	opts   *options
+	line   *line
+	intake *intake
+	demux  fromClient
+	out    sharedOut
+	table  table
+	// controlOp is the kind of the client's last control message, and so of those that it gets.
+	controlOp atomic.Uint32
+
+	// For the reader alone.
+	current *channel   // where the message that is being read goes
+	touched []*channel // those with something in their batch
+	parting bool       // what comes is dropped
+	broken  error      // why what comes can't be told apart any more
+
+	wg   sync.WaitGroup     // everything that belongs to the session and is not its reader
+	ctx  context.Context    // ends when the session does
+	stop context.CancelFunc // ends ctx
+
+	mu    sync.Mutex // guards what follows
+	over  bool       // no channel is added any more
+	cause error      // why this end gives up the client
+}
+
+var (
+	errShutdown  = &violation{ws.StatusGoingAway, "server is shutting down"}
+	errRequest   = &violation{ws.StatusGoingAway, "server ends the connection"}
+	errChannels  = xerrors.New("too many connections")
+	errGone      = closing{ws.StatusGoingAway, "client is gone"}
+	errAbandoned = xerrors.New("client is gone")
+)
+
+// newSession makes a session of a client's connection, of which early has been read already.
+func newSession(opts *options, conn net.Conn, early []byte) *session {
+	s := &session{opts: opts, line: newLine(conn)}
+	s.intake = newIntake(s.line, opts.readTimeout)
+	s.ctx, s.stop = context.WithCancel(context.Background())
+	s.demux = fromClient{maxMessage: opts.maxMessage, events: s}
+	s.out = sharedOut{line: s.line, timeout: opts.writeTimeout, failed: s.end, wg: &s.wg}
+	s.controlOp.Store(uint32(ws.OpBinary))
+	s.intake.preload(early)
+	return s
+}
+
+// run serves the client until its connection ends, and all that belongs to it.
+func (s *session) run() error {
+	err := s.read()
+	s.mu.Lock()
+	s.over = true
+	if s.cause != nil {
+		err = s.cause
+	}
+	s.mu.Unlock()
+	s.finish(err)
+	return err
+}
+
+// end gives up the client, without waiting.
+func (s *session) end(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cause == nil {
+		s.cause = err
+	}
+	s.stop()
+	s.line.interruptReads()
+}
+
+func (s *session) read() error {
+	for {
+		if err := s.pass(); err != nil {
+			return err
+		}
+		if err := s.intake.fill(s.demux.inFrame || s.demux.inMessage); err != nil {
+			return err
+		}
+	}
+}
+
+// pass passes on what has been read.
+func (s *session) pass() error {
+	if s.demux.to != nil {
+		s.touch(s.current)
+	}
+	used, err := s.demux.feed(s.intake.buf)
+	s.flush()
+	s.intake.consume(used, 0)
+	s.broken = err
+	return err
+}
+
+// route implements clientEvents.
+func (s *session) route(index int) *batch {
+	if s.parting {
+		return nil
+	}
+	c := s.table.get(index)
+	if c == nil || c.leaving {
+		s.warn(unknownConnection(int64(index)))
+		return nil
+	}
+	s.current = c
+	s.touch(c)
+	return &c.batch
+}
+
+func (s *session) touch(c *channel) {
+	if !c.touched {
+		c.touched = true
+		s.touched = append(s.touched, c)
+	}
+}
+
+// flush delivers all batches.
+func (s *session) flush() {
+	for i, c := range s.touched {
+		c.touched = false
+		c.deliver(s.demux.inFrame && s.demux.to == &c.batch)
+		s.touched[i] = nil
+	}
+	s.touched = s.touched[:0]
+}
+
+// tooShort implements clientEvents.
+func (s *session) tooShort() {
+	s.warn(&Error{Code: CodeFrameTooShort, Message: "frame too short for the index that a message starts with"})
+}
+
+// control implements clientEvents.
+func (s *session) control(op ws.OpCode, payload []byte) error {
+	switch op {
+	case ws.OpPing:
+		s.out.answer(answer{frame: appendFrame(nil, ws.OpPong, false, payload)})
+	case ws.OpClose:
+		said, err := parseClosing(payload)
+		if err != nil {
+			return err
+		}
+		return &closeError{said}
+	}
+	return nil
+}
+
+// command implements clientEvents.
+func (s *session) command(op ws.OpCode, p []byte) {
+	s.controlOp.Store(uint32(op))
+	// What has been sent to a channel before it is terminated still reaches it.
+	s.flush()
+	if s.parting {
+		return
+	}
+	if p == nil {
+		s.warn(&Error{Code: CodeFrameTooLong, Message: "control message too long"})
+		return
+	}
+	c, err := decodeCall(p)
+	switch {
+	case err != nil:
+		s.warn(err)
+	case c.Type == typeReply: // The server asks for nothing.
+	case c.Method == methodConnect:
+		s.connect(c)
+	case c.Method == methodTerminate:
+		s.terminate(c)
+	case c.Method == methodAck:
+		s.acknowledged(c)
+	default:
+		s.fail(c, &Error{Code: CodeUnknownMethod, Message: "unknown method"})
+	}
+}
+
+// fail answers a call with an error.
+func (s *session) fail(c call, err error) { s.send(encodeError(c.ID, err), nil) }
+
+// warn tells the client of an error that no reply can carry.
+func (s *session) warn(err error) { s.send(encodeCall(0, methodWarn, err), nil) }
+
+// send sends a control message, without waiting. first is called right before that, if it is set.
+func (s *session) send(message []byte, first func()) {
+	s.out.answer(answer{frame: s.controlFrame(message), first: first})
+}
+
+var controlPrefix = []byte{controlIndex >> 8, controlIndex & 0xff}
+
+// controlFrame returns a control message's frame. It is text if the client's own are, as with version 0.1.0. The
+// index makes that no valid UTF-8, which browsers take for an error; but they can't send it either.
+func (s *session) controlFrame(message []byte) []byte {
+	return appendFrame(nil, ws.OpCode(s.controlOp.Load()), false, controlPrefix, message)
+}
+
+// terminate answers a call. The index is free when the client has the answer, which comes after all of the channel's
+// messages.
+func (s *session) terminate(call call) {
+	params, err := decodeParams[terminateParams](call)
+	var index uint16
+	if err == nil {
+		index, err = checkIndex(params.Index)
+	}
+	said := closing{ws.StatusNormalClosure, params.Reason}
+	if err == nil && params.Code != nil {
+		if !sendable(*params.Code) {
+			err = &Error{Code: CodeBadJSON, Message: "code can't be sent in a close frame", Path: "code"}
+		}
+		said.code = ws.StatusCode(*params.Code)
+	}
+	if err != nil {
+		s.fail(call, err)
+		return
+	}
+	c := s.table.get(int(index))
+	if c == nil || c.leaving {
+		s.fail(call, unknownConnection(int64(index)))
+		return
+	}
+	c.leaving = true
+	c.terminate(said, closeGrace)
+	s.send(encodeReply(call.ID, struct{}{}), func() { s.table.remove(c) })
+}
+
+// acknowledged takes the client's word that it has consumed something.
+func (s *session) acknowledged(call call) {
+	params, err := decodeParams[ackParams](call)
+	var index uint16
+	if err == nil {
+		index, err = checkIndex(params.Index)
+	}
+	if err == nil && params.Bytes < 0 {
+		err = &Error{Code: CodeBadJSON, Message: "negative number of bytes", Path: "bytes"}
+	}
+	if err != nil {
+		s.warn(err)
+		return
+	}
+	// A channel that has just ended gets acks too.
+	if c := s.table.get(int(index)); c != nil {
+		c.credit.add(params.Bytes)
+	}
+}
+
+// connect answers a call, in a goroutine of its own.
+func (s *session) connect(call call) {
+	params, err := decodeParams[connectParams](call)
+	if err == nil && (params.Timeout < 0 || params.Window < 0) {
+		err = &Error{Code: CodeBadJSON, Message: "negative number"}
+	}
+	if err != nil {
+		s.fail(call, err)
+		return
+	}
+	if !s.table.reserve(s.opts.maxChannels) {
+		s.fail(call, errChannels)
+		return
+	}
+	// Ends when the remote has been dialed, for which there is a time limit and which the session's end cancels, or
+	// with it.
+	s.wg.Go(func() { s.dial(call.ID, params) })
+}
+
+func (s *session) dial(id int64, params connectParams) {
+	r, err := s.dialRemote(params)
+	if err != nil {
+		s.table.giveBack()
+		s.send(encodeError(id, err), nil)
+		return
+	}
+	s.add(id, newChannel(s, r, agreedWindow(params.Window)))
+}
+
+func (s *session) dialRemote(params connectParams) (*remote, error) {
+	timeout := s.opts.dialTimeout
+	if asked := time.Duration(params.Timeout) * time.Millisecond; asked > 0 {
+		timeout = min(timeout, asked)
+	}
+	header := http.Header{}
+	for k, v := range params.Headers {
+		header.Set(k, v)
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, timeout)
+	defer cancel()
+	r, err := s.opts.dialer.dial(ctx, params.URL, header, params.Subprotocols)
+	if err != nil {
+		s.opts.logger.Info(s.ctx, "refused or failed connect", slog.Error(err))
+	}
+	return r, err
+}
+
+const (
+	minWindow = 4 << 10
+	maxWindow = 4 << 20
+)
+
+// agreedWindow returns what a client that asked for a window gets. 0 is none.
+func agreedWindow(asked int64) int64 {
+	if asked == 0 {
+		return 0
+	}
+	return max(minWindow, min(asked, maxWindow))
+}
+
+// add gives a channel its index, tells the client, and has the channel run.
+func (s *session) add(id int64, c *channel) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over {
+		c.fail(errAbandoned)
+	}
+	s.table.insert(c)
+	c.mux.index = [indexSize]byte{byte(c.index >> 8), byte(c.index)}
+	result := encodeReply(id, connectResult{c.index, c.window, c.subprotocol})
+	// Ends when the remote's connection does, at the latest a moment after the session's end.
+	s.wg.Go(func() {
+		s.out.mu.Lock()
+		_ = s.out.write([][]byte{s.controlFrame(result)})
+		s.out.mu.Unlock()
+		c.run()
+	})
+}
+
+// disconnected tells the client that a remote is gone, unless it knows. The index is free then, except that of a
+// channel with a window, which is the client's until it terminates the channel.
+func (s *session) disconnected(c *channel, said closing) {
+	s.out.mu.Lock()
+	defer s.out.mu.Unlock()
+	if c.terminated.Load() {
+		return
+	}
+	if c.window == 0 {
+		s.table.remove(c)
+	}
+	params := disconnectParams{c.index, uint16(said.code), said.reason}
+	_ = s.out.write([][]byte{s.controlFrame(encodeCall(0, s.opts.closeMethod, params))})
+}
+
+// finish closes all that belongs to the session.
+func (s *session) finish(err error) {
+	timer := time.AfterFunc(farewell, s.line.interrupt)
+	defer timer.Stop()
+	toRemotes, toClient := s.partings(err)
+	for _, c := range s.table.all() {
+		c.terminate(toRemotes, farewell)
+	}
+	s.stop()
+	if toClient != nil {
+		s.sayGoodbye(*toClient, err)
+	} else {
+		s.line.interrupt()
+	}
+	s.wg.Wait()
+	_ = s.line.Close()
+}
+
+// partings returns what the remotes are told, and the client, if it is there.
+func (s *session) partings(err error) (toRemotes closing, toClient *closing) {
+	if closed, ok := errors.AsType[*closeError](err); ok {
+		return closed.closing, &closed.closing
+	}
+	v, ok := errors.AsType[*violation](err)
+	switch {
+	case ok && v.code == ws.StatusGoingAway:
+		return closing(*v), (*closing)(v)
+	case ok:
+		return errGone, (*closing)(v)
+	}
+	return errGone, nil
+}
+
+// sayGoodbye sends the client a close frame. If that is no answer to one, it waits until the client has answered it,
+// or has closed its end, so that the frame is not lost with a reset.
+func (s *session) sayGoodbye(said closing, err error) {
+	s.out.writeLast(appendFrame(nil, ws.OpClose, false, said.payload()))
+	if _, answered := errors.AsType[*closeError](err); answered {
+		return
+	}
+	s.line.resumeReads()
+	s.parting = true
+	for s.broken == nil && s.intake.fill(true) == nil {
+		s.broken = s.pass()
+	}
+	if _, answered := errors.AsType[*closeError](s.broken); answered {
+		return
+	}
+	// What follows a broken frame can't be told apart.
+	for s.intake.fill(true) == nil {
+		s.intake.consume(len(s.intake.buf), 0)
+	}
+}

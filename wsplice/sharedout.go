@@ -1,0 +1,222 @@
+package wsplice
+
+import (
+	"context"
+	"net"
+	"sync"
+	"time"
+
+	"golang.org/x/xerrors"
+)
+
+// sharedOut is the way to the other end of a connection that many channels share. A channel writes under its lock,
+// and waits there. Who must not wait leaves an answer, which a goroutine sends that lives only while there is one.
+type sharedOut struct {
+	line    *line
+	timeout time.Duration // how long the other end may take nothing
+	failed  func(error)   // called when it can't be written to; it must not wait
+	wg      *sync.WaitGroup
+
+	mu   sync.Mutex // held while writing; guards what follows
+	over bool       // nothing is written any more
+
+	answers struct {
+		mu      sync.Mutex // guards what follows. It may be taken while mu is held
+		list    []answer
+		size    int
+		working bool // the goroutine lives
+		closed  bool // no goroutine is started any more
+	}
+}
+
+// answer is a frame to be sent.
+type answer struct {
+	frame   []byte
+	first   func()      // if set, called before that, with the lock held
+	last    bool        // nothing is sent after it
+	skip    func() bool // if set, asked before that, with the lock held, whether it should not be sent any more
+	done    chan error  // if set, somebody waits to be told here, without ever blocking the sender
+	skipped bool
+}
+
+// maxAnswers bounds the answers that wait for an end that does not read, in bytes.
+const maxAnswers = 16 << 20
+
+var (
+	errPeerStalled = xerrors.New("peer has taken nothing for the write timeout")
+	errSkipped     = xerrors.New("not sent")
+	errPeerDeaf    = xerrors.New("peer reads no answers")
+)
+
+// write writes all pieces, which it uses up. The lock is held.
+func (o *sharedOut) write(pieces [][]byte) error {
+	if o.over || len(pieces) == 0 {
+		return nil
+	}
+	err := o.line.writeAll(pieces, o.timeout)
+	if err == nil {
+		return nil
+	}
+	if isTimeout(err) {
+		err = errPeerStalled
+	}
+	o.over = true
+	o.failed(err)
+	return err
+}
+
+// writeLast writes a frame after which nothing is written.
+func (o *sharedOut) writeLast(frame []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	_ = o.write([][]byte{frame})
+	o.over = true
+}
+
+// answer has a frame sent, without waiting.
+func (o *sharedOut) answer(a answer) {
+	q := &o.answers
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		a.tell(net.ErrClosed)
+		return
+	}
+	if a.done == nil {
+		q.size += len(a.frame)
+	}
+	if q.size > maxAnswers {
+		// Ends at once. Whoever leaves an answer may hold the locks that failed takes.
+		o.wg.Go(func() { o.failed(errPeerDeaf) })
+		return
+	}
+	q.list = append(q.list, a)
+	if !q.working {
+		q.working = true
+		// Ends when there are no answers left. Interrupting the connection keeps none of them waiting.
+		o.wg.Go(o.sendAnswers)
+	}
+}
+
+func (a *answer) tell(err error) {
+	if a.done != nil {
+		a.done <- err
+	}
+}
+
+// close has no goroutine started any more. The answers that are there are still sent.
+func (o *sharedOut) close() {
+	o.answers.mu.Lock()
+	defer o.answers.mu.Unlock()
+	o.answers.closed = true
+}
+
+// start starts a goroutine, or calls f if none is started any more.
+func (o *sharedOut) start(f func()) {
+	o.answers.mu.Lock()
+	closed := o.answers.closed
+	if !closed {
+		o.wg.Go(f)
+	}
+	o.answers.mu.Unlock()
+	if closed {
+		f()
+	}
+}
+
+func (o *sharedOut) sendAnswers() {
+	for {
+		list := o.takeAnswers()
+		if list == nil {
+			return
+		}
+		err := o.sendAll(list)
+		for _, a := range list {
+			if a.skipped {
+				a.tell(errSkipped)
+				continue
+			}
+			a.tell(err)
+		}
+	}
+}
+
+func (o *sharedOut) sendAll(list []answer) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	pieces, last := o.prepare(list)
+	err := o.write(pieces)
+	o.over = o.over || last
+	return err
+}
+
+// prepare returns the frames to be sent, and whether they are the last. The lock is held.
+func (o *sharedOut) prepare(list []answer) (pieces [][]byte, last bool) {
+	for i := range list {
+		a := &list[i]
+		if a.skipped = a.skip != nil && a.skip(); a.skipped {
+			continue
+		}
+		if a.first != nil {
+			a.first()
+		}
+		pieces = append(pieces, a.frame)
+		if a.last {
+			return pieces, true
+		}
+	}
+	return pieces, false
+}
+
+// send sends a frame and waits until that is done, or the context ends: then it may be sent nevertheless, or be under
+// way. Nothing is sent if skip says so at that time, and then the error is errSkipped. It owns the frame, which it
+// gives to the pool.
+func (o *sharedOut) send(ctx context.Context, frame *[]byte, skip func() bool) error {
+	done := make(chan error, 1)
+	if o.mu.TryLock() {
+		rest, err := o.sendNow(*frame, skip)
+		if len(rest) == 0 || err != nil {
+			o.mu.Unlock()
+			putFrame(frame)
+			return err
+		}
+		// Ends when the rest has been sent, for which there is a time limit, or the connection is interrupted.
+		o.start(func() {
+			err := o.write([][]byte{rest})
+			o.mu.Unlock()
+			putFrame(frame)
+			done <- err
+		})
+	} else {
+		o.answer(answer{frame: *frame, skip: skip, done: done})
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// sendNow sends what can be sent at once of a frame, and returns the rest. The lock is held.
+func (o *sharedOut) sendNow(frame []byte, skip func() bool) (rest []byte, err error) {
+	if o.over || skip() {
+		return nil, errSkipped
+	}
+	n, err := o.line.writeNow([][]byte{frame})
+	if err != nil {
+		o.over = true
+		o.failed(err)
+	}
+	return frame[n:], err
+}
+
+func (o *sharedOut) takeAnswers() []answer {
+	q := &o.answers
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	list := q.list
+	q.list, q.size = nil, 0
+	q.working = list != nil
+	return list
+}
