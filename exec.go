@@ -91,6 +91,12 @@ type ExitError struct {
 // returns.
 func NewExitError(code int, message string) ExitError { return ExitError{code: code, error: message} }
 
+// NewSignalError returns an ExitError for a command that a signal ended, whose exit code is -1. The signal is its name
+// without SIG, or empty if it is not known. The message is what Error returns.
+func NewSignalError(signal, message string) ExitError {
+	return ExitError{code: -1, error: message, signal: signal}
+}
+
 // ExitCode returns the command's exit code, or -1 if a signal ended the command.
 func (e ExitError) ExitCode() int { return e.code }
 
