@@ -30,10 +30,15 @@ func lost(err error) error {
 func refusal(err error) error {
 	refused, ok := errors.AsType[*ssh.OpenChannelError](err)
 	if !ok {
-		return lost(xerrors.Errorf("open session: %w", err))
+		return &unopenedError{lost(xerrors.Errorf("open session: %w", err))}
 	}
 	return &wsep.StartError{Err: &refusedError{refused}}
 }
+
+// unopenedError is a connection that was lost before there was a session on it.
+type unopenedError struct{ error }
+
+func (e *unopenedError) Unwrap() error { return e.error }
 
 // refusedError is a channel that the server did not open.
 type refusedError struct{ *ssh.OpenChannelError }

@@ -29,6 +29,8 @@ type SSHD struct {
 	Identity string
 	// KnownHosts is a file with the server's key.
 	KnownHosts string
+	// Home is the home directory.
+	Home string
 
 	signer  ssh.Signer
 	hostKey ssh.PublicKey
@@ -62,6 +64,7 @@ func Start(t testing.TB, settings ...string) *SSHD {
 		User:       current.Username,
 		Identity:   filepath.Join(dir, "identity"),
 		KnownHosts: filepath.Join(dir, "known_hosts"),
+		Home:       filepath.Join(dir, "home"),
 	}
 	host := makeKey(t, filepath.Join(dir, "host_key"))
 	s.hostKey, s.signer = host.PublicKey(), makeKey(t, s.Identity)
@@ -69,10 +72,10 @@ func Start(t testing.TB, settings ...string) *SSHD {
 	require.NoError(t, err)
 	write(t, s.KnownHosts, fmt.Sprintf("[%s]:%s %s", name, port, ssh.MarshalAuthorizedKey(s.hostKey)))
 	write(t, filepath.Join(dir, "authorized_keys"), string(ssh.MarshalAuthorizedKey(s.signer.PublicKey())))
-	require.NoError(t, os.Mkdir(filepath.Join(dir, "home"), 0o700))
+	require.NoError(t, os.Mkdir(s.Home, 0o700))
 	config := filepath.Join(dir, "sshd_config")
 	write(t, config, strings.Join(settings, "\n")+"\n"+
-		strings.NewReplacer("{dir}", dir, "{ip}", name, "{port}", port, "{environment}", environment(dir)).Replace(sshdConfig))
+		strings.NewReplacer("{dir}", dir, "{ip}", name, "{port}", port, "{environment}", environment(s.Home)).Replace(sshdConfig))
 	s.run(t, path, config)
 	return s
 }
@@ -94,8 +97,8 @@ SetEnv {environment}
 LogLevel ERROR
 `
 
-func environment(dir string) string {
-	env := "HOME=" + filepath.Join(dir, "home")
+func environment(home string) string {
+	env := "HOME=" + home
 	if marker, ok := os.LookupEnv("WSEP_LEAKTEST"); ok {
 		env += " WSEP_LEAKTEST=" + marker
 	}
@@ -167,9 +170,12 @@ func (s *SSHD) ClientConfig() *ssh.ClientConfig {
 }
 
 // Dial returns a connection that is closed when the test ends.
-func (s *SSHD) Dial(t testing.TB) *ssh.Client {
+func (s *SSHD) Dial(t testing.TB) *ssh.Client { return s.DialVia(t, s.Address) }
+
+// DialVia is Dial by another address, where something leads to the server.
+func (s *SSHD) DialVia(t testing.TB, address string) *ssh.Client {
 	t.Helper()
-	client, err := ssh.Dial("tcp", s.Address, s.ClientConfig())
+	client, err := ssh.Dial("tcp", address, s.ClientConfig())
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = client.Close() })
 	return client
