@@ -69,6 +69,10 @@ func (e *missingProgram) Is(target error) bool {
 	return target == exec.ErrNotFound || target == fs.ErrNotExist
 }
 
+// errNoWarden is a command that did not start because its warden's directory is gone. Who tidies up /tmp may have removed
+// it.
+var errNoWarden = xerrors.New("host has nobody to watch over the command")
+
 // reasonError returns why the command did not start, for what start.sh says.
 func reasonError(c wsep.Command, reason string) error {
 	switch reason {
@@ -86,6 +90,8 @@ func reasonError(c wsep.Command, reason string) error {
 		return xerrors.Errorf("%s: %w", c.Command, fs.ErrPermission)
 	case "program-format":
 		return xerrors.Errorf("%s: neither a program nor a script that names its interpreter", c.Command)
+	case "warden":
+		return errNoWarden
 	case "interpreter-missing":
 		return &missingProgram{c.Command + ": its interpreter was not found on host"}
 	}

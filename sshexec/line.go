@@ -42,12 +42,9 @@ func (m mark) String() string { return m.first + m.second }
 // maxLine is what Linux takes as one argument of a program, as the line is of the login's shell, without its final NUL.
 const maxLine = 128<<10 - 1
 
-// startLine returns the line that starts the command.
-func startLine(c wsep.Command, m mark) (string, error) {
-	if err := validate(c); err != nil {
-		return "", err
-	}
-	line := shellLine(startCode(c, m))
+// startLine returns the line that starts the command, under the warden that has the directory.
+func startLine(c wsep.Command, m mark, wardenDir string) (string, error) {
+	line := shellLine(startCode(c, m, wardenDir))
 	if len(line) > maxLine {
 		return "", xerrors.Errorf("%w: arguments and environment make a line of %d bytes, hosts take %d",
 			wsep.ErrInvalidCommand, len(line), maxLine)
@@ -55,7 +52,7 @@ func startLine(c wsep.Command, m mark) (string, error) {
 	return line, nil
 }
 
-func startCode(c wsep.Command, m mark) string {
+func startCode(c wsep.Command, m mark, wardenDir string) string {
 	env, terminal, input, run := slices.Clip(c.Env), "", "", "exec"
 	switch {
 	case c.TTY:
@@ -66,7 +63,7 @@ func startCode(c wsep.Command, m mark) string {
 	if len(env) > 0 {
 		run = "exec env --" + quote(env...)
 	}
-	return "set --" + quote(m.first, m.second, id(c.UID), id(c.GID), c.WorkingDir, c.Command, terminal) + "\n" +
+	return "set --" + quote(m.first, m.second, id(c.UID), id(c.GID), c.WorkingDir, c.Command, terminal, wardenDir) + "\n" +
 		startScript +
 		`set -- "$@"` + quote(c.Args...) + "\n" +
 		run + ` "$@"` + input

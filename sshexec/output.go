@@ -70,10 +70,13 @@ var errDropped = xerrors.New("output was dropped with its process")
 func (o *output) read() chunk {
 	data := make([]byte, maxChunk)
 	n, err := o.r.Read(data)
-	if err == io.EOF {
-		if lost := o.ch.end(); lost != nil {
-			err = lost
+	switch {
+	case err == io.EOF:
+		if cause := o.ch.end(); cause != nil {
+			err = cause
 		}
+	case err != nil:
+		err = lost(xerrors.Errorf("read: %w", err))
 	}
 	return chunk{data[:n], err}
 }

@@ -107,7 +107,6 @@ func newProcess(c wsep.Command, m mark, pid int, ch *channel, stdout *output, w 
 
 // bind makes the process end with its context.
 func (p *process) bind(ctx context.Context) {
-	p.warden.tell("watch", p.pid)
 	p.unbind = context.AfterFunc(ctx, func() { p.contextEnded(ctx.Err()) })
 	// Ends when the session is closed or dropped.
 	go p.follow()
@@ -126,7 +125,7 @@ func (p *process) follow() {
 	case <-p.ch.dropped:
 	}
 	p.unbind()
-	p.warden.tell("done", p.pid)
+	p.warden.done(p.pid)
 }
 
 func (p *process) finish(result error) {

@@ -11,7 +11,7 @@
 //
 // Signals and the end of commands do not depend on the server either, of which many refuse signals: one more session on
 // each connection, a shell that waits, sends them. When the connection is lost it ends the commands that the connection
-// ran. OpenSSH allows ten sessions on a connection unless its MaxSessions says otherwise: nine commands, then. A Redialer
+// ran. For that it has a directory in TMPDIR or /tmp. OpenSSH allows ten sessions on a connection unless its MaxSessions says otherwise: nine commands, then. A Redialer
 // opens further connections.
 //
 // # What differs
@@ -25,6 +25,8 @@ package sshexec
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -55,16 +57,15 @@ func (e *execer) Start(ctx context.Context, c wsep.Command) (wsep.Process, error
 	if err := ctx.Err(); err != nil {
 		return nil, &wsep.StartError{Err: err}
 	}
-	m := newMark()
-	line, err := startLine(c, m)
-	if err != nil {
+	if err := validate(c); err != nil {
 		return nil, &wsep.StartError{Err: err}
 	}
+	c.Args, c.Env = slices.Clone(c.Args), slices.Clone(c.Env)
 	begun := make(chan started, 1)
 	// Ends when the command has started or failed to, soon after the context or with the connection. A command that
 	// starts when the context has ended ends at once.
 	go func() {
-		p, err := e.start(ctx, c, m, line)
+		p, err := e.start(ctx, c)
 		begun <- started{p, err}
 	}()
 	select {
@@ -88,10 +89,28 @@ type started struct {
 // ended. Then the session is closed.
 const startGrace = 5 * time.Second
 
-func (e *execer) start(ctx context.Context, c wsep.Command, m mark, line string) (*process, error) {
+func (e *execer) start(ctx context.Context, c wsep.Command) (*process, error) {
 	w, err := e.startWarden()
 	if err != nil {
 		return nil, err
+	}
+	p, err := e.startUnder(ctx, w, c)
+	if !errors.Is(err, errNoWarden) {
+		return p, err
+	}
+	w.ch.drop()
+	<-w.gone
+	if w, err = e.startWarden(); err != nil {
+		return nil, err
+	}
+	return e.startUnder(ctx, w, c)
+}
+
+func (e *execer) startUnder(ctx context.Context, w *warden, c wsep.Command) (*process, error) {
+	m := newMark()
+	line, err := startLine(c, m, w.dir)
+	if err != nil {
+		return nil, &wsep.StartError{Err: err}
 	}
 	ch, err := open(e.client)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"golang.org/x/crypto/ssh"
+	"golang.org/x/xerrors"
 
 	"cdr.dev/wsep"
 )
@@ -15,6 +16,7 @@ import (
 // warden is a shell on the host that signals and ends what its connection runs. See warden.sh.
 type warden struct {
 	ch     *channel
+	dir    string
 	orders chan string
 	gone   chan struct{} // closed when it has ended
 
@@ -33,23 +35,42 @@ func newWarden(client *ssh.Client) (*warden, error) {
 		ch.drop()
 		return nil, err
 	}
+	out := &output{r: ch.Channel, ch: ch}
+	dir, err := awaitWarden(m, ch, out)
+	if err != nil {
+		ch.drop()
+		return nil, err
+	}
 	w := &warden{
 		ch:      ch,
+		dir:     dir,
 		orders:  make(chan string),
 		gone:    make(chan struct{}),
 		waiting: make(map[string]chan<- string),
 	}
 	// These end with the connection, or when somebody ends the warden.
-	go w.read(m)
+	go w.read(m, out)
 	go w.write()
 	return w, nil
 }
 
+// awaitWarden waits until the warden works, and returns its directory.
+func awaitWarden(m mark, ch *channel, out *output) (dir string, err error) {
+	line, err := out.line(m)
+	if err != nil {
+		return "", noStart(ch, out, err)
+	}
+	word, rest, _ := strings.Cut(line, " ")
+	if word != "dir" {
+		return "", &wsep.StartError{Err: xerrors.Errorf("host has no room for temporary files: %s", rest)}
+	}
+	return rest, nil
+}
+
 // read takes the answers.
-func (w *warden) read(m mark) {
+func (w *warden) read(m mark, out *output) {
 	defer close(w.gone)
 	defer w.ch.drop()
-	out := &output{r: w.ch.Channel, ch: w.ch}
 	for {
 		line, err := out.line(m)
 		if err != nil {
@@ -80,10 +101,10 @@ func (w *warden) write() {
 	}
 }
 
-// tell gives an order that has no answer.
-func (w *warden) tell(order string, pid int) {
+// done tells the warden that nothing is left of a command.
+func (w *warden) done(pid int) {
 	select {
-	case w.orders <- fmt.Sprintf("- %s %d\n", order, pid):
+	case w.orders <- fmt.Sprintf("- done %d\n", pid):
 	case <-w.gone:
 	}
 }

@@ -1,15 +1,16 @@
 # Signals and ends the commands of one connection, as told by lines on stdin:
 #
-#   - watch PID            a command has started
-#   - done PID             nothing is left of it
+#   - done PID             nothing is left of a command
 #   N signal PID NAME      send it a signal; the answer is ok or gone
 #   N end PID HOW REAPED   end it; the answer, ok, comes when that is done
 #
 # HOW is "close" for SIGTERM and, some time later, SIGKILL; "cancel" for SIGHUP too at once on a terminal, and "kill" for
 # SIGKILL alone. REAPED is set if the process itself has ended, but perhaps not the rest of its group.
 #
-# Answers begin with a mark, the arguments, and N. When the connection is lost, stdin ends, and so do the commands.
-mark=$1 secret=$2 running=
+# Answers begin with a mark, the arguments, and N. The first, without an order, is the directory in which each command makes
+# a file named like its PID before it starts. When the connection is lost stdin ends, and so do these commands. One that
+# comes later finds no directory, and does not start.
+mark=$1 secret=$2
 trap '' PIPE HUP
 
 reply() { printf '%s%s %s\n' "$mark" "$secret" "$*"; }
@@ -65,18 +66,26 @@ end() {
 	done
 }
 
-forget() {
-	kept=
-	for other in $running; do
-		[ "$other" = "$1" ] || kept="$kept $other"
+end_all() {
+	for file in "$dir"/*; do
+		[ -e "$file" ] || continue
+		(
+			end "${file##*/}" cancel
+			rm -f "$file"
+		) &
 	done
-	running=$kept
+	wait
 }
 
+dir=${TMPDIR:-/tmp}/wsep-$secret
+reason=$(mkdir -m 700 "$dir" 2>&1) || {
+	reply fail "$reason"
+	exit 1
+}
+reply dir "$dir"
 while read -r id order pid how reaped; do
 	case $order in
-	watch) running="$running $pid" ;;
-	done) forget "$pid" ;;
+	done) rm -f "$dir/$pid" ;;
 	signal) if send "$how" "$pid"; then reply "$id" ok; else reply "$id" gone; fi ;;
 	end) ( (
 		end "$pid" "$how" "$reaped"
@@ -84,7 +93,7 @@ while read -r id order pid how reaped; do
 	) & ) ;;
 	esac
 done
-for pid in $running; do
-	end "$pid" cancel &
+for _ in 1 2 3 4 5; do
+	rmdir "$dir" 2>/dev/null && exit
+	end_all
 done
-wait
