@@ -42,7 +42,7 @@ func (m mark) String() string { return m.first + m.second }
 // maxLine is what Linux takes as one argument of a program, as the line is of the login's shell, without its final NUL.
 const maxLine = 128<<10 - 1
 
-// startLine returns the line that starts the command, under the warden that has the directory.
+// startLine returns the line that starts the command, under the warden that has the directory, if any.
 func startLine(c wsep.Command, m mark, wardenDir string) (string, error) {
 	line := shellLine(startCode(c, m, wardenDir))
 	if len(line) > maxLine {

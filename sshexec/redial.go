@@ -51,12 +51,21 @@ func Redial(dial func(context.Context) (*ssh.Client, error)) *Redialer {
 
 // Start implements wsep.Execer. The error of a connection that could not be made matches wsep.ErrDisconnected.
 func (r *Redialer) Start(ctx context.Context, c wsep.Command) (wsep.Process, error) {
+	return r.start(ctx, c, false)
+}
+
+// StartLasting is Start for a command that is left alone when its connection is lost.
+func (r *Redialer) StartLasting(ctx context.Context, c wsep.Command) (wsep.Process, error) {
+	return r.start(ctx, c, true)
+}
+
+func (r *Redialer) start(ctx context.Context, c wsep.Command, lasting bool) (wsep.Process, error) {
 	for last := 0; ; {
 		conn, dialed, err := r.next(ctx, last)
 		if err != nil {
 			return nil, err
 		}
-		p, err := conn.Start(ctx, c)
+		p, err := conn.begin(ctx, c, lasting)
 		if err == nil || dialed || !elsewhere(err) {
 			return p, err
 		}

@@ -54,6 +54,16 @@ type execer struct {
 
 // Start implements wsep.Execer. Its processes are also wsep.Signalers.
 func (e *execer) Start(ctx context.Context, c wsep.Command) (wsep.Process, error) {
+	return e.begin(ctx, c, false)
+}
+
+// StartLasting is Start for a command that is left alone when the connection is lost. A wsep.Session has one that waits to
+// be found again.
+func (e *execer) StartLasting(ctx context.Context, c wsep.Command) (wsep.Process, error) {
+	return e.begin(ctx, c, true)
+}
+
+func (e *execer) begin(ctx context.Context, c wsep.Command, lasting bool) (wsep.Process, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, &wsep.StartError{Err: err}
 	}
@@ -65,7 +75,7 @@ func (e *execer) Start(ctx context.Context, c wsep.Command) (wsep.Process, error
 	// Ends when the command has started or failed to, soon after the context or with the connection. A command that
 	// starts when the context has ended ends at once.
 	go func() {
-		p, err := e.start(ctx, c)
+		p, err := e.start(ctx, c, lasting)
 		begun <- started{p, err}
 	}()
 	select {
@@ -89,12 +99,12 @@ type started struct {
 // ended. Then the session is closed.
 const startGrace = 5 * time.Second
 
-func (e *execer) start(ctx context.Context, c wsep.Command) (*process, error) {
+func (e *execer) start(ctx context.Context, c wsep.Command, lasting bool) (*process, error) {
 	w, err := e.startWarden()
 	if err != nil {
 		return nil, err
 	}
-	p, err := e.startUnder(ctx, w, c)
+	p, err := e.startUnder(ctx, w, c, lasting)
 	if !errors.Is(err, errNoWarden) {
 		return p, err
 	}
@@ -103,12 +113,16 @@ func (e *execer) start(ctx context.Context, c wsep.Command) (*process, error) {
 	if w, err = e.startWarden(); err != nil {
 		return nil, err
 	}
-	return e.startUnder(ctx, w, c)
+	return e.startUnder(ctx, w, c, lasting)
 }
 
-func (e *execer) startUnder(ctx context.Context, w *warden, c wsep.Command) (*process, error) {
+func (e *execer) startUnder(ctx context.Context, w *warden, c wsep.Command, lasting bool) (*process, error) {
 	m := newMark()
-	line, err := startLine(c, m, w.dir)
+	dir := w.dir
+	if lasting {
+		dir = ""
+	}
+	line, err := startLine(c, m, dir)
 	if err != nil {
 		return nil, &wsep.StartError{Err: err}
 	}

@@ -43,15 +43,19 @@ func start(t *testing.T, e wsep.Execer, c wsep.Command) wsep.Process {
 }
 
 // readLine reads a line and no more.
-func readLine(t *testing.T, r io.Reader) string {
+func readLine(t *testing.T, r io.Reader) string { return strings.TrimSpace(readUntil(t, r, '\n')) }
+
+// readUntil reads until a character comes, which it does not return, and no more.
+func readUntil(t *testing.T, r io.Reader, end byte) string {
 	t.Helper()
-	var line strings.Builder
-	for b := make([]byte, 1); b[0] != '\n'; {
+	var text strings.Builder
+	for b := make([]byte, 1); ; text.Write(b) {
 		_, err := io.ReadFull(r, b)
 		require.NoError(t, err)
-		line.Write(b)
+		if b[0] == end {
+			return text.String()
+		}
 	}
-	return strings.TrimSpace(line.String())
 }
 
 func requireOutput(t *testing.T, want string, r io.Reader) {

@@ -4,7 +4,8 @@
 #   fail REASON
 #
 # Arguments: the mark, in two parts; the user's and the group's ID or nothing; the directory or nothing; the program; the
-# word terminal or nothing; the warden's directory. Then "$@" is the program, and what it takes to run it. What is named here may also be a
+# word terminal or nothing; the warden's directory
+# or nothing. Then "$@" is the program, and what it takes to run it. What is named here may also be a
 # variable of the environment, and would be changed there, so all names begin alike.
 wsep_mark=$1 wsep_secret=$2
 
@@ -54,7 +55,7 @@ case $(od -An -tx1 -N4 2>/dev/null <"$wsep_program") in
 esac
 
 # See warden.sh.
-printf '' 2>/dev/null >"$8/$$" || wsep_fail warden
+[ -z "$8" ] || printf '' 2>/dev/null >"$8/$$" || wsep_fail warden
 wsep_say ok $$
 [ -n "$7" ] || wsep_say >&2
 # env takes a program with an equals sign for a variable.

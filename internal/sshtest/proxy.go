@@ -31,8 +31,7 @@ func NewProxy(t testing.TB, target string) *Proxy {
 	// Ends with the listener.
 	serving.Go(func() { p.accept(&serving) })
 	t.Cleanup(func() {
-		_ = listener.Close()
-		p.Cut()
+		p.Close()
 		serving.Wait()
 	})
 	return p
@@ -56,6 +55,12 @@ func (p *Proxy) Cut() {
 		_ = conn.Close()
 	}
 	p.conns = nil
+}
+
+// Close breaks all connections and takes no more.
+func (p *Proxy) Close() {
+	_ = p.listener.Close()
+	p.Cut()
 }
 
 // Silence drops what is sent from now on, until it is turned off.

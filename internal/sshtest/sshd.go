@@ -29,8 +29,9 @@ type SSHD struct {
 	Identity string
 	// KnownHosts is a file with the server's key.
 	KnownHosts string
-	// Home is the home directory.
+	// Home is the home directory, and Temp the one for temporary files, which are gone when the test ends.
 	Home string
+	Temp string
 
 	signer  ssh.Signer
 	hostKey ssh.PublicKey
@@ -65,6 +66,7 @@ func Start(t testing.TB, settings ...string) *SSHD {
 		Identity:   filepath.Join(dir, "identity"),
 		KnownHosts: filepath.Join(dir, "known_hosts"),
 		Home:       filepath.Join(dir, "home"),
+		Temp:       tempDir(t),
 	}
 	host := makeKey(t, filepath.Join(dir, "host_key"))
 	s.hostKey, s.signer = host.PublicKey(), makeKey(t, s.Identity)
@@ -75,7 +77,7 @@ func Start(t testing.TB, settings ...string) *SSHD {
 	require.NoError(t, os.Mkdir(s.Home, 0o700))
 	config := filepath.Join(dir, "sshd_config")
 	write(t, config, strings.Join(settings, "\n")+"\n"+
-		strings.NewReplacer("{dir}", dir, "{ip}", name, "{port}", port, "{environment}", environment(s.Home)).Replace(sshdConfig))
+		strings.NewReplacer("{dir}", dir, "{ip}", name, "{port}", port, "{environment}", s.environment()).Replace(sshdConfig))
 	s.run(t, path, config)
 	return s
 }
@@ -97,12 +99,27 @@ SetEnv {environment}
 LogLevel ERROR
 `
 
-func environment(home string) string {
-	env := "HOME=" + home
+func (s *SSHD) environment() string {
+	env := "HOME=" + s.Home + " TMPDIR=" + s.Temp
 	if marker, ok := os.LookupEnv("WSEP_LEAKTEST"); ok {
 		env += " WSEP_LEAKTEST=" + marker
 	}
 	return env
+}
+
+// tempDir makes a directory, and sees in the end that it is empty. Its path is short, as those of sockets have to be.
+func tempDir(t testing.TB) string {
+	dir, err := os.MkdirTemp("/tmp", "ws")
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		var left []os.DirEntry
+		require.Eventually(t, func() bool {
+			left, err = os.ReadDir(dir)
+			return err == nil && len(left) == 0
+		}, patience, 10*time.Millisecond, "temporary files are left: %v", &left)
+		require.NoError(t, os.Remove(dir))
+	})
+	return dir
 }
 
 func freeAddress(t testing.TB) string {
