@@ -13,11 +13,13 @@ import (
 	"os/user"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/agent"
 )
 
 // SSHD is OpenSSH's server on a loopback port, for the user who runs the test. Its home directory is empty.
@@ -40,23 +42,24 @@ type SSHD struct {
 // patience is how long the server may take to start.
 const patience = 20 * time.Second
 
-// Path returns where sshd is, and skips the test if it is nowhere.
-func Path(t testing.TB) string {
-	t.Helper()
+// Path returns where sshd is installed, or nothing.
+func Path() string {
 	for _, path := range []string{"/usr/sbin/sshd", "/usr/bin/sshd", "/usr/local/sbin/sshd"} {
 		if _, err := os.Stat(path); err == nil {
 			return path
 		}
 	}
-	t.Skip("openssh-server is not installed")
 	return ""
 }
 
-// Start starts a server that ends with the test. The settings are further lines of its configuration; the first of several
+// Start starts a server that ends with the test. If there is none it skips the test. The settings are further lines of its configuration; the first of several
 // values of a setting counts.
 func Start(t testing.TB, settings ...string) *SSHD {
 	t.Helper()
-	path := Path(t)
+	path := Path()
+	if path == "" {
+		t.Skip("openssh-server is not installed")
+	}
 	dir := t.TempDir()
 	current, err := user.Current()
 	require.NoError(t, err)
@@ -174,6 +177,39 @@ func (s *SSHD) listens() bool {
 	}
 	_ = conn.Close()
 	return true
+}
+
+// Agent runs an agent that has the identity, until the test ends. It returns the agent's socket.
+func (s *SSHD) Agent(t testing.TB) (socket string) {
+	t.Helper()
+	content, err := os.ReadFile(s.Identity)
+	require.NoError(t, err)
+	key, err := ssh.ParseRawPrivateKey(content)
+	require.NoError(t, err)
+	keys := agent.NewKeyring()
+	require.NoError(t, keys.Add(agent.AddedKey{PrivateKey: key}))
+	socket = filepath.Join(tempDir(t), "agent")
+	listener, err := net.Listen("unix", socket)
+	require.NoError(t, err)
+	var serving sync.WaitGroup
+	// Ends with the listener, and then with its last client.
+	serving.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			serving.Go(func() {
+				defer conn.Close()
+				_ = agent.ServeAgent(keys, conn)
+			})
+		}
+	})
+	t.Cleanup(func() {
+		_ = listener.Close()
+		serving.Wait()
+	})
+	return socket
 }
 
 // ClientConfig returns what a client needs to log in.
