@@ -85,7 +85,16 @@ var v024Exclusions = execertest.Exclusions{
 	"Cancel/AfterClose":          "no-groups",
 
 	// It tells why a command does not start as a text alone.
-	"StartReason": "text-only",
+	"StartReason/MissingInPath":     "text-only",
+	"StartReason/MissingByPath":     "text-only",
+	"StartReason/Directory":         "text-only",
+	"StartReason/NotExecutable":     "text-only",
+	"StartReason/WorkingDirMissing": "text-only",
+	"StartReason/Empty":             "text-only",
+	"StartReason/NULInCommand":      "text-only",
+	"StartReason/NULInArgs":         "text-only",
+	"StartReason/NULInEnv":          "text-only",
+	"StartReason/NULInWorkingDir":   "text-only",
 }
 
 // each is for what needs nothing prepared.

@@ -139,12 +139,33 @@ func exceptions() string {
 	}
 	var b strings.Builder
 	for _, reason := range order {
-		fmt.Fprintf(&b, "- %s: %s\n", reason, strings.Join(names[reason], ", "))
+		b.WriteString(wrap("- " + reason + ": " + strings.Join(names[reason], ", ")))
 	}
 	if len(order) > 0 {
 		b.WriteString("\n")
 	}
 	return b.String()
+}
+
+// wrap breaks an item of a list into lines.
+func wrap(item string) string {
+	const width, indent = 120, "  "
+	var b strings.Builder
+	column := 0
+	for i, word := range strings.Fields(item) {
+		switch {
+		case i == 0:
+		case column+len(" ")+len(word) > width:
+			b.WriteString("\n" + indent)
+			column = len(indent)
+		default:
+			b.WriteString(" ")
+			column++
+		}
+		b.WriteString(word)
+		column += len(word)
+	}
+	return b.String() + "\n"
 }
 
 // reasons returns a contender's exclusions, each with all that it excludes, in the contract's order.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"os/exec"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -34,57 +33,15 @@ func TestRefusedChannel(t *testing.T) {
 	}
 }
 
-// session is what a fake server does with a session: it grants the requests in granted, and has the real sh run what it
-// is told to execute. It does not say how that ended.
-func session(c ssh.NewChannel, granted ...string) {
-	channel, requests, err := c.Accept()
-	if err != nil {
-		return
-	}
-	go func() {
-		defer channel.Close()
-		for r := range requests {
-			ok := false
-			for _, name := range granted {
-				ok = ok || r.Type == name
-			}
-			_ = r.Reply(ok, nil)
-			if ok && r.Type == "exec" {
-				run(channel, r.Payload)
-				return
-			}
-		}
-	}()
-}
-
-func run(channel ssh.Channel, payload []byte) {
-	var request struct{ Line string }
-	if ssh.Unmarshal(payload, &request) != nil {
-		return
-	}
-	cmd := exec.Command("sh", "-c", request.Line)
-	cmd.Stdout, cmd.Stderr = channel, channel.Stderr()
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		return
-	}
-	// Ends with the session.
-	go func() {
-		defer stdin.Close()
-		_, _ = io.Copy(stdin, channel)
-	}()
-	_ = cmd.Run()
-}
-
 func TestNoExitStatus(t *testing.T) {
-	client := sshtest.Fake(t, func(c ssh.NewChannel) { session(c, "exec") })
+	client := sshtest.Fake(t, sshtest.Session{KeepExit: true}.Open)
 	p := start(t, New(client), sh(`echo out; exit 0`))
 	requireOutput(t, "out\n", p.Stdout())
 	requireNoExit(t, p.Wait())
 }
 
 func TestRefusedTerminal(t *testing.T) {
-	client := sshtest.Fake(t, func(c ssh.NewChannel) { session(c, "exec") })
+	client := sshtest.Fake(t, sshtest.Session{}.Open)
 	_, err := New(client).Start(t.Context(), wsep.Command{Command: "true", TTY: true})
 	require.ErrorContains(t, err, "pty-req")
 	_, ok := errors.AsType[*wsep.StartError](err)
@@ -92,7 +49,7 @@ func TestRefusedTerminal(t *testing.T) {
 }
 
 func TestRefusedExec(t *testing.T) {
-	client := sshtest.Fake(t, func(c ssh.NewChannel) { session(c) })
+	client := sshtest.Fake(t, sshtest.Session{Refuse: []string{"exec"}}.Open)
 	_, err := New(client).Start(t.Context(), wsep.Command{Command: "true"})
 	require.ErrorContains(t, err, "exec")
 }
@@ -102,7 +59,7 @@ func TestShellThatRefuses(t *testing.T) {
 	sessions := 0
 	client := sshtest.Fake(t, func(c ssh.NewChannel) {
 		if sessions++; sessions == 1 {
-			session(c, "exec")
+			sshtest.Session{}.Open(c)
 			return
 		}
 		channel, requests, err := c.Accept()

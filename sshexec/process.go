@@ -259,3 +259,6 @@ func (p *process) Wait() error {
 	<-p.done
 	return p.result
 }
+
+// Exited returns a channel that is closed when Wait knows how the command ended. Its output may go on.
+func (p *process) Exited() <-chan struct{} { return p.done }
