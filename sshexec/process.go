@@ -204,12 +204,12 @@ func (p *process) Signal(ctx context.Context, signal string) error {
 	}
 	answer, err := p.warden.ask(ctx, "signal", p.pid, signal)
 	switch {
-	case isClosed(p.done), answer == "gone":
+	case answer == "ok":
+		return nil
+	case answer == "gone", isClosed(p.done):
 		return errProcessDone
-	case err != nil:
-		return xerrors.Errorf("signal %s: %w", signal, err)
 	}
-	return nil
+	return xerrors.Errorf("signal %s: %w", signal, err)
 }
 
 var errProcessDone = xerrors.Errorf("process has ended: %w", os.ErrProcessDone)
