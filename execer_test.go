@@ -34,7 +34,9 @@ var contenders = []contender{
 	{"`RemoteExecer`", each(func(t *testing.T) wsep.Execer {
 		return connectionPerStart{url: serve(t, wsep.LocalExecer{})}
 	}), asynchronous},
-	{"`Dialer`", each(func(t *testing.T) wsep.Execer { return wsep.Dialer{URL: serve(t, wsep.LocalExecer{})} }), asynchronous},
+	{"`Dialer`", each(func(t *testing.T) wsep.Execer {
+		return wsep.Dialer{URL: serve(t, wsep.LocalExecer{})}
+	}), asynchronous},
 	{"`coderws`", each(func(t *testing.T) wsep.Execer { return coderPerStart(serveCoder(t)) }), asynchronous},
 	{"a chain of three", each(func(t *testing.T) wsep.Execer {
 		inner := wsep.Dialer{URL: serve(t, wsep.LocalExecer{})}

@@ -69,8 +69,8 @@ func (e *missingProgram) Is(target error) bool {
 	return target == exec.ErrNotFound || target == fs.ErrNotExist
 }
 
-// errNoWarden is a command that did not start because its warden's directory is gone. Who tidies up /tmp may have removed
-// it.
+// errNoWarden is a command that did not start because its warden's directory is gone. Who tidies up /tmp may have
+// removed it.
 var errNoWarden = xerrors.New("host has nobody to watch over the command")
 
 // reasonError returns why the command did not start, for what start.sh says.

@@ -31,8 +31,8 @@ func init() {
 	wardenScript = comments.ReplaceAllString(wardenScript, "")
 }
 
-// mark tells what a script says from what else is on its output, such as what the login's shell says at its start. Its two
-// parts never stand together in a line that a shell may print.
+// mark tells what a script says from what else is on its output, such as what the login's shell says at its start. Its
+// two parts never stand together in a line that a shell may print.
 type mark struct{ first, second string }
 
 func newMark() mark { return mark{"wsep-", rand.Text()} }

@@ -81,8 +81,8 @@ func (o *output) read() chunk {
 	return chunk{data[:n], err}
 }
 
-// line reads a line that has the mark, and returns what follows that. What precedes it is dropped, save its end if there is
-// no such line. The lock is held, or nobody else reads.
+// line reads a line that has the mark, and returns what follows that. What precedes it is dropped, save its end if
+// there is no such line. The lock is held, or nobody else reads.
 func (o *output) line(m mark) (string, error) {
 	begin := []byte(m.String())
 	for {

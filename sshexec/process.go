@@ -64,7 +64,8 @@ func noStart(ch *channel, stdout *output, err error) error {
 		return ch.result
 	}
 	text := strings.TrimSpace(string(stdout.rest) + string(complaint))
-	return &wsep.StartError{Err: xerrors.Errorf("login's shell ended (%v) before the command started: %q", ch.result, text)}
+	err = xerrors.Errorf("login's shell ended (%v) before the command started: %q", ch.result, text)
+	return &wsep.StartError{Err: err}
 }
 
 // process is a command that an SSH host runs.

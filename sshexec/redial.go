@@ -14,11 +14,12 @@ import (
 	"cdr.dev/wsep"
 )
 
-// Redialer is an Execer that makes its connections itself: the first when a command is started, another when one is lost,
-// and further ones when the server allows no more sessions on those that there are. It is safe for concurrent use.
+// Redialer is an Execer that makes its connections itself: the first when a command is started, another when one is
+// lost, and further ones when the server allows no more sessions on those that there are. It is safe for concurrent
+// use.
 //
-// A command whose connection is lost is lost with it, and not started again. A session of a wsep.Server goes on: it lives on
-// the host, and is found again over the next connection.
+// A command whose connection is lost is lost with it, and not started again. A session of a wsep.Server goes on: it
+// lives on the host, and is found again over the next connection.
 type Redialer struct {
 	dial     func(context.Context) (*ssh.Client, error)
 	interval time.Duration // of keep-alives
@@ -41,8 +42,8 @@ type connection struct {
 // defaultInterval is how often the host is asked whether it is there, and how long it has for the answer.
 const defaultInterval = 15 * time.Second
 
-// Redial returns a Redialer that connects by dial. The connections belong to the Redialer. dial is called by one goroutine at
-// a time, and should give up when its context ends.
+// Redial returns a Redialer that connects by dial. The connections belong to the Redialer. dial is called by one
+// goroutine at a time, and should give up when its context ends.
 //
 // A host that falls silent is noticed after 30 seconds at most, and its connection closed.
 func Redial(dial func(context.Context) (*ssh.Client, error)) *Redialer {

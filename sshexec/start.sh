@@ -3,10 +3,10 @@
 #   ok PID         this process becomes the command
 #   fail REASON
 #
-# Arguments: the mark, in two parts; the user's and the group's ID or nothing; the directory or nothing; the program; the
-# word terminal or nothing; the warden's directory
-# or nothing. Then "$@" is the program, and what it takes to run it. What is named here may also be a
-# variable of the environment, and would be changed there, so all names begin alike.
+# Arguments: the mark, in two parts; the user's and the group's ID or nothing; the directory or nothing; the program;
+# the word terminal or nothing; the warden's directory or nothing. Then "$@" is the program, and what it takes to run
+# it. What is named here may also be a variable of the environment, and would be changed there, so all names begin
+# alike.
 wsep_mark=$1 wsep_secret=$2
 
 wsep_say() { printf '%s%s %s\n' "$wsep_mark" "$wsep_secret" "$*"; }

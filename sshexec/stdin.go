@@ -26,8 +26,8 @@ func newStdin(ch *channel, tty bool) *stdin {
 	return &stdin{ch: ch, tty: tty, closed: make(chan struct{})}
 }
 
-// Write implements io.Writer. It returns at the latest when the command has ended or stdin is closed, though the session
-// may take no more.
+// Write implements io.Writer. It returns at the latest when the command has ended or stdin is closed, though the
+// session may take no more.
 func (s *stdin) Write(b []byte) (n int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -109,8 +109,8 @@ func (s *stdin) writeError(err error) error {
 	return lost(xerrors.Errorf("write to stdin: %w", err))
 }
 
-// Close implements io.Closer. A write that waits fails. Close does not wait for what has been written to be sent; the end
-// of file is sent after that.
+// Close implements io.Closer. A write that waits fails. Close does not wait for what has been written to be sent; the
+// end of file is sent after that.
 func (s *stdin) Close() error {
 	s.once.Do(func() {
 		close(s.closed)

@@ -4,12 +4,12 @@
 #   N signal PID NAME      send it a signal; the answer is ok or gone
 #   N end PID HOW REAPED   end it; the answer, ok, comes when that is done
 #
-# HOW is "close" for SIGTERM and, some time later, SIGKILL; "cancel" for SIGHUP too at once on a terminal, and "kill" for
-# SIGKILL alone. REAPED is set if the process itself has ended, but perhaps not the rest of its group.
+# HOW is "close" for SIGTERM and, some time later, SIGKILL; "cancel" for SIGHUP too at once on a terminal, and "kill"
+# for SIGKILL alone. REAPED is set if the process itself has ended, but perhaps not the rest of its group.
 #
-# Answers begin with a mark, the arguments, and N. The first, without an order, is the directory in which each command makes
-# a file named like its PID before it starts. When the connection is lost stdin ends, and so do these commands. One that
-# comes later finds no directory, and does not start.
+# Answers begin with a mark, the arguments, and N. The first, without an order, is the directory in which each command
+# makes a file named like its PID before it starts. When the connection is lost stdin ends, and so do these commands.
+# One that comes later finds no directory, and does not start.
 mark=$1 secret=$2
 trap '' PIPE HUP
 

@@ -14,8 +14,8 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// Fake runs a server in this process that does what open does with the sessions that a client opens, for what a real one
-// never does. It returns a client. Both end with the test, which waits for every open to return.
+// Fake runs a server in this process that does what open does with the sessions that a client opens, for what a real
+// one never does. It returns a client. Both end with the test, which waits for every open to return.
 func Fake(t testing.TB, open func(ssh.NewChannel)) *ssh.Client {
 	t.Helper()
 	client, end, err := Connect(open)

@@ -52,8 +52,8 @@ func Path() string {
 	return ""
 }
 
-// Start starts a server that ends with the test. If there is none it skips the test. The settings are further lines of its configuration; the first of several
-// values of a setting counts.
+// Start starts a server that ends with the test. If there is none it skips the test. The settings are further lines of
+// its configuration; the first of several values of a setting counts.
 func Start(t testing.TB, settings ...string) *SSHD {
 	t.Helper()
 	path := Path()

@@ -27,8 +27,8 @@ type config struct {
 
 const usage = `Usage: server [flags]
 
-Runs the commands of whoever may connect to it, on this machine or an SSH host. Anybody else must be kept out: by listening on a
-loopback address, which is the default, or by a token.
+Runs the commands of whoever may connect to it, on this machine or an SSH host. Anybody else must be kept out: by
+listening on a loopback address, which is the default, or by a token.
 
 Flags:
 `

@@ -30,8 +30,8 @@ type Host struct {
 // connectTimeout bounds connecting and logging in.
 const connectTimeout = 30 * time.Second
 
-// New returns the host that the target names: [user@]host[:port]. The identity is a file with a private key; empty means the
-// keys of the agent at SSH_AUTH_SOCK. knownHosts is a file as ssh keeps it; empty means ~/.ssh/known_hosts.
+// New returns the host that the target names: [user@]host[:port]. The identity is a file with a private key; empty
+// means the keys of the agent at SSH_AUTH_SOCK. knownHosts is a file as ssh keeps it; empty means ~/.ssh/known_hosts.
 func New(target, identity, knownHosts string) (*Host, error) {
 	h := &Host{agent: os.Getenv("SSH_AUTH_SOCK")}
 	err := h.parse(target)
