@@ -2,7 +2,8 @@
 //
 // An [Execer] starts a [Command] and returns a [Process]. [LocalExecer] does so on this machine, [RemoteExecer] over a
 // WebSocket, [Dialer] over a new WebSocket for each command. At the other end of the WebSocket a [Server], or a [Handler],
-// passes the command on to any Execer: to a LocalExecer, or to another Dialer, so that servers chain.
+// passes the command on to any Execer: to a LocalExecer, or to another Dialer, so that servers chain. Package sshexec has
+// an Execer for SSH hosts.
 //
 // # Lifetimes
 //

@@ -14,6 +14,8 @@ import (
 	"nhooyr.io/websocket"
 
 	"cdr.dev/wsep"
+	"cdr.dev/wsep/internal/sshtest"
+	"cdr.dev/wsep/sshexec"
 )
 
 // A server that runs commands for whoever reaches it on this machine, web pages excepted.
@@ -126,4 +128,52 @@ func ExampleDialer_chain() {
 
 	// Output:
 	// signal: terminated TERM
+}
+
+// One function works with every Execer, wherever that runs its commands.
+func ExampleExecer_interchange() {
+	sorted := func(execer wsep.Execer, words ...string) (string, error) {
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		process, err := execer.Start(ctx, wsep.Command{Command: "sort", Stdin: true})
+		if err != nil {
+			return "", err
+		}
+		go func() {
+			defer process.Stdin().Close()
+			io.WriteString(process.Stdin(), strings.Join(words, "\n")+"\n")
+		}()
+		out, err := io.ReadAll(process.Stdout())
+		if err != nil {
+			return "", err
+		}
+		return strings.Join(strings.Fields(string(out)), " "), process.Wait()
+	}
+
+	server := httptest.NewServer(&wsep.Handler{Execer: wsep.LocalExecer{}})
+	defer server.Close()
+
+	// A program says ssh.Dial here.
+	host, end, err := sshtest.Connect(sshtest.Session{}.Open)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer end()
+	gateway := httptest.NewServer(&wsep.Handler{Execer: sshexec.New(host)})
+	defer gateway.Close()
+
+	for _, execer := range []wsep.Execer{
+		wsep.LocalExecer{},            // on this machine
+		wsep.Dialer{URL: server.URL},  // over a WebSocket
+		sshexec.New(host),             // over SSH
+		wsep.Dialer{URL: gateway.URL}, // over a WebSocket and then SSH
+	} {
+		fmt.Println(sorted(execer, "pear", "fig", "apple"))
+	}
+
+	// Output:
+	// apple fig pear <nil>
+	// apple fig pear <nil>
+	// apple fig pear <nil>
+	// apple fig pear <nil>
 }

@@ -46,7 +46,9 @@ type Execer interface {
 // Process is a started command. Its methods are safe for concurrent use, save that each of the streams is for one
 // goroutine at a time unless the implementation says otherwise.
 //
-// A Process may also be a Signaler.
+// A Process may also be a Signaler. If it has a method Exited() <-chan struct{}, whose channel is closed when the
+// command has ended, a Server calls Wait then. Otherwise it does when it has read all output, as Wait of some processes
+// demands.
 type Process interface {
 	// Pid is the process's ID on the machine where it runs.
 	Pid() int
@@ -90,6 +92,12 @@ type ExitError struct {
 // NewExitError returns an ExitError for an Execer that reports exit codes of its own. The message is what Error
 // returns.
 func NewExitError(code int, message string) ExitError { return ExitError{code: code, error: message} }
+
+// NewSignalError returns an ExitError for a command that a signal ended, whose exit code is -1. The signal is its name
+// without SIG, or empty if it is not known. The message is what Error returns.
+func NewSignalError(signal, message string) ExitError {
+	return ExitError{code: -1, error: message, signal: signal}
+}
 
 // ExitCode returns the command's exit code, or -1 if a signal ended the command.
 func (e ExitError) ExitCode() int { return e.code }

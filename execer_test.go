@@ -4,45 +4,136 @@ package wsep_test
 
 import (
 	"context"
+	"net/http"
 	"net/http/httptest"
 	"testing"
 
+	coder "github.com/coder/websocket"
 	"nhooyr.io/websocket"
 
 	"cdr.dev/wsep"
+	"cdr.dev/wsep/coderws"
 	"cdr.dev/wsep/execertest"
+	"cdr.dev/wsep/internal/sshtest"
+	"cdr.dev/wsep/sshexec"
 )
 
-// TestExecers runs the contract against every Execer of this package.
-func TestExecers(t *testing.T) {
-	// Signal returns when the request is sent, so that it can't tell what the peer makes of it.
-	remote := execertest.Exclusions{"Signal/UnknownRefused": "asynchronous"}
-	local := func(*testing.T) wsep.Execer { return wsep.LocalExecer{} }
+// contender is a kind of Execer that the contract is run against. It becomes a row of README's table.
+type contender struct {
+	name string // as README calls it
+	// prepare makes, for all lines, what makes the Execer of each line.
+	prepare func(*testing.T) func(*testing.T) wsep.Execer
+	except  execertest.Exclusions
+}
 
-	t.Run("Local", func(t *testing.T) {
-		t.Parallel()
-		execertest.Test(t, local, nil)
+// asynchronous is what no Execer can do whose Signal returns when the request is sent.
+var asynchronous = execertest.Exclusions{"Signal/UnknownRefused": "asynchronous"}
+
+var contenders = []contender{
+	{"`LocalExecer`", each(func(*testing.T) wsep.Execer { return wsep.LocalExecer{} }), nil},
+	{"`RemoteExecer`", each(func(t *testing.T) wsep.Execer {
+		return connectionPerStart{url: serve(t, wsep.LocalExecer{})}
+	}), asynchronous},
+	{"`Dialer`", each(func(t *testing.T) wsep.Execer {
+		return wsep.Dialer{URL: serve(t, wsep.LocalExecer{})}
+	}), asynchronous},
+	{"`coderws`", each(func(t *testing.T) wsep.Execer { return coderPerStart(serveCoder(t)) }), asynchronous},
+	{"a chain of three", each(func(t *testing.T) wsep.Execer {
+		inner := wsep.Dialer{URL: serve(t, wsep.LocalExecer{})}
+		middle := wsep.Dialer{URL: serve(t, inner)}
+		return wsep.Dialer{URL: serve(t, middle)}
+	}), asynchronous},
+	{"`sshexec`", overSSH, nil},
+	{"`sshexec` behind a WebSocket", func(t *testing.T) func(*testing.T) wsep.Execer {
+		inner := overSSH(t)
+		return func(t *testing.T) wsep.Execer { return wsep.Dialer{URL: serve(t, inner(t))} }
+	}, asynchronous},
+	{"a server of v0.2.4", toV024, v024Exclusions},
+}
+
+// v024Exclusions are what a server of v0.2.4 can't do, or its protocol not tell.
+var v024Exclusions = execertest.Exclusions{
+	// It fails the connection when it can't write a command's stdin, and reads nothing while it waits for that.
+	"Stdin/Unread":              "no-flow-control",
+	"Exit/WhileStdinStreams":    "no-flow-control",
+	"Exit/StdinClosedByProgram": "no-flow-control",
+	"Close/FullStdin":           "no-flow-control",
+	"Cancel/FullStdin":          "no-flow-control",
+
+	"Exit/SignalName": "no-signals",
+	"Signal/Trap":     "no-signals",
+	"Signal/Terminal": "no-signals",
+	"Signal/Group":    "no-signals",
+
+	// There Close can but disconnect, after which nothing more is heard of the command.
+	"Close/Trap":           "no-close",
+	"Close/TrapOnTerminal": "no-close",
+	"Close/UnreadOutput":   "no-close",
+
+	// It closes the terminal.
+	"Terminal/StdinClose":        "hang-up",
+	"Terminal/StdinCloseMidLine": "hang-up",
+
+	// It kills the process, or hangs up its terminal, and leaves the rest of the group.
+	"Close/Group":                "no-groups",
+	"Close/Stubborn":             "no-groups",
+	"Close/StubbornOnTerminal":   "no-groups",
+	"Close/Twice":                "no-groups",
+	"Cancel/Group":               "no-groups",
+	"Cancel/Stubborn":            "no-groups",
+	"Cancel/StubbornOnTerminal":  "no-groups",
+	"Cancel/FullStdinOnTerminal": "no-groups",
+	"Cancel/FullStdinStubborn":   "no-groups",
+	"Cancel/AfterClose":          "no-groups",
+
+	// It tells why a command does not start as a text alone.
+	"StartReason/MissingInPath":     "text-only",
+	"StartReason/MissingByPath":     "text-only",
+	"StartReason/Directory":         "text-only",
+	"StartReason/NotExecutable":     "text-only",
+	"StartReason/WorkingDirMissing": "text-only",
+	"StartReason/Empty":             "text-only",
+	"StartReason/NULInCommand":      "text-only",
+	"StartReason/NULInArgs":         "text-only",
+	"StartReason/NULInEnv":          "text-only",
+	"StartReason/NULInWorkingDir":   "text-only",
+}
+
+// each is for what needs nothing prepared.
+func each(newExecer func(*testing.T) wsep.Execer) func(*testing.T) func(*testing.T) wsep.Execer {
+	return func(*testing.T) func(*testing.T) wsep.Execer { return newExecer }
+}
+
+// overSSH has a connection for each line, to one host.
+func overSSH(t *testing.T) func(*testing.T) wsep.Execer {
+	server := sshtest.Start(t)
+	return func(t *testing.T) wsep.Execer { return sshexec.New(server.Dial(t)) }
+}
+
+func toV024(t *testing.T) func(*testing.T) wsep.Execer {
+	program := buildV024(t, "server")
+	return func(t *testing.T) wsep.Execer {
+		url, _ := startV024Server(t, program)
+		return wsep.Dialer{URL: url}
+	}
+}
+
+// TestExecers runs the contract against every contender, and compares what comes of it with README.
+func TestExecers(t *testing.T) {
+	kept := newScores()
+	t.Run("Contract", func(t *testing.T) {
+		for _, c := range contenders {
+			t.Run(c.name, func(t *testing.T) {
+				t.Parallel()
+				newExecer := c.prepare(t)
+				execertest.Test(t, func(t *testing.T) wsep.Execer {
+					kept.watch(t, c.name)
+					return newExecer(t)
+				}, c.except)
+			})
+		}
 	})
-	t.Run("Remote", func(t *testing.T) {
-		t.Parallel()
-		execertest.Test(t, func(t *testing.T) wsep.Execer {
-			return connectionPerStart{url: serve(t, wsep.LocalExecer{})}
-		}, remote)
-	})
-	t.Run("Dialer", func(t *testing.T) {
-		t.Parallel()
-		execertest.Test(t, func(t *testing.T) wsep.Execer {
-			return wsep.Dialer{URL: serve(t, wsep.LocalExecer{})}
-		}, remote)
-	})
-	t.Run("Chain", func(t *testing.T) {
-		t.Parallel()
-		execertest.Test(t, func(t *testing.T) wsep.Execer {
-			inner := wsep.Dialer{URL: serve(t, wsep.LocalExecer{})}
-			middle := wsep.Dialer{URL: serve(t, inner)}
-			return wsep.Dialer{URL: serve(t, middle)}
-		}, remote)
-	})
+	kept.compareWithReadme(t)
 }
 
 // serve runs a Handler for the execer until the test ends, and returns its URL.
@@ -64,6 +155,38 @@ func (c connectionPerStart) Start(ctx context.Context, command wsep.Command) (ws
 	p, err := wsep.RemoteExecer(conn).Start(ctx, command)
 	if err != nil {
 		// Start refuses some commands before it touches the connection.
+		_ = conn.CloseNow()
+	}
+	return p, err
+}
+
+// serveCoder is serve by a handler that accepts connections of github.com/coder/websocket.
+func serveCoder(t *testing.T) string {
+	server := wsep.NewServer()
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, err := coder.Accept(w, r, nil)
+		if err != nil {
+			return
+		}
+		err = coderws.Serve(r.Context(), server, conn, wsep.LocalExecer{}, nil)
+		code, reason := wsep.CloseStatus(err)
+		_ = conn.Close(coder.StatusCode(code), reason)
+	}))
+	t.Cleanup(srv.Close)
+	return srv.URL
+}
+
+// coderPerStart is connectionPerStart with connections of github.com/coder/websocket.
+type coderPerStart string
+
+// Start implements wsep.Execer.
+func (url coderPerStart) Start(ctx context.Context, c wsep.Command) (wsep.Process, error) {
+	conn, _, err := coder.Dial(ctx, string(url), nil)
+	if err != nil {
+		return nil, err
+	}
+	p, err := coderws.RemoteExecer(conn).Start(ctx, c)
+	if err != nil {
 		_ = conn.CloseNow()
 	}
 	return p, err

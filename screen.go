@@ -71,7 +71,7 @@ func newKeeper(ctx context.Context, execer Execer, c Command, args []string) (*k
 	// The keeper outlives the context of its start.
 	life, cancel := context.WithCancel(context.Background())
 	stop := context.AfterFunc(ctx, cancel)
-	p, err := execer.Start(life, Command{
+	p, err := startLasting(life, execer, Command{
 		Command:    "sh",
 		Args:       args,
 		Stdin:      true,
@@ -116,6 +116,19 @@ func newKeeper(ctx context.Context, execer Execer, c Command, args []string) (*k
 	}
 	stop()
 	return k, nil
+}
+
+// lasting is implemented by Execers that end commands when a connection is lost. What StartLasting starts they leave alone
+// then: it ends only with its context, or by Close. A keeper finds out by itself, and waits for the next.
+type lasting interface {
+	StartLasting(context.Context, Command) (Process, error)
+}
+
+func startLasting(ctx context.Context, execer Execer, c Command) (Process, error) {
+	if l, ok := execer.(lasting); ok {
+		return l.StartLasting(ctx, c)
+	}
+	return execer.Start(ctx, c)
 }
 
 // maxKeeperLine bounds a line of the keeper's.

@@ -327,12 +327,17 @@ func whenReady(r io.Reader, do func(io.Reader)) {
 }
 
 // exiter is implemented by processes whose Wait returns, and loses nothing, while their output has not been read. Not all
-// do: os/exec closes its pipes.
-type exiter interface{ exited() <-chan struct{} }
+// do: os/exec closes its pipes. The channel is closed when the process has ended.
+type exiter interface{ Exited() <-chan struct{} }
 
-func (p *localProcess) exited() <-chan struct{}   { return p.done }
-func (p *remoteProcess) exited() <-chan struct{}  { return p.done }
-func (p *sessionProcess) exited() <-chan struct{} { return p.done }
+// Exited implements exiter.
+func (p *localProcess) Exited() <-chan struct{} { return p.done }
+
+// Exited implements exiter.
+func (p *remoteProcess) Exited() <-chan struct{} { return p.done }
+
+// Exited implements exiter.
+func (p *sessionProcess) Exited() <-chan struct{} { return p.done }
 
 // exited returns a channel that is closed when the process has ended, perhaps before its output has been sent. It is nil,
 // which is never ready, if the process or the client does not go with that.
@@ -341,7 +346,7 @@ func (s *serving) exited() <-chan struct{} {
 	if !ok || s.peer.Window == 0 || !s.peer.Outcome {
 		return nil
 	}
-	return p.exited()
+	return p.Exited()
 }
 
 // pendingGrace is how long after its process's end output is waited for before the client is told about the end.

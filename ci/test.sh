@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # What the tests need beside Go: Debian packages, each with its program's name where that is another, as package:program.
-needs=(screen)
+needs=(screen openssh-server:sshd)
 
 fuzz_runs=20000x
 timeout=12m

@@ -15,7 +15,6 @@ import (
 
 	"cdr.dev/wsep"
 	"cdr.dev/wsep/coderws"
-	"cdr.dev/wsep/execertest"
 )
 
 // handler serves the commands of this machine over connections that it accepts itself.
@@ -45,16 +44,6 @@ func (url dialer) Start(ctx context.Context, c wsep.Command) (wsep.Process, erro
 		_ = conn.CloseNow()
 	}
 	return p, err
-}
-
-func TestExecer(t *testing.T) {
-	// Signal returns when the request is sent, so that it can't tell what the peer makes of it.
-	exclusions := execertest.Exclusions{"Signal/UnknownRefused": "asynchronous"}
-	execertest.Test(t, func(t *testing.T) wsep.Execer {
-		srv := httptest.NewServer(handler(wsep.NewServer()))
-		t.Cleanup(srv.Close)
-		return dialer(srv.URL)
-	}, exclusions)
 }
 
 // TestWithHandlerAndDialer has each end meet the other kind.

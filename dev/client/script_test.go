@@ -13,8 +13,10 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/xerrors"
 
 	"cdr.dev/wsep/dev/internal/servercmd"
+	"cdr.dev/wsep/internal/sshtest"
 )
 
 // TestMain lets the test binary be the client and the server, too, as processes of their own.
@@ -47,19 +49,30 @@ func TestMain(m *testing.M) {
 //	signal NAME PID                  send a signal
 //	gone PID                         wait until the process does not run
 //
+// The condition [sshd] is whether there is an SSH host: $SSH_USER at $SSH_ADDRESS, who logs in with the key in
+// $SSH_IDENTITY, or in the agent at $SSH_AGENT. $SSH_KNOWN_HOSTS has the host's key. The home there is $SSH_HOME.
+//
 // A wait that takes longer than patience fails.
 func TestScript(t *testing.T) {
 	heedSignals()
+	sshEnv := startSSHD(t)
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
 			// The race detector would give what a program leaves behind a second's time to end.
 			env.Setenv("GORACE", "atexit_sleep_ms=0")
+			env.Vars = append(env.Vars, sshEnv...)
 			env.Values[serverKey{}] = new(*server)
 			env.Values[spawnedKey{}] = new(*spawned)
 			env.Values[silentKey{}] = make(chan struct{}, 16)
 			return nil
+		},
+		Condition: func(name string) (bool, error) {
+			if name != "sshd" {
+				return false, xerrors.Errorf("unknown condition %q", name)
+			}
+			return len(sshEnv) > 0, nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"serve":       cmdServe,
@@ -79,6 +92,19 @@ func TestScript(t *testing.T) {
 			"gone":        cmdGone,
 		},
 	})
+}
+
+// startSSHD starts an SSH host for the scripts, and returns the variables that tell of it. There are none if sshd is not
+// installed.
+func startSSHD(t *testing.T) []string {
+	if sshtest.Path() == "" {
+		return nil
+	}
+	s := sshtest.Start(t)
+	return []string{
+		"SSH_USER=" + s.User, "SSH_ADDRESS=" + s.Address, "SSH_IDENTITY=" + s.Identity, "SSH_AGENT=" + s.Agent(t),
+		"SSH_KNOWN_HOSTS=" + s.KnownHosts, "SSH_HOME=" + s.Home,
+	}
 }
 
 // heedSignals has the programs that the scripts start heed the signals that this one was started to ignore, as under

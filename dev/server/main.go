@@ -1,6 +1,7 @@
-// Command server runs the commands of whoever may connect to it, on this machine.
+// Command server runs the commands of whoever may connect to it, on this machine or an SSH host.
 //
 //	go run ./dev/server
+//	go run ./dev/server --ssh user@host
 //
 // See --help, and try it with dev/client.
 package main

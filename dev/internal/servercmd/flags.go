@@ -12,6 +12,7 @@ import (
 
 	"cdr.dev/wsep"
 	"cdr.dev/wsep/dev/internal/serve"
+	"cdr.dev/wsep/dev/internal/sshhost"
 )
 
 // config is what the flags say.
@@ -21,12 +22,13 @@ type config struct {
 	allowedHosts   []string
 	allowedOrigins []string
 	options        wsep.Options
+	ssh            *sshhost.Host // where commands run; nil for this machine
 }
 
 const usage = `Usage: server [flags]
 
-Runs the commands of whoever may connect to it, on this machine. Anybody else must be kept out: by listening on a
-loopback address, which is the default, or by a token.
+Runs the commands of whoever may connect to it, on this machine or an SSH host. Anybody else must be kept out: by
+listening on a loopback address, which is the default, or by a token.
 
 Flags:
 `
@@ -53,6 +55,12 @@ func parse(args []string, help io.Writer) (config, error) {
 		"ping clients every `DURATION`, and drop those who are silent for two; 0 means no pings")
 	flags.DurationVar(&c.options.SessionTimeout, "session-timeout", 5*time.Minute,
 		"end a session that has had no client for `DURATION`")
+	target := flags.String("ssh", "",
+		"run the commands on an SSH host, `[USER@]HOST[:PORT]`, as that user")
+	identity := flags.String("identity", "",
+		"log in there with the key in `FILE`; the default is the keys of the agent at SSH_AUTH_SOCK")
+	knownHosts := flags.String("known-hosts", "",
+		"the `FILE` with the host's key; the default is ~/.ssh/known_hosts")
 	if err := flags.Parse(args); err != nil {
 		return config{}, err
 	}
@@ -65,7 +73,24 @@ func parse(args []string, help io.Writer) (config, error) {
 	if err := c.resolve(*listen); err != nil {
 		return config{}, err
 	}
+	if err := c.chooseHost(flags, *target, *identity, *knownHosts); err != nil {
+		return config{}, err
+	}
 	return c, c.check()
+}
+
+// chooseHost finds out where the commands run.
+func (c *config) chooseHost(flags *pflag.FlagSet, target, identity, knownHosts string) (err error) {
+	if flags.Changed("ssh") {
+		if c.ssh, err = sshhost.New(target, identity, knownHosts); err != nil {
+			return xerrors.Errorf("--ssh: %w", err)
+		}
+		return nil
+	}
+	if flags.Changed("identity") || flags.Changed("known-hosts") {
+		return xerrors.New("--identity and --known-hosts are for --ssh")
+	}
+	return nil
 }
 
 // readToken finds out the token. One that is given and empty is an error: it does not mean none.

@@ -19,6 +19,7 @@ import (
 
 	"cdr.dev/wsep"
 	"cdr.dev/wsep/dev/internal/serve"
+	"cdr.dev/wsep/sshexec"
 )
 
 const (
@@ -48,11 +49,16 @@ func Main(args []string, stdout, stderr io.Writer) int {
 func run(c config, stdout io.Writer, logger slog.Logger) error {
 	ctx, stop := signal.NotifyContext(context.Background(), endSignals()...)
 	defer stop()
+	execer, end, err := c.execer(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
 	listener, err := net.ListenTCP("tcp", c.listen)
 	if err != nil {
 		return err
 	}
-	server := serve.Start(listener, c.handler(logger), logger)
+	server := serve.Start(listener, c.handler(execer, logger), logger)
 	fmt.Fprintf(stdout, "listening on %s\n", server.URL())
 	select {
 	case <-ctx.Done():
@@ -66,17 +72,32 @@ func run(c config, stdout io.Writer, logger slog.Logger) error {
 	return err
 }
 
+// execer returns what runs the commands, and what to call in the end. An SSH host is connected to once before anybody
+// relies on it.
+func (c config) execer(ctx context.Context) (execer wsep.Execer, end func(), err error) {
+	if c.ssh == nil {
+		return wsep.LocalExecer{}, func() {}, nil
+	}
+	client, err := c.ssh.Dial(ctx)
+	if err != nil {
+		return nil, nil, xerrors.Errorf("connect to SSH host: %w", err)
+	}
+	_ = client.Close()
+	redialer := sshexec.Redial(c.ssh.Dial)
+	return redialer, func() { _ = redialer.Close() }, nil
+}
+
 // endSignals returns the signals that end the server. What it was started to ignore, as under nohup, it ignores.
 func endSignals() []os.Signal {
 	return slices.DeleteFunc([]os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP}, signal.Ignored)
 }
 
 // handler returns the handler that c describes.
-func (c config) handler(logger slog.Logger) *wsep.Handler {
+func (c config) handler(execer wsep.Execer, logger slog.Logger) *wsep.Handler {
 	opts := c.options
 	opts.Logger = logger
 	h := &wsep.Handler{
-		Execer:         wsep.LocalExecer{},
+		Execer:         execer,
 		Options:        &opts,
 		AllowedHosts:   c.allowedHosts,
 		AllowedOrigins: c.allowedOrigins,

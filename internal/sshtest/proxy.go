@@ -1,0 +1,102 @@
+package sshtest
+
+import (
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Proxy passes connections on until it is told to break them.
+type Proxy struct {
+	listener net.Listener
+	target   string
+	silent   atomic.Bool
+
+	mu    sync.Mutex // guards what follows
+	conns []net.Conn
+	count int
+}
+
+// NewProxy returns a proxy to an address. It ends with the test.
+func NewProxy(t testing.TB, target string) *Proxy {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	p := &Proxy{listener: listener, target: target}
+	var serving sync.WaitGroup
+	// Ends with the listener.
+	serving.Go(func() { p.accept(&serving) })
+	t.Cleanup(func() {
+		p.Close()
+		serving.Wait()
+	})
+	return p
+}
+
+// Address is where the proxy listens.
+func (p *Proxy) Address() string { return p.listener.Addr().String() }
+
+// Count returns how many connections there have been.
+func (p *Proxy) Count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.count
+}
+
+// Cut breaks all connections, wherever in a frame they are.
+func (p *Proxy) Cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, conn := range p.conns {
+		_ = conn.Close()
+	}
+	p.conns = nil
+}
+
+// Close breaks all connections and takes no more.
+func (p *Proxy) Close() {
+	_ = p.listener.Close()
+	p.Cut()
+}
+
+// Silence drops what is sent from now on, until it is turned off.
+func (p *Proxy) Silence(on bool) { p.silent.Store(on) }
+
+func (p *Proxy) accept(serving *sync.WaitGroup) {
+	for {
+		client, err := p.listener.Accept()
+		if err != nil {
+			return
+		}
+		server, err := net.Dial("tcp", p.target)
+		if err != nil {
+			_ = client.Close()
+			continue
+		}
+		p.mu.Lock()
+		p.conns = append(p.conns, client, server)
+		p.count++
+		p.mu.Unlock()
+		// These end when either end closes the connection, or Cut does.
+		serving.Go(func() { p.pass(server, client) })
+		serving.Go(func() { p.pass(client, server) })
+	}
+}
+
+func (p *Proxy) pass(dst, src net.Conn) {
+	defer dst.Close()
+	_, _ = io.Copy(writerFunc(func(b []byte) (int, error) {
+		if p.silent.Load() {
+			return len(b), nil
+		}
+		return dst.Write(b)
+	}), src)
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(b []byte) (int, error) { return f(b) }

@@ -1,0 +1,235 @@
+// Package sshtest runs SSH servers for tests.
+package sshtest
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/pem"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/agent"
+)
+
+// SSHD is OpenSSH's server on a loopback port, for the user who runs the test. Its home directory is empty.
+type SSHD struct {
+	// Address is where it listens.
+	Address string
+	// User may log in, with the key in the file Identity.
+	User     string
+	Identity string
+	// KnownHosts is a file with the server's key.
+	KnownHosts string
+	// Home is the home directory, and Temp the one for temporary files, which are gone when the test ends.
+	Home string
+	Temp string
+
+	signer  ssh.Signer
+	hostKey ssh.PublicKey
+}
+
+// patience is how long the server may take to start.
+const patience = 20 * time.Second
+
+// Path returns where sshd is installed, or nothing.
+func Path() string {
+	for _, path := range []string{"/usr/sbin/sshd", "/usr/bin/sshd", "/usr/local/sbin/sshd"} {
+		if _, err := os.Stat(path); err == nil {
+			return path
+		}
+	}
+	return ""
+}
+
+// Start starts a server that ends with the test. If there is none it skips the test. The settings are further lines of
+// its configuration; the first of several values of a setting counts.
+func Start(t testing.TB, settings ...string) *SSHD {
+	t.Helper()
+	path := Path()
+	if path == "" {
+		t.Skip("openssh-server is not installed")
+	}
+	dir := t.TempDir()
+	current, err := user.Current()
+	require.NoError(t, err)
+	s := &SSHD{
+		Address:    freeAddress(t),
+		User:       current.Username,
+		Identity:   filepath.Join(dir, "identity"),
+		KnownHosts: filepath.Join(dir, "known_hosts"),
+		Home:       filepath.Join(dir, "home"),
+		Temp:       tempDir(t),
+	}
+	host := makeKey(t, filepath.Join(dir, "host_key"))
+	s.hostKey, s.signer = host.PublicKey(), makeKey(t, s.Identity)
+	name, port, err := net.SplitHostPort(s.Address)
+	require.NoError(t, err)
+	write(t, s.KnownHosts, fmt.Sprintf("[%s]:%s %s", name, port, ssh.MarshalAuthorizedKey(s.hostKey)))
+	write(t, filepath.Join(dir, "authorized_keys"), string(ssh.MarshalAuthorizedKey(s.signer.PublicKey())))
+	require.NoError(t, os.Mkdir(s.Home, 0o700))
+	config := filepath.Join(dir, "sshd_config")
+	write(t, config, strings.Join(settings, "\n")+"\n"+
+		strings.NewReplacer("{dir}", dir, "{ip}", name, "{port}", port, "{environment}", s.environment()).Replace(sshdConfig))
+	s.run(t, path, config)
+	return s
+}
+
+// sshdConfig has sessions inherit the variable by which leaktest knows what a test has left behind.
+const sshdConfig = `ListenAddress {ip}:{port}
+HostKey {dir}/host_key
+PidFile none
+AuthorizedKeysFile {dir}/authorized_keys
+PermitRootLogin prohibit-password
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+StrictModes no
+UsePAM no
+UseDNS no
+MaxSessions 1000
+MaxStartups 1000
+SetEnv {environment}
+LogLevel ERROR
+`
+
+func (s *SSHD) environment() string {
+	env := "HOME=" + s.Home + " TMPDIR=" + s.Temp
+	if marker, ok := os.LookupEnv("WSEP_LEAKTEST"); ok {
+		env += " WSEP_LEAKTEST=" + marker
+	}
+	return env
+}
+
+// tempDir makes a directory, and sees in the end that it is empty. Its path is short, as those of sockets have to be.
+func tempDir(t testing.TB) string {
+	dir, err := os.MkdirTemp("/tmp", "ws")
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		var left []os.DirEntry
+		require.Eventually(t, func() bool {
+			left, err = os.ReadDir(dir)
+			return err == nil && len(left) == 0
+		}, patience, 10*time.Millisecond, "temporary files are left: %v", &left)
+		require.NoError(t, os.Remove(dir))
+	})
+	return dir
+}
+
+func freeAddress(t testing.TB) string {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer listener.Close()
+	return listener.Addr().String()
+}
+
+// makeKey makes a key and writes it to a file.
+func makeKey(t testing.TB, path string) ssh.Signer {
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	require.NoError(t, err)
+	block, err := ssh.MarshalPrivateKey(key, "")
+	require.NoError(t, err)
+	write(t, path, string(pem.EncodeToMemory(block)))
+	signer, err := ssh.NewSignerFromKey(key)
+	require.NoError(t, err)
+	return signer
+}
+
+func write(t testing.TB, path, text string) {
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+}
+
+// run runs the server until the test ends.
+func (s *SSHD) run(t testing.TB, path, config string) {
+	if os.Geteuid() == 0 {
+		// Where its children drop their privileges.
+		require.NoError(t, os.MkdirAll("/run/sshd", 0o755))
+	}
+	var log bytes.Buffer
+	sshd := exec.Command(path, "-D", "-e", "-f", config)
+	sshd.Stderr = &log
+	// What a connection's process leaves open does not hold up the end.
+	sshd.WaitDelay = time.Second
+	require.NoError(t, sshd.Start())
+	t.Cleanup(func() {
+		_ = sshd.Process.Kill()
+		_ = sshd.Wait()
+		if t.Failed() {
+			t.Logf("sshd says:\n%s", log.Bytes())
+		}
+	})
+	require.Eventually(t, s.listens, patience, 10*time.Millisecond, "sshd does not listen")
+}
+
+func (s *SSHD) listens() bool {
+	conn, err := net.Dial("tcp", s.Address)
+	if err != nil {
+		return false
+	}
+	_ = conn.Close()
+	return true
+}
+
+// Agent runs an agent that has the identity, until the test ends. It returns the agent's socket.
+func (s *SSHD) Agent(t testing.TB) (socket string) {
+	t.Helper()
+	content, err := os.ReadFile(s.Identity)
+	require.NoError(t, err)
+	key, err := ssh.ParseRawPrivateKey(content)
+	require.NoError(t, err)
+	keys := agent.NewKeyring()
+	require.NoError(t, keys.Add(agent.AddedKey{PrivateKey: key}))
+	socket = filepath.Join(tempDir(t), "agent")
+	listener, err := net.Listen("unix", socket)
+	require.NoError(t, err)
+	var serving sync.WaitGroup
+	// Ends with the listener, and then with its last client.
+	serving.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			serving.Go(func() {
+				defer conn.Close()
+				_ = agent.ServeAgent(keys, conn)
+			})
+		}
+	})
+	t.Cleanup(func() {
+		_ = listener.Close()
+		serving.Wait()
+	})
+	return socket
+}
+
+// ClientConfig returns what a client needs to log in.
+func (s *SSHD) ClientConfig() *ssh.ClientConfig {
+	return &ssh.ClientConfig{
+		User:            s.User,
+		Auth:            []ssh.AuthMethod{ssh.PublicKeys(s.signer)},
+		HostKeyCallback: ssh.FixedHostKey(s.hostKey),
+		Timeout:         patience,
+	}
+}
+
+// Dial returns a connection that is closed when the test ends.
+func (s *SSHD) Dial(t testing.TB) *ssh.Client { return s.DialVia(t, s.Address) }
+
+// DialVia is Dial by another address, where something leads to the server.
+func (s *SSHD) DialVia(t testing.TB, address string) *ssh.Client {
+	t.Helper()
+	client, err := ssh.Dial("tcp", address, s.ClientConfig())
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = client.Close() })
+	return client
+}

@@ -1,0 +1,142 @@
+package sshexec
+
+import (
+	"sync"
+
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/xerrors"
+
+	"cdr.dev/wsep"
+)
+
+// channel is a session on a connection.
+type channel struct {
+	ssh.Channel
+	client *ssh.Client
+
+	exited chan struct{} // closed when result is set
+	result error         // what Wait returns; nil for exit code 0
+	settle sync.Once
+
+	closed   chan struct{} // closed when the server has closed the session, or the connection is lost
+	dropped  chan struct{} // closed when nobody here wants more of it
+	dropOnce sync.Once
+
+	// end finds out why the outputs have ended: io.EOF is what they return for a lost connection too. It is nil for a
+	// real end.
+	end func() error
+}
+
+// open opens a session.
+func open(client *ssh.Client) (*channel, error) {
+	inner, requests, err := client.OpenChannel("session", nil)
+	if err != nil {
+		return nil, refusal(err)
+	}
+	ch := &channel{
+		Channel: inner,
+		client:  client,
+		exited:  make(chan struct{}),
+		closed:  make(chan struct{}),
+		dropped: make(chan struct{}),
+	}
+	ch.end = sync.OnceValue(ch.probe)
+	// Ends with the session.
+	go ch.listen(requests)
+	return ch, nil
+}
+
+// probe asks the server for anything. What it sent before has come when it answers.
+func (ch *channel) probe() error {
+	if _, _, err := ch.client.SendRequest(keepAlive, true, nil); err != nil {
+		return lost(xerrors.Errorf("read: %w", err))
+	}
+	return nil
+}
+
+// keepAlive is a request that servers refuse, which is an answer.
+const keepAlive = "keepalive@openssh.com"
+
+// terminal is what a terminal is to be.
+type terminal struct {
+	Type          string
+	Cols, Rows    uint32
+	Width, Height uint32 // in pixels, of which there are none
+	Modes         string
+}
+
+// exec has the host's login shell run the line, in a terminal if there is to be one.
+func (ch *channel) exec(line string, t *terminal) error {
+	if t != nil {
+		if err := ch.request("pty-req", ssh.Marshal(t)); err != nil {
+			return err
+		}
+	}
+	return ch.request("exec", ssh.Marshal(struct{ Line string }{line}))
+}
+
+// request makes a request that the server must grant.
+func (ch *channel) request(name string, payload []byte) error {
+	ok, err := ch.SendRequest(name, true, payload)
+	if err != nil {
+		return lost(xerrors.Errorf("send %s: %w", name, err))
+	}
+	if !ok {
+		return &wsep.StartError{Err: xerrors.Errorf("host refuses %s", name)}
+	}
+	return nil
+}
+
+// listen takes the server's requests until the session is closed.
+func (ch *channel) listen(requests <-chan *ssh.Request) {
+	defer close(ch.closed)
+	for r := range requests {
+		ch.take(r)
+		if r.WantReply {
+			_ = r.Reply(false, nil)
+		}
+	}
+	if !isClosed(ch.exited) {
+		ch.exit(ch.unknownExit())
+	}
+}
+
+// take takes word of how the program ended.
+func (ch *channel) take(r *ssh.Request) {
+	switch r.Type {
+	case "exit-status":
+		var status struct{ Code uint32 }
+		if ssh.Unmarshal(r.Payload, &status) == nil {
+			ch.exit(exitError(status.Code))
+		}
+	case "exit-signal":
+		var signaled exitSignal
+		if ssh.Unmarshal(r.Payload, &signaled) == nil {
+			ch.exit(signaled.err())
+		}
+	}
+}
+
+func (ch *channel) exit(result error) {
+	ch.settle.Do(func() {
+		ch.result = result
+		close(ch.exited)
+	})
+}
+
+// unknownExit returns the result of a program of which the server has not told how it ended.
+func (ch *channel) unknownExit() error {
+	if err := ch.end(); err != nil {
+		return err
+	}
+	return lost(xerrors.New("host has closed the session without telling how the command ended"))
+}
+
+// drop closes the session, without waiting for the server. Its outputs end.
+func (ch *channel) drop() {
+	ch.dropOnce.Do(func() {
+		close(ch.dropped)
+		// Ends when the message is written, at the latest with the connection.
+		go func() { _ = ch.Close() }()
+	})
+}

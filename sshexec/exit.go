@@ -1,0 +1,41 @@
+package sshexec
+
+import (
+	"fmt"
+	"slices"
+
+	"cdr.dev/wsep"
+)
+
+func exitError(code uint32) error {
+	if code == 0 {
+		return nil
+	}
+	return wsep.NewExitError(int(code), fmt.Sprintf("exit status %d", code))
+}
+
+// exitSignal is the body of an exit-signal request (RFC 4254 section 6.10).
+type exitSignal struct {
+	Name       string
+	CoreDumped bool
+	Message    string
+	Language   string
+}
+
+func (s exitSignal) err() error {
+	name, text := s.Name, "signal: "+s.Name
+	if !slices.Contains(signals, name) {
+		// OpenSSH has no name for most signals.
+		name, text = "", "ended by a signal that the host does not name"
+	}
+	if s.CoreDumped {
+		text += " (core dumped)"
+	}
+	return wsep.NewSignalError(name, text)
+}
+
+// signals are the names of those that POSIX knows.
+var signals = []string{
+	"ABRT", "ALRM", "BUS", "CHLD", "CONT", "FPE", "HUP", "ILL", "INT", "KILL", "PIPE", "QUIT", "SEGV", "STOP", "SYS",
+	"TERM", "TRAP", "TSTP", "TTIN", "TTOU", "URG", "USR1", "USR2", "VTALRM", "WINCH", "XCPU", "XFSZ",
+}

@@ -1,0 +1,358 @@
+//go:build !windows
+
+package sshexec
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/crypto/ssh"
+
+	"cdr.dev/wsep"
+	"cdr.dev/wsep/internal/sshtest"
+)
+
+// patience is how long a test waits for what is to happen at once, on a machine that is busy.
+const patience = 20 * time.Second
+
+func sh(script string) wsep.Command { return wsep.Command{Command: "sh", Args: []string{"-c", script}} }
+
+func start(t *testing.T, e wsep.Execer, c wsep.Command) wsep.Process {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	p, err := e.Start(ctx, c)
+	if err != nil {
+		cancel()
+	}
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		cancel()
+		_ = p.Wait()
+	})
+	return p
+}
+
+// readLine reads a line and no more.
+func readLine(t *testing.T, r io.Reader) string { return strings.TrimSpace(readUntil(t, r, '\n')) }
+
+// readUntil reads until a character comes, which it does not return, and no more.
+func readUntil(t *testing.T, r io.Reader, end byte) string {
+	t.Helper()
+	var text strings.Builder
+	for b := make([]byte, 1); ; text.Write(b) {
+		_, err := io.ReadFull(r, b)
+		require.NoError(t, err)
+		if b[0] == end {
+			return text.String()
+		}
+	}
+}
+
+func requireOutput(t *testing.T, want string, r io.Reader) {
+	t.Helper()
+	out, err := io.ReadAll(r)
+	require.NoError(t, err)
+	require.Equal(t, want, string(out))
+}
+
+func requireNoExit(t *testing.T, err error) {
+	t.Helper()
+	require.ErrorIs(t, err, wsep.ErrDisconnected)
+	_, exited := errors.AsType[wsep.ExitError](err)
+	require.False(t, exited)
+}
+
+func requireGone(t *testing.T, pid int) {
+	t.Helper()
+	require.Eventually(t, func() bool { return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) },
+		patience, 10*time.Millisecond, "process %d still runs", pid)
+}
+
+// TestNoise has the login's shell be talkative: that is no part of the command's output.
+func TestNoise(t *testing.T) {
+	server := sshtest.Start(t)
+	noise := "echo noise; echo more >&2; printf 'wsep-'; head -c 100000 /dev/zero; head -c 100000 /dev/zero >&2\n"
+	require.NoError(t, os.WriteFile(filepath.Join(server.Home, ".bashrc"), []byte(noise), 0o600))
+	execer := New(server.Dial(t))
+	for _, tty := range []bool{false, true} {
+		c := sh(`printf out; printf err >&2`)
+		c.TTY = tty
+		p := start(t, execer, c)
+		if tty {
+			requireOutput(t, "outerr", p.Stdout())
+			continue
+		}
+		// Also of an output that is read after the command's end.
+		require.NoError(t, p.Wait())
+		requireOutput(t, "err", p.Stderr())
+		requireOutput(t, "out", p.Stdout())
+	}
+}
+
+func TestOtherUser(t *testing.T) {
+	execer := New(sshtest.Start(t).Dial(t))
+	for _, c := range []wsep.Command{{Command: "true", UID: 54321}, {Command: "true", GID: 54321}} {
+		_, err := execer.Start(t.Context(), c)
+		require.ErrorIs(t, err, fs.ErrPermission)
+		_, ok := errors.AsType[*wsep.StartError](err)
+		require.True(t, ok)
+	}
+	own := wsep.Command{Command: "true", UID: uint32(os.Getuid()), GID: uint32(os.Getgid())}
+	require.NoError(t, start(t, execer, own).Wait())
+}
+
+// TestLostConnection cuts a connection while data are under way on it, wherever that is in a frame.
+func TestLostConnection(t *testing.T) {
+	server := sshtest.Start(t)
+	for range 5 {
+		proxy := sshtest.NewProxy(t, server.Address)
+		execer := New(server.DialVia(t, proxy.Address()))
+		c := sh(`echo $$; exec cat /dev/zero`)
+		c.Stdin = true
+		p := start(t, execer, c)
+		readLine(t, p.Stdout())
+		_, err := io.CopyN(io.Discard, p.Stdout(), 3<<20)
+		require.NoError(t, err)
+		proxy.Cut()
+		_, err = io.Copy(io.Discard, p.Stdout())
+		require.ErrorIs(t, err, wsep.ErrDisconnected)
+		_, err = io.Copy(io.Discard, p.Stderr())
+		require.ErrorIs(t, err, wsep.ErrDisconnected)
+		requireNoExit(t, p.Wait())
+		_, err = p.Stdin().Write([]byte("x"))
+		require.Error(t, err)
+		_, err = execer.Start(t.Context(), wsep.Command{Command: "true"})
+		require.ErrorIs(t, err, wsep.ErrDisconnected)
+	}
+}
+
+// TestLostConnectionEndsCommands has the host end what a connection ran, also what ignores that it has no streams.
+func TestLostConnectionEndsCommands(t *testing.T) {
+	server := sshtest.Start(t)
+	proxy := sshtest.NewProxy(t, server.Address)
+	execer := New(server.DialVia(t, proxy.Address()))
+	for _, tty := range []bool{false, true} {
+		c := sh(`trap "" HUP TERM; echo $$; sleep 60 >/dev/null 2>&1 </dev/null & while :; do sleep 0.1; done`)
+		c.TTY = tty
+		p := start(t, execer, c)
+		require.NotEmpty(t, readLine(t, p.Stdout()))
+		defer requireGone(t, p.Pid())
+	}
+	proxy.Cut()
+}
+
+// TestLostConnectionAfterEnd tells how the command ended, but not that its output did.
+func TestLostConnectionAfterEnd(t *testing.T) {
+	server := sshtest.Start(t)
+	proxy := sshtest.NewProxy(t, server.Address)
+	p := start(t, New(server.DialVia(t, proxy.Address())), sh(`sleep 60 & echo out; exit 5`))
+	exit, _ := errors.AsType[wsep.ExitError](p.Wait())
+	require.Equal(t, 5, exit.ExitCode())
+	require.Equal(t, "out", readLine(t, p.Stdout()))
+	proxy.Cut()
+	_, err := p.Stdout().Read(make([]byte, 1))
+	require.ErrorIs(t, err, wsep.ErrDisconnected)
+}
+
+// TestHeldOutput lets go of what a daemon holds.
+func TestHeldOutput(t *testing.T) {
+	server := sshtest.Start(t)
+	p := start(t, New(server.Dial(t)), sh(`setsid sh -c 'echo $$; exec sleep 60' & wait $!; :`))
+	daemon := readLine(t, p.Stdout())
+	defer func() { require.NoError(t, start(t, wsep.LocalExecer{}, sh("kill "+daemon)).Wait()) }()
+	require.NoError(t, start(t, wsep.LocalExecer{}, sh("kill -KILL "+strconv.Itoa(p.Pid()))).Wait())
+	exit, _ := errors.AsType[wsep.ExitError](p.Wait())
+	require.Equal(t, "KILL", exit.Signal())
+	require.NoError(t, p.Close())
+	_, err := io.ReadAll(p.Stdout())
+	require.ErrorIs(t, err, errDropped)
+}
+
+// TestStdinWaits has a write wait for room. It gives up when stdin is closed, or when the command has ended.
+func TestStdinWaits(t *testing.T) {
+	execer := New(sshtest.Start(t).Dial(t))
+	for name, end := range map[string]func(wsep.Process){
+		"close": func(p wsep.Process) { _ = p.Stdin().Close() },
+		"end":   func(p wsep.Process) { _ = syscall.Kill(p.Pid(), syscall.SIGKILL) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			// Somebody else holds the session open.
+			c := sh(`(trap "" TERM; exec sleep 60) & exec sleep 60`)
+			c.Stdin = true
+			p := start(t, execer, c)
+			failed := make(chan error, 1)
+			go func() {
+				_, err := p.Stdin().Write(make([]byte, 64<<20))
+				failed <- err
+			}()
+			time.AfterFunc(300*time.Millisecond, func() { end(p) })
+			select {
+			case err := <-failed:
+				require.Error(t, err)
+				require.NotErrorIs(t, err, wsep.ErrDisconnected)
+			case <-time.After(patience):
+				t.Fatal("Write goes on")
+			}
+		})
+	}
+}
+
+// TestUnnamedSignal is one that has no name in SSH.
+func TestUnnamedSignal(t *testing.T) {
+	p := start(t, New(sshtest.Start(t).Dial(t)), sh(`kill -s VTALRM $$; sleep 60`))
+	exit, ok := errors.AsType[wsep.ExitError](p.Wait())
+	require.True(t, ok)
+	require.Equal(t, -1, exit.ExitCode())
+	require.Empty(t, exit.Signal())
+}
+
+// TestEqualsSign is a program whose path env would take for a variable.
+func TestEqualsSign(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a=b")
+	require.NoError(t, os.WriteFile(path, []byte("#! /bin/sh\necho $A \"$1\"\n"), 0o700))
+	execer := New(sshtest.Start(t).Dial(t))
+	c := wsep.Command{Command: path, Args: []string{"two  words"}, Env: []string{"A=variable"}}
+	requireOutput(t, "variable two  words\n", start(t, execer, c).Stdout())
+}
+
+func TestMissingInterpreter(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "script")
+	require.NoError(t, os.WriteFile(path, []byte("#!/no/such/interpreter -x\n"), 0o700))
+	_, err := New(sshtest.Start(t).Dial(t)).Start(t.Context(), wsep.Command{Command: path})
+	require.ErrorIs(t, err, fs.ErrNotExist)
+}
+
+// TestWardenKilled has somebody end the session that signals come by. The next one starts another.
+func TestWardenKilled(t *testing.T) {
+	execer := New(sshtest.Start(t).Dial(t)).(*execer)
+	require.NoError(t, start(t, execer, wsep.Command{Command: "true"}).Wait())
+	first := execer.warden
+	first.ch.drop()
+	<-first.gone
+	p := start(t, execer, sh(`sleep 60`))
+	require.NoError(t, p.Close())
+	require.Error(t, p.Wait())
+	require.NotSame(t, first, execer.warden)
+}
+
+// TestWardenForgotten has somebody tidy up the warden's directory.
+func TestWardenForgotten(t *testing.T) {
+	execer := New(sshtest.Start(t).Dial(t)).(*execer)
+	require.NoError(t, start(t, execer, wsep.Command{Command: "true"}).Wait())
+	require.NoError(t, os.RemoveAll(execer.warden.dir))
+	require.NoError(t, start(t, execer, wsep.Command{Command: "true"}).Wait())
+}
+
+// TestTidy leaves nothing on the host.
+func TestTidy(t *testing.T) {
+	client := sshtest.Start(t).Dial(t)
+	execer := New(client).(*execer)
+	p := start(t, execer, sh(`sleep 60`))
+	require.FileExists(t, filepath.Join(execer.warden.dir, strconv.Itoa(p.Pid())))
+	require.NoError(t, client.Close())
+	require.Eventually(t, func() bool {
+		_, err := os.Stat(execer.warden.dir)
+		return errors.Is(err, fs.ErrNotExist)
+	}, patience, 10*time.Millisecond)
+	requireGone(t, p.Pid())
+}
+
+// TestTooManySessions is OpenSSH's limit for a connection, which a Redialer answers with another.
+func TestTooManySessions(t *testing.T) {
+	server := sshtest.Start(t, "MaxSessions 3")
+	proxy := sshtest.NewProxy(t, server.Address)
+	t.Run("New", func(t *testing.T) {
+		execer := New(server.Dial(t))
+		for range 2 {
+			start(t, execer, sh(`sleep 60`))
+		}
+		_, err := execer.Start(t.Context(), wsep.Command{Command: "true"})
+		require.ErrorIs(t, err, wsep.ErrBusy)
+	})
+	t.Run("Redialer", func(t *testing.T) {
+		execer := redialer(t, server, proxy)
+		for range 5 {
+			start(t, execer, sh(`sleep 60`))
+		}
+		require.Equal(t, 3, proxy.Count())
+	})
+	t.Run("none at all", func(t *testing.T) {
+		server := sshtest.Start(t, "MaxSessions 1")
+		_, err := redialer(t, server, sshtest.NewProxy(t, server.Address)).Start(t.Context(), wsep.Command{Command: "true"})
+		require.ErrorIs(t, err, wsep.ErrBusy)
+	})
+}
+
+func redialer(t *testing.T, server *sshtest.SSHD, proxy *sshtest.Proxy) *Redialer {
+	r := Redial(func(ctx context.Context) (*ssh.Client, error) {
+		return ssh.Dial("tcp", proxy.Address(), server.ClientConfig())
+	})
+	t.Cleanup(func() { _ = r.Close() })
+	return r
+}
+
+// TestRedial finds the host again.
+func TestRedial(t *testing.T) {
+	server := sshtest.Start(t)
+	proxy := sshtest.NewProxy(t, server.Address)
+	execer := redialer(t, server, proxy)
+	for range 3 {
+		p := start(t, execer, sh(`sleep 60`))
+		proxy.Cut()
+		// The connection may not be known to be lost yet.
+		requireOutput(t, "again\n", start(t, execer, sh(`echo again`)).Stdout())
+		requireNoExit(t, p.Wait())
+	}
+	require.Equal(t, 4, proxy.Count())
+	require.NoError(t, execer.Close())
+	_, err := execer.Start(t.Context(), wsep.Command{Command: "true"})
+	require.ErrorIs(t, err, os.ErrClosed)
+}
+
+// TestSilentHost is one that does not say that it is gone.
+func TestSilentHost(t *testing.T) {
+	server := sshtest.Start(t)
+	proxy := sshtest.NewProxy(t, server.Address)
+	execer := redialer(t, server, proxy)
+	execer.interval = 200 * time.Millisecond
+	p := start(t, execer, sh(`sleep 60`))
+	proxy.Silence(true)
+	requireNoExit(t, p.Wait())
+	proxy.Silence(false)
+	requireOutput(t, "again\n", start(t, execer, sh(`echo again`)).Stdout())
+}
+
+func TestDialError(t *testing.T) {
+	cause := errors.New("no route")
+	execer := Redial(func(context.Context) (*ssh.Client, error) { return nil, cause })
+	_, err := execer.Start(t.Context(), wsep.Command{Command: "true"})
+	require.ErrorIs(t, err, wsep.ErrDisconnected)
+	require.ErrorIs(t, err, cause)
+}
+
+// TestSilentCancel ends all that waits when the context does, though nothing comes from the host.
+func TestSilentCancel(t *testing.T) {
+	server := sshtest.Start(t)
+	proxy := sshtest.NewProxy(t, server.Address)
+	execer := New(server.DialVia(t, proxy.Address()))
+	ctx, cancel := context.WithCancel(t.Context())
+	p, err := execer.Start(ctx, sh(`sleep 60`))
+	require.NoError(t, err)
+	proxy.Silence(true)
+	time.AfterFunc(50*time.Millisecond, cancel)
+	_, err = execer.Start(ctx, sh(`sleep 60`))
+	require.ErrorIs(t, err, context.Canceled)
+	require.ErrorIs(t, p.Wait(), context.Canceled)
+	_, err = p.Stdout().Read(make([]byte, 1))
+	require.Error(t, err)
+}
