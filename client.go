@@ -399,6 +399,9 @@ func (p *remoteProcess) Signal(ctx context.Context, signal string) error {
 	if !p.peer.Signal {
 		return xerrors.Errorf("signal %s: peer does not take signals: %w", signal, errors.ErrUnsupported)
 	}
+	if err := checkSignal(signal); err != nil {
+		return err
+	}
 	return p.request(ctx, proto.Signal{Signal: signal})
 }
 

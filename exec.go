@@ -78,7 +78,8 @@ type Process interface {
 type Signaler interface {
 	// Signal sends a signal to the command's process group. The signal is its POSIX name without SIG, such as "INT", as
 	// in RFC 4254 section 6.10. An error that matches os.ErrProcessDone says that the command has ended, one that
-	// matches errors.ErrUnsupported that the machine, or the version of wsep at the other end, does not know the signal.
+	// matches errors.ErrUnsupported that the machine, or the version of wsep at the other end, does not know the signal. A
+	// process at the other end of a connection drops a signal that other systems have and its own has not.
 	Signal(ctx context.Context, signal string) error
 }
 

@@ -6,9 +6,11 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	coder "github.com/coder/websocket"
+	"github.com/stretchr/testify/require"
 	"nhooyr.io/websocket"
 
 	"cdr.dev/wsep"
@@ -16,6 +18,7 @@ import (
 	"cdr.dev/wsep/execertest"
 	"cdr.dev/wsep/internal/sshtest"
 	"cdr.dev/wsep/sshexec"
+	"cdr.dev/wsep/wsplice"
 )
 
 // contender is a kind of Execer that the contract is run against. It becomes a row of README's table.
@@ -26,28 +29,26 @@ type contender struct {
 	except  execertest.Exclusions
 }
 
-// asynchronous is what no Execer can do whose Signal returns when the request is sent.
-var asynchronous = execertest.Exclusions{"Signal/UnknownRefused": "asynchronous"}
-
 var contenders = []contender{
 	{"`LocalExecer`", each(func(*testing.T) wsep.Execer { return wsep.LocalExecer{} }), nil},
 	{"`RemoteExecer`", each(func(t *testing.T) wsep.Execer {
 		return connectionPerStart{url: serve(t, wsep.LocalExecer{})}
-	}), asynchronous},
+	}), nil},
 	{"`Dialer`", each(func(t *testing.T) wsep.Execer {
 		return wsep.Dialer{URL: serve(t, wsep.LocalExecer{})}
-	}), asynchronous},
-	{"`coderws`", each(func(t *testing.T) wsep.Execer { return coderPerStart(serveCoder(t)) }), asynchronous},
+	}), nil},
+	{"`coderws`", each(func(t *testing.T) wsep.Execer { return coderPerStart(serveCoder(t)) }), nil},
 	{"a chain of three", each(func(t *testing.T) wsep.Execer {
 		inner := wsep.Dialer{URL: serve(t, wsep.LocalExecer{})}
 		middle := wsep.Dialer{URL: serve(t, inner)}
 		return wsep.Dialer{URL: serve(t, middle)}
-	}), asynchronous},
+	}), nil},
+	{"a `wsplice` channel", throughSplice, nil},
 	{"`sshexec`", overSSH, nil},
 	{"`sshexec` behind a WebSocket", func(t *testing.T) func(*testing.T) wsep.Execer {
 		inner := overSSH(t)
 		return func(t *testing.T) wsep.Execer { return wsep.Dialer{URL: serve(t, inner(t))} }
-	}, asynchronous},
+	}, nil},
 	{"a server of v0.2.4", toV024, v024Exclusions},
 }
 
@@ -102,6 +103,19 @@ var v024Exclusions = execertest.Exclusions{
 // each is for what needs nothing prepared.
 func each(newExecer func(*testing.T) wsep.Execer) func(*testing.T) func(*testing.T) wsep.Execer {
 	return func(*testing.T) func(*testing.T) wsep.Execer { return newExecer }
+}
+
+// throughSplice has a channel for each command, all through one connection.
+func throughSplice(t *testing.T) func(*testing.T) wsep.Execer {
+	allowed, err := wsplice.ParseAllowlist("127.0.0.1")
+	require.NoError(t, err)
+	splice := httptest.NewServer(&wsplice.Server{Allowed: allowed})
+	t.Cleanup(splice.Close)
+	client, err := wsplice.Dial(t.Context(), splice.URL, nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = client.Close() })
+	host := strings.Replace(serve(t, wsep.LocalExecer{}), "http", "ws", 1)
+	return func(*testing.T) wsep.Execer { return channelPerStart{client, host} }
 }
 
 // overSSH has a connection for each line, to one host.
@@ -188,6 +202,25 @@ func (url coderPerStart) Start(ctx context.Context, c wsep.Command) (wsep.Proces
 	p, err := coderws.RemoteExecer(conn).Start(ctx, c)
 	if err != nil {
 		_ = conn.CloseNow()
+	}
+	return p, err
+}
+
+// channelPerStart is connectionPerStart with channels of a wsplice client.
+type channelPerStart struct {
+	client *wsplice.Client
+	url    string
+}
+
+// Start implements wsep.Execer.
+func (c channelPerStart) Start(ctx context.Context, command wsep.Command) (wsep.Process, error) {
+	channel, err := c.client.Connect(ctx, c.url, nil)
+	if err != nil {
+		return nil, err
+	}
+	p, err := wsep.RemoteExecerConn(channel).Start(ctx, command)
+	if err != nil {
+		_ = channel.CloseNow()
 	}
 	return p, err
 }

@@ -79,8 +79,7 @@ func signalUnknownHarmless(f *fixture) {
 	p.requireExit(0)
 }
 
-// signalUnknownRefused: Signal itself reports a signal that does not exist. Where the command runs behind a connection
-// it may not be able to.
+// signalUnknownRefused: Signal itself reports what is no signal anywhere.
 func signalUnknownRefused(f *fixture) {
 	p := f.start(typed(wsep.Command{Command: "cat"}))
 	for _, name := range []string{"NONSENSE", "", "SIGINT", "9"} {

@@ -56,7 +56,11 @@ func (r remote) Start(ctx context.Context, c wsep.Command) (wsep.Process, error)
 	if err != nil {
 		return nil, err
 	}
-	return wsep.RemoteExecerConn(channel).Start(ctx, c)
+	p, err := wsep.RemoteExecerConn(channel).Start(ctx, c)
+	if err != nil {
+		_ = channel.CloseNow()
+	}
+	return p, err
 }
 
 // onHost runs the command and passes on what it puts out. Any Execer would do.
