@@ -36,6 +36,31 @@ install_packages() {
 	apt-get install -q -y --no-install-recommends "$@" </dev/null
 }
 
+# await_port waits until something listens on a port of this machine.
+await_port() {
+	local _
+	for _ in $(seq 600); do
+		if (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; then return; fi
+		sleep 0.1
+	done
+	echo "nothing listens on port $1" >&2
+	return 1
+}
+
+# run_fleet runs the commands of wsplice/README.md.
+run_fleet() {
+	local up port status=0
+	dev/fleet/up.sh </dev/null &
+	up=$!
+	for port in 8081 8082 3000; do
+		await_port "$port" || status=$?
+	done
+	go run ./dev/fleet --host ws://127.0.0.1:8081 --host ws://127.0.0.1:8082 -- uname -n || status=$?
+	kill "$up"
+	wait "$up" || true
+	return "$status"
+}
+
 missing=$(missing_packages)
 if [ -n "$missing" ] && may_install; then
 	# shellcheck disable=SC2086 # one word for each package
@@ -48,6 +73,9 @@ fi
 
 echo "README's first command"
 go run ./dev/client notty --embedded -- uname -a </dev/null
+
+echo "wsplice/README.md's commands"
+run_fleet
 
 go test -race -timeout "$timeout" ./...
 
