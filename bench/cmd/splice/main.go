@@ -26,8 +26,9 @@ func main() {
 }
 
 type options struct {
-	dir, out, program string
-	quick, check      bool
+	dir, out     string
+	programs     programs
+	quick, check bool
 	plan
 }
 
@@ -35,7 +36,7 @@ func parseFlags() (o options) {
 	o.plan = fullPlan
 	flag.StringVar(&o.dir, "dir", ".", "the `directory` of this module")
 	flag.StringVar(&o.out, "out", "", "the `directory` to write to; empty is -dir, or for -quick a temporary one")
-	flag.StringVar(&o.program, "program", "", "measure this `program` instead of building ../cmd/wsplice")
+	flag.StringVar(&o.programs.splice, "program", "", "measure this `program` instead of building ../cmd/wsplice")
 	flag.IntVar(&o.rounds, "rounds", o.rounds, "how many times everything is measured")
 	flag.DurationVar(&o.duration, "duration", o.duration, "for how long to send at a time")
 	flag.Var((*ints)(&o.payloads), "payloads", "the messages' `sizes` in bytes, separated by commas")
@@ -97,13 +98,10 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	defer os.RemoveAll(binaries)
-	if o.program == "" {
-		o.program = filepath.Join(binaries, "wsplice")
-		if err := build(ctx, o.dir, o.program); err != nil {
-			return err
-		}
+	if err := o.programs.build(ctx, o.dir, binaries); err != nil {
+		return err
 	}
-	measured, err := measure(ctx, o.program, o.plan)
+	measured, err := measure(ctx, o.programs, o.plan)
 	if err != nil {
 		return err
 	}

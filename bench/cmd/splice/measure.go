@@ -24,8 +24,9 @@ type work struct {
 
 // Kinds of work beside the directions.
 const (
-	trip = "round trip"
-	idle = "idle"
+	trip    = "round trip"
+	relayed = "relayed round trip" // through cmd/relay instead of wsplice, to see what any program between costs
+	idle    = "idle"
 )
 
 // ratio returns the median over the rounds of what came through for what came directly.
@@ -55,14 +56,14 @@ func (p plan) works() (works []work) {
 			}
 		}
 	}
-	return append(works, work{trip, 1, tripPayload})
+	return append(works, work{trip, 1, tripPayload}, work{relayed, 1, tripPayload})
 }
 
 // measure has each work done without wsplice and through it in turn, so that what else the machine does affects both.
-func measure(ctx context.Context, program string, p plan) (measured []*measurement, err error) {
+func measure(ctx context.Context, programs programs, p plan) (measured []*measurement, err error) {
 	for _, w := range p.works() {
 		m := &measurement{work: w, Unit: "MiB/s"}
-		if w.Kind == trip {
+		if w.Kind == trip || w.Kind == relayed {
 			m.Unit = "us"
 		}
 		measured = append(measured, m)
@@ -70,10 +71,10 @@ func measure(ctx context.Context, program string, p plan) (measured []*measureme
 	memory := &measurement{work: work{Kind: idle, Clients: 1}, Unit: "KiB"}
 	for round := range p.rounds {
 		log.Printf("round %d of %d", round+1, p.rounds)
-		if err := measureRound(ctx, program, p, measured); err != nil {
+		if err := measureRound(ctx, programs, p, measured); err != nil {
 			return nil, err
 		}
-		kib, err := idleMemory(ctx, program, p.channels)
+		kib, err := idleMemory(ctx, programs.splice, p.channels)
 		if err != nil {
 			return nil, fmt.Errorf("memory: %w", err)
 		}
@@ -83,19 +84,28 @@ func measure(ctx context.Context, program string, p plan) (measured []*measureme
 }
 
 // measureRound measures once with one wsplice.
-func measureRound(ctx context.Context, program string, p plan, measured []*measurement) (err error) {
+func measureRound(ctx context.Context, programs programs, p plan, measured []*measurement) (err error) {
 	b, err := listen()
 	if err != nil {
 		return err
 	}
 	defer b.listener.Close()
-	s, err := startSplice(program)
+	s, err := startSplice(programs.splice)
 	if err != nil {
 		return err
 	}
 	defer func() { err = s.stop(err) }()
+	r, err := startRelay(programs.relay, b.listener.Addr().String())
+	if err != nil {
+		return err
+	}
+	defer r.stop()
 	for _, m := range measured {
-		if err := m.add(ctx, p, b, s); err != nil {
+		connect := b.through(s)
+		if m.Kind == relayed {
+			connect = b.relayed(r)
+		}
+		if err := m.add(ctx, p, b.direct, connect); err != nil {
 			return fmt.Errorf("%s, clients: %d, payload: %d: %w", m.Kind, m.Clients, m.Payload, err)
 		}
 	}
@@ -103,24 +113,24 @@ func measureRound(ctx context.Context, program string, p plan, measured []*measu
 }
 
 // add measures once more.
-func (m *measurement) add(ctx context.Context, p plan, b *backends, s *splice) error {
+func (m *measurement) add(ctx context.Context, p plan, straight, connect connector) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	direct, err := m.work.do(ctx, p, b.direct)
+	direct, err := m.work.do(ctx, p, straight)
 	if err != nil {
 		return fmt.Errorf("direct: %w", err)
 	}
-	through, err := m.work.do(ctx, p, b.through(s))
+	through, err := m.work.do(ctx, p, connect)
 	if err != nil {
-		return fmt.Errorf("through wsplice: %w", err)
+		return fmt.Errorf("not direct: %w", err)
 	}
 	m.Direct, m.Through = append(m.Direct, direct), append(m.Through, through)
 	return nil
 }
 
 func (w work) do(ctx context.Context, p plan, connect connector) (figure float64, err error) {
-	if w.Kind == trip {
+	if w.Kind == trip || w.Kind == relayed {
 		return roundTrip(ctx, connect, p.trips)
 	}
 	perSecond, err := throughput(ctx, connect, w.Clients, w.Payload, p.duration, direction(w.Kind))

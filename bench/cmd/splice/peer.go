@@ -73,6 +73,16 @@ func (b *backends) through(s *splice) connector {
 	}
 }
 
+// relayed returns a connector that has the relay between each client and its backend.
+func (b *backends) relayed(r *relay) connector {
+	return func(ctx context.Context) (pair, error) {
+		return b.meet(func() (net.Conn, []byte, error) {
+			conn, err := dial(ctx, "ws://"+r.addr)
+			return conn, nil, err
+		})
+	}
+}
+
 // channel opens a channel to a backend. The pair's client is the connection to wsplice, which has others.
 func (b *backends) channel(conn net.Conn) (pair, error) {
 	return b.meet(func() (net.Conn, []byte, error) {

@@ -13,14 +13,56 @@ import (
 	"time"
 )
 
-// build builds cmd/wsplice of the tree around this module.
-func build(ctx context.Context, dir, program string) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-C", filepath.Join(dir, ".."), "-o", program, "./cmd/wsplice")
+// programs are where what is measured is.
+type programs struct{ splice, relay string }
+
+// build builds the programs that are not given: cmd/wsplice of the tree around this module, and cmd/relay of this module.
+func (p *programs) build(ctx context.Context, dir, binaries string) error {
+	p.relay = filepath.Join(binaries, "relay")
+	if err := build(ctx, dir, p.relay, "./cmd/relay"); err != nil || p.splice != "" {
+		return err
+	}
+	p.splice = filepath.Join(binaries, "wsplice")
+	return build(ctx, filepath.Join(dir, ".."), p.splice, "./cmd/wsplice")
+}
+
+func build(ctx context.Context, dir, program, source string) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-C", dir, "-o", program, source)
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("build: %w", err)
 	}
 	return nil
+}
+
+// relay is a running cmd/relay.
+type relay struct {
+	cmd  *exec.Cmd
+	addr string
+}
+
+func startRelay(program, to string) (*relay, error) {
+	r := &relay{cmd: exec.Command(program, to)}
+	r.cmd.Stderr = os.Stderr
+	stdout, err := r.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := r.cmd.Start(); err != nil {
+		return nil, err
+	}
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil {
+		r.stop()
+		return nil, fmt.Errorf("relay's address: %w", err)
+	}
+	r.addr = strings.TrimSpace(line)
+	return r, nil
+}
+
+func (r *relay) stop() {
+	_ = r.cmd.Process.Kill()
+	_ = r.cmd.Wait()
 }
 
 // splice is a running wsplice.

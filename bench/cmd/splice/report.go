@@ -73,6 +73,7 @@ var descriptions = map[string]string{
 	string(up):   "clients to backends",
 	string(down): "backends to clients",
 	trip:         "message there and back",
+	relayed:      "the same through a bare relay of bytes",
 	idle:         "memory per idle channel",
 }
 
