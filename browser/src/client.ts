@@ -1,20 +1,12 @@
+import { DisconnectedError } from "./errors.js";
+import { MAX_RECEIVED, MIN_WINDOW } from "./message.js";
+import type { Start } from "./message.js";
 import type { Process } from "./process.js";
-
-/** The part of a WebSocket that is used here. */
-export interface Socket {
-  binaryType: string;
-  readonly bufferedAmount: number;
-  onopen: ((event: never) => void) | null;
-  onmessage: ((event: never) => void) | null;
-  onclose: ((event: never) => void) | null;
-  send(data: Uint8Array<ArrayBuffer>): void;
-  close(code?: number): void;
-}
-
-export type SocketConstructor = new (url: string, protocols: string[]) => Socket;
+import { RemoteProcess, checkSize } from "./remote.js";
+import type { SocketConstructor } from "./socket.js";
 
 export interface ConnectOptions {
-  /** Subprotocols to offer. A browser fails the connection if a server takes none of those that it was offered. */
+  /** Subprotocols to offer. A browser fails the connection if the server takes none of those that it was offered. */
   protocols?: readonly string[];
   /**
    * A token for the server, as a subprotocol, because a browser can send no header: "wsep" is offered, and
@@ -31,7 +23,7 @@ export interface ConnectOptions {
 
 export interface SpawnOptions {
   args?: readonly string[];
-  /** Whether the command gets standard input. The default is the value of tty; without it, stdin is empty. */
+  /** Whether the command gets standard input. The default is the value of tty. Without it stdin is empty. */
   stdin?: boolean;
   /** Whether the command runs in a terminal. */
   tty?: boolean;
@@ -50,21 +42,85 @@ export interface SpawnOptions {
   /**
    * How many bytes of each output stream may be unread or under way, and so what a stream that nobody reads takes of
    * the memory. The default is 1 MiB. A small one lets an interrupted command's output end sooner, a large one is faster
-   * over long distances. A server of v0.2.4 knows no windows.
+   * over long distances. A server of v0.2.4 knows no windows: of its output 64 MiB may be unread, then the connection
+   * ends.
    */
   window?: number;
 }
 
 export interface Client {
-  /** Starts a command on a connection of its own. It does not throw for what the server may refuse. */
+  /** Starts a command on a connection of its own. What the server may refuse is told by the process. */
   spawn(command: string, options?: SpawnOptions): Process;
 }
+
+const DEFAULT_WINDOW = 1 << 20;
 
 /**
  * Returns a client for the server at a URL: ws://, wss://, http:// or https://, or relative to the page. No connection
  * is made before the first command.
  */
 export function connect(url: string | URL, options: ConnectOptions = {}): Client {
-  void [url, options];
-  throw new Error("not implemented");
+  const address = socketURL(url);
+  const Constructor = options.WebSocket ?? globalThis.WebSocket;
+  if (!Constructor) throw new TypeError("there is no WebSocket here: give one in the options");
+  return {
+    spawn: (command, spawnOptions = {}) =>
+      new RemoteProcess({
+        start: startMessage(command, spawnOptions),
+        dial: async () => new Constructor(address, await protocols(options)),
+        reconnect: (options.reconnect ?? true) && !!spawnOptions.tty && !!spawnOptions.id,
+        signal: options.signal,
+      }),
+  };
+}
+
+function socketURL(url: string | URL): string {
+  const u = new URL(url, globalThis.location?.href);
+  u.protocol = u.protocol.replace(/^http/, "ws");
+  u.hash = "";
+  return u.href;
+}
+
+async function protocols(options: ConnectOptions): Promise<string[]> {
+  const offered = [...(options.protocols ?? [])];
+  if (options.token === undefined) return offered;
+  return [...offered, "wsep", `wsep.token.${base64url(await token(options.token))}`];
+}
+
+async function token(source: NonNullable<ConnectOptions["token"]>): Promise<string> {
+  if (typeof source === "string") return source;
+  try {
+    return await source();
+  } catch (cause) {
+    throw new DisconnectedError("there is no token to connect with", { cause });
+  }
+}
+
+function base64url(s: string): string {
+  const binary = String.fromCharCode(...new TextEncoder().encode(s));
+  return btoa(binary).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+}
+
+function startMessage(command: string, options: SpawnOptions): Start {
+  const { args = [], tty = false, stdin = tty, rows = 24, cols = 80, env = {}, cwd = "", id = "" } = options;
+  const { window = DEFAULT_WINDOW } = options;
+  checkSize(rows, cols);
+  if (!Number.isSafeInteger(window) || window < MIN_WINDOW) throw new RangeError(`window of ${window} bytes`);
+  return {
+    type: "start",
+    id,
+    command: {
+      command,
+      args,
+      stdin,
+      tty,
+      rows,
+      cols,
+      uid: 0,
+      gid: 0,
+      env: Object.entries(env).map(([key, value]) => `${key}=${value}`),
+      working_dir: cwd,
+    },
+    extensions: { window, max_message: MAX_RECEIVED, signal: true, outcome: true },
+  };
 }

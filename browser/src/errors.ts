@@ -26,12 +26,12 @@ export class StartError extends Error {
 /** The connection is lost, so that it is not known how the command ended, or whether it has started. */
 export class DisconnectedError extends Error {
   override readonly name = "DisconnectedError";
-  /** How the WebSocket was closed. 1006 if that was without a word; undefined if this end closed it. */
+  /** How the WebSocket was closed: 1006 without a word, undefined if this end did it. */
   readonly code: number | undefined;
 
-  constructor(message: string, code?: number) {
-    super(message);
-    this.code = code;
+  constructor(message: string, options: { readonly code?: number; readonly cause?: unknown } = {}) {
+    super(message, "cause" in options ? { cause: options.cause } : undefined);
+    this.code = options.code;
   }
 }
 
