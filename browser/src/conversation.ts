@@ -1,7 +1,7 @@
-import { DisconnectedError, OutcomeError, StartError } from "./errors.js";
+import { DisconnectedError, OutcomeError, StartError, toKind } from "./errors.js";
 import type { Kind } from "./errors.js";
 import { Credit, Receipts } from "./flow.js";
-import { MAX_RECEIVED, MAX_STDIN, ProtocolError, decode, encode, encodeStdin, kind } from "./message.js";
+import { MAX_RECEIVED, MAX_STDIN, ProtocolError, decode, encode, encodeStdin } from "./message.js";
 import type { Answer, ExitMessage, Extensions, Request, Start } from "./message.js";
 import type { Output } from "./output.js";
 import type { Exit } from "./process.js";
@@ -167,7 +167,7 @@ export class Conversation {
         this.#events.started(answer.pid);
         return;
       case "start_error":
-        this.#finish(startFailure(answer.kind, answer.message));
+        this.#finish(startFailure(toKind(answer.kind), answer.message));
         return;
       case "ignored":
         if (!answer.known) return;
@@ -267,7 +267,7 @@ function withoutPrefix(reason: string): string {
 }
 
 function outcome(message: ExitMessage): Exit | OutcomeError {
-  if (message.kind !== "") return new OutcomeError(kind(message.kind), message.error);
+  if (message.kind !== "") return new OutcomeError(toKind(message.kind), message.error);
   if (message.signal !== "") return { signal: message.signal };
   if (message.exit_code !== 0) return { code: message.exit_code };
   // A server of v0.2.4 that could not find out says so in the text alone.

@@ -1,15 +1,23 @@
+const kinds = [
+  "disconnected",
+  "not_found",
+  "not_exist",
+  "permission",
+  "invalid",
+  "busy",
+  "unsupported",
+  "canceled",
+  "deadline",
+  "other",
+] as const;
+
 /** What kept a command from starting, or from being followed to its end. */
-export type Kind =
-  | "disconnected"
-  | "not_found"
-  | "not_exist"
-  | "permission"
-  | "invalid"
-  | "busy"
-  | "unsupported"
-  | "canceled"
-  | "deadline"
-  | "other";
+export type Kind = (typeof kinds)[number];
+
+/** The kind of that name. One from a later version is "other". */
+export function toKind(name: string): Kind {
+  return kinds.find((kind) => kind === name) ?? "other";
+}
 
 /** The command did not start. */
 export class StartError extends Error {

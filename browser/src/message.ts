@@ -1,7 +1,5 @@
 // Encodes what a client sends and decodes what a server sends. internal/proto/README.md is the specification.
 
-import type { Kind } from "./errors.js";
-
 /** The largest message that every server takes, in bytes, header and newline included. */
 export const MAX_SENT = 64_000;
 
@@ -63,7 +61,7 @@ export type Answer =
   | { readonly type: "ack"; readonly stdin: number; readonly stdout: number; readonly stderr: number }
   | ExitMessage
   | { readonly type: "end" }
-  | { readonly type: "start_error"; readonly kind: Kind; readonly message: string }
+  | { readonly type: "start_error"; readonly kind: string; readonly message: string }
   | Ignored;
 
 /** What a server has no reason to send: known if a client would send it. */
@@ -158,31 +156,13 @@ function interpret(fields: Fields, body: Uint8Array): Answer {
     case "end":
       return { type };
     case "start_error":
-      return { type, kind: kind(string(fields, "kind")), message: string(fields, "message") };
+      return { type, kind: string(fields, "kind"), message: string(fields, "message") };
     default:
       return { type: "ignored", known: clientTypes.has(type) };
   }
 }
 
 const clientTypes: ReadonlySet<string> = new Set(["start", "stdin", "close_stdin", "resize", "signal", "close"]);
-
-const kinds: ReadonlySet<string> = new Set<Kind>([
-  "disconnected",
-  "not_found",
-  "not_exist",
-  "permission",
-  "invalid",
-  "busy",
-  "unsupported",
-  "canceled",
-  "deadline",
-  "other",
-]);
-
-/** The kind of that name. One from a later version is "other". */
-export function kind(name: string): Kind {
-  return kinds.has(name) ? (name as Kind) : "other";
-}
 
 function extensions(value: unknown): Extensions | null {
   if (value === undefined || value === null) return null;
