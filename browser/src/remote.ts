@@ -234,6 +234,7 @@ export class RemoteProcess implements Process {
 
   async #writeStdin(bytes: Uint8Array, signal: AbortSignal): Promise<void> {
     if (!this.#plan.start.command.stdin) throw new TypeError("stdin is not enabled for this command");
+    if (!(bytes instanceof Uint8Array)) throw new TypeError("stdin takes Uint8Arrays");
     await this.started;
     if (this.#state.status !== "ended") {
       if (this.#state.status !== "connected" || !this.#conversation) return;

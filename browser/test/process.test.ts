@@ -315,6 +315,14 @@ test("stdin that was not asked for", async () => {
   await assert.rejects(process.stdin.getWriter().write(Buffer.from("x")), TypeError);
 });
 
+test("stdin takes bytes, not what looks like them", async () => {
+  for (const chunk of ["text", new ArrayBuffer(4)]) {
+    const { process, socket } = await spawn({ stdin: true });
+    socket.start(allExtensions);
+    await assert.rejects(process.stdin.getWriter().write(chunk as never), TypeError);
+  }
+});
+
 test("signals and sizes", async () => {
   const { process, socket } = await spawn({ tty: true });
   process.resize(30, 100);

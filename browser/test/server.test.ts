@@ -150,10 +150,10 @@ test("a gigabyte that nobody reads stays where it is", async (t) => {
   const counting = countingWebSocket();
   const c = await client(t, { WebSocket: counting.WebSocket });
   const window = 256 << 10;
-  const process = c.spawn("sh", { args: ["-c", "head -c 1G /dev/zero"], window });
+  const process = c.spawn("head", { args: ["-c", "1G", "/dev/zero"], window });
   await process.started;
   await until(() => counting.received() > window);
-  // stderr and signals pass all the same.
+  // Signals pass all the same.
   await process.signal("INT");
   assert.deepEqual(await process.exited, { signal: "INT" });
   assert.ok(counting.received() < window + 4096, `${counting.received()}`);
@@ -220,4 +220,18 @@ test("a session survives its connection", async (t) => {
   await writer.write(Buffer.from("exit 6\r"));
   await reader.cancel();
   assert.deepEqual(await process.exited, { code: 6 });
+});
+
+test("closing leaves a session, and its ID leads back", async (t) => {
+  const c = await client(t);
+  const options = { args: ["--norc"], tty: true, id: "left" };
+  const first = c.spawn("bash", options);
+  await first.stdin.getWriter().write(Buffer.from("VAR=kept; echo begun-$((1+1))\r"));
+  await readUntil(first.stdout.getReader(), /begun-2/);
+  first.close();
+  await assert.rejects(first.exited, { name: "OutcomeError", message: /detached/ });
+  const second = c.spawn("bash", options);
+  await second.stdin.getWriter().write(Buffer.from("echo $VAR-$((2+2)); exit\r"));
+  await readUntil(second.stdout.getReader(), /kept-4/);
+  assert.deepEqual(await second.exited, { code: 0 });
 });
