@@ -41,9 +41,9 @@ export interface SpawnOptions {
   id?: string;
   /**
    * How many bytes of each output stream may be unread or under way, and so what a stream that nobody reads takes of
-   * the memory. The default is 1 MiB. A small one lets an interrupted command's output end sooner, a large one is faster
-   * over long distances. A server of v0.2.4 knows no windows: of its output 64 MiB may be unread, then the connection
-   * ends.
+   * the memory. The default is 1 MiB. A small one lets an interrupted command's output end sooner, a large one is
+   * faster over long distances. A server of v0.2.4 knows no windows: of its output 64 MiB may be unread, then the
+   * connection ends.
    */
   window?: number;
 }

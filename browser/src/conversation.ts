@@ -149,8 +149,8 @@ export class Conversation {
       this.#handle(decode(messageBytes(data)));
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
-      const cause = { cause: error };
-      this.#finish({ error: new DisconnectedError(`server broke the protocol: ${error.message}`, cause), retry: false });
+      const broken = new DisconnectedError(`server broke the protocol: ${error.message}`, { cause: error });
+      this.#finish({ error: broken, retry: false });
     }
   }
 
@@ -214,7 +214,7 @@ export class Conversation {
     const output = this.#outputs[stream];
     this.#receipts?.[stream].receive(bytes.length);
     output.push(bytes);
-    if (!this.#receipts && output.size > MAX_UNREAD) throw new ProtocolError("more output than is read, and no windows");
+    if (!this.#receipts && output.size > MAX_UNREAD) throw new ProtocolError("too much output, and no windows");
   }
 
   #exit(message: ExitMessage): void {

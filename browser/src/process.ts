@@ -11,7 +11,7 @@ export type State =
   | { readonly status: "connecting"; readonly attempt: number }
   /** The command runs, and its streams flow. */
   | { readonly status: "connected" }
-  /** The connection was lost, or could not be made. The next attempt is at retryAt, in the milliseconds of Date.now(). */
+  /** The connection was lost or not made. The next attempt is at retryAt, in the milliseconds of Date.now(). */
   | {
       readonly status: "waiting";
       readonly attempt: number;
@@ -29,7 +29,7 @@ export type State =
  * reported as unhandled.
  */
 export interface Process {
-  /** The process's ID on the machine where it runs: undefined until it has started. In a session, the client's there. */
+  /** The process's ID on its machine: undefined until it has started. In a session, that of the client there. */
   readonly pid: number | undefined;
 
   /**

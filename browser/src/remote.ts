@@ -122,8 +122,9 @@ export class RemoteProcess implements Process {
 
   #begin(): void {
     const { signal, start } = this.#plan;
-    const problem = signal?.aborted ? signal.reason : startProblem(start);
-    if (problem) this.#disconnect(problem);
+    const problem = startProblem(start);
+    if (signal?.aborted) this.#disconnect(signal.reason);
+    else if (problem) this.#disconnect(problem);
     else void this.#connect(1);
   }
 
@@ -287,7 +288,7 @@ const MAX_SIZE = 65_535;
 
 export function checkSize(rows: number, cols: number): void {
   for (const n of [rows, cols]) {
-    if (!Number.isInteger(n) || n < 1 || n > MAX_SIZE) throw new RangeError(`terminal of ${rows} rows, ${cols} columns`);
+    if (!Number.isInteger(n) || n < 1 || n > MAX_SIZE) throw new RangeError(`terminal of ${rows} by ${cols}`);
   }
 }
 

@@ -6,6 +6,9 @@ import type { Process, State } from "./process.js";
 const HIGH_WATERMARK = 256 << 10;
 const LOW_WATERMARK = 64 << 10;
 
+/** The terminal lets the page do other things between two writes, not within one. */
+const WRITE_SIZE = 32 << 10;
+
 /**
  * Makes room for another screen, whatever the last one left behind: it ends a sequence that was cut short, leaves the
  * alternate screen, resets modes, mouse and bracketed paste among them, and clears the screen. What scrolled off stays.
@@ -87,10 +90,16 @@ async function show(reader: ReadableStreamDefaultReader<Uint8Array>, terminal: T
     const { done, value } = await reader.read();
     if (done) return;
     unparsed += value.length;
-    terminal.write(value, () => {
+    write(terminal, value, () => {
       unparsed -= value.length;
       if (unparsed <= LOW_WATERMARK) parsed();
     });
     if (unparsed >= HIGH_WATERMARK) await new Promise<void>((resolve) => (parsed = resolve));
   }
+}
+
+function write(terminal: Terminal, bytes: Uint8Array, parsed: () => void): void {
+  let rest = bytes;
+  for (; rest.length > WRITE_SIZE; rest = rest.subarray(WRITE_SIZE)) terminal.write(rest.subarray(0, WRITE_SIZE));
+  terminal.write(rest, parsed);
 }

@@ -223,6 +223,25 @@ test("a session survives its connection", async (t) => {
   assert.deepEqual(await process.exited, { code: 6 });
 });
 
+test("a session whose command has ended meanwhile begins anew", async (t) => {
+  const cuttable = cuttableWebSocket();
+  const c = await client(t, { WebSocket: cuttable.WebSocket });
+  const process = c.spawn("sh", { args: ["-c", "echo run-$$-; read x"], tty: true, id: "short" });
+  const reader = process.stdout.getReader();
+  const [, first] = /run-(\d+)-/.exec(await readUntil(reader, /run-\d+-/))!;
+  cuttable.cut();
+  await stateIs(process, "waiting");
+  const other = c.spawn("true", { tty: true, id: "short" });
+  await other.stdin.getWriter().write(Buffer.from("\r"));
+  assert.deepEqual(await other.exited, { code: 0 });
+  process.retry();
+  await stateIs(process, "connected");
+  const [, second] = /run-(\d+)-/.exec(await readUntil(reader, /run-\d+-/))!;
+  assert.notEqual(second, first);
+  process.close();
+  await process.exited.catch(() => {});
+});
+
 test("closing leaves a session, and its ID leads back", async (t) => {
   const c = await client(t);
   const options = { args: ["--norc"], tty: true, id: "left" };

@@ -40,8 +40,8 @@ async function screen(terminal: Terminal): Promise<string> {
   await settle();
   await new Promise<void>((resolve) => terminal.write("", resolve));
   const { active } = terminal.buffer;
-  const lines = Array.from({ length: terminal.rows }, (_, i) => active.getLine(active.baseY + i)?.translateToString(true));
-  return lines.join("\n").trimEnd();
+  const line = (i: number): string => active.getLine(active.baseY + i)?.translateToString(true) ?? "";
+  return Array.from({ length: terminal.rows }, (_, i) => line(i)).join("\n").trimEnd();
 }
 
 test("shows output and types input", async (t) => {
@@ -107,8 +107,11 @@ test("takes input while there is a connection", async (t) => {
 
 test("clears before a session shows its screen again", async (t) => {
   const { terminal, process, sockets, screen } = await show(t);
+  const titles: string[] = [];
+  terminal.onTitleChange((title) => titles.push(title));
   sockets[0]!.start(allExtensions);
-  sockets[0]!.deliver({ type: "stdout" }, "scrolled off\r\n\n\n\n\nold\x1b[?1003;1006;2004h\x1b[2;3r\x1b[31m\x1b]0;half a title");
+  const modes = "\x1b[?1003;1006;2004h\x1b[2;3r\x1b[31m";
+  sockets[0]!.deliver({ type: "stdout" }, `scrolled off\r\n\n\n\n\nold${modes}\x1b]0;half a title`);
   assert.equal(await screen(), "\n\n\n\nold");
   assert.equal(terminal.modes.mouseTrackingMode, "any");
   sockets[0]!.drop();
@@ -119,6 +122,7 @@ test("clears before a session shows its screen again", async (t) => {
   assert.equal(await screen(), "new\n\n\n\nlast");
   assert.equal(terminal.modes.mouseTrackingMode, "none");
   assert.equal(terminal.modes.bracketedPasteMode, false);
+  assert.deepEqual(titles, []);
   assert.equal(terminal.buffer.active.getLine(0)?.translateToString(true), "scrolled off");
   assert.ok(terminal.buffer.active.getLine(1)?.getCell(0)?.isFgDefault());
 });
@@ -161,6 +165,20 @@ test("reads on when the terminal has parsed what it has", async (t) => {
     await settle();
   }
   assert.equal(written, 4 << 20);
+});
+
+test("gives the terminal much in pieces", async (t) => {
+  const { terminal, sockets, screen } = await show(t);
+  const sizes: number[] = [];
+  const write = terminal.write.bind(terminal);
+  terminal.write = (data, callback) => {
+    sizes.push(data.length);
+    write(data, callback);
+  };
+  sockets[0]!.start(allExtensions);
+  sockets[0]!.deliver({ type: "stdout" }, "x".repeat(100_000) + "\r\nlast");
+  assert.match(await screen(), /\nlast$/);
+  assert.ok(Math.max(...sizes) <= 32 << 10, `${sizes}`);
 });
 
 test("disposing of it lets the process go on", async (t) => {
