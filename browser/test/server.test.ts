@@ -107,6 +107,14 @@ for (const [name, server] of [
   });
 }
 
+test("a token", async (t) => {
+  const { url } = await serve(t, program, ...local, "--token", "s3cret");
+  const token = (): string => "s3cret";
+  assert.deepEqual(await connect(url, { WebSocket, token }).spawn("true").exited, { code: 0 });
+  await assert.rejects(connect(url, { WebSocket }).spawn("true").exited, DisconnectedError);
+  await assert.rejects(connect(url, { WebSocket, token: "wrong" }).spawn("true").exited, DisconnectedError);
+});
+
 test("signals", async (t) => {
   const c = await client(t);
   const process = c.spawn("sleep", { args: ["100"] });
