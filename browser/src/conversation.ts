@@ -31,7 +31,7 @@ export interface Events {
   started(pid: number): void;
   /** The command has ended. */
   exited(outcome: Exit | OutcomeError): void;
-  /** All has been said, or there was a failure. Nothing comes after it. */
+  /** No more output comes, nor anything else but exited if there was no failure. */
   over(failure?: Failure): void;
 }
 
@@ -223,9 +223,10 @@ export class Conversation {
       return;
     }
     this.#exited = true;
+    // Output ends first: who hears of the exit may close the process, which cuts output that has not ended.
+    if (!message.pending) this.#finish();
     this.#events.exited(outcome(message));
     this.#wake();
-    if (!message.pending) this.#finish();
   }
 
   #closed(event: { readonly code: number; readonly reason: string }): void {

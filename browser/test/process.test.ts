@@ -391,6 +391,18 @@ test("output after the exit", async () => {
   assert.equal(socket.closedWith, 1000);
 });
 
+test("output is whole although the process is closed when it has ended", async () => {
+  const { process, socket } = await spawn();
+  process.onStateChange(({ status }) => {
+    if (status === "ended") process.close();
+  });
+  socket.start(allExtensions);
+  socket.deliver({ type: "stdout" }, "all");
+  socket.deliver({ type: "exit_code" });
+  assert.equal(await text(process.stdout), "all");
+  assert.deepEqual(await process.exited, { code: 0 });
+});
+
 test("output after the exit that nobody wants, or that is lost", async () => {
   for (const end of [(p: Process) => p.close(), (_: Process, s: FakeSocket) => s.drop()]) {
     const { process, socket } = await spawn();
