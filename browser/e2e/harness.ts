@@ -120,7 +120,7 @@ export class Tab {
   async shows(pattern: RegExp): Promise<RegExpExecArray> {
     let text = "";
     const match = await poll(async () => pattern.exec((text = await this.text())));
-    if (!match) throw new Error(`the terminal does not show ${pattern}:\n${text}`);
+    if (!match) throw new Error(`the terminal does not show ${pattern}, but ends with:\n${text.slice(-2000)}`);
     return match;
   }
 

@@ -13,7 +13,7 @@ import { SessionList } from "./sessions.js";
 import type { Words } from "./status.js";
 import { keepTitle } from "./titles.js";
 import { askToken } from "./token.js";
-import { scrollByTouch } from "./touch.js";
+import { TouchScroll } from "./touch.js";
 import { followViewport } from "./viewport.js";
 
 declare global {
@@ -36,7 +36,7 @@ class App {
   constructor() {
     globalThis.terminal = this.#terminal;
     new KeyRow(this.#terminal);
-    scrollByTouch(this.#terminal, find("#terminal"));
+    new TouchScroll(this.#terminal, find("#terminal"));
     followViewport();
     this.#listen();
     this.#arrive();

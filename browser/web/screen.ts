@@ -29,8 +29,9 @@ export function createTerminal(parent: HTMLElement): Terminal {
   return terminal;
 }
 
-/** Draws with WebGL, where there is such a thing. */
+/** Draws with WebGL, where a graphics card does that. */
 function drawFast(terminal: Terminal): void {
+  if (!hasGraphicsCard()) return;
   const webgl = new WebglAddon();
   webgl.onContextLoss(() => webgl.dispose());
   try {
@@ -38,6 +39,15 @@ function drawFast(terminal: Terminal): void {
   } catch {
     webgl.dispose();
   }
+}
+
+/** WebGL in software is much slower than none. Browsers don't all tell when they are asked to. */
+function hasGraphicsCard(): boolean {
+  const gl = document.createElement("canvas").getContext("webgl2", { failIfMajorPerformanceCaveat: true });
+  if (!gl) return false;
+  const info = gl.getExtension("WEBGL_debug_renderer_info");
+  const renderer = String(gl.getParameter(info?.UNMASKED_RENDERER_WEBGL ?? gl.RENDERER));
+  return !/swiftshader|llvmpipe|softpipe|software|basic render/i.test(renderer);
 }
 
 function fill(parent: HTMLElement, terminal: Terminal): void {

@@ -1,48 +1,83 @@
 import type { Terminal } from "@xterm/xterm";
 
-/** How fast a flick slows down, and when it has ended, in pixels a millisecond. */
+/** By how much a flick slows down in a millisecond, and how slow has ended, in pixels a millisecond. */
 const FRICTION = 0.004;
 const STILL = 0.02;
 
-/**
- * Scrolls by touch, which xterm.js 6 does not. It is told of a wheel, so that a program that uses the mouse or the whole
- * screen scrolls too.
- */
-export function scrollByTouch(terminal: Terminal, element: HTMLElement): void {
-  let finger: { id: number; x: number; y: number; at: number; speed: number } | undefined;
+/** How long a finger may rest before it is lifted and still flick, in milliseconds. */
+const REST = 50;
 
-  const wheel = (x: number, y: number, deltaY: number): void => {
-    const screen = terminal.element?.querySelector(".xterm-screen");
-    screen?.dispatchEvent(
-      new WheelEvent("wheel", { deltaY, clientX: x, clientY: y, bubbles: true, cancelable: true }),
-    );
-  };
+interface Finger {
+  readonly id: number;
+  readonly x: number;
+  readonly y: number;
+  readonly at: number;
+  readonly speed: number;
+}
 
-  const coast = (x: number, y: number, speed: number, last: number): void => {
+/** Scrolls a terminal by touch, which xterm.js 6 does not. */
+export class TouchScroll {
+  readonly #terminal: Terminal;
+  #finger: Finger | undefined;
+  /** What has been moved and is less than a line. */
+  #rest = 0;
+
+  constructor(terminal: Terminal, element: HTMLElement) {
+    this.#terminal = terminal;
+    element.addEventListener("pointerdown", (event) => this.#touch(event));
+    element.addEventListener("pointermove", (event) => this.#move(event));
+    element.addEventListener("pointerup", (event) => this.#lift(event));
+    element.addEventListener("pointercancel", () => (this.#finger = undefined));
+  }
+
+  #touch({ pointerType, isPrimary, pointerId, clientX, clientY, timeStamp }: PointerEvent): void {
+    if (pointerType !== "touch" || !isPrimary) return;
+    this.#rest = 0;
+    this.#finger = { id: pointerId, x: clientX, y: clientY, at: timeStamp, speed: 0 };
+  }
+
+  #move({ pointerId, clientX, clientY, timeStamp }: PointerEvent): void {
+    const last = this.#finger;
+    if (!last || pointerId !== last.id || clientY === last.y) return;
+    const moved = last.y - clientY;
+    this.#finger = { id: pointerId, x: clientX, y: clientY, at: timeStamp, speed: moved / Math.max(1, timeStamp - last.at) };
+    this.#scroll(moved, this.#finger);
+  }
+
+  #lift({ pointerId, timeStamp }: PointerEvent): void {
+    const last = this.#finger;
+    if (!last || pointerId !== last.id) return;
+    this.#finger = undefined;
+    if (timeStamp - last.at < REST) this.#coast(last, last.speed, performance.now());
+  }
+
+  /** Goes on after a flick until it has slowed down, or a finger stops it. */
+  #coast(from: Finger, speed: number, last: number): void {
     requestAnimationFrame((now) => {
-      if (finger || Math.abs(speed) < STILL) return;
-      wheel(x, y, speed * (now - last));
-      coast(x, y, speed * Math.exp(-FRICTION * (now - last)), now);
+      if (this.#finger || Math.abs(speed) < STILL) return;
+      this.#scroll(speed * (now - last), from);
+      this.#coast(from, speed * Math.exp(-FRICTION * (now - last)), now);
     });
-  };
+  }
 
-  element.addEventListener("pointerdown", (event) => {
-    if (event.pointerType !== "touch" || !event.isPrimary) return;
-    finger = { id: event.pointerId, x: event.clientX, y: event.clientY, at: event.timeStamp, speed: 0 };
-  });
-  element.addEventListener("pointermove", (event) => {
-    if (event.pointerId !== finger?.id) return;
-    const moved = finger.y - event.clientY;
-    if (moved === 0) return;
-    const speed = moved / Math.max(1, event.timeStamp - finger.at);
-    wheel(event.clientX, event.clientY, moved);
-    finger = { ...finger, x: event.clientX, y: event.clientY, at: event.timeStamp, speed };
-  });
-  element.addEventListener("pointerup", (event) => {
-    if (event.pointerId !== finger?.id) return;
-    const { x, y, speed, at } = finger;
-    finger = undefined;
-    if (event.timeStamp - at < 50) coast(x, y, speed, performance.now());
-  });
-  element.addEventListener("pointercancel", () => (finger = undefined));
+  #scroll(pixels: number, at: Finger): void {
+    const { modes, buffer } = this.#terminal;
+    if (modes.mouseTrackingMode !== "none" || buffer.active.type === "alternate") this.#turnWheel(pixels, at);
+    else this.#scrollLines(pixels);
+  }
+
+  #scrollLines(pixels: number): void {
+    const screen = this.#terminal.element?.querySelector(".xterm-screen");
+    const height = (screen?.clientHeight || 1) / this.#terminal.rows;
+    this.#rest += pixels;
+    const lines = Math.trunc(this.#rest / height);
+    this.#rest -= lines * height;
+    this.#terminal.scrollLines(lines);
+  }
+
+  /** A program that has the whole screen scrolls itself. */
+  #turnWheel(deltaY: number, { x, y }: Finger): void {
+    const wheel = new WheelEvent("wheel", { deltaY, clientX: x, clientY: y, bubbles: true, cancelable: true });
+    this.#terminal.element?.querySelector(".xterm-screen")?.dispatchEvent(wheel);
+  }
 }
