@@ -1,83 +1,76 @@
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { Tab, browse, serve } from "./harness.js";
+import { BarePage } from "./bare.js";
+import { poll, serve } from "./harness.js";
 
 const MB = 1e6;
 
-/** How much is printed, how much more memory the page may take for it, and how late it may answer, in milliseconds. */
+/** How much is printed, how much memory the page may have all in all, and how late it may answer, in milliseconds,
+ * 99 times of 100: now and then the machine has something else to do. */
 const PRINTED = 200 * MB;
-const MEMORY = 100 * MB;
+const MEMORY = 180 * MB;
 const LATE = 100;
 
-test("200 MB of output cost the page neither its memory nor its answers", { timeout: 110_000 }, async (t) => {
-  const browser = await browse("--js-flags=--expose-gc");
+test("200 MB of output cost the page neither its memory nor its answers", async (t) => {
   const { address } = await serve();
-  const tab = await Tab.open(browser, address);
-  const { page } = tab;
-  await tab.connected();
-  // The buffer's lines are no part of what the output may cost.
-  await tab.type("seq 20000\n");
-  await tab.shows(/^20000\n.*# $/m);
-  const memory = await residentMemory(tab);
+  const page = await BarePage.open(address);
+  let runs = 0;
+  const run = async (command: string, patience?: number) => {
+    const mark = `done${++runs}`;
+    await page.type(`${command}; echo; echo "do""ne${runs}."`);
+    await page.press("Enter");
+    const ended = () => page.evaluate(lastLines).then((text) => new RegExp(`^${mark}\\.\\n`, "m").test(text));
+    assert.ok(await poll(ended, patience, 250), await page.evaluate(lastLines));
+  };
+  await poll(() => page.evaluate(lastLines));
+  // Lines fill the buffer, which is no part of what the rest may cost.
+  await run("seq 12000; clear");
+  const memory = await page.memory();
   const before = memory();
-
-  await page.evaluate(watchAnswers);
-  const start = Date.now();
-  let peak = 0;
+  let peak = before;
   const watch = setInterval(() => (peak = Math.max(peak, memory())), 50);
-  const line = "0123456789abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ";
-  await tab.type(`yes '${line}' | head -c ${PRINTED}; echo "al""l."\n`);
-  await page.waitForFunction(
-    () => {
-      const { active } = terminal.buffer;
-      for (let y = active.baseY; y < active.length; y++) {
-        if (active.getLine(y)?.translateToString(true).endsWith("all.")) return true;
-      }
-      return false;
-    },
-    undefined,
-    { polling: 250, timeout: 100_000 },
-  );
+  await page.evaluate(watchAnswers);
+
+  const start = performance.now();
+  await run(`yes '0123456789 abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ' | head -c ${PRINTED}`, 110_000);
+  const seconds = (performance.now() - start) / 1000;
   clearInterval(watch);
-  const seconds = (Date.now() - start) / 1000;
-  const latest = await page.evaluate(() => globalThis.latestAnswer);
-  const more = peak - before;
+  const late = await page.evaluate(() => globalThis.answers.sort((a, b) => a - b));
+  const [usual, latest] = [late[Math.floor(late.length * 0.99)]!, late.at(-1)!];
   t.diagnostic(
-    `${(PRINTED / MB / seconds).toFixed(1)} MB/s, ${(more / MB).toFixed(0)} MB more memory at most, ` +
-      `answers after ${latest.toFixed(0)} ms at most`,
+    `${(PRINTED / MB / seconds).toFixed(1)} MB/s, at most ${(peak / MB).toFixed(0)} MB of memory ` +
+      `(${(before / MB).toFixed(0)} MB before), ` +
+      `${late.length} answers, 99% within ${usual.toFixed(0)} ms, all within ${latest.toFixed(0)} ms`,
   );
-  assert.ok(more < MEMORY, `${more / MB} MB`);
-  assert.ok(latest < LATE, `${latest} ms`);
-  assert.equal(await tab.run("echo still here"), "still here");
+  assert.ok(peak < MEMORY, `${peak / MB} MB`);
+  assert.ok(late.length > 100);
+  assert.ok(usual < LATE, `${usual} ms`);
+  await run("echo still here");
 });
 
 declare global {
-  var latestAnswer: number;
+  var answers: number[];
 }
 
-/** Measures how long the page lets wait what is to be done at once, such as a press of a key, at worst. */
+/** Returns what the screen shows, without empty lines at its end. */
+function lastLines(): string {
+  const { active } = terminal.buffer;
+  const lines = Array.from({ length: terminal.rows }, (_, y) => active.getLine(active.baseY + y)?.translateToString());
+  return lines.map((line) => line?.trimEnd() ?? "").join("\n").replace(/\n+$/, "");
+}
+
+/** Measures how long the page lets wait what is to be done at once, such as a press of a key. */
 function watchAnswers(): void {
-  globalThis.latestAnswer = 0;
+  globalThis.answers = [];
   const { port1, port2 } = new MessageChannel();
   let asked = performance.now();
   port1.onmessage = () => {
-    globalThis.latestAnswer = Math.max(globalThis.latestAnswer, performance.now() - asked);
+    globalThis.answers.push(performance.now() - asked);
     setTimeout(() => {
       asked = performance.now();
       port2.postMessage(0);
     }, 10);
   };
   port2.postMessage(0);
-}
-
-/** Returns what tells how much memory the page's process has, in bytes: its heap and all else. */
-async function residentMemory(tab: Tab): Promise<() => number> {
-  const session = await tab.page.context().browser()!.newBrowserCDPSession();
-  const { processInfo } = await session.send("SystemInfo.getProcessInfo");
-  // The one with this page is the busiest: others are spares.
-  const renderers = processInfo.filter(({ type }) => type === "renderer").sort((a, b) => b.cpuTime - a.cpuTime);
-  const status = `/proc/${renderers[0]!.id}/status`;
-  return () => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(status, "utf8"))![1]) * 1024;
 }

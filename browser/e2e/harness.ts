@@ -22,6 +22,9 @@ declare global {
 /** How long what happens at once may take on a busy machine. */
 const PATIENCE_MS = 10_000;
 
+export const CHROMIUM = process.env["CHROMIUM"] ?? "/usr/bin/chromium";
+export const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"];
+
 /** The program dev/server. It is built once. */
 const program = buildServer();
 
@@ -53,8 +56,8 @@ export async function serve(...flags: string[]): Promise<Site> {
 /** Starts the system's browser, until the tests have ended. */
 export async function browse(...flags: string[]): Promise<Browser> {
   const browser = await chromium.launch({
-    executablePath: process.env["CHROMIUM"] ?? "/usr/bin/chromium",
-    args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking", ...flags],
+    executablePath: CHROMIUM,
+    args: [...FLAGS, ...flags],
   });
   after(() => browser.close());
   return browser;
@@ -81,9 +84,15 @@ export class Tab {
     page.on("websocket", (socket) => this.requests.push(socket.url()));
   }
 
-  /** Opens the page in a profile of its own. */
-  static async open(browser: Browser, address: string, options: BrowserContextOptions = {}): Promise<Tab> {
+  /** Opens the page in a profile of its own. prepare is called in the page before its own scripts. */
+  static async open(
+    browser: Browser,
+    address: string,
+    options: BrowserContextOptions = {},
+    prepare = (): void => {},
+  ): Promise<Tab> {
     const context = await browser.newContext({ viewport: { width: 900, height: 600 }, ...options });
+    await context.addInitScript(prepare);
     const tab = new Tab(await context.newPage());
     await tab.page.goto(address);
     return tab;
@@ -128,7 +137,8 @@ export class Tab {
   async run(command: string): Promise<string> {
     const mark = `mark${++marks}`;
     // What is typed does not look like what is printed.
-    await this.type(`${command}; echo "ma""rk${marks}."\n`);
+    await this.page.keyboard.insertText(`${command}; echo "ma""rk${marks}."`);
+    await this.press("Enter");
     const [, output] = await this.shows(new RegExp(`"ma""rk${marks}\\."\\n([^]*?)${mark}\\.`));
     return output!.trim();
   }
@@ -146,12 +156,16 @@ export class Tab {
 let marks = 0;
 
 /** Asks until there is an answer, or patience ends. */
-export async function poll<T>(ask: () => Promise<T | null | undefined | false>): Promise<T | undefined> {
-  const deadline = Date.now() + PATIENCE_MS;
+export async function poll<T>(
+  ask: () => Promise<T | null | undefined | false>,
+  patience = PATIENCE_MS,
+  interval = 20,
+): Promise<T | undefined> {
+  const deadline = Date.now() + patience;
   while (Date.now() < deadline) {
     const answer = await ask();
     if (answer) return answer;
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await new Promise((resolve) => setTimeout(resolve, interval));
   }
   return undefined;
 }

@@ -277,6 +277,27 @@ test("follows the session's title", async () => {
   await tab.close();
 });
 
+test("draws with WebGL where that is fast", async () => {
+  const canvases = (tab: Tab) => tab.page.locator("#terminal canvas").count();
+  const slow = await Tab.open(browser, address);
+  await slow.connected();
+  assert.equal(await canvases(slow), 0);
+  await slow.close();
+
+  // The browser of this test draws in software. Here it does not say so.
+  const fast = await Tab.open(browser, address, {}, () => {
+    const { getExtension } = WebGL2RenderingContext.prototype;
+    WebGL2RenderingContext.prototype.getExtension = function (this: WebGL2RenderingContext, name: string) {
+      return name === "WEBGL_debug_renderer_info" ? null : getExtension.call(this, name);
+    };
+  });
+  await fast.connected();
+  assert.ok((await canvases(fast)) > 0);
+  assert.equal(await fast.run("echo drawn"), "drawn");
+  assert.deepEqual(fast.complaints, []);
+  await fast.close();
+});
+
 test("can be used on a phone", async () => {
   const tab = await Tab.open(browser, address, { viewport: { width: 390, height: 760 }, isMobile: true, hasTouch: true });
   await tab.connected();
