@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -33,9 +34,17 @@ export class BarePage {
 
   /** Opens an address, until the tests have ended. */
   static async open(address: string): Promise<BarePage> {
-    const socket = new WebSocket(await launch());
+    const { child, driven, profile } = await launch();
+    const socket = new WebSocket(driven);
     await once(socket, "open");
     const page = new BarePage(socket);
+    after(async () => {
+      const exited = once(child, "exit");
+      page.#session = undefined;
+      void page.#ask("Browser.close");
+      await exited;
+      rmSync(profile, { recursive: true, maxRetries: 20 });
+    });
     const { targetInfos } = await page.#ask("Target.getTargets");
     const { targetId } = targetInfos.find(({ type }: { type: string }) => type === "page");
     page.#session = (await page.#ask("Target.attachToTarget", { targetId, flatten: true })).sessionId;
@@ -69,16 +78,17 @@ export class BarePage {
     for (const type of ["keyDown", "keyUp"]) await this.#ask("Input.dispatchKeyEvent", { type, ...event });
   }
 
-  /** Returns what tells how much memory the page's process has, in bytes: its heap and all else. */
+  /**
+   * Returns what tells how much memory the processes of pages have, in bytes: their heaps and all else. There is but one
+   * page, and which process is its own is not told.
+   */
   async memory(): Promise<() => number> {
     const session = this.#session;
     this.#session = undefined; // It is the browser that knows.
     const { processInfo } = await this.#ask("SystemInfo.getProcessInfo");
     this.#session = session;
-    // Others are spares, and have done nothing.
-    const renderers = processInfo.filter(({ type }: { type: string }) => type === "renderer");
-    renderers.sort((a: { cpuTime: number }, b: { cpuTime: number }) => b.cpuTime - a.cpuTime);
-    return () => residentMemory(renderers[0].id);
+    const renderers: { type: string; id: number }[] = processInfo.filter(({ type }: { type: string }) => type === "renderer");
+    return () => renderers.reduce((sum, { id }) => sum + privateMemory(id), 0);
   }
 
   async #ask(method: string, params: object = {}): Promise<any> {
@@ -91,26 +101,28 @@ export class BarePage {
   }
 }
 
-/** Starts a browser and returns the address by which it is driven. */
-async function launch(): Promise<string> {
+interface Launched {
+  readonly child: ChildProcess;
+  /** The address by which it is driven. */
+  readonly driven: string;
+  readonly profile: string;
+}
+
+/** Starts a browser. */
+async function launch(): Promise<Launched> {
   const profile = mkdtempSync(join(tmpdir(), "wsep-profile-"));
   const flags = [...FLAGS, "--headless=new", "--window-size=900,600", "--remote-debugging-port=0", `--user-data-dir=${profile}`];
-  const child = spawn(CHROMIUM, flags, { stdio: ["ignore", "ignore", "pipe"] });
-  after(async () => {
-    child.kill();
-    if (child.exitCode === null && child.signalCode === null) await once(child, "exit");
-    rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
-  });
+  const child = spawn(CHROMIUM, [...flags, "about:blank"], { stdio: ["ignore", "ignore", "pipe"] });
   for await (const line of createInterface(child.stderr)) {
     const driven = /DevTools listening on (ws:\S+)/.exec(line)?.[1];
     if (!driven) continue;
     child.stderr.resume();
-    return driven;
+    return { child, driven, profile };
   }
   throw new Error("the browser does not say how to drive it");
 }
 
 /** What a process has that it does not share: its heap, and all else that it asked for. */
-function residentMemory(pid: number): number {
+function privateMemory(pid: number): number {
   return Number(/RssAnon:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))![1]) * 1024;
 }

@@ -83,7 +83,7 @@ class App {
   #show(words: Words): void {
     this.#words = words;
     this.#notice.show(words);
-    if (words.tone === "good") this.#terminal.focus();
+    if (words.tone === "good" && !this.#search.focused) this.#terminal.focus();
     if (words.tone !== "over") return;
     this.#showTitle(this.#host);
     this.#notice.focus();
