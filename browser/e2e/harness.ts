@@ -133,8 +133,9 @@ export class Tab {
     return match;
   }
 
-  /** Runs a command in the shell and returns what it prints. */
+  /** Runs a command in the shell, when that is ready, and returns what it prints. */
   async run(command: string): Promise<string> {
+    await this.shows(/[#$] ?$/);
     const mark = `mark${++marks}`;
     // What is typed does not look like what is printed.
     await this.page.keyboard.insertText(`${command}; echo "ma""rk${marks}."`);

@@ -201,7 +201,7 @@ test("can be used with the keyboard alone", async () => {
   assert.deepEqual(await focused(), { name: "New session", visible: true });
   await tab.press("Enter");
   await tab.connected();
-  await poll(async () => !(await tab.text()).includes(first));
+  assert.ok(await poll(async () => !(await tab.text()).includes(first)));
   const second = await tab.run("cd /tmp && echo $$");
   assert.notEqual(second, first);
 
@@ -212,7 +212,7 @@ test("can be used with the keyboard alone", async () => {
   await tab.press("Shift+Tab", "Shift+Tab");
   assert.match((await focused()).name!, /: \//);
   await tab.press("Enter");
-  await tab.connected();
+  await tab.shows(new RegExp(`^${first}$`, "m"));
   assert.equal(await tab.run("echo $$"), first);
 
   // Close the second, with a second thought.
