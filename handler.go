@@ -39,7 +39,7 @@ type Handler struct {
 	AllowedOrigins []string
 	// Authorize, if set, decides before the connection is accepted whether the request is served, and for whom: the owner
 	// that it returns is the only one who may return to a session. An error refuses the request with status 401, or,
-	// if it matches fs.ErrPermission, 403; its text is logged and not sent.
+	// if it matches fs.ErrPermission, 403; its text is logged and not sent. See Token.
 	Authorize func(r *http.Request) (owner string, err error)
 
 	own Server
@@ -58,17 +58,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // accept accepts a request's connection, or refuses the request and returns nil.
 func (h *Handler) accept(w http.ResponseWriter, r *http.Request) (Conn, *Options) {
-	opts := h.Options.withDefaults()
-	owner, status, err := h.admit(r)
-	if err != nil {
-		opts.Logger.Warn(r.Context(), "refused request", slog.F("remote", r.RemoteAddr), slog.Error(err))
-		http.Error(w, http.StatusText(status), status)
+	owner, ok := h.Admit(w, r)
+	if !ok {
 		return nil, nil
 	}
-	if h.Authorize != nil {
-		opts.Owner = owner
-	}
-	conn, err := wsconn.Accept(w, r, nil)
+	opts := h.Options.withDefaults()
+	opts.Owner = owner
+	conn, err := wsconn.Accept(w, r, []string{subprotocol})
 	if err != nil {
 		opts.Logger.Warn(r.Context(), "refused handshake", slog.F("remote", r.RemoteAddr), slog.Error(err))
 		return nil, nil
@@ -83,6 +79,24 @@ func (h *Handler) dismiss(r *http.Request, conn Conn, opts *Options, err error) 
 	}
 	code, reason := CloseStatus(err)
 	_ = conn.Close(code, reason)
+}
+
+// Admit makes the checks that ServeHTTP makes, for a program's other endpoints, such as one that lists Server.Sessions. It
+// returns on whose behalf the request is made, or it answers the request with a refusal and ok is false.
+//
+// A browser sends no Origin with a page's plain GET. Such a request passes, and must change nothing.
+func (h *Handler) Admit(w http.ResponseWriter, r *http.Request) (owner string, ok bool) {
+	opts := h.Options.withDefaults()
+	owner, status, err := h.admit(r)
+	if err != nil {
+		opts.Logger.Warn(r.Context(), "refused request", slog.F("remote", r.RemoteAddr), slog.Error(err))
+		http.Error(w, http.StatusText(status), status)
+		return "", false
+	}
+	if h.Authorize == nil {
+		owner = opts.Owner
+	}
+	return owner, true
 }
 
 func (h *Handler) server() *Server {

@@ -27,8 +27,9 @@ func embed() (execer wsep.Execer, disconnect func() error, err error) {
 		return nil, nil, xerrors.Errorf("embed server: %w", err)
 	}
 	token := rand.Text()
-	handler := &wsep.Handler{Execer: wsep.LocalExecer{}, Authorize: serve.Authorize(token)}
-	server := serve.Start(listener, handler, slog.Logger{})
+	sessions := wsep.NewServer()
+	handler := &wsep.Handler{Execer: wsep.LocalExecer{}, Server: sessions, Authorize: serve.Authorize(token)}
+	server := serve.Start(listener, handler, sessions, slog.Logger{})
 	header := http.Header{"Authorization": {serve.Bearer(token)}}
 	return wsep.Dialer{URL: server.URL(), Header: header}, server.Close, nil
 }

@@ -1,4 +1,5 @@
-// Package serve runs a wsep.Handler on a listener, and ends it so that nothing is left of the commands that it ran.
+// Package serve runs a wsep.Handler, or what wraps one, on a listener, and ends it so that nothing is left of the commands
+// that it ran.
 package serve
 
 import (
@@ -30,11 +31,10 @@ type Server struct {
 // headerTimeout bounds how long a client may take to send its request.
 const headerTimeout = 10 * time.Second
 
-// Start serves requests on the listener. Listener and handler belong to the Server from then on.
-func Start(listener net.Listener, handler *wsep.Handler, logger slog.Logger) *Server {
+// Start serves requests on the listener. It belongs to the Server from then on, as the sessions do that the handler starts.
+func Start(listener net.Listener, handler http.Handler, sessions *wsep.Server, logger slog.Logger) *Server {
 	ctx, end := context.WithCancel(context.Background())
-	s := &Server{listener: listener, end: end, sessions: wsep.NewServer(), failed: make(chan error, 1)}
-	handler.Server = s.sessions
+	s := &Server{listener: listener, end: end, sessions: sessions, failed: make(chan error, 1)}
 	s.http = http.Server{
 		Handler:           s.counted(handler),
 		BaseContext:       func(net.Listener) context.Context { return ctx },
@@ -50,8 +50,17 @@ func Start(listener net.Listener, handler *wsep.Handler, logger slog.Logger) *Se
 	return s
 }
 
-// URL returns where the Server is reached.
+// URL returns where the Server is reached by WebSocket.
 func (s *Server) URL() string { return "ws://" + s.listener.Addr().String() }
+
+// PageURL returns where the Server is reached by a browser on this machine.
+func (s *Server) PageURL() string {
+	addr := s.listener.Addr().String()
+	if host, port, err := net.SplitHostPort(addr); err == nil && net.ParseIP(host).IsUnspecified() {
+		addr = net.JoinHostPort("localhost", port)
+	}
+	return "http://" + addr + "/"
+}
 
 // Failed returns a channel that tells why the Server stopped accepting connections before Close.
 func (s *Server) Failed() <-chan error { return s.failed }

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"golang.org/x/xerrors"
+
+	"cdr.dev/wsep"
 )
 
 // ReadToken reads a token from a file. White space around it, such as a line's end, does not belong to it.
@@ -37,9 +39,7 @@ func CheckToken(token string) error {
 }
 
 // Bearer returns the value of the Authorization header that presents the token (RFC 6750 section 2.1).
-func Bearer(token string) string { return bearer + " " + token }
-
-const bearer = "Bearer"
+func Bearer(token string) string { return "Bearer " + token }
 
 var errToken = xerrors.New("token is missing or wrong")
 
@@ -49,9 +49,8 @@ func Authorize(token string) func(*http.Request) (owner string, err error) {
 	// Hashes, because the time of a comparison tells the length.
 	want := sha256.Sum256([]byte(token))
 	return func(r *http.Request) (string, error) {
-		scheme, presented, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-		got := sha256.Sum256([]byte(presented))
-		if subtle.ConstantTimeCompare(got[:], want[:]) != 1 || !strings.EqualFold(scheme, bearer) {
+		got := sha256.Sum256([]byte(wsep.Token(r)))
+		if subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
 			return "", errToken
 		}
 		return "", nil

@@ -1,6 +1,7 @@
 package servercmd
 
 import (
+	"crypto/rand"
 	"fmt"
 	"io"
 	"net"
@@ -19,6 +20,8 @@ import (
 type config struct {
 	listen         *net.TCPAddr
 	token          string // empty means that everybody who reaches the server is served
+	randomToken    bool   // the token was made here, and is to be printed
+	web            string // the folder with the built web terminal
 	allowedHosts   []string
 	allowedOrigins []string
 	options        wsep.Options
@@ -27,8 +30,9 @@ type config struct {
 
 const usage = `Usage: server [flags]
 
-Runs the commands of whoever may connect to it, on this machine or an SSH host. Anybody else must be kept out: by
-listening on a loopback address, which is the default, or by a token.
+Runs the commands of whoever may connect to it, on this machine or an SSH host, and serves them a terminal for their
+browser. Anybody else must be kept out: by listening on a loopback address, which is the default, or by a token. Other
+users of this machine can reach loopback addresses too.
 
 Flags:
 `
@@ -41,9 +45,11 @@ func parse(args []string, help io.Writer) (config, error) {
 	listen := flags.String("listen", "127.0.0.1:8080",
 		"the `ADDRESS` to listen on; port 0 picks a free one; an address that is not loopback needs a token")
 	flags.StringVar(&c.token, "token", "",
-		"serve only requests with the header \"Authorization: Bearer `TOKEN`\"; other users see it in the list of "+
-			"processes, so prefer --token-file")
+		"serve only requests with the header \"Authorization: Bearer `TOKEN`\", and the web terminal's with the token "+
+			"that it asks for; other users see it in the list of processes, so prefer --token-file")
 	tokenFile := flags.String("token-file", "", "read the token from `FILE`")
+	flags.BoolVar(&c.randomToken, "random-token", false, "make a token, and print it with the web terminal's address")
+	flags.StringVar(&c.web, "web", "browser/web/dist", "the `FOLDER` that ci/browser.sh has built the web terminal into")
 	flags.StringSliceVar(&c.allowedHosts, "allowed-hosts", nil,
 		"the host `NAMES`, separated by commas, under which clients may address this server, as patterns; the default "+
 			"is loopback names, and all names if the server listens elsewhere")
@@ -95,13 +101,16 @@ func (c *config) chooseHost(flags *pflag.FlagSet, target, identity, knownHosts s
 
 // readToken finds out the token. One that is given and empty is an error: it does not mean none.
 func (c *config) readToken(flags *pflag.FlagSet, file string) (err error) {
-	switch token := flags.Changed("token"); {
-	case token && flags.Changed("token-file"):
-		return xerrors.New("give one of --token and --token-file")
-	case token:
+	given, inFile := flags.Changed("token"), flags.Changed("token-file")
+	switch {
+	case given && inFile, given && c.randomToken, inFile && c.randomToken:
+		return xerrors.New("give one of --token, --token-file and --random-token")
+	case given:
 		return serve.CheckToken(c.token)
-	case flags.Changed("token-file"):
+	case inFile:
 		c.token, err = serve.ReadToken(file)
+	case c.randomToken:
+		c.token = rand.Text()
 	}
 	return err
 }
@@ -117,7 +126,7 @@ func (c *config) resolve(listen string) (err error) {
 	}
 	if c.token == "" {
 		return xerrors.Errorf("--listen: %s is not a loopback address, so other machines could run commands on this "+
-			"one: give --token-file or --token", listen)
+			"one: give --random-token, --token-file or --token", listen)
 	}
 	if c.allowedHosts == nil {
 		// The list guards against web pages that have their names point here, which can't know the token.

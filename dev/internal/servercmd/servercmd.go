@@ -19,6 +19,7 @@ import (
 
 	"cdr.dev/wsep"
 	"cdr.dev/wsep/dev/internal/serve"
+	"cdr.dev/wsep/dev/internal/webterm"
 	"cdr.dev/wsep/sshexec"
 )
 
@@ -28,7 +29,8 @@ const (
 	exitUsage  = 2
 )
 
-// Main serves until a signal ends it and returns the exit code. The first line on stdout is where it listens.
+// Main serves until a signal ends it and returns the exit code. The first line on stdout is where it listens, the second
+// where the web terminal is.
 func Main(args []string, stdout, stderr io.Writer) int {
 	c, err := parse(args, stdout)
 	switch {
@@ -58,8 +60,12 @@ func run(c config, stdout io.Writer, logger slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	server := serve.Start(listener, c.handler(execer, logger), logger)
-	fmt.Fprintf(stdout, "listening on %s\n", server.URL())
+	handler, page := c.handler(execer, logger), os.DirFS(c.web)
+	server := serve.Start(listener, webterm.New(handler, page), handler.Server, logger)
+	fmt.Fprintf(stdout, "listening on %s\nweb terminal at %s\n", server.URL(), c.pageURL(server))
+	if !webterm.Built(page) {
+		logger.Warn(ctx, "web terminal is not built", slog.F("folder", c.web), slog.F("build", webterm.BuildCommand))
+	}
 	select {
 	case <-ctx.Done():
 		logger.Info(context.Background(), "ending")
@@ -92,12 +98,22 @@ func endSignals() []os.Signal {
 	return slices.DeleteFunc([]os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP}, signal.Ignored)
 }
 
+// pageURL returns where the web terminal is, with the token if nobody knows it yet. A fragment is not sent to any server,
+// and the page removes it from the address.
+func (c config) pageURL(server *serve.Server) string {
+	if !c.randomToken {
+		return server.PageURL()
+	}
+	return server.PageURL() + "#token=" + c.token
+}
+
 // handler returns the handler that c describes.
 func (c config) handler(execer wsep.Execer, logger slog.Logger) *wsep.Handler {
 	opts := c.options
 	opts.Logger = logger
 	h := &wsep.Handler{
 		Execer:         execer,
+		Server:         wsep.NewServer(),
 		Options:        &opts,
 		AllowedHosts:   c.allowedHosts,
 		AllowedOrigins: c.allowedOrigins,

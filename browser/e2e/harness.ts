@@ -1,0 +1,227 @@
+import { spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { connect, createServer } from "node:net";
+import type { AddressInfo, Server as Listener, Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { after } from "node:test";
+
+import { chromium } from "playwright-core";
+import type { Browser, BrowserContextOptions, Page } from "playwright-core";
+import type { Terminal } from "@xterm/xterm";
+
+import { buildServer } from "../test/servers.js";
+
+declare global {
+  var terminal: Terminal;
+}
+
+/** How long what happens at once may take on a busy machine. */
+const PATIENCE_MS = 10_000;
+
+export const CHROMIUM = process.env["CHROMIUM"] ?? "/usr/bin/chromium";
+export const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"];
+
+/** The program dev/server. It is built once. */
+const program = buildServer();
+
+/** A server with the page, and an address for the page. */
+export interface Site {
+  readonly address: string;
+  readonly process: ChildProcess;
+}
+
+/** Runs a server until the tests have ended. Its shells are the same on every machine. */
+export async function serve(...flags: string[]): Promise<Site> {
+  const home = mkdtempSync(join(tmpdir(), "wsep-home-"));
+  const child = spawn(program, ["--listen", "127.0.0.1:0", "--web", "web/dist", ...flags], {
+    stdio: ["ignore", "pipe", "ignore"],
+    env: { PATH: process.env["PATH"], HOME: home, SHELL: "/bin/bash", PS1: "$ ", LANG: "C.UTF-8" },
+  });
+  after(async () => {
+    child.kill("SIGTERM");
+    if (child.exitCode === null) await once(child, "exit");
+    rmSync(home, { recursive: true });
+  });
+  for await (const line of createInterface(child.stdout)) {
+    const address = /^web terminal at (\S+)/.exec(line)?.[1];
+    if (address) return { address, process: child };
+  }
+  throw new Error("server does not say where its page is");
+}
+
+/** Starts the system's browser, until the tests have ended. */
+export async function browse(...flags: string[]): Promise<Browser> {
+  const browser = await chromium.launch({
+    executablePath: CHROMIUM,
+    args: [...FLAGS, ...flags],
+  });
+  after(() => browser.close());
+  return browser;
+}
+
+/** A page with the terminal. */
+export class Tab {
+  readonly page: Page;
+  /** What the browser complained about. */
+  readonly complaints: string[] = [];
+  /** The addresses that were asked for, WebSockets' too. */
+  readonly requests: string[] = [];
+
+  private constructor(page: Page) {
+    this.page = page;
+    page.setDefaultTimeout(PATIENCE_MS);
+    page.on("pageerror", (error) => this.complaints.push(String(error)));
+    page.on("console", (message) => {
+      // WebGL without a graphics card says that it is slow.
+      if (message.text().includes("GL Driver Message (OpenGL, Performance")) return;
+      if (message.type() === "error" || message.type() === "warning") this.complaints.push(message.text());
+    });
+    page.on("request", (request) => this.requests.push(request.url()));
+    page.on("websocket", (socket) => this.requests.push(socket.url()));
+  }
+
+  /** Opens the page in a profile of its own. prepare is called in the page before its own scripts. */
+  static async open(
+    browser: Browser,
+    address: string,
+    options: BrowserContextOptions = {},
+    prepare = (): void => {},
+  ): Promise<Tab> {
+    const context = await browser.newContext({ viewport: { width: 900, height: 600 }, ...options });
+    await context.addInitScript(prepare);
+    const tab = new Tab(await context.newPage());
+    await tab.page.goto(address);
+    return tab;
+  }
+
+  async close(): Promise<void> {
+    await this.page.context().close();
+  }
+
+  /** Types with the keyboard, whatever has the focus. */
+  async type(text: string): Promise<void> {
+    await this.page.keyboard.type(text);
+  }
+
+  async press(...keys: string[]): Promise<void> {
+    for (const key of keys) await this.page.keyboard.press(key);
+  }
+
+  /** Returns the lines of the terminal's buffer, with what scrolled off, but for empty ones at the end. */
+  text(): Promise<string> {
+    return this.page.evaluate(() => {
+      const { active } = terminal.buffer;
+      let text = "";
+      for (let y = 0; y < active.length; y++) {
+        const line = active.getLine(y)!;
+        const wrapped = active.getLine(y + 1)?.isWrapped;
+        text += line.translateToString(!wrapped) + (wrapped ? "" : "\n");
+      }
+      return text.replace(/\n+$/, "");
+    });
+  }
+
+  /** Waits until the terminal shows a match, and returns it. */
+  async shows(pattern: RegExp): Promise<RegExpExecArray> {
+    let text = "";
+    const match = await poll(async () => pattern.exec((text = await this.text())));
+    if (!match) throw new Error(`the terminal does not show ${pattern}, but ends with:\n${text.slice(-2000)}`);
+    return match;
+  }
+
+  /** Runs a command in the shell, when that is ready, and returns what it prints. */
+  async run(command: string): Promise<string> {
+    await this.shows(/[#$] ?$/);
+    const mark = `mark${++marks}`;
+    // What is typed does not look like what is printed.
+    await this.page.keyboard.insertText(`${command}; echo "ma""rk${marks}."`);
+    await this.press("Enter");
+    const [, output] = await this.shows(new RegExp(`"ma""rk${marks}\\."\\n([^]*?)${mark}\\.`));
+    return output!.trim();
+  }
+
+  /** Waits until the page's state is as the words say. */
+  async says(words: string): Promise<void> {
+    await this.page.getByRole("status").filter({ hasText: words }).first().waitFor();
+  }
+
+  connected(): Promise<void> {
+    return this.says("Connected");
+  }
+}
+
+let marks = 0;
+
+/** Asks until there is an answer, or patience ends. */
+export async function poll<T>(
+  ask: () => Promise<T | null | undefined | false>,
+  patience = PATIENCE_MS,
+  interval = 20,
+): Promise<T | undefined> {
+  const deadline = Date.now() + patience;
+  while (Date.now() < deadline) {
+    const answer = await ask();
+    if (answer) return answer;
+    await new Promise((resolve) => setTimeout(resolve, interval));
+  }
+  return undefined;
+}
+
+/** What stands between the browser and a server, and can be cut. */
+export class Wire {
+  readonly #listener: Listener;
+  readonly #sockets = new Set<Socket>();
+  #isCut = false;
+
+  private constructor(listener: Listener) {
+    this.#listener = listener;
+  }
+
+  /** Stands before the server of a page's address, until the tests have ended. */
+  static async to(address: string): Promise<Wire> {
+    const { hostname, port } = new URL(address);
+    const listener = createServer((near) => wire.#join(near, connect(Number(port), hostname)));
+    const wire = new Wire(listener);
+    listener.listen(0, "127.0.0.1");
+    await once(listener, "listening");
+    after(() => {
+      wire.cut();
+      listener.close();
+    });
+    return wire;
+  }
+
+  get address(): string {
+    return `http://127.0.0.1:${(this.#listener.address() as AddressInfo).port}/`;
+  }
+
+  /** Breaks all connections, and lets none be made. */
+  cut(): void {
+    this.#isCut = true;
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  mend(): void {
+    this.#isCut = false;
+  }
+
+  #join(near: Socket, far: Socket): void {
+    for (const [socket, other] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      this.#sockets.add(socket);
+      socket.on("error", () => {});
+      socket.on("close", () => {
+        this.#sockets.delete(socket);
+        other.destroy();
+      });
+      socket.pipe(other);
+    }
+    if (this.#isCut) near.destroy();
+  }
+}

@@ -1,0 +1,336 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { hostname } from "node:os";
+import { after, test } from "node:test";
+
+import { Tab, Wire, browse, poll, serve } from "./harness.js";
+
+// A name of its own for the server, as an attacker's would be.
+const browser = await browse("--host-resolver-rules=MAP evil.example 127.0.0.1");
+const { address } = await serve();
+
+test("runs what is typed, and asks nobody but its server", async () => {
+  const tab = await Tab.open(browser, address);
+  await tab.connected();
+  assert.equal(await tab.run("echo $((6 * 7)) ünï 界"), "42 ünï 界");
+  assert.equal(await tab.run("stty size"), await tab.page.evaluate(() => `${terminal.rows} ${terminal.cols}`));
+  const { host } = new URL(address);
+  assert.ok(tab.requests.some((url) => url.startsWith(`ws://${host}/`)));
+  for (const url of tab.requests) assert.equal(new URL(url).host, host, url);
+  assert.deepEqual(tab.complaints, [], "the policy forbids nothing that the page does");
+  await tab.close();
+});
+
+test("draws a whole screen, follows its size, and has the old one back", async () => {
+  const tab = await Tab.open(browser, address);
+  const size = () => tab.page.evaluate(() => ({ rows: terminal.rows, cols: terminal.cols }));
+  await tab.connected();
+  await tab.run("echo before");
+  const program = `${process.cwd()}/e2e/fullscreen.sh`;
+
+  await tab.type(`${program}\n`);
+  const { rows, cols } = await size();
+  await tab.shows(new RegExp(`^${rows} by ${cols}\n{${rows - 1}}-- INSERT --$`, "m"));
+  await tab.type("x");
+  await tab.shows(/^    key x$/m);
+  await tab.type("q");
+  await tab.shows(/^before$[^]*# $/m);
+  assert.ok(!(await tab.text()).includes("INSERT"));
+
+  await tab.type(`${program}\n`);
+  await tab.shows(/INSERT/);
+  await tab.page.setViewportSize({ width: 700, height: 420 });
+  const smaller = await poll(async () => {
+    const now = await size();
+    return now.rows < rows && now.cols < cols && now;
+  });
+  assert.ok(smaller);
+  await tab.shows(new RegExp(`^${smaller.rows} by ${smaller.cols}\n{${smaller.rows - 1}}-- INSERT --$`, "m"));
+  await tab.type("xq");
+  await tab.shows(/# $/);
+  assert.equal(await tab.run("stty size"), `${smaller.rows} ${smaller.cols}`);
+  await tab.close();
+});
+
+test("is in the same shell after a reload", async () => {
+  const tab = await Tab.open(browser, address);
+  await tab.connected();
+  const shell = await tab.run("echo $$");
+  const url = tab.page.url();
+  await tab.page.reload();
+  await tab.connected();
+  assert.equal(tab.page.url(), url);
+  assert.equal(await tab.run("echo $$"), shell);
+  await tab.close();
+});
+
+test("comes back when its connection is lost", async () => {
+  const wire = await Wire.to(address);
+  const tab = await Tab.open(browser, wire.address);
+  await tab.connected();
+  const shell = await tab.run("echo $$");
+  const notice = tab.page.locator("#notice");
+  const retry = tab.page.getByRole("button", { name: "Retry now" });
+
+  wire.cut();
+  await tab.says("The connection is lost.");
+  await notice.getByText(/Reconnecting in \d+ s\./).waitFor();
+  await tab.type("echo lost\n");
+  wire.mend();
+  await retry.click();
+  await tab.connected();
+  await notice.waitFor({ state: "hidden" });
+  assert.equal(await tab.run("echo $$"), shell);
+  assert.ok(!(await tab.text()).includes("lost"), "what is typed without a connection goes nowhere");
+
+  // By itself, too.
+  wire.cut();
+  await tab.says("The connection is lost.");
+  wire.mend();
+  await tab.connected();
+  assert.equal(await tab.run("echo $$"), shell);
+  await tab.close();
+});
+
+test("says how the shell ended, and starts another", async () => {
+  const tab = await Tab.open(browser, address);
+  await tab.connected();
+  const shell = await tab.run("echo $$");
+  await tab.type("exit 3\n");
+  await tab.says("The shell has ended with code 3.");
+  const url = tab.page.url();
+  await tab.press("Enter");
+  await tab.connected();
+  assert.notEqual(tab.page.url(), url);
+  assert.notEqual(await tab.run("echo $$"), shell);
+  await tab.close();
+});
+
+test("keeps foreign pages out", async () => {
+  const evil = createServer((_, response) => response.setHeader("Content-Type", "text/html").end("<title>evil</title>"));
+  evil.listen(0, "127.0.0.1");
+  await once(evil, "listening");
+  after(() => evil.close());
+  const origin = `http://127.0.0.1:${(evil.address() as AddressInfo).port}/`;
+  const rebound = address.replace("127.0.0.1", "evil.example");
+  const attack = async ({ address, frame }: { address: string; frame: boolean }) => {
+    const socket = new WebSocket(address.replace("http", "ws"), ["wsep"]);
+    const opened = await new Promise((done) => {
+      socket.onopen = () => done(true);
+      socket.onerror = () => done(false);
+    });
+    const status = await fetch(`${address}api/sessions`).then(
+      (response) => response.status,
+      () => 0,
+    );
+    if (!frame) return { opened, status };
+    const embedded = document.createElement("iframe");
+    embedded.src = address;
+    document.body.append(embedded);
+    await new Promise((done) => (embedded.onload = done));
+    return { opened, status };
+  };
+
+  const context = await browser.newContext();
+  const page = await context.newPage();
+  await page.goto(origin);
+  assert.deepEqual(await page.evaluate(attack, { address, frame: true }), { opened: false, status: 0 });
+  const frame = page.frames().find((f) => f !== page.mainFrame())!;
+  assert.equal(frame.url(), "chrome-error://chromewebdata/", "the page can't be framed");
+
+  // A page that has its own name point here has this server's origin, in its browser's eyes.
+  await page.goto(rebound);
+  assert.deepEqual(await page.evaluate(attack, { address: rebound, frame: false }), { opened: false, status: 403 });
+
+  // The same attack from the server's own page is none.
+  await page.goto(address);
+  assert.deepEqual(await page.evaluate(attack, { address, frame: false }), { opened: true, status: 200 });
+  await context.close();
+});
+
+test("asks for the token, and takes it from the address", async () => {
+  const guarded = await serve("--random-token");
+  const [base, token] = guarded.address.split("#token=") as [string, string];
+  const tab = await Tab.open(browser, guarded.address);
+  await tab.connected();
+  assert.ok(!tab.page.url().includes(token), "the token does not stay in the address");
+  assert.ok(tab.requests.every((url) => !url.includes(token)));
+  assert.equal(await tab.run("echo in"), "in");
+  await tab.page.reload();
+  await tab.connected();
+  await tab.close();
+
+  const stranger = await Tab.open(browser, base);
+  const dialog = stranger.page.getByRole("dialog", { name: "This server asks for a token" });
+  await dialog.waitFor();
+  await stranger.type("wrong");
+  await stranger.press("Enter");
+  await poll(async () => (await stranger.page.getByLabel("Token", { exact: true }).inputValue()) === "");
+  await dialog.waitFor();
+  await stranger.type(token);
+  await stranger.press("Enter");
+  await stranger.connected();
+  assert.equal(await stranger.run("echo in"), "in");
+  await stranger.close();
+});
+
+test("can be used with the keyboard alone", async () => {
+  const alone = await serve();
+  const tab = await Tab.open(browser, alone.address);
+  const focused = () =>
+    tab.page.evaluate(() => {
+      const element = document.activeElement as HTMLElement;
+      const outline = getComputedStyle(element);
+      return {
+        name: element.getAttribute("aria-label") ?? element.textContent?.trim(),
+        visible: outline.outlineStyle !== "none" && outline.outlineWidth !== "0px",
+      };
+    });
+  await tab.connected();
+  const first = await tab.run("cd / && echo $$");
+  await tab.page.waitForFunction(() => document.title.endsWith(": /"));
+
+  // A second session, from the list.
+  await tab.press("Control+Shift+L");
+  const items = tab.page.locator("#sessions li");
+  await items.first().waitFor();
+  assert.match((await focused()).name!, /: \/bash, started just now, open in 1 window/);
+  await tab.press("Tab", "Tab");
+  assert.deepEqual(await focused(), { name: "New session", visible: true });
+  await tab.press("Enter");
+  await tab.connected();
+  assert.ok(await poll(async () => !(await tab.text()).includes(first)));
+  const second = await tab.run("cd /tmp && echo $$");
+  assert.notEqual(second, first);
+
+  // Back to the first.
+  await tab.press("Control+Shift+L");
+  await items.nth(1).waitFor();
+  assert.match((await focused()).name!, /: \/tmp/);
+  await tab.press("Shift+Tab", "Shift+Tab");
+  assert.match((await focused()).name!, /: \//);
+  await tab.press("Enter");
+  await tab.shows(new RegExp(`^${first}$`, "m"));
+  assert.equal(await tab.run("echo $$"), first);
+
+  // Close the second, with a second thought.
+  await tab.press("Control+Shift+L");
+  await items.nth(1).waitFor();
+  await tab.press("Tab", "Tab", "Tab");
+  assert.deepEqual(await focused(), { name: `Close session ${hostname()}: /tmp`, visible: true });
+  await tab.press("Enter");
+  assert.equal(await items.count(), 2);
+  assert.match((await focused()).name!, /^End everything that runs in session/);
+  await tab.press("Enter");
+  await poll(async () => (await items.count()) === 1);
+  assert.equal(await items.count(), 1);
+  await tab.press("Escape");
+  assert.equal(await tab.run("echo $$"), first, "the terminal has the focus again");
+
+  // Search.
+  await tab.run("for i in 1 2 3; do echo need'le'; done");
+  await tab.press("Control+Shift+F");
+  await tab.type("needle");
+  await tab.page.locator("#search output").filter({ hasText: /^[1-3] of 3$/ }).waitFor();
+  const at = await tab.page.evaluate(() => terminal.getSelectionPosition()?.start.y);
+  await tab.press("Enter");
+  assert.notEqual(await tab.page.evaluate(() => terminal.getSelectionPosition()?.start.y), at);
+  await tab.press("Escape");
+  assert.equal(await tab.run("echo $$"), first);
+
+  // The rest of the bar is within reach when the list has been left to it.
+  for (const name of ["Sessions", "Search"]) await tab.page.getByRole("button", { name }).first().waitFor();
+  await tab.close();
+});
+
+test("copies and pastes", async () => {
+  const tab = await Tab.open(browser, address, { permissions: ["clipboard-read", "clipboard-write"] });
+  await tab.connected();
+  await tab.run("echo copied-text");
+  await tab.page.evaluate(() => {
+    const { active } = terminal.buffer;
+    for (let y = 0; y < active.length; y++) {
+      if (active.getLine(y)!.translateToString(true) === "copied-text") terminal.select(0, y, "copied-text".length);
+    }
+  });
+  await tab.press("Control+Shift+C");
+  await tab.says("Copied");
+  assert.equal(await tab.page.evaluate(() => navigator.clipboard.readText()), "copied-text");
+  await tab.page.evaluate(() => navigator.clipboard.writeText("pasted\ntext"));
+  await tab.type("cat -v <<'END'\n");
+  await tab.press("Control+Shift+V");
+  await tab.type("\nEND\n");
+  await tab.shows(/END\npasted\ntext\n/);
+  await tab.close();
+});
+
+test("follows the session's title", async () => {
+  const tab = await Tab.open(browser, address);
+  await tab.connected();
+  await tab.run("cd /usr/bin");
+  await tab.page.waitForFunction(() => document.title.endsWith(": /usr/bin"));
+  await tab.run(String.raw`PROMPT_COMMAND=; printf '\033]0;<b>mine</b>\007'`);
+  await tab.page.waitForFunction(() => document.title === "<b>mine</b>");
+  assert.equal(await tab.page.locator("#title").textContent(), "<b>mine</b>");
+  await tab.close();
+});
+
+test("draws with WebGL where that is fast", async () => {
+  const canvases = (tab: Tab) => tab.page.locator("#terminal canvas").count();
+  const slow = await Tab.open(browser, address);
+  await slow.connected();
+  assert.equal(await canvases(slow), 0);
+  await slow.close();
+
+  // The browser of this test draws in software. Here it does not say so.
+  const fast = await Tab.open(browser, address, {}, () => {
+    const { prototype } = WebGL2RenderingContext;
+    const { getExtension } = prototype;
+    const withoutInfo = function (this: WebGL2RenderingContext, name: string): unknown {
+      return name === "WEBGL_debug_renderer_info" ? null : Reflect.apply(getExtension, this, [name]);
+    };
+    Object.assign(prototype, { getExtension: withoutInfo });
+  });
+  await fast.connected();
+  assert.ok((await canvases(fast)) > 0);
+  assert.equal(await fast.run("echo drawn"), "drawn");
+  assert.deepEqual(fast.complaints, []);
+  await fast.close();
+});
+
+test("can be used on a phone", async () => {
+  const tab = await Tab.open(browser, address, { viewport: { width: 390, height: 760 }, isMobile: true, hasTouch: true });
+  await tab.connected();
+  const key = (name: string) => tab.page.locator("#keys").getByRole("button", { name, exact: true }).tap();
+  await tab.type("sleep 300\n");
+  await tab.shows(/sleep 300$/);
+  await key("Ctrl");
+  await tab.type("c");
+  await tab.shows(/\^C/);
+  await tab.run("echo one");
+  await key("Up");
+  await key("Up");
+  await tab.shows(/# sleep 300$/);
+  await key("Ctrl");
+  await tab.type("u");
+  await tab.run("seq 200");
+  assert.match(await tab.run("echo $COLUMNS"), /^[45]\d$/);
+
+  // A finger moves what has scrolled off into view.
+  const box = (await tab.page.locator("#terminal").boundingBox())!;
+  const touch = await tab.page.context().newCDPSession(tab.page);
+  const [x, top] = [box.x + box.width / 2, box.y + 50];
+  const send = (type: "touchStart" | "touchMove" | "touchEnd", y?: number) =>
+    touch.send("Input.dispatchTouchEvent", { type, touchPoints: y === undefined ? [] : [{ x, y }] });
+  const before = await tab.page.evaluate(() => terminal.buffer.active.viewportY);
+  await send("touchStart", top);
+  for (let moved = 10; moved <= 200; moved += 10) await send("touchMove", top + moved);
+  await send("touchEnd");
+  await poll(() => tab.page.evaluate((was) => terminal.buffer.active.viewportY < was - 5, before));
+  assert.ok((await tab.page.evaluate(() => terminal.buffer.active.viewportY)) < before - 5);
+  const wide = await tab.page.evaluate(() => document.documentElement.scrollWidth <= innerWidth);
+  assert.ok(wide, "nothing sticks out of the page");
+  await tab.close();
+});

@@ -1,0 +1,212 @@
+// Encodes what a client sends and decodes what a server sends. internal/proto/README.md is the specification.
+
+/** The largest message that every server takes, in bytes, header and newline included. */
+export const MAX_SENT = 64_000;
+
+/** The largest message that this client takes. */
+export const MAX_RECEIVED = 262_144;
+
+export const MIN_WINDOW = 4096;
+
+export interface Extensions {
+  readonly window: number;
+  readonly max_message: number;
+  readonly signal: boolean;
+  readonly outcome: boolean;
+}
+
+/** The command in a start message, with its fields in their canonical order. */
+export interface Command {
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly stdin: boolean;
+  readonly tty: boolean;
+  readonly rows: number;
+  readonly cols: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly env: readonly string[];
+  readonly working_dir: string;
+}
+
+export interface Start {
+  readonly type: "start";
+  readonly id: string;
+  readonly command: Command;
+  readonly extensions?: Partial<Extensions>;
+}
+
+/** A message of a client, save stdin, in the canonical order of its fields. */
+export type Request =
+  | Start
+  | { readonly type: "close_stdin" }
+  | { readonly type: "close" }
+  | { readonly type: "resize"; readonly rows: number; readonly cols: number }
+  | { readonly type: "signal"; readonly signal: string }
+  | { readonly type: "ack"; readonly stdout?: number; readonly stderr?: number };
+
+export interface ExitMessage {
+  readonly type: "exit_code";
+  readonly exit_code: number;
+  readonly error: string;
+  readonly signal: string;
+  readonly kind: string;
+  readonly pending: boolean;
+}
+
+/** A message of a server. A body that its type has no use for is gone. */
+export type Answer =
+  | { readonly type: "pid"; readonly pid: number; readonly extensions: Extensions | null }
+  | { readonly type: "stdout" | "stderr"; readonly body: Uint8Array }
+  | { readonly type: "ack"; readonly stdin: number; readonly stdout: number; readonly stderr: number }
+  | ExitMessage
+  | { readonly type: "end" }
+  | { readonly type: "start_error"; readonly kind: string; readonly message: string }
+  | Ignored;
+
+/** What a server has no reason to send: known if a client would send it. */
+export interface Ignored {
+  readonly type: "ignored";
+  readonly known: boolean;
+}
+
+/** The peer does not speak the protocol. */
+export class ProtocolError extends Error {
+  override readonly name = "ProtocolError";
+}
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+const NEWLINE = 0x0a;
+
+const stdinHeader = encoder.encode('{"type":"stdin"}\n');
+const outputHeaders = {
+  stdout: encoder.encode('{"type":"stdout"}\n'),
+  stderr: encoder.encode('{"type":"stderr"}\n'),
+} as const;
+
+/** How much of stdin a message has room for. */
+export const MAX_STDIN: number = MAX_SENT - stdinHeader.length;
+
+export function encode(request: Request): Uint8Array<ArrayBuffer> {
+  return encoder.encode(JSON.stringify(request));
+}
+
+export function encodeStdin(body: Uint8Array): Uint8Array<ArrayBuffer> {
+  const message = new Uint8Array(stdinHeader.length + body.length);
+  message.set(stdinHeader);
+  message.set(body, stdinHeader.length);
+  return message;
+}
+
+/** Decodes a message, or throws a ProtocolError. */
+export function decode(message: Uint8Array): Answer {
+  for (const type of ["stdout", "stderr"] as const) {
+    const header = outputHeaders[type];
+    if (startsWith(message, header)) return { type, body: message.subarray(header.length) };
+  }
+  const newline = message.indexOf(NEWLINE);
+  const header = newline < 0 ? message : message.subarray(0, newline);
+  const body = newline < 0 ? message.subarray(message.length) : message.subarray(newline + 1);
+  return interpret(parse(header), body);
+}
+
+function startsWith(bytes: Uint8Array, prefix: Uint8Array): boolean {
+  return bytes.length >= prefix.length && prefix.every((b, i) => bytes[i] === b);
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+
+function parse(header: Uint8Array): Fields {
+  let value: unknown;
+  try {
+    value = JSON.parse(decoder.decode(header));
+  } catch {
+    throw new ProtocolError("header is no JSON");
+  }
+  return object(value, "header");
+}
+
+function interpret(fields: Fields, body: Uint8Array): Answer {
+  const type = string(fields, "type");
+  switch (type) {
+    case "":
+      throw new ProtocolError("header has no type");
+    case "stdout":
+    case "stderr":
+      return { type, body };
+    case "pid":
+      return { type, pid: integer(fields, "pid"), extensions: extensions(fields["extensions"]) };
+    case "ack":
+      return {
+        type,
+        stdin: integer(fields, "stdin", 0),
+        stdout: integer(fields, "stdout", 0),
+        stderr: integer(fields, "stderr", 0),
+      };
+    case "exit_code":
+      return {
+        type,
+        exit_code: integer(fields, "exit_code"),
+        error: string(fields, "error"),
+        signal: string(fields, "signal"),
+        kind: string(fields, "kind"),
+        pending: boolean(fields, "pending"),
+      };
+    case "end":
+      return { type };
+    case "start_error":
+      return { type, kind: string(fields, "kind"), message: string(fields, "message") };
+    default:
+      return { type: "ignored", known: clientTypes.has(type) };
+  }
+}
+
+const clientTypes: ReadonlySet<string> = new Set(["start", "stdin", "close_stdin", "resize", "signal", "close"]);
+
+function extensions(value: unknown): Extensions | null {
+  if (value === undefined || value === null) return null;
+  const fields = object(value, "extensions");
+  return {
+    window: atLeast(MIN_WINDOW, fields, "window"),
+    max_message: atLeast(MAX_SENT, fields, "max_message"),
+    signal: boolean(fields, "signal"),
+    outcome: boolean(fields, "outcome"),
+  };
+}
+
+/** An extension's number, which is 0 if the extension is not named. */
+function atLeast(min: number, fields: Fields, name: string): number {
+  const n = integer(fields, name, 0);
+  if (n !== 0 && n < min) throw new ProtocolError(`${name} of ${n} bytes, must be at least ${min}`);
+  return n;
+}
+
+function object(value: unknown, name: string): Fields {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw new ProtocolError(`${name} is no object`);
+  }
+  return value as Fields;
+}
+
+function integer(fields: Fields, name: string, min = Number.MIN_SAFE_INTEGER): number {
+  const value = fields[name] ?? 0;
+  if (!Number.isSafeInteger(value) || (value as number) < min) throw malformed(name);
+  return value as number;
+}
+
+function string(fields: Fields, name: string): string {
+  const value = fields[name] ?? "";
+  if (typeof value !== "string") throw malformed(name);
+  return value;
+}
+
+function boolean(fields: Fields, name: string): boolean {
+  const value = fields[name] ?? false;
+  if (typeof value !== "boolean") throw malformed(name);
+  return value;
+}
+
+function malformed(name: string): ProtocolError {
+  return new ProtocolError(`malformed ${name}`);
+}

@@ -1,0 +1,304 @@
+import { Conversation } from "./conversation.js";
+import type { Events, Failure } from "./conversation.js";
+import { DisconnectedError, EndedError, OutcomeError, StartError } from "./errors.js";
+import { MAX_SENT, encode } from "./message.js";
+import type { Start } from "./message.js";
+import { Output } from "./output.js";
+import type { Exit, Process, State } from "./process.js";
+import { Pause, delay } from "./retry.js";
+import type { Socket } from "./socket.js";
+
+/** How long a connection must have held for the next loss to count as the first. */
+const HELD_MS = 10_000;
+
+/** How long the server has for ending a command that was closed, its own grace included. */
+const CLOSE_TIMEOUT_MS = 10_000;
+
+export interface Plan {
+  readonly start: Start;
+  /** Makes a connection. A DisconnectedError may go away by itself. */
+  readonly dial: () => Promise<Socket>;
+  /** Whether to connect again when the connection is lost. */
+  readonly reconnect: boolean;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** A process over one conversation, or over one after the other. */
+export class RemoteProcess implements Process {
+  readonly stdin: WritableStream<Uint8Array>;
+  readonly started: Promise<void>;
+  readonly exited: Promise<Exit>;
+
+  readonly #plan: Plan;
+  readonly #outputs = { stdout: new Output(), stderr: new Output() } as const;
+  readonly #listeners = new Set<(state: State) => void>();
+  #stdinController!: WritableStreamDefaultController;
+  #settleStarted!: Settle<void>;
+  #settleExited!: Settle<Exit>;
+
+  #state: State = { status: "connecting", attempt: 1 };
+  #pid: number | undefined;
+  #rows: number;
+  #cols: number;
+  #attempt = 0;
+  #connectedAt = 0;
+  #closing = false;
+  #closeTimer: ReturnType<typeof setTimeout> | undefined;
+  #pause: Pause | undefined;
+  /** What is being held, from the dialing to its end. */
+  #conversation: Conversation | undefined;
+
+  constructor(plan: Plan) {
+    this.#plan = plan;
+    this.#rows = plan.start.command.rows;
+    this.#cols = plan.start.command.cols;
+    this.started = promise<void>((settle) => (this.#settleStarted = settle));
+    this.exited = promise<Exit>((settle) => (this.#settleExited = settle));
+    this.stdin = new WritableStream({
+      start: (controller) => void (this.#stdinController = controller),
+      write: (bytes, controller) => this.#writeStdin(bytes, controller.signal),
+      close: () => this.#closeStdin(),
+      abort: () => this.#closeStdin(),
+    });
+    plan.signal?.addEventListener("abort", this.#abort);
+    this.#begin();
+  }
+
+  get pid(): number | undefined {
+    return this.#pid;
+  }
+
+  get stdout(): ReadableStream<Uint8Array> {
+    return this.#outputs.stdout.stream;
+  }
+
+  get stderr(): ReadableStream<Uint8Array> {
+    return this.#outputs.stderr.stream;
+  }
+
+  get state(): State {
+    return this.#state;
+  }
+
+  onStateChange(listener: (state: State) => void): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  }
+
+  retry(): void {
+    this.#pause?.end();
+  }
+
+  resize(rows: number, cols: number): void {
+    if (rows === this.#rows && cols === this.#cols) return;
+    checkSize(rows, cols);
+    this.#rows = rows;
+    this.#cols = cols;
+    this.#sendSize();
+  }
+
+  async signal(name: string): Promise<void> {
+    await this.started;
+    if (this.#state.status === "ended") throw new EndedError();
+    if (this.#state.status !== "connected") throw new DisconnectedError("there is no connection");
+    if (!this.#conversation?.takesSignals) throw new DOMException("server takes no signals", "NotSupportedError");
+    this.#conversation.request({ type: "signal", signal: name.replace(/^SIG/, "") });
+  }
+
+  close(): void {
+    const ask = this.#state.status === "connected" && this.#conversation?.takesSignals;
+    if (!ask) {
+      this.#disconnect(new DisconnectedError("process was closed"));
+      return;
+    }
+    if (this.#closing) return;
+    this.#closing = true;
+    this.#conversation?.request({ type: "close" });
+    const late = new DisconnectedError("process was closed, and did not end in time");
+    this.#closeTimer = setTimeout(() => this.#disconnect(late), CLOSE_TIMEOUT_MS);
+  }
+
+  // Connections.
+
+  #begin(): void {
+    const { signal, start } = this.#plan;
+    const problem = startProblem(start);
+    if (signal?.aborted) this.#disconnect(signal.reason);
+    else if (problem) this.#disconnect(problem);
+    else void this.#connect(1);
+  }
+
+  async #connect(attempt: number): Promise<void> {
+    this.#pause = undefined;
+    this.#attempt = attempt;
+    this.#setState({ status: "connecting", attempt });
+    let socket: Socket;
+    try {
+      socket = await this.#plan.dial();
+    } catch (error) {
+      if (this.#state.status === "ended") return;
+      if (error instanceof DisconnectedError) this.#lost({ error, retry: true });
+      else this.#fail(error);
+      return;
+    }
+    this.#converse(socket);
+  }
+
+  #converse(socket: Socket): void {
+    const command = { ...this.#plan.start.command, rows: this.#rows, cols: this.#cols };
+    const [rows, cols] = [this.#rows, this.#cols];
+    const events: Events = {
+      started: (pid) => {
+        this.#startedAs(pid);
+        if (rows !== this.#rows || cols !== this.#cols) this.#sendSize();
+      },
+      exited: (outcome) => this.#end(outcome instanceof OutcomeError ? { error: outcome } : { exit: outcome }),
+      over: (failure) => this.#conversationOver(failure),
+    };
+    const conversation = new Conversation(socket, { ...this.#plan.start, command }, this.#outputs, events);
+    if (this.#state.status === "ended") conversation.hangUp();
+    else this.#conversation = conversation;
+  }
+
+  #startedAs(pid: number): void {
+    this.#pid = pid;
+    this.#connectedAt = Date.now();
+    // A session shows its screen anew. Of a first connection nothing is there yet.
+    this.#outputs.stdout.clear();
+    this.#outputs.stderr.clear();
+    this.#settleStarted.resolve();
+    this.#setState({ status: "connected" });
+  }
+
+  #conversationOver(failure: Failure | undefined): void {
+    this.#conversation = undefined;
+    if (failure && this.#state.status !== "ended") this.#lost(failure);
+    else this.#closeOutputs(failure ? { error: failure.error } : {});
+  }
+
+  #lost(failure: Failure): void {
+    if (!failure.retry || !this.#plan.reconnect || this.#closing) {
+      this.#fail(failure.error);
+      return;
+    }
+    const held = this.#state.status === "connected" && Date.now() - this.#connectedAt >= HELD_MS;
+    const attempt = held ? 1 : this.#attempt + 1;
+    const ms = delay(attempt);
+    this.#pause = new Pause(ms, () => void this.#connect(attempt));
+    this.#setState({ status: "waiting", attempt, retryAt: Date.now() + ms, error: failure.error });
+  }
+
+  readonly #abort = (): void => this.#disconnect(this.#plan.signal?.reason);
+
+  /** Ends all that is under way. */
+  #disconnect(error: unknown): void {
+    this.#pause?.cancel();
+    this.#pause = undefined;
+    this.#conversation?.hangUp();
+    this.#conversation = undefined;
+    this.#fail(error);
+  }
+
+  #fail(error: unknown): void {
+    this.#end({ error });
+    this.#closeOutputs({ error });
+  }
+
+  /** Settles how the process ended. The first word counts. */
+  #end(outcome: { readonly exit: Exit } | { readonly error: unknown }): void {
+    if (this.#state.status === "ended") return;
+    clearTimeout(this.#closeTimer);
+    if ("exit" in outcome) {
+      this.#settleExited.resolve(outcome.exit);
+      this.#setState({ status: "ended", exit: outcome.exit });
+    } else {
+      this.#settleStarted.reject(outcome.error);
+      this.#settleExited.reject(outcome.error);
+      this.#setState({ status: "ended", error: outcome.error });
+    }
+  }
+
+  /** Ends the streams, and what waits for the connection's end. */
+  #closeOutputs(end: { readonly error?: unknown }): void {
+    this.#plan.signal?.removeEventListener("abort", this.#abort);
+    this.#outputs.stdout.close(end);
+    this.#outputs.stderr.close(end);
+    if ("error" in end) this.#stdinController.error(end.error);
+  }
+
+  // What is sent.
+
+  #sendSize(): void {
+    if (this.#state.status !== "connected" || !this.#plan.start.command.tty) return;
+    this.#conversation?.request({ type: "resize", rows: this.#rows, cols: this.#cols });
+  }
+
+  async #writeStdin(bytes: Uint8Array, signal: AbortSignal): Promise<void> {
+    if (!this.#plan.start.command.stdin) throw new TypeError("stdin is not enabled for this command");
+    if (!(bytes instanceof Uint8Array)) throw new TypeError("stdin takes Uint8Arrays");
+    await this.started;
+    if (this.#state.status !== "ended") {
+      if (this.#state.status !== "connected" || !this.#conversation) return;
+      if (await this.#conversation.write(bytes, signal)) return;
+    }
+    if (this.#hasEnded()) throw new EndedError();
+  }
+
+  /** As a function, because the compiler takes it that nothing changes during an await. */
+  #hasEnded(): boolean {
+    return this.#state.status === "ended";
+  }
+
+  async #closeStdin(): Promise<void> {
+    if (!this.#plan.start.command.stdin) return;
+    await this.started;
+    if (this.#state.status === "connected") this.#conversation?.request({ type: "close_stdin" });
+  }
+
+  #setState(state: State): void {
+    this.#state = state;
+    for (const listener of [...this.#listeners]) call(listener, state);
+  }
+}
+
+/** Calls a listener whose errors are none of the caller's business. */
+function call(listener: (state: State) => void, state: State): void {
+  try {
+    listener(state);
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error;
+    });
+  }
+}
+
+interface Settle<T> {
+  readonly resolve: (value: T) => void;
+  readonly reject: (reason: unknown) => void;
+}
+
+/** Returns a promise whose rejection may be ignored. */
+function promise<T>(use: (settle: Settle<T>) => void): Promise<T> {
+  const p = new Promise<T>((resolve, reject) => use({ resolve, reject }));
+  p.catch(() => {});
+  return p;
+}
+
+const MAX_SIZE = 65_535;
+
+export function checkSize(rows: number, cols: number): void {
+  for (const n of [rows, cols]) {
+    if (!Number.isInteger(n) || n < 1 || n > MAX_SIZE) throw new RangeError(`terminal of ${rows} by ${cols}`);
+  }
+}
+
+/** Why a command can't be sent, if it can't. */
+function startProblem(start: Start): StartError | undefined {
+  const { args, command, env, working_dir } = start.command;
+  if ([start.id, command, working_dir, ...args, ...env].some((s) => /\p{Surrogate}/u.test(s))) {
+    return new StartError("invalid", "command has half a character of UTF-16, which can't be sent");
+  }
+  const size = encode(start).length;
+  if (size <= MAX_SENT) return undefined;
+  return new StartError("invalid", `arguments and environment make a message of ${size} bytes, peers take ${MAX_SENT}`);
+}

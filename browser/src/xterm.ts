@@ -1,0 +1,105 @@
+import type { IDisposable, ITerminalAddon, Terminal } from "@xterm/xterm";
+
+import type { Process, State } from "./process.js";
+
+/** How many bytes the terminal may have before it that it has not parsed yet, and when it gets more. */
+const HIGH_WATERMARK = 256 << 10;
+const LOW_WATERMARK = 64 << 10;
+
+/** The terminal lets the page do other things between two writes, not within one. */
+const WRITE_SIZE = 32 << 10;
+
+/**
+ * Makes room for another screen, whatever the last one left behind: it ends a sequence that was cut short, leaves the
+ * alternate screen, resets modes, mouse and bracketed paste among them, and clears the screen. What scrolled off stays.
+ */
+const CLEAR = "\x18\x1b[?1049l\x1b[!p\x1b[?1;9;45;66;1000;1002;1003;1004;1006;1016;2004l\x1b[?7h\x1b[0m\x1b[H\x1b[2J";
+
+/**
+ * Shows a process in a terminal of xterm.js, and types what is typed there into it:
+ *
+ *     terminal.loadAddon(new ProcessAddon(client.spawn("bash", { tty: true })));
+ *
+ * It follows the terminal's size, refuses input while there is no connection, and clears the terminal before a session
+ * that was connected to again shows its screen. It reads stdout and writes stdin, so nobody else can. Disposing of it
+ * leaves the process as it is.
+ */
+export class ProcessAddon implements ITerminalAddon {
+  readonly #process: Process;
+  readonly #disposables: IDisposable[] = [];
+
+  constructor(process: Process) {
+    this.#process = process;
+  }
+
+  activate(terminal: Terminal): void {
+    this.#show(terminal);
+    this.#type(terminal);
+    this.#followState(terminal);
+    this.#process.resize(terminal.rows, terminal.cols);
+    this.#disposables.push(terminal.onResize(({ rows, cols }) => this.#process.resize(rows, cols)));
+  }
+
+  dispose(): void {
+    for (const d of this.#disposables.splice(0)) d.dispose();
+  }
+
+  #show(terminal: Terminal): void {
+    const reader = this.#process.stdout.getReader();
+    this.#disposables.push({ dispose: () => reader.releaseLock() });
+    // The process's state tells how it ended, and a reader that was let go has nobody to tell.
+    show(reader, terminal).catch(() => {});
+  }
+
+  #type(terminal: Terminal): void {
+    const writer = this.#process.stdin.getWriter();
+    const write = (bytes: Uint8Array): void => void writer.write(bytes).catch(() => {});
+    const encoder = new TextEncoder();
+    this.#disposables.push(
+      terminal.onData((text) => write(encoder.encode(text))),
+      terminal.onBinary((binary) => write(Uint8Array.from(binary, (c) => c.charCodeAt(0)))),
+      { dispose: () => writer.releaseLock() },
+    );
+  }
+
+  #followState(terminal: Terminal): void {
+    const wanted = terminal.options.disableStdin ?? false;
+    let shown = this.#process.state.status === "connected";
+    const follow = ({ status }: State): void => {
+      const connected = status === "connected";
+      terminal.options.disableStdin = wanted || !connected;
+      if (connected && shown) terminal.write(CLEAR);
+      shown ||= connected;
+    };
+    terminal.options.disableStdin = wanted || !shown;
+    const stop = this.#process.onStateChange(follow);
+    this.#disposables.push({
+      dispose: () => {
+        stop();
+        terminal.options.disableStdin = wanted;
+      },
+    });
+  }
+}
+
+/** Writes what comes from the reader to the terminal, as fast as that parses it. Ends with the stream. */
+async function show(reader: ReadableStreamDefaultReader<Uint8Array>, terminal: Terminal): Promise<void> {
+  let unparsed = 0;
+  let parsed = (): void => {};
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    unparsed += value.length;
+    write(terminal, value, () => {
+      unparsed -= value.length;
+      if (unparsed <= LOW_WATERMARK) parsed();
+    });
+    if (unparsed >= HIGH_WATERMARK) await new Promise<void>((resolve) => (parsed = resolve));
+  }
+}
+
+function write(terminal: Terminal, bytes: Uint8Array, parsed: () => void): void {
+  let rest = bytes;
+  for (; rest.length > WRITE_SIZE; rest = rest.subarray(WRITE_SIZE)) terminal.write(rest.subarray(0, WRITE_SIZE));
+  terminal.write(rest, parsed);
+}

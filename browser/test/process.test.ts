@@ -1,0 +1,473 @@
+import assert from "node:assert/strict";
+import { mock, test } from "node:test";
+import type { TestContext } from "node:test";
+
+import { DisconnectedError, EndedError, OutcomeError, StartError, connect } from "../src/index.js";
+import type { ConnectOptions, Process, SpawnOptions, State } from "../src/index.js";
+import { FakeSocket, allExtensions, fakeSockets, settle } from "./fake.js";
+
+interface Spawned {
+  process: Process;
+  sockets: FakeSocket[];
+  /** The one socket of a process that makes no other. */
+  socket: FakeSocket;
+  states: State[];
+}
+
+async function spawn(options: SpawnOptions = {}, connectOptions: ConnectOptions = {}): Promise<Spawned> {
+  const { WebSocket, sockets } = fakeSockets();
+  const process = connect("ws://host.test/", { WebSocket, ...connectOptions }).spawn("cat", options);
+  const states: State[] = [];
+  process.onStateChange((state) => states.push(state));
+  await settle();
+  return { process, sockets, socket: sockets[0]!, states };
+}
+
+function fakeTime(t: TestContext): void {
+  mock.timers.enable({ apis: ["setTimeout", "Date"] });
+  t.after(() => mock.timers.reset());
+}
+
+async function text(stream: ReadableStream<Uint8Array>): Promise<string> {
+  return await new Response(stream).text();
+}
+
+test("the whole conversation of a command", async () => {
+  const { process, socket, states } = await spawn({ args: ["-u"], stdin: true, env: { A: "1" }, cwd: "/tmp" });
+  const start = socket.start(allExtensions);
+  assert.deepEqual(start["command"].args, ["-u"]);
+  assert.deepEqual(start["command"].env, ["A=1"]);
+  assert.equal(start["command"].working_dir, "/tmp");
+  assert.equal(start["extensions"].window, 1 << 20);
+  await process.started;
+  assert.equal(process.pid, 42);
+
+  const writer = process.stdin.getWriter();
+  await writer.write(Buffer.from("input"));
+  await writer.close();
+  assert.deepEqual(socket.take(), [{ type: "stdin", length: 5 }, { type: "close_stdin" }]);
+
+  socket.deliver({ type: "stdout" }, "one\n");
+  socket.deliver({ type: "stderr" }, "two\n");
+  socket.deliver({ type: "stdout" }, "three\n");
+  socket.deliver({ type: "exit_code", exit_code: 3, error: "exit status 3" });
+  assert.deepEqual(await process.exited, { code: 3 });
+  assert.equal(await text(process.stdout), "one\nthree\n");
+  assert.equal(await text(process.stderr), "two\n");
+  assert.equal(socket.closedWith, 1000);
+  assert.deepEqual(states, [{ status: "connected" }, { status: "ended", exit: { code: 3 } }]);
+});
+
+test("how commands end", async (t) => {
+  const outcomes: [string, object, unknown][] = [
+    ["success", { exit_code: 0 }, { code: 0 }],
+    ["a signal", { exit_code: -1, error: "signal: killed", signal: "KILL" }, { signal: "KILL" }],
+    ["v0.2.4's signal", { exit_code: -1, error: "signal: killed" }, { code: -1 }],
+    ["v0.2.4 does not know", { exit_code: 0, error: "wait: no child" }, new OutcomeError("other", "wait: no child")],
+    ["a kind", { exit_code: -1, error: "no", kind: "permission" }, new OutcomeError("permission", "no")],
+    ["a kind of the future", { exit_code: -1, error: "no", kind: "future" }, new OutcomeError("other", "no")],
+    ["lost further on", { exit_code: -1, error: "gone", kind: "disconnected" }, new DisconnectedError("gone")],
+  ];
+  for (const [name, message, expected] of outcomes) {
+    await t.test(name, async () => {
+      const { process, socket } = await spawn();
+      socket.start(allExtensions);
+      socket.deliver({ type: "exit_code", ...message });
+      assert.deepEqual(await process.exited.catch((error: unknown) => error), expected);
+    });
+  }
+});
+
+test("how starts fail", async (t) => {
+  const failures: [string, (socket: FakeSocket) => void, unknown][] = [
+    [
+      "start_error",
+      (socket) => socket.deliver({ type: "start_error", kind: "not_found", message: "no such program" }),
+      new StartError("not_found", "no such program"),
+    ],
+    ["a reason", (socket) => socket.drop(1011, "start command: no program"), new StartError("other", "no program")],
+    ["busy", (socket) => socket.drop(1013, "too many processes"), new StartError("busy", "too many processes")],
+    ["going away", (socket) => socket.drop(1001, "bye"), new DisconnectedError("connection lost: bye", { code: 1001 })],
+    [
+      "no reason",
+      (socket) => socket.drop(1011),
+      new DisconnectedError("connection lost: closed with code 1011", { code: 1011 }),
+    ],
+    ["lost", (socket) => socket.drop(), new DisconnectedError("connection lost", { code: 1006 })],
+  ];
+  for (const [name, fail, expected] of failures) {
+    await t.test(name, async () => {
+      const { process, socket, states } = await spawn({ stdin: true });
+      const writing = process.stdin.getWriter().write(Buffer.from("x"));
+      socket.open();
+      fail(socket);
+      for (const waiting of [process.exited, process.started, writing, text(process.stdout)]) {
+        assert.deepEqual(await waiting.catch((error: unknown) => error), expected);
+      }
+      assert.deepEqual(states, [{ status: "ended", error: expected }]);
+      assert.equal(socket.closedWith, 1000);
+    });
+  }
+});
+
+test("a connection that can't be made", async () => {
+  const { process, socket } = await spawn();
+  socket.drop();
+  await assert.rejects(process.exited, new DisconnectedError("connection could not be made", { code: 1006 }));
+});
+
+test("a lost connection is no success, whatever it was closed with", async () => {
+  for (const code of [1000, 1001, 1006, 1011]) {
+    const { process, socket } = await spawn({ stdin: true });
+    socket.start(allExtensions);
+    socket.deliver({ type: "stdout" }, "half");
+    socket.drop(code);
+    await assert.rejects(process.exited, DisconnectedError);
+    const reader = process.stdout.getReader();
+    assert.equal(Buffer.from((await reader.read()).value!).toString(), "half");
+    await assert.rejects(reader.read(), DisconnectedError);
+    await assert.rejects(process.stdin.getWriter().write(Buffer.from("x")), DisconnectedError);
+  }
+});
+
+test("a server that breaks the protocol", async (t) => {
+  const faults: [string, (socket: FakeSocket) => void][] = [
+    ["malformed", (socket) => socket.deliver("nonsense")],
+    ["no object", (socket) => socket.deliver("[]")],
+    ["more than the window", (socket) => socket.deliver({ type: "stdout" }, new Uint8Array(8193))],
+    ["an ack of what was not sent", (socket) => socket.deliver({ type: "ack", stdin: 1 })],
+    ["end without an exit code", (socket) => socket.deliver({ type: "end" })],
+    ["too large a message", (socket) => socket.deliver({ type: "future" }, new Uint8Array(262_144))],
+  ];
+  for (const [name, fault] of faults) {
+    await t.test(name, async () => {
+      const { process, socket, sockets } = await spawn({ window: 8192, tty: true, id: "s" });
+      socket.start(allExtensions);
+      fault(socket);
+      await assert.rejects(process.exited, /server broke the protocol/);
+      assert.equal(socket.closedWith, 1000);
+      assert.equal(sockets.length, 1, "it does so again if it is asked again");
+    });
+  }
+  await t.test("output before pid", async () => {
+    const { process, socket } = await spawn();
+    socket.open();
+    socket.deliver({ type: "stdout" }, "x");
+    await assert.rejects(process.exited, /server broke the protocol/);
+  });
+});
+
+test("what does not matter is ignored", async () => {
+  const { process, socket } = await spawn();
+  socket.open();
+  socket.deliver({ type: "future" }, "x");
+  socket.deliver({ type: "pid", pid: 1 });
+  socket.deliver({ type: "future" }, "x");
+  socket.deliver({ type: "stdin" }, "x");
+  socket.deliver({ type: "pid", pid: 2 });
+  socket.deliver({ type: "start_error" });
+  socket.onmessage?.({ data: '{ "type": "stdout" }\ntext' } as never);
+  socket.deliver({ type: "exit_code" });
+  assert.equal(await text(process.stdout), "text");
+  assert.equal(process.pid, 1);
+  assert.deepEqual(await process.exited, { code: 0 });
+});
+
+test("output that nobody reads is not acknowledged, and what is read is", async () => {
+  const { process, socket } = await spawn({ window: 8192 });
+  socket.start(allExtensions);
+  for (let i = 0; i < 8; i++) socket.deliver({ type: "stdout" }, new Uint8Array(1024));
+  await settle();
+  assert.deepEqual(socket.take(), []);
+  const reader = process.stdout.getReader();
+  await settle();
+  assert.deepEqual(socket.take(), [], "a reader is there, and has not read");
+  let read = 0;
+  while (read < 8192) read += (await reader.read()).value!.length;
+  assert.equal(read, 8192);
+  const acks = socket.take();
+  assert.ok(acks.length >= 1 && acks.length <= 4, JSON.stringify(acks));
+  const last = acks.at(-1)!["stdout"];
+  assert.ok(last > 8192 - 2048, `${last}`);
+  socket.deliver({ type: "stdout" }, new Uint8Array(last));
+});
+
+test("one stream's window is not the other's", async () => {
+  const { process, socket } = await spawn({ window: 4096 });
+  socket.start(allExtensions);
+  socket.deliver({ type: "stderr" }, new Uint8Array(4096));
+  for (let i = 0; i < 100; i++) {
+    socket.deliver({ type: "stdout" }, new Uint8Array(4096));
+    const reader = process.stdout.getReader();
+    await reader.read();
+    reader.releaseLock();
+  }
+  const offsets = socket.take();
+  assert.deepEqual(offsets.at(-1), { type: "ack", stdout: 409_600 });
+  assert.ok(offsets.every((ack) => ack["stderr"] === undefined));
+});
+
+test("a cancelled stream takes everything", async () => {
+  const { process, socket } = await spawn({ window: 4096 });
+  socket.start(allExtensions);
+  socket.deliver({ type: "stderr" }, new Uint8Array(4000));
+  await process.stderr.cancel();
+  assert.deepEqual(socket.take(), [{ type: "ack", stderr: 4000 }]);
+  for (let i = 0; i < 10; i++) socket.deliver({ type: "stderr" }, new Uint8Array(4096));
+  assert.deepEqual(socket.take().at(-1), { type: "ack", stderr: 44_960 });
+});
+
+test("a flood of tiny messages takes no more than its bytes", async () => {
+  const { process, socket } = await spawn();
+  socket.start(allExtensions);
+  const total = 50_000;
+  for (let i = 0; i < total; i++) socket.deliver({ type: "stdout" }, Uint8Array.of(i));
+  socket.deliver({ type: "exit_code" });
+  const reader = process.stdout.getReader();
+  const pieces: Uint8Array[] = [];
+  for (let next = await reader.read(); !next.done; next = await reader.read()) pieces.push(next.value);
+  assert.ok(pieces.length < 10, `${pieces.length} pieces`);
+  assert.deepEqual(Buffer.concat(pieces), Buffer.from(Uint8Array.from({ length: total }, (_, i) => i)));
+});
+
+test("a server without windows is left when its output piles up", async () => {
+  const { process, socket } = await spawn();
+  socket.start();
+  const piece = new Uint8Array(200_000);
+  for (let i = 0; i < 335; i++) socket.deliver({ type: "stdout" }, piece);
+  assert.equal(process.state.status, "connected");
+  socket.deliver({ type: "stdout" }, piece);
+  await assert.rejects(process.exited, DisconnectedError);
+});
+
+test("a window may be larger", async () => {
+  const { process, socket } = await spawn({ window: 128 << 20 });
+  socket.start(allExtensions);
+  for (let i = 0; i < 400; i++) socket.deliver({ type: "stdout" }, new Uint8Array(200_000));
+  assert.equal(process.state.status, "connected");
+  socket.deliver({ type: "exit_code" });
+});
+
+test("stdin waits for pid, and is cut to messages and to the window", async () => {
+  const { process, socket } = await spawn({ stdin: true });
+  const writer = process.stdin.getWriter();
+  let done = false;
+  const writing = writer.write(new Uint8Array(100_000)).then(() => (done = true));
+  socket.open();
+  await settle();
+  assert.deepEqual(socket.take().map((m) => m["type"]), ["start"]);
+
+  socket.deliver({ type: "pid", extensions: allExtensions });
+  await settle();
+  assert.deepEqual(socket.sent.map((message) => message.length), [64_000, 65_536 - (64_000 - 17) + 17]);
+  socket.sent.length = 0;
+  socket.deliver({ type: "ack", stdin: 30_000 });
+  await settle();
+  assert.deepEqual(socket.take(), [{ type: "stdin", length: 30_000 }]);
+  assert.ok(!done);
+  socket.deliver({ type: "ack", stdin: 65_536 });
+  await writing;
+  assert.deepEqual(socket.take(), [{ type: "stdin", length: 4464 }]);
+});
+
+test("stdin does not fill the socket", async (t) => {
+  fakeTime(t);
+  const { process, socket } = await spawn({ stdin: true });
+  socket.start();
+  socket.send = (data) => {
+    socket.bufferedAmount += data.length;
+  };
+  const writing = process.stdin.getWriter().write(new Uint8Array(5 << 20));
+  let sent = 0;
+  for (let i = 0; i < 6; i++) {
+    await settle();
+    assert.ok(socket.bufferedAmount < (1 << 20) + 64_000, `${socket.bufferedAmount}`);
+    sent += socket.bufferedAmount;
+    socket.bufferedAmount = 0;
+    mock.timers.tick(10);
+  }
+  await writing;
+  assert.ok(sent > 5 << 20, `${sent}`);
+});
+
+test("writes end with the command, also if its output goes on", async () => {
+  for (const pending of [false, true]) {
+    const { process, socket } = await spawn({ stdin: true });
+    socket.start(allExtensions);
+    const writing = process.stdin.getWriter().write(new Uint8Array(100_000));
+    await settle();
+    socket.deliver({ type: "exit_code", pending });
+    await assert.rejects(writing, EndedError);
+  }
+});
+
+test("stdin can be closed after the command has ended, and not written", async () => {
+  for (const use of ["close", "write"] as const) {
+    const { process, socket } = await spawn({ stdin: true });
+    socket.start(allExtensions);
+    socket.deliver({ type: "exit_code" });
+    const writer = process.stdin.getWriter();
+    if (use === "close") await writer.close();
+    else await assert.rejects(writer.write(Buffer.from("x")), EndedError);
+  }
+});
+
+test("a write that waits can be aborted", async () => {
+  const { process, socket } = await spawn({ stdin: true });
+  socket.start(allExtensions);
+  const writer = process.stdin.getWriter();
+  const writing = writer.write(new Uint8Array(100_000));
+  await settle();
+  await writer.abort(new Error("enough"));
+  await writing;
+  assert.deepEqual(socket.take().at(-1), { type: "close_stdin" });
+});
+
+test("stdin that was not asked for", async () => {
+  const { process, socket } = await spawn();
+  assert.equal(socket.start(allExtensions)["command"].stdin, false);
+  await assert.rejects(process.stdin.getWriter().write(Buffer.from("x")), TypeError);
+});
+
+test("stdin takes bytes, not what looks like them", async () => {
+  for (const chunk of ["text", new ArrayBuffer(4)]) {
+    const { process, socket } = await spawn({ stdin: true });
+    socket.start(allExtensions);
+    await assert.rejects(process.stdin.getWriter().write(chunk as never), TypeError);
+  }
+});
+
+test("signals and sizes", async () => {
+  const { process, socket } = await spawn({ tty: true });
+  process.resize(30, 100);
+  assert.deepEqual(socket.start(allExtensions)["command"].rows, 24);
+  await process.signal("INT");
+  await process.signal("SIGTERM");
+  process.resize(31, 101);
+  process.resize(31, 101);
+  assert.deepEqual(socket.take(), [
+    { type: "resize", rows: 30, cols: 100 },
+    { type: "signal", signal: "INT" },
+    { type: "signal", signal: "TERM" },
+    { type: "resize", rows: 31, cols: 101 },
+  ]);
+  assert.throws(() => process.resize(70_000, 80), RangeError);
+  socket.deliver({ type: "exit_code" });
+  await assert.rejects(process.signal("INT"), EndedError);
+});
+
+test("a server that takes no signals", async () => {
+  const { process, socket } = await spawn();
+  socket.start();
+  await assert.rejects(process.signal("INT"), { name: "NotSupportedError" });
+  process.close();
+  assert.equal(socket.closedWith, 1000);
+  await assert.rejects(process.exited, /process was closed/);
+});
+
+test("close asks, and does not wait for ever", async (t) => {
+  fakeTime(t);
+  const { process, socket } = await spawn();
+  socket.start(allExtensions);
+  process.close();
+  process.close();
+  assert.deepEqual(socket.take(), [{ type: "close" }]);
+  mock.timers.tick(9_999);
+  assert.equal(socket.closedWith, undefined);
+  mock.timers.tick(1);
+  assert.equal(socket.closedWith, 1000);
+  await assert.rejects(process.exited, /did not end in time/);
+});
+
+test("output after the exit", async () => {
+  const { process, socket } = await spawn();
+  socket.start(allExtensions);
+  socket.deliver({ type: "exit_code", exit_code: 1, pending: true });
+  assert.deepEqual(await process.exited, { code: 1 });
+  assert.equal(socket.closedWith, undefined);
+  socket.deliver({ type: "stdout" }, "late");
+  socket.deliver({ type: "end" });
+  assert.equal(await text(process.stdout), "late");
+  assert.equal(socket.closedWith, 1000);
+});
+
+test("output is whole although the process is closed when it has ended", async () => {
+  const { process, socket } = await spawn();
+  process.onStateChange(({ status }) => {
+    if (status === "ended") process.close();
+  });
+  socket.start(allExtensions);
+  socket.deliver({ type: "stdout" }, "all");
+  socket.deliver({ type: "exit_code" });
+  assert.equal(await text(process.stdout), "all");
+  assert.deepEqual(await process.exited, { code: 0 });
+});
+
+test("output after the exit that nobody wants, or that is lost", async () => {
+  for (const end of [(p: Process) => p.close(), (_: Process, s: FakeSocket) => s.drop()]) {
+    const { process, socket } = await spawn();
+    socket.start(allExtensions);
+    socket.deliver({ type: "exit_code", pending: true });
+    end(process, socket);
+    assert.deepEqual(await process.exited, { code: 0 });
+    await assert.rejects(text(process.stdout), DisconnectedError);
+    assert.equal(socket.closedWith, 1000);
+  }
+});
+
+test("abort", async () => {
+  const aborting = new AbortController();
+  const { process, socket } = await spawn({}, { signal: aborting.signal });
+  socket.start(allExtensions);
+  const reason = new Error("enough");
+  aborting.abort(reason);
+  assert.equal(await process.exited.catch((error: unknown) => error), reason);
+  assert.equal(socket.closedWith, 1000);
+  const late = await spawn({}, { signal: aborting.signal });
+  await assert.rejects(late.process.exited, reason);
+  assert.equal(late.sockets.length, 0);
+});
+
+test("commands that can't be sent", async () => {
+  for (const options of [{ args: ["x".repeat(64_000)] }, { args: ["\ud800"] }, { env: { A: "\udc00" } }]) {
+    const { process, sockets } = await spawn(options);
+    await assert.rejects(process.exited, { name: "StartError", kind: "invalid" });
+    assert.equal(sockets.length, 0);
+  }
+  const client = connect("ws://host.test", fakeSockets());
+  assert.throws(() => client.spawn("sh", { rows: 0 }), RangeError);
+  assert.throws(() => client.spawn("sh", { window: 4095 }), RangeError);
+});
+
+test("addresses and protocols", async () => {
+  const { WebSocket, sockets } = fakeSockets();
+  const aborting = new AbortController();
+  const { signal } = aborting;
+  connect("https://host.test/a?b#c", { WebSocket, signal, protocols: ["x"], token: "tö/ken?>" }).spawn("true");
+  connect("ws://host.test", { WebSocket, signal, token: async () => "fresh" }).spawn("true");
+  const failing = connect("ws://host.test", { WebSocket, token: () => Promise.reject(new Error("no")) }).spawn("true");
+  await assert.rejects(failing.exited, /there is no token/);
+  assert.equal(sockets[0]!.url, "wss://host.test/a?b");
+  assert.deepEqual(sockets[0]!.protocols, ["x", "wsep", "wsep.token.dMO2L2tlbj8-"]);
+  assert.deepEqual(sockets[1]!.protocols, ["wsep", "wsep.token.ZnJlc2g"]);
+  assert.throws(() => connect("no address", { WebSocket }));
+  aborting.abort();
+});
+
+test("a listener's error is its own", async (t) => {
+  const reported: unknown[] = [];
+  const { process, socket } = await spawn();
+  process.onStateChange(() => {
+    throw new Error("listener's");
+  });
+  let heard = 0;
+  const stop = process.onStateChange(() => heard++);
+  const report = mock.method(globalThis, "queueMicrotask", (callback: () => void) => reported.push(callback));
+  t.after(() => report.mock.restore());
+  socket.start(allExtensions);
+  stop();
+  socket.deliver({ type: "exit_code" });
+  assert.equal(heard, 1);
+  assert.equal(reported.length, 2);
+  assert.deepEqual(await process.exited, { code: 0 });
+});

@@ -1,0 +1,272 @@
+import assert from "node:assert/strict";
+import { mock, test } from "node:test";
+import type { TestContext } from "node:test";
+
+import { StartError, connect } from "../src/index.js";
+import type { ConnectOptions, Process, SpawnOptions, State } from "../src/index.js";
+import { FakeSocket, allExtensions, fakeSockets, settle } from "./fake.js";
+
+/** A process in a session, with time and chance in the test's hands. */
+class Session {
+  readonly process: Process;
+  readonly sockets: FakeSocket[];
+  readonly states: State[] = [];
+
+  private constructor(spawnOptions: SpawnOptions, options: ConnectOptions) {
+    const { WebSocket, sockets } = fakeSockets();
+    this.sockets = sockets;
+    this.process = connect("ws://host.test/", { WebSocket, ...options }).spawn("sh", spawnOptions);
+    this.process.onStateChange((state) => this.states.push(state));
+  }
+
+  static async begin(t: TestContext, spawnOptions: SpawnOptions = {}, options: ConnectOptions = {}): Promise<Session> {
+    mock.timers.enable({ apis: ["setTimeout", "Date"] });
+    const random = mock.method(Math, "random", () => 1);
+    t.after(() => {
+      mock.timers.reset();
+      random.mock.restore();
+    });
+    const session = new Session({ tty: true, id: "s", ...spawnOptions }, options);
+    await settle();
+    return session;
+  }
+
+  get socket(): FakeSocket {
+    return this.sockets.at(-1)!;
+  }
+
+  async pass(ms: number): Promise<void> {
+    mock.timers.tick(ms);
+    await settle();
+  }
+
+  /** Expects that the next attempt comes after ms, and lets them pass. */
+  async expectAttemptAfter(ms: number): Promise<void> {
+    const n = this.sockets.length;
+    const { state } = this.process;
+    assert.equal(state.status, "waiting");
+    assert.equal(state.status === "waiting" && state.retryAt - Date.now(), ms);
+    await this.pass(ms - 1);
+    assert.equal(this.sockets.length, n);
+    await this.pass(1);
+    assert.equal(this.sockets.length, n + 1);
+    assert.equal(this.process.state.status, "connecting");
+  }
+}
+
+test("a lost session is returned to, with the size that it has now", async (t) => {
+  const s = await Session.begin(t, { rows: 30, cols: 90 });
+  const first = s.socket.start(allExtensions);
+  assert.deepEqual([first["command"].rows, first["command"].cols], [30, 90]);
+  await s.pass(10_000);
+  s.process.resize(31, 91);
+  s.socket.drop();
+  s.process.resize(32, 92);
+  await s.expectAttemptAfter(500);
+  const again = s.socket.start(allExtensions);
+  assert.deepEqual([again["id"], again["command"].rows, again["command"].cols], ["s", 32, 92]);
+  assert.deepEqual(s.states.map(({ status }) => status), ["connected", "waiting", "connecting", "connected"]);
+  s.socket.deliver({ type: "exit_code", exit_code: 4 });
+  assert.deepEqual(await s.process.exited, { code: 4 });
+});
+
+test("attempts come less and less often", async (t) => {
+  const s = await Session.begin(t);
+  for (const ms of [1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]) {
+    s.socket.drop();
+    await s.expectAttemptAfter(ms);
+  }
+});
+
+test("a server that takes every connection and loses it is not hurried", async (t) => {
+  const s = await Session.begin(t);
+  for (const ms of [1_000, 2_000, 4_000]) {
+    s.socket.start(allExtensions);
+    s.socket.drop();
+    await s.expectAttemptAfter(ms);
+  }
+  s.socket.start(allExtensions);
+  await s.pass(10_000);
+  s.socket.drop();
+  await s.expectAttemptAfter(500);
+});
+
+test("jitter", async (t) => {
+  const s = await Session.begin(t);
+  mock.method(Math, "random", () => 0);
+  s.socket.drop();
+  await s.expectAttemptAfter(500);
+});
+
+test("retry now", async (t) => {
+  const s = await Session.begin(t);
+  s.process.retry();
+  assert.equal(s.sockets.length, 1);
+  s.socket.drop();
+  s.process.retry();
+  s.process.retry();
+  await settle();
+  assert.equal(s.sockets.length, 2);
+  await s.pass(29_999);
+  assert.equal(s.sockets.length, 2, "the timer of the pause is gone");
+});
+
+test("the network comes back, and the page into view", async (t) => {
+  const window = new EventTarget();
+  const document = Object.assign(new EventTarget(), { visibilityState: "hidden" });
+  const globals = globalThis as Record<string, unknown>;
+  Object.assign(globals, {
+    document,
+    addEventListener: window.addEventListener.bind(window),
+    removeEventListener: window.removeEventListener.bind(window),
+  });
+  t.after(() => {
+    for (const name of ["document", "addEventListener", "removeEventListener"]) delete globals[name];
+  });
+  const s = await Session.begin(t);
+  s.socket.drop();
+  document.dispatchEvent(new Event("visibilitychange"));
+  await settle();
+  assert.equal(s.sockets.length, 1);
+  document.visibilityState = "visible";
+  document.dispatchEvent(new Event("visibilitychange"));
+  await settle();
+  assert.equal(s.sockets.length, 2);
+  s.socket.drop();
+  window.dispatchEvent(new Event("online"));
+  window.dispatchEvent(new Event("online"));
+  document.dispatchEvent(new Event("visibilitychange"));
+  await settle();
+  assert.equal(s.sockets.length, 3);
+});
+
+test("what is typed meanwhile goes nowhere", async (t) => {
+  const s = await Session.begin(t);
+  s.socket.start({ ...allExtensions, window: 4096 });
+  const writer = s.process.stdin.getWriter();
+  const stuck = writer.write(new Uint8Array(5000));
+  const queued = writer.write(Buffer.from("queued"));
+  await settle();
+  s.socket.drop();
+  await stuck;
+  await queued;
+  await writer.write(Buffer.from("while away"));
+  await s.expectAttemptAfter(1_000);
+  await writer.write(Buffer.from("while connecting"));
+  s.socket.start(allExtensions);
+  await writer.write(Buffer.from("now"));
+  assert.deepEqual(s.socket.take(), [{ type: "stdin", length: 3 }]);
+});
+
+test("what was unread of the old screen is dropped, and windows begin anew", async (t) => {
+  const s = await Session.begin(t, { window: 4096 });
+  s.socket.start(allExtensions);
+  s.socket.deliver({ type: "stdout" }, new Uint8Array(4096));
+  s.socket.drop();
+  await s.expectAttemptAfter(1_000);
+  s.socket.start(allExtensions);
+  s.socket.deliver({ type: "stdout" }, "x".repeat(4096));
+  const reader = s.process.stdout.getReader();
+  assert.equal((await reader.read()).value![0], 0x78);
+  assert.deepEqual(s.socket.take(), [{ type: "ack", stdout: 4096 }]);
+});
+
+test("a server that does not answer is left", async (t) => {
+  const s = await Session.begin(t);
+  s.socket.open();
+  await s.pass(30_000);
+  assert.equal(s.sockets[0]!.closedWith, 1000);
+  await s.expectAttemptAfter(1_000);
+});
+
+test("what passes is tried again", async (t) => {
+  const failures: ((socket: FakeSocket) => void)[] = [
+    (socket) => socket.deliver({ type: "start_error", kind: "busy", message: "" }),
+    (socket) => socket.deliver({ type: "start_error", kind: "deadline", message: "" }),
+    (socket) => socket.deliver({ type: "start_error", kind: "disconnected", message: "" }),
+    (socket) => socket.drop(1013, "too many processes"),
+    (socket) => socket.drop(1001, "going away"),
+  ];
+  const s = await Session.begin(t);
+  for (const [i, fail] of failures.entries()) {
+    s.socket.open();
+    fail(s.socket);
+    await s.expectAttemptAfter(1_000 * 2 ** i);
+  }
+});
+
+test("what is permanent is not", async (t) => {
+  const failures: [string, (socket: FakeSocket) => void][] = [
+    ["not found", (socket) => socket.deliver({ type: "start_error", kind: "not_found", message: "" })],
+    ["refused", (socket) => socket.drop(1011, "start command: permission denied")],
+    ["policy", (socket) => socket.drop(1008)],
+    ["protocol", (socket) => socket.drop(1002)],
+    ["too big", (socket) => socket.drop(1009)],
+  ];
+  for (const [name, fail] of failures) {
+    await t.test(name, async (t) => {
+      const s = await Session.begin(t);
+      s.socket.open();
+      fail(s.socket);
+      await assert.rejects(s.process.exited);
+      await s.pass(60_000);
+      assert.equal(s.sockets.length, 1);
+    });
+  }
+});
+
+test("commands without a session, and clients that do not want to, do not return", async (t) => {
+  for (const [spawnOptions, options] of [
+    [{ id: "" }, {}],
+    [{ tty: false }, {}],
+    [{}, { reconnect: false }],
+  ] as const) {
+    await t.test(async (t) => {
+      const s = await Session.begin(t, spawnOptions, options);
+      s.socket.start(allExtensions);
+      s.socket.drop();
+      await assert.rejects(s.process.exited);
+      await s.pass(60_000);
+      assert.equal(s.sockets.length, 1);
+    });
+  }
+});
+
+test("close and abort end the waiting", async (t) => {
+  const aborting = new AbortController();
+  for (const end of [(s: Session) => s.process.close(), () => aborting.abort()]) {
+    await t.test(async (t) => {
+      const s = await Session.begin(t, {}, { signal: aborting.signal });
+      s.socket.drop();
+      end(s);
+      await assert.rejects(s.process.exited);
+      s.process.retry();
+      await s.pass(60_000);
+      assert.equal(s.sockets.length, 1);
+    });
+  }
+});
+
+test("a connection that is lost while the process is being closed is not made again", async (t) => {
+  const s = await Session.begin(t);
+  s.socket.start(allExtensions);
+  s.process.close();
+  s.socket.drop();
+  await assert.rejects(s.process.exited);
+  await s.pass(60_000);
+  assert.equal(s.sockets.length, 1);
+});
+
+test("a token that can't be had now may be had later", async (t) => {
+  let fails = true;
+  const token = async (): Promise<string> => {
+    if (fails) throw new Error("offline");
+    return "t";
+  };
+  const s = await Session.begin(t, {}, { token });
+  const { state } = s.process;
+  assert.match(state.status === "waiting" ? state.error.message : "", /there is no token/);
+  assert.ok(!(state.status === "waiting" && state.error instanceof StartError));
+  fails = false;
+  await s.expectAttemptAfter(1_000);
+});

@@ -1,0 +1,42 @@
+import type { Terminal } from "@xterm/xterm";
+
+import { toast } from "./dom.js";
+
+/** Copies what is selected. */
+export async function copySelection(terminal: Terminal): Promise<void> {
+  if (!terminal.hasSelection()) return;
+  // A page that came over plain HTTP from another machine has no clipboard but the second.
+  const done = (await write(terminal.getSelection())) || document.execCommand("copy");
+  toast(done ? "Copied" : "The browser does not let this page copy.");
+}
+
+/** Copies what is selected, or else what the screen shows, because nothing can be selected by touch. */
+export async function copyScreen(terminal: Terminal): Promise<void> {
+  if (terminal.hasSelection()) await copySelection(terminal);
+  else if (await write(shown(terminal))) toast("Copied what the screen shows");
+  else toast("The browser does not let this page copy.");
+}
+
+/** Pastes. A browser may ask its user first. */
+export async function paste(terminal: Terminal): Promise<void> {
+  try {
+    terminal.paste(await navigator.clipboard.readText());
+  } catch {
+    toast("The browser does not let this page paste: use its own menu.");
+  }
+}
+
+async function write(text: string): Promise<boolean> {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function shown(terminal: Terminal): string {
+  const { active } = terminal.buffer;
+  const lines = Array.from({ length: terminal.rows }, (_, y) => active.getLine(active.viewportY + y));
+  return lines.map((line) => line?.translateToString(true) ?? "").join("\n").trimEnd();
+}

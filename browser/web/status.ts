@@ -1,0 +1,60 @@
+import { StartError } from "@wsep/client";
+import type { Exit, State } from "@wsep/client";
+
+/** A state in words. */
+export interface Words {
+  /** What kind of state it is, for its colour. */
+  readonly tone: "good" | "busy" | "bad" | "over";
+  /** It in two words or so. */
+  readonly brief: string;
+  /** What there is to say about it. It does not change while the state lasts. Empty if all is well. */
+  readonly sentence: string;
+  /** What the user can do about it. */
+  readonly action?: "retry" | "new";
+  /** When the page will do something itself, in the milliseconds of Date.now(). */
+  readonly at?: number;
+}
+
+/** Says where a process is with its connection. known is whether it has been connected before. */
+export function describe(state: State, known: boolean): Words {
+  switch (state.status) {
+    case "connecting":
+      return { tone: "busy", brief: known ? "Reconnecting" : "Connecting", sentence: known ? "Reconnecting." : "" };
+    case "connected":
+      return { tone: "good", brief: "Connected", sentence: "" };
+    case "waiting":
+      return { tone: "bad", brief: "Disconnected", sentence: problem(state.error, known), action: "retry", at: state.retryAt };
+    case "ended":
+      return { tone: "over", brief: "Ended", sentence: ending(state.exit, state.error), action: "new" };
+  }
+}
+
+function problem(error: unknown, known: boolean): string {
+  if (error instanceof StartError) return sentence(`The server can't take this session now: ${error.message}`);
+  return known ? "The connection is lost." : "The server can't be reached.";
+}
+
+function ending(exit: Exit | undefined, error: unknown): string {
+  if (!exit) return sentence(`The session is over: ${error instanceof Error ? error.message : String(error)}`);
+  if (exit.signal !== undefined) return `The shell was ended by signal ${exit.signal}.`;
+  return exit.code === 0 ? "The shell has ended." : `The shell has ended with code ${exit.code}.`;
+}
+
+function sentence(text: string): string {
+  return text.endsWith(".") ? text : `${text}.`;
+}
+
+/** How long it is until a time, as a page should say it. */
+export function until(at: number): string {
+  return `${Math.max(1, Math.ceil((at - Date.now()) / 1000))} s`;
+}
+
+/** How long ago a time was. */
+export function ago(at: number): string {
+  const minutes = Math.round((Date.now() - at) / 60_000);
+  const format = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
+  if (minutes < 1) return "just now";
+  if (minutes < 60) return format.format(-minutes, "minute");
+  if (minutes < 48 * 60) return format.format(-Math.round(minutes / 60), "hour");
+  return format.format(-Math.round(minutes / 60 / 24), "day");
+}

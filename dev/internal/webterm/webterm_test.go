@@ -1,0 +1,160 @@
+package webterm
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os/exec"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"cdr.dev/wsep"
+	"cdr.dev/wsep/dev/internal/serve"
+)
+
+var built = fstest.MapFS{
+	"index.html": {Data: []byte("<title>page</title>")},
+	"main.js":    {Data: []byte("1")},
+}
+
+// start serves the files. An empty token means that everybody is served.
+func start(t *testing.T, files fs.FS, token string) (url string, handler *wsep.Handler) {
+	handler = &wsep.Handler{Execer: wsep.LocalExecer{}, Server: wsep.NewServer()}
+	if token != "" {
+		handler.Authorize = serve.Authorize(token)
+	}
+	server := httptest.NewServer(New(handler, files))
+	t.Cleanup(handler.Server.Close)
+	t.Cleanup(server.Close)
+	return server.URL, handler
+}
+
+// ask makes a request and returns the answer's status and body.
+func ask(t *testing.T, method, url string, header http.Header) (*http.Response, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, nil)
+	require.NoError(t, err)
+	if header != nil {
+		req.Header = header
+		req.Host = header.Get("Host")
+	}
+	resp, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	return resp, string(body)
+}
+
+func TestPage(t *testing.T) {
+	url, _ := start(t, built, "secret")
+	for path, want := range map[string]string{"/": "<title>page</title>", "/main.js": "1"} {
+		resp, body := ask(t, http.MethodGet, url+path, nil)
+		require.Equal(t, http.StatusOK, resp.StatusCode, "the page is public")
+		require.Equal(t, want, body)
+		require.Contains(t, resp.Header.Get("Content-Security-Policy"), "default-src 'none'")
+		require.Contains(t, resp.Header.Get("Content-Security-Policy"), "frame-ancestors 'none'")
+		require.Equal(t, "nosniff", resp.Header.Get("X-Content-Type-Options"))
+	}
+	resp, _ := ask(t, http.MethodGet, url+"/nothing", nil)
+	require.Equal(t, http.StatusNotFound, resp.StatusCode)
+	resp, _ = ask(t, http.MethodPost, url+"/", nil)
+	require.Equal(t, http.StatusMethodNotAllowed, resp.StatusCode)
+}
+
+func TestPageNotBuilt(t *testing.T) {
+	url, _ := start(t, fstest.MapFS{}, "")
+	resp, body := ask(t, http.MethodGet, url, nil)
+	require.Equal(t, http.StatusServiceUnavailable, resp.StatusCode)
+	require.Contains(t, body, "ci/browser.sh --build")
+}
+
+func TestRequestsAreAdmittedLikeWebSockets(t *testing.T) {
+	requests := []struct{ method, path string }{
+		{http.MethodGet, "/api/server"},
+		{http.MethodGet, "/api/sessions"},
+		{http.MethodDelete, "/api/sessions?id=1"},
+	}
+	right := []string{"Bearer secret"}
+	url, _ := start(t, built, "secret")
+	for _, r := range requests {
+		for name, tc := range map[string]struct {
+			header http.Header
+			status int
+		}{
+			"no token":       {http.Header{}, http.StatusUnauthorized},
+			"wrong token":    {http.Header{"Authorization": {"Bearer x"}}, http.StatusUnauthorized},
+			"foreign origin": {http.Header{"Authorization": right, "Origin": {"http://evil.example"}}, http.StatusForbidden},
+			"foreign name":   {http.Header{"Authorization": right, "Host": {"evil.example"}}, http.StatusForbidden},
+		} {
+			resp, _ := ask(t, r.method, url+r.path, tc.header)
+			require.Equal(t, tc.status, resp.StatusCode, "%s %s: %s", r.method, r.path, name)
+		}
+		resp, _ := ask(t, r.method, url+r.path, http.Header{"Authorization": right})
+		require.NotContains(t, []int{http.StatusUnauthorized, http.StatusForbidden}, resp.StatusCode)
+	}
+}
+
+func TestServer(t *testing.T) {
+	t.Setenv("SHELL", "/bin/a shell")
+	url, _ := start(t, built, "")
+	_, body := ask(t, http.MethodGet, url+"/api/server", nil)
+	var answer map[string]string
+	require.NoError(t, json.Unmarshal([]byte(body), &answer))
+	require.Equal(t, "/bin/a shell", answer["shell"])
+	require.NotEmpty(t, answer["host"])
+}
+
+func TestSessions(t *testing.T) {
+	if _, err := exec.LookPath("screen"); err != nil {
+		t.Skip("screen is not installed")
+	}
+	const id = "../a b&c?#"
+	address, handler := start(t, built, "")
+	list := func() (sessions []session) {
+		_, body := ask(t, http.MethodGet, address+"/api/sessions", nil)
+		require.NoError(t, json.Unmarshal([]byte(body), &sessions))
+		require.NotNil(t, sessions, "an empty list is no null")
+		return sessions
+	}
+	require.Empty(t, list())
+
+	p, err := wsep.Dialer{URL: address}.Start(t.Context(), wsep.Command{
+		ID: id, Command: "sleep", Args: []string{"300"}, TTY: true, Rows: 24, Cols: 80,
+	})
+	require.NoError(t, err)
+	sessions := list()
+	require.Len(t, sessions, 1)
+	require.WithinDuration(t, time.Now(), time.UnixMilli(sessions[0].Started), time.Minute)
+	sessions[0].Started = 0
+	require.Equal(t, session{ID: id, Command: "sleep", Args: []string{"300"}, Clients: 1}, sessions[0])
+
+	resp, _ := ask(t, http.MethodDelete, address+"/api/sessions?id=another", nil)
+	require.Equal(t, http.StatusNotFound, resp.StatusCode)
+	require.Len(t, list(), 1)
+	resp, _ = ask(t, http.MethodDelete, address+"/api/sessions?id="+url.QueryEscape(id), nil)
+	require.Equal(t, http.StatusNoContent, resp.StatusCode)
+	require.Empty(t, list())
+	require.Error(t, p.Wait())
+
+	// A session of somebody else's is none.
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	handler.Options = &wsep.Options{Owner: "another"}
+	_, err = wsep.Dialer{URL: address}.Start(ctx, wsep.Command{
+		ID: id, Command: "sleep", Args: []string{"300"}, TTY: true, Rows: 24, Cols: 80,
+	})
+	require.NoError(t, err)
+	require.Len(t, list(), 1)
+	handler.Options = nil
+	require.Empty(t, list())
+	resp, _ = ask(t, http.MethodDelete, address+"/api/sessions?id="+url.QueryEscape(id), nil)
+	require.Equal(t, http.StatusNotFound, resp.StatusCode)
+}
