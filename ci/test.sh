@@ -2,8 +2,9 @@
 # Runs all tests. With --long also those that take long.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. ci/packages.sh
 
-# What the tests need beside Go: Debian packages, each with its program's name where that is another, as package:program.
+# What the tests need beside Go.
 needs=(screen openssh-server:sshd)
 
 fuzz_runs=20000x
@@ -20,21 +21,6 @@ case "${1-}" in
 	exit 2
 	;;
 esac
-
-missing_packages() {
-	local need
-	for need in "${needs[@]}"; do
-		PATH=$PATH:/usr/sbin:/sbin command -v "${need#*:}" >/dev/null || echo "${need%%:*}"
-	done
-}
-
-may_install() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; }
-
-install_packages() {
-	export DEBIAN_FRONTEND=noninteractive
-	apt-get update -q </dev/null
-	apt-get install -q -y --no-install-recommends "$@" </dev/null
-}
 
 # await_port waits until something listens on a port of this machine.
 await_port() {
@@ -61,15 +47,7 @@ run_fleet() {
 	return "$status"
 }
 
-missing=$(missing_packages)
-if [ -n "$missing" ] && may_install; then
-	# shellcheck disable=SC2086 # one word for each package
-	install_packages $missing || true
-	missing=$(missing_packages)
-fi
-if [ -n "$missing" ]; then
-	printf 'missing, install it for the tests that need it:\n%s\n' "$missing" >&2
-fi
+require_packages "${needs[@]}"
 
 echo "README's first command"
 go run ./dev/client notty --embedded -- uname -a </dev/null

@@ -97,8 +97,10 @@ func TestRequestsAreAdmittedLikeWebSockets(t *testing.T) {
 			resp, _ := ask(t, r.method, url+r.path, tc.header)
 			require.Equal(t, tc.status, resp.StatusCode, "%s %s: %s", r.method, r.path, name)
 		}
-		resp, _ := ask(t, r.method, url+r.path, http.Header{"Authorization": right})
-		require.NotContains(t, []int{http.StatusUnauthorized, http.StatusForbidden}, resp.StatusCode)
+		for _, header := range []http.Header{{"Authorization": right}, {"Cookie": {wsep.TokenCookie + "=secret"}}} {
+			resp, _ := ask(t, r.method, url+r.path, header)
+			require.NotContains(t, []int{http.StatusUnauthorized, http.StatusForbidden}, resp.StatusCode)
+		}
 	}
 }
 
