@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Installs Debian packages that tests need. To be sourced. Each is named as package:program, or as one word for both.
 
 missing_packages() {
