@@ -63,8 +63,8 @@ type Client struct {
 
 // pending is a call without an answer yet.
 type pending struct {
-	channel *Channel // that is to be connected; nil for other calls
-	answer  chan error
+	channel *Channel   // that is to be connected; nil for other calls
+	answer  chan error // nil when nobody waits for it any more
 }
 
 const (
@@ -78,7 +78,6 @@ var (
 	// ErrClosed is matched by the errors of what is done with a Client or a Channel after it was closed by this end.
 	ErrClosed = xerrors.New("connection is closed")
 
-	errLost       = xerrors.New("connection lost")
 	errRemoteLost = xerrors.New("remote's connection lost")
 )
 
@@ -225,10 +224,12 @@ func (c *Client) abandon(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.cause == nil {
-		c.cause = xerrors.Errorf("%w: %w", errLost, err)
+		c.cause = xerrors.Errorf("connection lost: %w", err)
 	}
 	for _, p := range c.calls {
-		p.answer <- c.cause
+		if p.answer != nil {
+			p.answer <- c.cause
+		}
 	}
 	for _, ch := range c.channels {
 		ch.end(c.cause)

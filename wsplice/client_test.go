@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/gobwas/ws"
 	"github.com/gorilla/websocket"
 	"github.com/stretchr/testify/require"
 )
@@ -80,6 +82,46 @@ func TestClientAndServer(t *testing.T) {
 }
 
 // TestWindow writes more than the window both ways to those who do not read yet, while another channel goes on.
+// TestCancelledConnect: nobody waits for the answer any more, and the client goes on, and ends, without it.
+func TestCancelledConnect(t *testing.T) {
+	_, url := testServer(t, nil)
+	c := dialTest(t, url, nil)
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // It never answers a handshake.
+	require.NoError(t, err)
+	defer silent.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(10*time.Millisecond, cancel)
+	_, err = c.Connect(ctx, "ws://"+silent.Addr().String(), nil)
+	require.ErrorIs(t, err, context.Canceled)
+
+	ch := connectTest(t, c, backend(t, echo))
+	require.NoError(t, ch.Write(t.Context(), []byte("still here")))
+	requireRead(t, "still here", ch)
+	closed := make(chan error, 1)
+	go func() { closed <- c.Close() }()
+	select {
+	case err := <-closed:
+		require.NoError(t, err)
+	case <-time.After(patienceInTests):
+		require.Fail(t, "the client does not end")
+	}
+}
+
+// TestLostServer: the connection's end is what the client and its channels tell.
+func TestLostServer(t *testing.T) {
+	s, url := testServer(t, nil)
+	c := dialTest(t, url, nil)
+	ch := connectTest(t, c, backend(t, echo))
+	require.NoError(t, s.Shutdown(t.Context()))
+	_, err := read(ch)
+	require.ErrorContains(t, err, "connection lost: ")
+	require.NotContains(t, err.Error(), "%!")
+	var closed interface{ CloseStatus() (int, string) }
+	require.ErrorAs(t, err, &closed)
+	code, _ := closed.CloseStatus()
+	require.Equal(t, int(ws.StatusGoingAway), code)
+}
+
 func TestWindow(t *testing.T) {
 	_, url := testServer(t, nil)
 	c := dialTest(t, url, &DialOptions{Window: 100_000})

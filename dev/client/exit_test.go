@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -23,7 +24,7 @@ func TestExitCode(t *testing.T) {
 		{"a signal that a peer does not name", wsep.NewExitError(-1, "signal: killed"), 255},
 		{"no exit code", xerrors.New("an execer's own"), 255},
 		{"a chain broken at the start", &wsep.StartError{Err: wsep.ErrDisconnected}, 255},
-		{"a connection that timed out by itself", xerrors.Errorf("%w: %w", wsep.ErrDisconnected,
+		{"a connection that timed out by itself", fmt.Errorf("%w: %w", wsep.ErrDisconnected,
 			context.DeadlineExceeded), 255},
 		{"a code, and trouble afterwards", errors.Join(wsep.NewExitError(3, "exit status 3"), errLeft), 3},
 	} {
