@@ -29,9 +29,7 @@ type gateway struct {
 	client wsep.Dialer
 }
 
-const sessionTimeout = 2 * time.Second
-
-func newGateway(t *testing.T) gateway {
+func newGateway(t *testing.T, sessionTimeout time.Duration) gateway {
 	t.Helper()
 	if _, err := exec.LookPath("screen"); err != nil {
 		t.Skip("screen is not installed")
@@ -91,7 +89,7 @@ func await(t *testing.T, p wsep.Process, text string) {
 
 // TestSession lives on the SSH host, and survives the loss of the WebSocket and of the SSH connection.
 func TestSession(t *testing.T) {
-	g := newGateway(t)
+	g := newGateway(t, time.Minute) // Longer than the host is lost for.
 	p := g.attach(t, shell)
 	typeLine(t, p, `kept=treasure; echo the-"$kept"`)
 	await(t, p, "the-treasure")
@@ -121,7 +119,7 @@ func TestSession(t *testing.T) {
 
 // TestSessionOfLostGateway ends, some time after the gateway is gone for good, and leaves nothing.
 func TestSessionOfLostGateway(t *testing.T) {
-	g := newGateway(t)
+	g := newGateway(t, 2*time.Second)
 	p := g.attach(t, shell)
 	typeLine(t, p, `echo "p"id=$$=`)
 	await(t, p, "pid=")
