@@ -2,6 +2,8 @@ package wsplice
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/binary"
 	"encoding/json"
 	"net/http"
@@ -20,20 +22,70 @@ const patienceInTests = 10 * time.Second
 // testServer is a Server that may dial this machine, and is shut down with the test.
 func testServer(t *testing.T, change func(*Server)) (s *Server, url string) {
 	t.Helper()
+	started := startServer(t, false, change)
+	return started.Server, started.url
+}
+
+// tested is a Server that runs, with TLS if that is set.
+type tested struct {
+	*Server
+	url string
+	tls *tls.Config // a client's
+}
+
+func startServer(t *testing.T, secure bool, change func(*Server)) *tested {
+	t.Helper()
 	allowed, err := ParseAllowlist(loopback)
 	require.NoError(t, err)
-	s = &Server{Allowed: allowed}
+	s := &Server{Allowed: allowed}
 	if change != nil {
 		change(s)
 	}
-	server := httptest.NewServer(s)
+	server := httptest.NewUnstartedServer(s)
+	started := &tested{Server: s}
+	if secure {
+		server.StartTLS()
+		started.tls = clientTLS(server)
+	} else {
+		server.Start()
+	}
+	started.url = toWS(server.URL)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patienceInTests)
 		defer cancel()
 		require.NoError(t, s.Shutdown(ctx))
 		server.Close()
 	})
-	return s, toWS(server.URL)
+	return started
+}
+
+// clientTLS returns the configuration of a client that trusts the server.
+func clientTLS(server *httptest.Server) *tls.Config {
+	roots := x509.NewCertPool()
+	roots.AddCert(server.Certificate())
+	return &tls.Config{RootCAs: roots}
+}
+
+// session returns the only session.
+func (s *tested) session(t *testing.T) *session {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	require.Len(t, s.sessions, 1)
+	for served := range s.sessions {
+		return served
+	}
+	return nil
+}
+
+// awaitNobody waits until no session is left.
+func (s *tested) awaitNobody(t *testing.T) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.places == 0
+	}, patienceInTests, time.Millisecond)
 }
 
 func toWS(url string) string { return "ws" + strings.TrimPrefix(url, "http") }
