@@ -95,7 +95,7 @@ func TestStalledRemoteDelaysNobody(t *testing.T) {
 		p.send(lively, websocket.TextMessage, fmt.Sprint(i))
 		index, _, m := p.receive()
 		if index == controlIndex && !closed {
-			require.Contains(t, m, "does not read")
+			require.Contains(t, m, errSlow.Error())
 			closed = true
 			index, _, m = p.receive()
 		}

@@ -23,7 +23,7 @@ type channel struct {
 	// For the session's reader alone.
 	batch   batch // what is for the remote
 	touched bool  // it is among the session's touched channels
-	waited  time.Duration
+	delay   delay // of others by the remote
 
 	subprotocol string // the one that the remote has chosen, if any
 
@@ -53,9 +53,11 @@ const (
 	// lastWords is how long what a client has sent before it went away is still passed on to remotes that are slow.
 	lastWords = 150 * time.Millisecond
 	// farewell is how long a session's end may take. A client's remotes are closed within a second of its end.
-	farewell = 700 * time.Millisecond
-	// patience is how long one channel may keep the others waiting. The remote must have taken something until then.
+	farewell = 650 * time.Millisecond
+	// patience is how long one channel may keep the others waiting, beyond the time that minRate gives its remote.
 	patience = 250 * time.Millisecond
+	// minRate is how many bytes a remote must take in a second while others wait for it.
+	minRate = 1 << 20
 	// maxQueue is how many bytes a channel without a window may have waiting for its remote.
 	maxQueue = 4 << 20
 	// soleQueue is that of a channel that keeps no others waiting. More of it would only be copied out of the cache.
@@ -182,25 +184,40 @@ func (c *channel) limit() int {
 // awaitRoom waits until the queue may have become shorter, and reports false if the remote is given up. Who waits here
 // does not read, and so has to look whether the client is still there.
 func (c *channel) awaitRoom() bool {
-	t := time.NewTimer(glance)
+	t := time.NewTimer(min(glance, patience-c.delay.behind))
 	defer t.Stop()
 	began := time.Now()
 	select {
 	case <-c.outlet.moved:
-		c.waited = 0
 	case <-t.C:
-		c.waited += time.Since(began)
 	case <-c.ctx.Done(): // As after the write timeout.
 		return false
 	case <-c.session.ctx.Done():
 		return false
 	}
-	if c.waited >= patience && !c.session.table.sole() {
-		c.fail(errQueueFull)
+	c.delay.add(time.Since(began), c.outlet.taken.Load())
+	if c.session.table.sole() {
+		c.delay.behind = 0
+	}
+	if c.delay.behind >= patience {
+		c.fail(errSlow)
 		return false
 	}
 	c.session.lookForClient()
 	return true
+}
+
+// delay is how long a remote has kept others waiting, less the time that it had for what it took meanwhile: a second
+// for each minRate bytes. So it stays small as long as a remote is no slower than that.
+type delay struct {
+	behind time.Duration
+	taken  int64 // what the remote had taken in all when behind was computed
+}
+
+// add adds a wait, at the end of which the remote has taken so much in all.
+func (d *delay) add(wait time.Duration, taken int64) {
+	earned := time.Duration(taken-d.taken) * (time.Second / minRate)
+	d.behind, d.taken = max(0, d.behind+wait-earned), taken
 }
 
 // acknowledge tells the client what the remote has taken. The outlet's lock is held.

@@ -27,19 +27,7 @@ func TestGoneClientIsNoticedWhileItsRemoteIsFull(t *testing.T) {
 		_ = p.Close()
 	}
 	stalled := func(c *websocket.Conn, stop <-chan struct{}) { <-stop }
-	slow := func(c *websocket.Conn, stop <-chan struct{}) {
-		_ = tcp(c.NetConn()).SetReadBuffer(8 << 10)
-		t := time.NewTicker(12 * time.Millisecond)
-		defer t.Stop()
-		for p := make([]byte, 1<<10); ; {
-			select {
-			case <-t.C:
-				_, _ = c.NetConn().Read(p)
-			case <-stop:
-				return
-			}
-		}
-	}
+	slow := func(c *websocket.Conn, stop <-chan struct{}) { readSlowly(c, 80<<10, stop) }
 	for _, tc := range []struct {
 		name   string
 		secure bool
