@@ -6,6 +6,8 @@ import (
 	"crypto/x509"
 	"encoding/binary"
 	"encoding/json"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -93,7 +95,23 @@ func toWS(url string) string { return "ws" + strings.TrimPrefix(url, "http") }
 // backend serves what f does with a connection of gorilla/websocket, and returns the URL.
 func backend(t *testing.T, f func(c *websocket.Conn)) string {
 	t.Helper()
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := httptest.NewServer(serveWebSocket(f))
+	t.Cleanup(server.Close)
+	return toWS(server.URL)
+}
+
+// secureBackend is a backend with TLS. It also returns what a client must trust.
+func secureBackend(t *testing.T, f func(c *websocket.Conn)) (url string, config *tls.Config) {
+	t.Helper()
+	server := httptest.NewUnstartedServer(serveWebSocket(f))
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // A client that does not trust it is part of a test.
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	return toWS(server.URL), clientTLS(server)
+}
+
+func serveWebSocket(f func(c *websocket.Conn)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		u := websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return true }}
 		c, err := u.Upgrade(w, r, nil)
 		if err != nil {
@@ -101,9 +119,7 @@ func backend(t *testing.T, f func(c *websocket.Conn)) string {
 		}
 		defer func() { _ = c.Close() }()
 		f(c)
-	}))
-	t.Cleanup(server.Close)
-	return toWS(server.URL)
+	})
 }
 
 // echo returns every message.
@@ -124,7 +140,13 @@ type peer struct {
 
 func connectPeer(t *testing.T, url string) *peer {
 	t.Helper()
-	c, resp, err := websocket.DefaultDialer.DialContext(t.Context(), url, nil)
+	return (&tested{url: url}).connectPeer(t)
+}
+
+func (s *tested) connectPeer(t *testing.T) *peer {
+	t.Helper()
+	dialer := websocket.Dialer{TLSClientConfig: s.tls}
+	c, resp, err := dialer.DialContext(t.Context(), s.url, nil)
 	require.NoError(t, err)
 	_ = resp.Body.Close()
 	t.Cleanup(func() { _ = c.Close() })

@@ -1,10 +1,12 @@
 package wsplice
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/gobwas/ws"
 	"github.com/gorilla/websocket"
 	"github.com/stretchr/testify/require"
 )
@@ -90,4 +92,84 @@ func TestDelay(t *testing.T) {
 	require.Zero(t, d.behind)
 	d.add(patience, 100*minRate)
 	require.Equal(t, patience, d.behind)
+}
+
+// TestStalledRemoteDelaysNobody has remotes that read nothing, and one that stalls within a frame.
+func TestStalledRemoteDelaysNobody(t *testing.T) {
+	_, url := testServer(t, func(s *Server) { s.WriteTimeout = time.Second })
+	p := connectPeer(t, url)
+	stop := make(chan struct{})
+	defer close(stop)
+	deaf := p.connect(backend(t, func(*websocket.Conn) { <-stop }))
+	halfway := p.connect(backend(t, func(c *websocket.Conn) {
+		_, _ = c.NetConn().Write(append(appendHeader(nil, byte(ws.OpText), 10), "begin"...))
+		<-stop
+	}))
+	lively := p.connect(backend(t, echo))
+	chunk := strings.Repeat("x", 1<<20)
+	closed := false
+	for i := range 40 {
+		p.send(deaf, websocket.BinaryMessage, chunk)
+		began := time.Now()
+		p.send(lively, websocket.TextMessage, fmt.Sprint(i))
+		index, _, m := p.receive()
+		if index == controlIndex && !closed {
+			require.Contains(t, m, errSlow.Error())
+			closed = true
+			index, _, m = p.receive()
+		}
+		for index == controlIndex { // What came before the client knew.
+			require.True(t, closed)
+			require.Contains(t, m, "4004")
+			index, _, m = p.receive()
+		}
+		require.Equal(t, lively, index)
+		require.Equal(t, fmt.Sprint(i), m)
+		require.Less(t, time.Since(began), 2*time.Second)
+	}
+	require.True(t, closed)
+	p.command(fmt.Sprintf(`{"id":1,"method":"terminate","params":{"index":%d}}`, halfway))
+	p.expectControl(`{"id":1,"type":"reply","result":{}}`)
+}
+
+// TestWriteTimeout has a remote that takes something, but then nothing for the write timeout.
+func TestWriteTimeout(t *testing.T) {
+	_, url := testServer(t, func(s *Server) { s.WriteTimeout = patience / 10 })
+	p := connectPeer(t, url)
+	stop := make(chan struct{})
+	defer close(stop)
+	deaf := p.connect(backend(t, func(*websocket.Conn) { <-stop }))
+	// More than the system's buffers and the queue take.
+	for range 40 {
+		p.send(deaf, websocket.BinaryMessage, strings.Repeat("x", 1<<20))
+	}
+	require.Equal(t, errWriteTimeout.Error(), p.expectDisconnect(deaf, 1008))
+}
+
+// TestStalledClientIsClosed has a client that does not read, while another does.
+func TestStalledClientIsClosed(t *testing.T) {
+	for _, secure := range []bool{false, true} {
+		s := startServer(t, secure, func(s *Server) { s.WriteTimeout = 300 * time.Millisecond })
+		gone := make(chan error, 1)
+		source := backend(t, func(c *websocket.Conn) {
+			for {
+				if err := c.WriteMessage(websocket.BinaryMessage, make([]byte, 1<<16)); err != nil {
+					gone <- err
+					return
+				}
+			}
+		})
+		stalled, other := s.connectPeer(t), s.connectPeer(t)
+		stalled.command(fmt.Sprintf(`{"method":"connect","params":{"url":%q}}`, source))
+		index := other.connect(backend(t, echo))
+		for closed := false; !closed; {
+			other.send(index, websocket.TextMessage, "x")
+			other.expect(index, "x")
+			select {
+			case <-gone:
+				closed = true
+			default:
+			}
+		}
+	}
 }
