@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -20,6 +21,9 @@ import (
 
 // patienceInTests is how long a test waits for what should happen at once.
 const patienceInTests = 10 * time.Second
+
+// soon is less than a second, on a machine that may be busy.
+const soon = 1500 * time.Millisecond
 
 // testServer is a Server that may dial this machine, and is shut down with the test.
 func testServer(t *testing.T, change func(*Server)) (s *Server, url string) {
@@ -246,4 +250,12 @@ func (p *peer) expectClose(code int) {
 func decode(t *testing.T, text string, v any) {
 	t.Helper()
 	require.NoError(t, json.Unmarshal([]byte(text), v), "message %q", text)
+}
+
+// tcp returns the connection that is, or carries, another.
+func tcp(c net.Conn) *net.TCPConn {
+	if secured, ok := c.(*tls.Conn); ok {
+		c = secured.NetConn()
+	}
+	return c.(*net.TCPConn)
 }
