@@ -116,3 +116,13 @@ func (c *channel) isFull(t *testing.T, sent, room int64) (full bool) {
 	}, patienceInTests, 100*time.Microsecond)
 	return full
 }
+
+// awaitNobody waits until no session is left.
+func (s *tested) awaitNobody(t *testing.T) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.places == 0
+	}, patienceInTests, time.Millisecond)
+}

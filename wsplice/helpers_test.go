@@ -84,16 +84,6 @@ func (s *tested) session(t *testing.T) *session {
 	return nil
 }
 
-// awaitNobody waits until no session is left.
-func (s *tested) awaitNobody(t *testing.T) {
-	t.Helper()
-	require.Eventually(t, func() bool {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return s.places == 0
-	}, patienceInTests, time.Millisecond)
-}
-
 func toWS(url string) string { return "ws" + strings.TrimPrefix(url, "http") }
 
 // backend serves what f does with a connection of gorilla/websocket, and returns the URL.
