@@ -23,6 +23,7 @@ type channel struct {
 	// For the session's reader alone.
 	batch   batch // what is for the remote
 	touched bool  // it is among the session's touched channels
+	delay   delay // of others by the remote
 
 	subprotocol string // the one that the remote has chosen, if any
 
@@ -47,10 +48,16 @@ type channel struct {
 const (
 	// closeGrace is how long a remote has to answer a close frame.
 	closeGrace = 5 * time.Second
-	// farewell is how long a session's end may take.
-	farewell = time.Second
-	// patience is how long one channel may keep the others waiting. The remote must have taken something until then.
+	// glance is how often one who waits looks whether the client is still there.
+	glance = 50 * time.Millisecond
+	// lastWords is how long what a client has sent before it went away is still passed on to remotes that are slow.
+	lastWords = 150 * time.Millisecond
+	// farewell is how long a session's end may take. A client's remotes are closed within a second of its end.
+	farewell = 650 * time.Millisecond
+	// patience is how long one channel may keep the others waiting, beyond the time that minRate gives its remote.
 	patience = 250 * time.Millisecond
+	// minRate is how many bytes a remote must take in a second while others wait for it.
+	minRate = 1 << 20
 	// maxQueue is how many bytes a channel without a window may have waiting for its remote.
 	maxQueue = 4 << 20
 	// soleQueue is that of a channel that keeps no others waiting. More of it would only be copied out of the cache.
@@ -146,21 +153,21 @@ func (c *channel) control(op ws.OpCode, payload []byte) error {
 	return nil
 }
 
-// deliver sends the batch to the remote. If its queue is full, it waits as long as the remote keeps taking something,
-// or until the write timeout if nobody else has to wait.
+// deliver sends the batch to the remote. If its queue is full, it waits for room. What comes of a client that is gone
+// is dropped.
 func (c *channel) deliver(inFrame bool) {
+	defer c.batch.reset()
 	pieces := c.batch.all()
 	limit := c.limit()
-	for !c.outlet.send(pieces, c.batch.payload, &c.received, inFrame, limit) {
+	for !c.session.parting && !c.outlet.send(pieces, c.batch.payload, &c.received, inFrame, limit) {
 		if c.window > 0 {
 			c.fail(errWindow)
-			break
+			return
 		}
 		if !c.awaitRoom() {
-			break
+			return
 		}
 	}
-	c.batch.reset()
 }
 
 // limit returns how many bytes the queue may have.
@@ -174,30 +181,43 @@ func (c *channel) limit() int {
 	return maxQueue
 }
 
-// awaitRoom waits until the queue has become shorter, and reports whether it has.
+// awaitRoom waits until the queue may have become shorter, and reports false if the remote is given up. Who waits here
+// does not read, and so has to look whether the client is still there.
 func (c *channel) awaitRoom() bool {
-	t := time.NewTicker(patience)
+	t := time.NewTimer(min(glance, patience-c.delay.behind))
 	defer t.Stop()
-	for {
-		select {
-		case <-c.outlet.moved:
-			return true
-		case <-c.ctx.Done(): // As after the write timeout.
-			return false
-		case <-c.session.ctx.Done():
-			return false
-		case <-t.C:
-		}
-		if !c.session.table.sole() {
-			c.fail(errQueueFull)
-			return false
-		}
-		// Who waits here does not notice otherwise that the client goes away.
-		if c.session.line.hungUp() {
-			c.session.end(errAbandoned)
-			return false
-		}
+	began := time.Now()
+	select {
+	case <-c.outlet.moved:
+	case <-t.C:
+	case <-c.ctx.Done(): // As after the write timeout.
+		return false
+	case <-c.session.ctx.Done():
+		return false
 	}
+	c.delay.add(time.Since(began), c.outlet.taken.Load())
+	if c.session.table.sole() {
+		c.delay.behind = 0
+	}
+	if c.delay.behind >= patience {
+		c.fail(errSlow)
+		return false
+	}
+	c.session.lookForClient()
+	return true
+}
+
+// delay is how long a remote has kept others waiting, less the time that it had for what it took meanwhile: a second
+// for each minRate bytes. So it stays small as long as a remote is no slower than that.
+type delay struct {
+	behind time.Duration
+	taken  int64 // what the remote had taken in all when behind was computed
+}
+
+// add adds a wait, at the end of which the remote has taken so much in all.
+func (d *delay) add(wait time.Duration, taken int64) {
+	earned := time.Duration(taken-d.taken) * (time.Second / minRate)
+	d.behind, d.taken = max(0, d.behind+wait-earned), taken
 }
 
 // acknowledge tells the client what the remote has taken. The outlet's lock is held.

@@ -157,6 +157,10 @@ func (c *Client) Close() error {
 	if c.cause == nil {
 		c.cause = ErrClosed
 	}
+	// At once, for a full one keeps the answer from being read.
+	for _, ch := range c.channels {
+		ch.end(c.cause)
+	}
 	c.mu.Unlock()
 	<-c.done
 	return nil

@@ -2,8 +2,13 @@ package wsplice
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/binary"
 	"encoding/json"
+	"io"
+	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -17,23 +22,66 @@ import (
 // patienceInTests is how long a test waits for what should happen at once.
 const patienceInTests = 10 * time.Second
 
+// soon is less than a second, on a machine that may be busy.
+const soon = 1500 * time.Millisecond
+
 // testServer is a Server that may dial this machine, and is shut down with the test.
 func testServer(t *testing.T, change func(*Server)) (s *Server, url string) {
 	t.Helper()
+	started := startServer(t, false, change)
+	return started.Server, started.url
+}
+
+// tested is a Server that runs, with TLS if that is set.
+type tested struct {
+	*Server
+	url string
+	tls *tls.Config // a client's
+}
+
+func startServer(t *testing.T, secure bool, change func(*Server)) *tested {
+	t.Helper()
 	allowed, err := ParseAllowlist(loopback)
 	require.NoError(t, err)
-	s = &Server{Allowed: allowed}
+	s := &Server{Allowed: allowed}
 	if change != nil {
 		change(s)
 	}
-	server := httptest.NewServer(s)
+	server := httptest.NewUnstartedServer(s)
+	started := &tested{Server: s}
+	if secure {
+		server.StartTLS()
+		started.tls = clientTLS(server)
+	} else {
+		server.Start()
+	}
+	started.url = toWS(server.URL)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patienceInTests)
 		defer cancel()
 		require.NoError(t, s.Shutdown(ctx))
 		server.Close()
 	})
-	return s, toWS(server.URL)
+	return started
+}
+
+// clientTLS returns the configuration of a client that trusts the server.
+func clientTLS(server *httptest.Server) *tls.Config {
+	roots := x509.NewCertPool()
+	roots.AddCert(server.Certificate())
+	return &tls.Config{RootCAs: roots}
+}
+
+// session returns the only session.
+func (s *tested) session(t *testing.T) *session {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	require.Len(t, s.sessions, 1)
+	for served := range s.sessions {
+		return served
+	}
+	return nil
 }
 
 func toWS(url string) string { return "ws" + strings.TrimPrefix(url, "http") }
@@ -41,7 +89,23 @@ func toWS(url string) string { return "ws" + strings.TrimPrefix(url, "http") }
 // backend serves what f does with a connection of gorilla/websocket, and returns the URL.
 func backend(t *testing.T, f func(c *websocket.Conn)) string {
 	t.Helper()
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := httptest.NewServer(serveWebSocket(f))
+	t.Cleanup(server.Close)
+	return toWS(server.URL)
+}
+
+// secureBackend is a backend with TLS. It also returns what a client must trust.
+func secureBackend(t *testing.T, f func(c *websocket.Conn)) (url string, config *tls.Config) {
+	t.Helper()
+	server := httptest.NewUnstartedServer(serveWebSocket(f))
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // A client that does not trust it is part of a test.
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	return toWS(server.URL), clientTLS(server)
+}
+
+func serveWebSocket(f func(c *websocket.Conn)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		u := websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return true }}
 		c, err := u.Upgrade(w, r, nil)
 		if err != nil {
@@ -49,9 +113,7 @@ func backend(t *testing.T, f func(c *websocket.Conn)) string {
 		}
 		defer func() { _ = c.Close() }()
 		f(c)
-	}))
-	t.Cleanup(server.Close)
-	return toWS(server.URL)
+	})
 }
 
 // echo returns every message.
@@ -72,7 +134,13 @@ type peer struct {
 
 func connectPeer(t *testing.T, url string) *peer {
 	t.Helper()
-	c, resp, err := websocket.DefaultDialer.DialContext(t.Context(), url, nil)
+	return (&tested{url: url}).connectPeer(t)
+}
+
+func (s *tested) connectPeer(t *testing.T) *peer {
+	t.Helper()
+	dialer := websocket.Dialer{TLSClientConfig: s.tls}
+	c, resp, err := dialer.DialContext(t.Context(), s.url, nil)
 	require.NoError(t, err)
 	_ = resp.Body.Close()
 	t.Cleanup(func() { _ = c.Close() })
@@ -172,4 +240,12 @@ func (p *peer) expectClose(code int) {
 func decode(t *testing.T, text string, v any) {
 	t.Helper()
 	require.NoError(t, json.Unmarshal([]byte(text), v), "message %q", text)
+}
+
+// tcp returns the connection that is, or carries, another.
+func tcp(c net.Conn) *net.TCPConn {
+	if secured, ok := c.(*tls.Conn); ok {
+		c = secured.NetConn()
+	}
+	return c.(*net.TCPConn)
 }

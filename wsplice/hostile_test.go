@@ -23,12 +23,29 @@ type rawPeer struct {
 
 func connectRaw(t *testing.T, url string) *rawPeer {
 	t.Helper()
-	conn, buffered, _, err := ws.Dial(t.Context(), url)
+	return (&tested{url: url}).connectRaw(t)
+}
+
+func (s *tested) connectRaw(t *testing.T) *rawPeer {
+	t.Helper()
+	dialer := ws.Dialer{TLSConfig: s.tls}
+	conn, buffered, _, err := dialer.Dial(t.Context(), s.url)
 	require.NoError(t, err)
 	require.Nil(t, buffered)
 	t.Cleanup(func() { _ = conn.Close() })
 	require.NoError(t, conn.SetDeadline(time.Now().Add(patienceInTests)))
 	return &rawPeer{t, conn}
+}
+
+// connect connects to a URL, as the first of its connections.
+func (p *rawPeer) connect(url string) {
+	p.t.Helper()
+	call := fmt.Sprintf(`{"id":1,"method":"connect","params":{"url":%q}}`, url)
+	_, err := p.Write(appendFrame(nil, ws.OpText, true, controlPrefix, []byte(call)))
+	require.NoError(p.t, err)
+	f, err := ws.ReadFrame(p)
+	require.NoError(p.t, err)
+	require.JSONEq(p.t, `{"id":1,"type":"reply","result":{"index":0}}`, string(f.Payload[indexSize:]))
 }
 
 // expectClose waits for a close frame.

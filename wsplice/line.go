@@ -75,8 +75,8 @@ func after(d time.Duration) time.Time {
 }
 
 // hungUp reports whether the other end is known to have closed the connection, even if there is something left to
-// read.
-func (l *line) hungUp() bool { return l.raw != nil && l.raw.hungUp() }
+// read. It is known where the system tells, and when all that the other end has sent has reached this machine.
+func (l *line) hungUp() bool { return hungUp(l.Conn) }
 
 // tlsRecord is how much is written at a time where progress can't be seen otherwise.
 const tlsRecord = 16 << 10

@@ -19,6 +19,7 @@ type outlet struct {
 	drained func()                  // if set, called after bytes have been taken from the queue, with the lock held
 	moved   chan struct{}           // has room for one, sent when bytes have been taken from the queue
 	urgent  *atomic.Pointer[[]byte] // of the batch: a pong to be sent between two frames
+	taken   atomic.Int64            // how many bytes have been taken from the queue
 	wg      *sync.WaitGroup
 
 	mu      sync.Mutex // guards what follows
@@ -30,7 +31,7 @@ type outlet struct {
 }
 
 var (
-	errQueueFull    = xerrors.New("remote does not read, its queue is full")
+	errSlow         = xerrors.New("remote reads too slowly, its queue is full")
 	errWriteTimeout = xerrors.New("remote has taken nothing for the write timeout")
 	errWindow       = xerrors.New("more was sent than the window allows")
 )
@@ -159,6 +160,7 @@ func (o *outlet) took(n int, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.queue.drop(n)
+	o.taken.Add(int64(n))
 	if err != nil {
 		if isTimeout(err) {
 			err = errWriteTimeout

@@ -3,6 +3,7 @@
 package wsplice
 
 import (
+	"crypto/tls"
 	"io"
 	"net"
 	"os"
@@ -91,9 +92,20 @@ func (r *rawConn) tryWrite(fd uintptr) bool {
 	return c.err != unix.EAGAIN || !c.wait
 }
 
-// hungUp reports whether the other end has closed the connection.
-func (r *rawConn) hungUp() (hup bool) {
-	_ = r.conn.Control(func(fd uintptr) {
+// hungUp reports whether the other end of a connection, or of the one that carries it, has closed it.
+func hungUp(conn net.Conn) (hup bool) {
+	if secured, ok := conn.(*tls.Conn); ok {
+		conn = secured.NetConn()
+	}
+	sc, ok := conn.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return false
+	}
+	_ = raw.Control(func(fd uintptr) {
 		fds := []unix.PollFd{{Fd: int32(fd), Events: hangUp}}
 		n, err := unix.Poll(fds, 0)
 		hup = err == nil && n == 1 && fds[0].Revents&hangUp != 0

@@ -205,7 +205,7 @@ func (s *Server) serve(ctx context.Context, served *session) error {
 }
 
 // Shutdown ends the Server: nobody is let in any more, no remote is dialed, and all clients and remotes are told that
-// the server goes away (1001). It returns when the last has gone, which takes little more than a second, or when the
+// the server goes away (1001). It returns when the last has gone, which takes about a second, or when the
 // context ends, and then it returns the context's error. The Server can't be used again.
 func (s *Server) Shutdown(ctx context.Context) error {
 	empty := s.drain()

@@ -31,6 +31,7 @@ type session struct {
 	touched []*channel // those with something in their batch
 	parting bool       // what comes is dropped
 	broken  error      // why what comes can't be told apart any more
+	hungUp  time.Time  // when the client was seen to be gone, while there was something of it left to read
 
 	wg   sync.WaitGroup     // everything that belongs to the session and is not its reader
 	ctx  context.Context    // ends when the session does
@@ -138,6 +139,17 @@ func (s *session) flush() {
 		s.touched[i] = nil
 	}
 	s.touched = s.touched[:0]
+}
+
+// lookForClient has what comes dropped some time after the client has gone. The reader then soon finds the end, and
+// the close frame if there is one. It is called when the reader has to wait.
+func (s *session) lookForClient() {
+	switch {
+	case !s.hungUp.IsZero():
+		s.parting = s.parting || time.Since(s.hungUp) >= lastWords
+	case s.line.hungUp():
+		s.hungUp = time.Now()
+	}
 }
 
 // tooShort implements clientEvents.

@@ -1,0 +1,96 @@
+package wsplice
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/stretchr/testify/require"
+
+	"cdr.dev/wsep/internal/leaktest"
+)
+
+// What happens when a client goes away.
+
+// TestClientsEndReachesRemotes closes a client's connection in different ways.
+func TestClientsEndReachesRemotes(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		end    func(p *peer)
+		code   int
+		reason string
+	}{
+		{"with a code", func(p *peer) {
+			_ = p.WriteMessage(websocket.CloseMessage, websocket.FormatCloseMessage(4321, "my reason"))
+			p.expectClose(4321)
+		}, 4321, "my reason"},
+		{"without a code", func(p *peer) {
+			_ = p.WriteMessage(websocket.CloseMessage, nil)
+			p.expectClose(1005)
+		}, 1005, ""},
+		{"without a word", func(p *peer) { _ = p.NetConn().Close() }, 1001, "client is gone"},
+		{"with a broken frame", func(p *peer) {
+			_, _ = p.NetConn().Write(bytes.Repeat([]byte{0xff}, maxHeader))
+			p.expectClose(1002)
+		}, 1001, "client is gone"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			leaktest.Check(t)
+			_, url := testServer(t, nil)
+			ended := make(chan error, 3)
+			remote := backend(t, func(c *websocket.Conn) {
+				for {
+					if _, _, err := c.ReadMessage(); err != nil {
+						ended <- err
+						return
+					}
+				}
+			})
+			p := connectPeer(t, url)
+			for range 3 {
+				p.connect(remote)
+			}
+			// One that never answers the close frame does not delay the others.
+			p.connect(backend(t, func(c *websocket.Conn) { _, _ = io.Copy(io.Discard, c.NetConn()) }))
+			began := time.Now()
+			tc.end(p)
+			for range 3 {
+				err := <-ended
+				ce, ok := err.(*websocket.CloseError)
+				require.True(t, ok, "%v", err)
+				require.Equal(t, tc.code, ce.Code)
+				require.Equal(t, tc.reason, ce.Text)
+			}
+			require.Less(t, time.Since(began), time.Second)
+		})
+	}
+}
+
+func TestShutdown(t *testing.T) {
+	leaktest.Check(t)
+	s, url := testServer(t, nil)
+	said := make(chan error, 1)
+	p, idle := connectPeer(t, url), connectPeer(t, url)
+	p.connect(backend(t, func(c *websocket.Conn) {
+		_, _, err := c.ReadMessage()
+		said <- err
+	}))
+	ctx, cancel := context.WithTimeout(t.Context(), patienceInTests)
+	defer cancel()
+	began := time.Now()
+	var wg sync.WaitGroup
+	wg.Go(func() { p.expectClose(1001) })
+	wg.Go(func() { idle.expectClose(1001) })
+	require.NoError(t, s.Shutdown(ctx))
+	require.Less(t, time.Since(began), 3*time.Second)
+	wg.Wait()
+	require.True(t, websocket.IsCloseError(<-said, 1001))
+	_, resp, err := websocket.DefaultDialer.Dial(url, nil)
+	require.Error(t, err)
+	require.Equal(t, http.StatusServiceUnavailable, resp.StatusCode)
+}

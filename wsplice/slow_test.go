@@ -1,0 +1,175 @@
+package wsplice
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+	"github.com/gorilla/websocket"
+	"github.com/stretchr/testify/require"
+)
+
+// What slow remotes, and slow clients, cost others.
+
+// readSlowly reads bytes, so many a second, and no more than fits into small buffers is under way.
+func readSlowly(c *websocket.Conn, rate int, stop <-chan struct{}) {
+	const each = 10 * time.Millisecond
+	p := make([]byte, rate/int(time.Second/each))
+	_ = tcp(c.NetConn()).SetReadBuffer(max(8<<10, 2*len(p)))
+	t := time.NewTicker(each)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			if _, err := c.NetConn().Read(p); err != nil {
+				return
+			}
+		case <-stop:
+			return
+		}
+	}
+}
+
+// TestSlowRemoteDelaysOthersBoundedly has a remote that reads slowly but steadily. What is for another remote comes
+// behind more than the slow one's queue takes.
+func TestSlowRemoteDelaysOthersBoundedly(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		rate int
+		much int
+		kept bool
+	}{
+		{"slower than allowed", minRate / 8, 2 << 20, false},
+		{"faster than required", 16 * minRate, 12 << 20, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s := startServer(t, false, nil)
+			p := connectPeer(t, s.url)
+			stop := make(chan struct{})
+			defer close(stop)
+			slow := p.connect(backend(t, func(c *websocket.Conn) { readSlowly(c, tc.rate, stop) }))
+			lively := p.connect(backend(t, echo))
+			channel := s.session(t).table.get(slow)
+			require.NoError(t, tcp(channel.line.Conn).SetWriteBuffer(64<<10))
+			const chunk = 64 << 10
+			began := time.Now()
+			for range (maxQueue + tc.much) / chunk {
+				p.send(slow, websocket.BinaryMessage, strings.Repeat("x", chunk))
+			}
+			p.send(lively, websocket.TextMessage, "x")
+			if !tc.kept {
+				require.Equal(t, errSlow.Error(), p.expectDisconnect(slow, 1008))
+			}
+			for {
+				index, _, m := p.receive()
+				if index == lively {
+					require.Equal(t, "x", m)
+					break
+				}
+				require.Contains(t, m, "4004") // What came for the slow one after its end.
+				require.False(t, tc.kept)
+			}
+			if !tc.kept {
+				require.Less(t, time.Since(began), soon)
+			}
+		})
+	}
+}
+
+// TestDelay checks what a remote is charged for.
+func TestDelay(t *testing.T) {
+	var d delay
+	d.add(patience/2, 0)
+	require.Equal(t, patience/2, d.behind)
+	d.add(patience/2, 1)
+	require.InDelta(t, patience, d.behind, float64(time.Second/minRate))
+	d.add(time.Second, 1+minRate)
+	require.InDelta(t, patience, d.behind, float64(time.Millisecond))
+	// What was taken earlier is no credit for later.
+	d.add(0, 100*minRate)
+	require.Zero(t, d.behind)
+	d.add(patience, 100*minRate)
+	require.Equal(t, patience, d.behind)
+}
+
+// TestStalledRemoteDelaysNobody has remotes that read nothing, and one that stalls within a frame.
+func TestStalledRemoteDelaysNobody(t *testing.T) {
+	_, url := testServer(t, func(s *Server) { s.WriteTimeout = time.Second })
+	p := connectPeer(t, url)
+	stop := make(chan struct{})
+	defer close(stop)
+	deaf := p.connect(backend(t, func(*websocket.Conn) { <-stop }))
+	halfway := p.connect(backend(t, func(c *websocket.Conn) {
+		_, _ = c.NetConn().Write(append(appendHeader(nil, byte(ws.OpText), 10), "begin"...))
+		<-stop
+	}))
+	lively := p.connect(backend(t, echo))
+	chunk := strings.Repeat("x", 1<<20)
+	closed := false
+	for i := range 40 {
+		p.send(deaf, websocket.BinaryMessage, chunk)
+		began := time.Now()
+		p.send(lively, websocket.TextMessage, fmt.Sprint(i))
+		index, _, m := p.receive()
+		if index == controlIndex && !closed {
+			require.Contains(t, m, errSlow.Error())
+			closed = true
+			index, _, m = p.receive()
+		}
+		for index == controlIndex { // What came before the client knew.
+			require.True(t, closed)
+			require.Contains(t, m, "4004")
+			index, _, m = p.receive()
+		}
+		require.Equal(t, lively, index)
+		require.Equal(t, fmt.Sprint(i), m)
+		require.Less(t, time.Since(began), 2*time.Second)
+	}
+	require.True(t, closed)
+	p.command(fmt.Sprintf(`{"id":1,"method":"terminate","params":{"index":%d}}`, halfway))
+	p.expectControl(`{"id":1,"type":"reply","result":{}}`)
+}
+
+// TestWriteTimeout has a remote that takes something, but then nothing for the write timeout.
+func TestWriteTimeout(t *testing.T) {
+	_, url := testServer(t, func(s *Server) { s.WriteTimeout = patience / 10 })
+	p := connectPeer(t, url)
+	stop := make(chan struct{})
+	defer close(stop)
+	deaf := p.connect(backend(t, func(*websocket.Conn) { <-stop }))
+	// More than the system's buffers and the queue take.
+	for range 40 {
+		p.send(deaf, websocket.BinaryMessage, strings.Repeat("x", 1<<20))
+	}
+	require.Equal(t, errWriteTimeout.Error(), p.expectDisconnect(deaf, 1008))
+}
+
+// TestStalledClientIsClosed has a client that does not read, while another does.
+func TestStalledClientIsClosed(t *testing.T) {
+	for _, secure := range []bool{false, true} {
+		s := startServer(t, secure, func(s *Server) { s.WriteTimeout = 300 * time.Millisecond })
+		gone := make(chan error, 1)
+		source := backend(t, func(c *websocket.Conn) {
+			for {
+				if err := c.WriteMessage(websocket.BinaryMessage, make([]byte, 1<<16)); err != nil {
+					gone <- err
+					return
+				}
+			}
+		})
+		stalled, other := s.connectPeer(t), s.connectPeer(t)
+		stalled.command(fmt.Sprintf(`{"method":"connect","params":{"url":%q}}`, source))
+		index := other.connect(backend(t, echo))
+		for closed := false; !closed; {
+			other.send(index, websocket.TextMessage, "x")
+			other.expect(index, "x")
+			select {
+			case <-gone:
+				closed = true
+			default:
+			}
+		}
+	}
+}
