@@ -63,7 +63,7 @@ targets=$(grep -rEo --include='*_test.go' --exclude-dir=node_modules \
 for target in $targets; do
 	dir=$(dirname "${target%:*}") name=${target##*:}
 	echo "fuzz $dir $name"
-	go test -C "$dir" -run '^$' -fuzz "^$name\$" -fuzztime "$fuzz_runs" . </dev/null
+	go test -C "$dir" -run '^$' -fuzz "^$name\$" -fuzztime "$fuzz_runs" -fuzzminimizetime 100x . </dev/null
 done
 
 modules=$(ci/modules.sh)
