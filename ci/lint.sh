@@ -27,6 +27,12 @@ check() {
 echo "gofmt"
 ci/fmt.sh --check
 
+echo "xerrors.Errorf" # It appends what it wraps, unless the format ends with that.
+if grep -rnE --include='*.go' --exclude-dir=node_modules 'xerrors\.Errorf\("[^"]*%w[^"]+"' . | grep -v '%w"'; then
+	echo "end the format with %w" >&2
+	exit 1
+fi
+
 echo "go mod tidy"
 go mod tidy -diff
 

@@ -81,7 +81,7 @@ func reasonError(c wsep.Command, reason string) error {
 	case "directory-missing":
 		return xerrors.Errorf("working directory %s: %w", c.WorkingDir, fs.ErrNotExist)
 	case "directory-file":
-		return xerrors.Errorf("working directory %s: %w: not a directory", c.WorkingDir, wsep.ErrInvalidCommand)
+		return xerrors.Errorf("working directory %s: not a directory: %w", c.WorkingDir, wsep.ErrInvalidCommand)
 	case "directory-denied":
 		return xerrors.Errorf("working directory %s: %w", c.WorkingDir, fs.ErrPermission)
 	case "program-missing":

@@ -46,8 +46,8 @@ const maxLine = 128<<10 - 1
 func startLine(c wsep.Command, m mark, wardenDir string) (string, error) {
 	line := shellLine(startCode(c, m, wardenDir))
 	if len(line) > maxLine {
-		return "", xerrors.Errorf("%w: arguments and environment make a line of %d bytes, hosts take %d",
-			wsep.ErrInvalidCommand, len(line), maxLine)
+		return "", xerrors.Errorf("arguments and environment make a line of %d bytes, hosts take %d: %w",
+			len(line), maxLine, wsep.ErrInvalidCommand)
 	}
 	return line, nil
 }
@@ -80,16 +80,16 @@ func id(n uint32) string {
 // validate refuses what no host can run.
 func validate(c wsep.Command) error {
 	if c.Command == "" {
-		return xerrors.Errorf("%w: no program is named", wsep.ErrInvalidCommand)
+		return xerrors.Errorf("no program is named: %w", wsep.ErrInvalidCommand)
 	}
 	for _, s := range slices.Concat([]string{c.Command, c.WorkingDir}, c.Args, c.Env) {
 		if strings.ContainsRune(s, 0) {
-			return xerrors.Errorf("%w: %q contains a NUL byte", wsep.ErrInvalidCommand, s)
+			return xerrors.Errorf("%q contains a NUL byte: %w", s, wsep.ErrInvalidCommand)
 		}
 	}
 	for _, variable := range c.Env {
 		if strings.IndexByte(variable, '=') < 1 {
-			return xerrors.Errorf("%w: variable %q is not NAME=VALUE", wsep.ErrInvalidCommand, variable)
+			return xerrors.Errorf("variable %q is not NAME=VALUE: %w", variable, wsep.ErrInvalidCommand)
 		}
 	}
 	return nil

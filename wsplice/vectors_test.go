@@ -106,7 +106,7 @@ func TestVectors(t *testing.T) {
 		encodeCall(43, methodConnect, connectParams{URL: "ws://example.com", Window: 1 << 20}),
 		encodeReply(42, connectResult{}),
 		encodeReply(43, connectResult{Index: 1, Window: 1 << 20}),
-		encodeError(42, fmt.Errorf("%w: example.com:80", errHostname)),
+		encodeError(42, fmt.Errorf("example.com:80: %w", errHostname)),
 		encodeCall(44, methodTerminate, terminateParams{&index, &code, "enough"}),
 		encodeReply(44, struct{}{}),
 		encodeCall(0, methodDisconnect, disconnectParams{0, 4123, "bye"}),
