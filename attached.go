@@ -32,13 +32,16 @@ func (p *sessionProcess) awaitAttached() {
 	}
 }
 
-// attachError returns why the process shows nothing, if it does not.
+// attachError returns why the process shows nothing, if it does not. That its command has just ended is for Wait to tell.
 func (p *sessionProcess) attachError() error {
 	if p.display.out > 0 && p.display.err == nil {
 		return nil
 	}
 	<-p.done
 	if p.session.over() {
+		if _, exited := errors.AsType[ExitError](p.result); exited {
+			return nil
+		}
 		return p.result
 	}
 	return xerrors.Errorf("attach to session: %s: %w", strings.TrimSpace(string(p.display.held)), p.result)

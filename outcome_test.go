@@ -262,3 +262,24 @@ func TestClientClosesWithoutAsking(t *testing.T) {
 	require.NoError(t, client.Close(statusNormal, ""))
 	require.NoError(t, <-served)
 }
+
+// slowExecer starts nothing until its context ends.
+type slowExecer struct{ starting chan struct{} }
+
+func (e slowExecer) Start(ctx context.Context, _ Command) (Process, error) {
+	close(e.starting)
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// TestClientClosesWhileStarting: it wants no more, which is nothing to complain about either.
+func TestClientClosesWhileStarting(t *testing.T) {
+	execer := slowExecer{make(chan struct{})}
+	client, served := serveFake(t, execer, nil)
+	start, err := proto.Encode(proto.Start{Command: proto.Command{Command: "x"}})
+	require.NoError(t, err)
+	require.NoError(t, client.Write(t.Context(), start))
+	<-execer.starting
+	require.NoError(t, client.Close(statusNormal, ""))
+	require.NoError(t, <-served)
+}

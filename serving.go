@@ -120,14 +120,14 @@ func (s *serving) serve(ctx context.Context, start *proto.Start) error {
 	// The process lives as long as this context.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if err := s.begin(ctx, start); err != nil {
+	if err := s.begin(ctx, start); s.process == nil {
 		return err
 	}
 	defer s.release()
 	return s.attend(ctx, cancel, start)
 }
 
-// begin starts the command.
+// begin starts the command. A client that closes the connection meanwhile leaves neither a process nor an error.
 func (s *serving) begin(ctx context.Context, start *proto.Start) error {
 	begun := make(chan started, 1)
 	// Ends when the command has started or failed to, which the context hastens.
