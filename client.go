@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -459,85 +458,4 @@ func (p *remoteProcess) request(ctx context.Context, m any) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-// remoteStdin writes to the stdin of a remote process. Concurrent writes take turns, so that none is interleaved with
-// another.
-type remoteStdin struct {
-	process *remoteProcess
-	mu      sync.Mutex // held during a write
-	sender  sender
-
-	// open ends when stdin is closed or the process has ended.
-	open      context.Context
-	shut      context.CancelFunc
-	closeOnce sync.Once
-}
-
-func newRemoteStdin(p *remoteProcess) *remoteStdin {
-	s := &remoteStdin{process: p}
-	s.open, s.shut = context.WithCancel(context.Background())
-	s.sender = sender{
-		link:   &p.link,
-		header: proto.StdinHeader,
-		stop:   s.open.Done(),
-	}
-	return s
-}
-
-// Write implements io.Writer.
-func (s *remoteStdin) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.isShut() {
-		return 0, s.writeError(errStopped)
-	}
-	n, err := s.sender.send(p)
-	return n, s.writeError(err)
-}
-
-// ReadFrom implements io.ReaderFrom. Writes may come between what it reads.
-func (s *remoteStdin) ReadFrom(r io.Reader) (int64, error) {
-	n, readErr, err := s.sender.carry(r, func(frame []byte) error {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.isShut() {
-			return errStopped
-		}
-		return s.sender.sendFrame(frame)
-	})
-	if readErr != nil {
-		return n, readErr
-	}
-	return n, s.writeError(err)
-}
-
-// isShut reports whether there is nobody to write to any more. Whoever has waited for the process finds it so.
-func (s *remoteStdin) isShut() bool { return s.open.Err() != nil || isClosed(s.process.done) }
-
-// writeError returns what a write returns for the sender's error.
-func (s *remoteStdin) writeError(err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case isClosed(s.process.done):
-		err = errProcessDone
-	case errors.Is(err, errStopped):
-		err = os.ErrClosed
-	}
-	return xerrors.Errorf("write to stdin: %w", err)
-}
-
-// Close implements io.Closer. A write that waits for the process to read fails.
-func (s *remoteStdin) Close() (err error) {
-	s.closeOnce.Do(func() {
-		s.shut()
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		err = s.process.request(context.Background(), proto.CloseStdin{})
-		if errors.Is(err, os.ErrProcessDone) {
-			err = nil
-		}
-	})
-	return err
 }

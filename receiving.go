@@ -1,0 +1,156 @@
+package wsep
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strconv"
+	"time"
+
+	"cdr.dev/slog"
+
+	"cdr.dev/wsep/internal/proto"
+)
+
+// What a server makes of what its client says. The connection's reader does all of it.
+
+// read takes messages off the connection until it ends or the client breaks the protocol. It keeps reading when the
+// process has ended, since that is how the client's close frame is noticed and pings are answered.
+func (s *serving) read() error {
+	// No end of file: to a session, which goes on, it would mean something.
+	defer s.stdin.close(errStopped)
+	for {
+		data, msg, err := s.link.read(proto.StdinHeader)
+		if unknown, ok := errors.AsType[proto.UnknownTypeError](err); ok {
+			s.logUnknown(unknown)
+			continue
+		}
+		if err == nil {
+			err = s.handle(data, msg)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (s *serving) logUnknown(unknown proto.UnknownTypeError) {
+	s.opts.Logger.Warn(context.Background(), "ignoring message of unknown type",
+		slog.F("type", strconv.Quote(cutString(unknown.Type, 100))))
+}
+
+// handle handles one message of the client.
+func (s *serving) handle(data bulk, msg any) error {
+	if start, ok := msg.(proto.Start); ok {
+		return s.handleStart(start)
+	}
+	if !s.asked {
+		return protocolErrorf("%s sent before command started", describe(data, msg))
+	}
+	switch msg := msg.(type) {
+	case nil:
+		return s.handleBulk(data)
+	case proto.CloseStdin:
+		s.stdinOn = false
+		s.stdin.close(io.EOF)
+	case *proto.Ack:
+		return s.handleAck(*msg)
+	case proto.Resize, proto.Signal, proto.Close:
+		return s.requests.add(msg)
+	default:
+		s.opts.Logger.Warn(context.Background(), "ignoring message that servers send",
+			slog.F("message", describe(data, msg)))
+	}
+	return nil
+}
+
+func (s *serving) handleStart(start proto.Start) error {
+	if s.asked {
+		return protocolErrorf("command already started")
+	}
+	s.asked = true
+	s.stdinOn = start.WantsStdin()
+	if start.Extensions != nil {
+		s.peer = *start.Extensions
+	}
+	s.stdoutCredit, s.stderrCredit = newCredit(s.peer.Window), newCredit(s.peer.Window)
+	if s.peer.Window > 0 {
+		s.stdin.strict = true
+		s.stdin.consumed = newReceipts(defaultWindow, s.ackSender(proto.TypeStdin)).add
+	}
+	if s.peer.Window == 0 {
+		s.stdin.full = s.poke
+	}
+	if s.peer.MaxMessage > 0 {
+		s.conn.SetReadLimit(defaultMaxMessage)
+	}
+	s.start <- &start
+	return nil
+}
+
+// handleBulk takes the body of a stdin message. Only a client without flow control can make it wait.
+func (s *serving) handleBulk(data bulk) error {
+	if data.stream != proto.TypeStdin {
+		_, err := io.Copy(io.Discard, data.body)
+		return err
+	}
+	if !s.stdinOn {
+		return protocolErrorf("%w", errStdinDisabled)
+	}
+	defer s.life.deaf.Store(false)
+	return s.stdin.fill(data.body, s.over)
+}
+
+// poke is called while the reader waits for a process to read its stdin. The connection's end can't be read then, so
+// poke finds out by writing: a client that has closed its end answers with a reset.
+func (s *serving) poke() {
+	s.life.deaf.Store(true)
+	if s.life.writing.Load() != 0 {
+		return // That write will find out.
+	}
+	// Ends when the library gives up.
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), pokeTimeout)
+		defer cancel()
+		if err := s.conn.Ping(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+			s.lose(err)
+		}
+	}()
+}
+
+// pokeTimeout is how long a poke waits for an answer that, with nobody reading, can't come.
+const pokeTimeout = time.Second
+
+func (s *serving) handleAck(ack proto.Ack) error {
+	if err := s.stdoutCredit.ack(ack.Stdout); err != nil {
+		return err
+	}
+	return s.stderrCredit.ack(ack.Stderr)
+}
+
+// describe names a message in an error.
+func describe(data bulk, msg any) string {
+	switch msg.(type) {
+	case nil:
+		return string(data.stream)
+	case proto.CloseStdin:
+		return proto.TypeCloseStdin
+	case proto.Resize:
+		return proto.TypeResize
+	case *proto.Ack:
+		return proto.TypeAck
+	case proto.Signal:
+		return proto.TypeSignal
+	case proto.Close:
+		return proto.TypeClose
+	case proto.Pid:
+		return proto.TypePid
+	case proto.ExitCode:
+		return proto.TypeExitCode
+	case proto.End:
+		return proto.TypeEnd
+	case proto.StartError:
+		return proto.TypeStartError
+	}
+	return "message"
+}
