@@ -169,7 +169,7 @@ func TestKeepAliveDuringBulk(t *testing.T) {
 					return
 				}
 				_, _ = io.Copy(io.Discard, r)
-				time.Sleep(time.Millisecond)
+				time.Sleep(time.Millisecond) // A slow reader.
 			}
 		}()
 		began := time.Now()

@@ -348,7 +348,7 @@ func TestCloseOfStartingSession(t *testing.T) {
 				t.Error("a closed session's command did not succeed")
 			}
 		})
-		time.Sleep(time.Duration(i) * 2 * time.Millisecond)
+		time.Sleep(time.Duration(i) * 2 * time.Millisecond) // At another moment of its life each time.
 		began := time.Now()
 		done := make(chan struct{})
 		go func() {
@@ -1197,7 +1197,7 @@ func TestKeeperIsReplaced(t *testing.T) {
 				p, s := startScreen(t, execer, m.on(script("1", ignorant)))
 				s.waitFor("up")
 				kill(t, m, keeperOf(t, dir))
-				time.Sleep(time.Duration(i) * 3 * time.Millisecond)
+				time.Sleep(time.Duration(i) * 3 * time.Millisecond) // Find it at another moment each time.
 				requireClosed(t, srv, p, m)
 			}
 		})
@@ -1405,7 +1405,7 @@ func BenchmarkSessionReturn(b *testing.B) {
 			cancel()
 			if pause {
 				_ = p.Wait()
-				time.Sleep(50 * time.Millisecond)
+				time.Sleep(50 * time.Millisecond) // A client that comes back at once finds screen busy.
 			}
 		}
 	}

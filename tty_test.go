@@ -387,6 +387,7 @@ func TestReconnectAfterEveryKindOfCut(t *testing.T) {
 			cancel()
 		}},
 	}
+	// A client leaves at any moment.
 	pause := func(limit time.Duration) { time.Sleep(time.Duration(random.Int64N(int64(limit)))) }
 
 	p, s := startScreen(t, execer, bash("1"))

@@ -52,7 +52,7 @@ func TestUnreadOutputCostsAWindow(t *testing.T) {
 			require.NoError(t, err)
 			here, there := heap(), resident(t, server.Process.Pid)
 			for range 10 {
-				time.Sleep(100 * time.Millisecond)
+				time.Sleep(100 * time.Millisecond) // More would have come meanwhile.
 				require.Less(t, heap(), here+window+slack)
 				require.Less(t, resident(t, server.Process.Pid), there+window+slack)
 			}

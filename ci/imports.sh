@@ -42,7 +42,7 @@ never() {
 programs='/(dev|cmd|bench)(/.*)?'
 only internal/proto
 only internal/wsconn '(nhooyr\.io|github\.com/coder)/websocket(/.*)?'
-never . "/(sshexec|coderws|execertest|wsplice|internal/wstest)(/.*)?"
+never . "/(sshexec|coderws|execertest|wsplice|internal/(wstest|sshtest))(/.*)?"
 never wsplice/... ''
 for library in . sshexec/... coderws/... execertest/... wsplice/...; do
 	never "$library" "$programs"

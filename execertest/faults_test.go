@@ -324,7 +324,7 @@ var faults = map[string]fault{
 		in := p.stdin
 		p.stdin = pipeEnd{func(b []byte) (int, error) {
 			n, err := in.Write(b)
-			time.Sleep(10 * time.Millisecond)
+			time.Sleep(10 * time.Millisecond) // Let it end, so that the fault shows.
 			if p.ended() {
 				return 0, os.ErrProcessDone
 			}
