@@ -48,14 +48,6 @@ func TestVerdict(t *testing.T) {
 	}
 }
 
-func TestMedian(t *testing.T) {
-	for want, values := range map[float64][]float64{2: {3, 1, 2}, 2.5: {4, 1, 3, 2}, 7: {7}} {
-		if got := median(values); got != want {
-			t.Errorf("median(%v) = %v, want %v", values, got, want)
-		}
-	}
-}
-
 func TestChartIsXML(t *testing.T) {
 	rep := newReport(even(), 1, nil)
 	rep.Machine.CPU = `a "b" <c> & d`

@@ -43,7 +43,7 @@ viewBox="0 0 %[1]d %[2]d" width="%[1]d" height="%[2]d">
 `
 
 // chart returns the medians as an SVG chart.
-func (r report) chart() string {
+func (r results) chart() string {
 	var b strings.Builder
 	y := margin
 	for _, p := range panels {
@@ -56,7 +56,7 @@ func (r report) chart() string {
 }
 
 // draw draws a panel from y on and returns where the next may begin.
-func (r report) draw(b *strings.Builder, p panel, y int) int {
+func (r results) draw(b *strings.Builder, p panel, y int) int {
 	writeText(b, "title", margin, y+barHeight, p.title)
 	y += titleHeight
 	longest := r.longest(p.work)
@@ -71,7 +71,7 @@ func (r report) draw(b *strings.Builder, p panel, y int) int {
 	return y + barHeight
 }
 
-func (r report) longest(work string) (x float64) {
+func (r results) longest(work string) (x float64) {
 	for _, m := range r.Measured {
 		if m.Work == work {
 			x = max(x, m.Median)

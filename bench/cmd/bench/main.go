@@ -9,7 +9,8 @@ import (
 	"log"
 	"os"
 	"os/signal"
-	"path/filepath"
+
+	"cdr.dev/wsep/bench/internal/report"
 )
 
 func main() {
@@ -64,28 +65,13 @@ func run(ctx context.Context, o options) error {
 }
 
 // conclude prints and writes the report.
-func conclude(rep report, o options) error {
+func conclude(rep results, o options) error {
 	fmt.Print(rep.markdown())
-	out, err := outputDir(o)
-	if err != nil {
+	if err := rep.write(report.Output{Dir: o.dir, Out: o.out, Quick: o.quick}); err != nil {
 		return err
 	}
-	if err := rep.write(out); err != nil {
-		return err
-	}
-	log.Printf("written: results.md, results.json and chart.svg in %s", out)
 	if missed := rep.missed(); o.check && missed > 0 {
 		return fmt.Errorf("targets missed: %d", missed)
 	}
 	return nil
-}
-
-func outputDir(o options) (string, error) {
-	switch {
-	case o.out != "":
-		return filepath.Abs(o.out)
-	case o.quick:
-		return os.MkdirTemp("", "wsep-bench-quick-")
-	}
-	return filepath.Abs(o.dir)
 }

@@ -2,17 +2,15 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"cdr.dev/wsep/bench/internal/machine"
+	"cdr.dev/wsep/bench/internal/report"
 )
 
-// report is all that is known in the end.
-type report struct {
+// results are all that is known in the end.
+type results struct {
 	Machine  machine.Machine `json:"machine"`
 	Rounds   int             `json:"rounds"`
 	Flags    []string        `json:"flags"`
@@ -20,11 +18,11 @@ type report struct {
 	Targets  []verdict       `json:"targets"`
 }
 
-func newReport(measured []*measurement, rounds int, flags []string) report {
-	return report{Machine: machine.This(), Rounds: rounds, Flags: flags, Measured: measured, Targets: judge(measured)}
+func newReport(measured []*measurement, rounds int, flags []string) results {
+	return results{Machine: machine.This(), Rounds: rounds, Flags: flags, Measured: measured, Targets: judge(measured)}
 }
 
-func (r report) missed() (n int) {
+func (r results) missed() (n int) {
 	for _, v := range r.Targets {
 		if !v.Met {
 			n++
@@ -33,20 +31,16 @@ func (r report) missed() (n int) {
 	return n
 }
 
-func (r report) write(dir string) error {
+func (r results) write(to report.Output) error {
 	data, err := json.MarshalIndent(r, "", "\t")
 	if err != nil {
 		return err
 	}
-	return errors.Join(
-		writeFile(dir, "results.json", string(data)+"\n"),
-		writeFile(dir, "results.md", r.markdown()),
-		writeFile(dir, "chart.svg", r.chart()),
+	return to.Write(
+		report.File{Name: "results.md", Text: r.markdown()},
+		report.File{Name: "results.json", Text: string(data) + "\n"},
+		report.File{Name: "chart.svg", Text: r.chart()},
 	)
-}
-
-func writeFile(dir, name, text string) error {
-	return os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644)
 }
 
 // descriptions say what the works are.
@@ -62,23 +56,23 @@ var descriptions = map[string]string{
 }
 
 // origin says where the figures come from.
-func (r report) origin() string {
+func (r results) origin() string {
 	return fmt.Sprintf("%s. Medians of rounds: %d.", r.Machine, r.Rounds)
 }
 
 // markdown returns the medians and the targets as tables.
-func (r report) markdown() string {
+func (r results) markdown() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n\n", r.origin())
 	r.medians(&b)
 	b.WriteString("\n| | figure | target | |\n|---|--:|--:|---|\n")
 	for _, v := range r.Targets {
-		fmt.Fprintf(&b, "| %s | %.2f | %s | %s |\n", v.What, v.Figure, v.bound(), v.word())
+		fmt.Fprintf(&b, "| %s | %.2f | %s | %s |\n", v.What, v.Figure, v.Bound, v.Word())
 	}
 	return b.String()
 }
 
-func (r report) medians(b *strings.Builder) {
+func (r results) medians(b *strings.Builder) {
 	b.WriteString("| work | unit |")
 	for _, c := range contenders {
 		fmt.Fprintf(b, " %s |", c.name)
@@ -93,7 +87,7 @@ func (r report) medians(b *strings.Builder) {
 	}
 }
 
-func (r report) unit(work string) string {
+func (r results) unit(work string) string {
 	for _, m := range r.Measured {
 		if m.Work == work {
 			return m.Unit
@@ -103,7 +97,7 @@ func (r report) unit(work string) string {
 }
 
 // median returns a contender's median at a work as text, or a dash if there is none.
-func (r report) median(contender, work string) string {
+func (r results) median(contender, work string) string {
 	m := find(r.Measured, contender, work)
 	if m == nil {
 		return "-"
@@ -120,18 +114,4 @@ func number(x float64) string {
 		return fmt.Sprintf("%.1f", x)
 	}
 	return fmt.Sprintf("%.2f", x)
-}
-
-func (v verdict) bound() string {
-	if v.Min > 0 {
-		return fmt.Sprintf("≥ %g", v.Min)
-	}
-	return fmt.Sprintf("≤ %g", v.Max)
-}
-
-func (v verdict) word() string {
-	if v.Met {
-		return "met"
-	}
-	return "missed"
 }

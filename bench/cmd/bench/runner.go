@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"cdr.dev/wsep/bench/internal/report"
 	"cdr.dev/wsep/bench/load"
 )
 
@@ -83,7 +84,7 @@ func record(measured []*measurement, c contender, result load.Result) []*measure
 		measured = append(measured, m)
 	}
 	m.Values = append(m.Values, result.Value)
-	m.Median = median(m.Values)
+	m.Median = report.Median(m.Values)
 	return measured
 }
 
@@ -95,15 +96,6 @@ func find(measured []*measurement, contender, work string) *measurement {
 		}
 	}
 	return nil
-}
-
-func median(values []float64) float64 {
-	sorted := slices.Sorted(slices.Values(values))
-	half := len(sorted) / 2
-	if len(sorted)%2 == 1 {
-		return sorted[half]
-	}
-	return (sorted[half-1] + sorted[half]) / 2
 }
 
 // once does a work with a new server and a new client.

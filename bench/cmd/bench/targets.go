@@ -1,5 +1,7 @@
 package main
 
+import "cdr.dev/wsep/bench/internal/report"
+
 // target is a figure that wsep is to reach: what a contender did at a work, divided by what another did.
 type target struct {
 	what      string
@@ -7,37 +9,36 @@ type target struct {
 	work      string
 	// over is whose figure it is divided by, at the same work unless overWork names another. Empty means by nothing.
 	over, overWork string
-	// The figure is at least min or, if that is 0, at most max.
-	min, max float64
+	bound          report.Bound
 }
 
+func atLeast(x float64) report.Bound { return report.Bound{Min: x} }
+func atMost(x float64) report.Bound  { return report.Bound{Max: x} }
+
 var targets = []target{
-	{what: "upload, user's connection, times v0.2.4", contender: user, work: "upload", over: old, min: 1.9},
-	{what: "upload, user's connection, times raw", contender: user, work: "upload", over: raw, min: 0.9},
-	{what: "upload, own ends, times v0.2.4", contender: own, work: "upload", over: old, min: 5},
-	{what: "upload, own ends, times local", contender: own, work: "upload", over: local, min: 1},
-	{what: "download, user's connection, times v0.2.4", contender: user, work: "download", over: old, min: 2.8},
-	{what: "download, own ends, times v0.2.4", contender: own, work: "download", over: old, min: 3.6},
-	{what: "echo, user's connection, times v0.2.4", contender: user, work: "echo", over: old, min: 2.5},
-	{what: "echo, own ends, times v0.2.4", contender: own, work: "echo", over: old, min: 4},
-	{what: "one byte, user's connection, of v0.2.4", contender: user, work: "rtt", over: old, max: 0.8},
-	{what: "one byte, own ends, of v0.2.4", contender: own, work: "rtt", over: old, max: 0.7},
-	{what: "one byte, own ends, of OpenSSH", contender: own, work: "rtt", over: ssh, max: 1},
-	{what: "start, user's connection, of v0.2.4", contender: user, work: "start", over: old, max: 0.8},
-	{what: "start, own ends, of v0.2.4", contender: own, work: "start", over: old, max: 0.8},
-	{what: "memory per idle process, KiB", contender: own, work: "idle", max: 30},
+	{what: "upload, user's connection, times v0.2.4", contender: user, work: "upload", over: old, bound: atLeast(1.9)},
+	{what: "upload, user's connection, times raw", contender: user, work: "upload", over: raw, bound: atLeast(0.9)},
+	{what: "upload, own ends, times v0.2.4", contender: own, work: "upload", over: old, bound: atLeast(5)},
+	{what: "upload, own ends, times local", contender: own, work: "upload", over: local, bound: atLeast(1)},
+	{what: "download, user's connection, times v0.2.4", contender: user, work: "download", over: old, bound: atLeast(2.8)},
+	{what: "download, own ends, times v0.2.4", contender: own, work: "download", over: old, bound: atLeast(3.6)},
+	{what: "echo, user's connection, times v0.2.4", contender: user, work: "echo", over: old, bound: atLeast(2.5)},
+	{what: "echo, own ends, times v0.2.4", contender: own, work: "echo", over: old, bound: atLeast(4)},
+	{what: "one byte, user's connection, of v0.2.4", contender: user, work: "rtt", over: old, bound: atMost(0.8)},
+	{what: "one byte, own ends, of v0.2.4", contender: own, work: "rtt", over: old, bound: atMost(0.7)},
+	{what: "one byte, own ends, of OpenSSH", contender: own, work: "rtt", over: ssh, bound: atMost(1)},
+	{what: "start, user's connection, of v0.2.4", contender: user, work: "start", over: old, bound: atMost(0.8)},
+	{what: "start, own ends, of v0.2.4", contender: own, work: "start", over: old, bound: atMost(0.8)},
+	{what: "memory per idle process, KiB", contender: own, work: "idle", bound: atMost(30)},
 	// Not 0: the collector empties pools now and then.
-	{what: "allocations per message", contender: own, work: "allocs", max: 0.05},
-	{what: "64 processes at once, times one", contender: own, work: "many", over: own, overWork: "download", min: 0.9},
+	{what: "allocations per message", contender: own, work: "allocs", bound: atMost(0.05)},
+	{what: "64 processes at once, times one", contender: own, work: "many", over: own, overWork: "download", bound: atLeast(0.9)},
 }
 
 // verdict is what became of a target.
 type verdict struct {
-	What   string  `json:"what"`
-	Figure float64 `json:"figure"`
-	Min    float64 `json:"at_least,omitempty"`
-	Max    float64 `json:"at_most,omitempty"`
-	Met    bool    `json:"met"`
+	What string `json:"what"`
+	report.Verdict
 }
 
 // judge returns the verdicts on the targets whose contenders were measured.
@@ -47,11 +48,7 @@ func judge(measured []*measurement) (verdicts []verdict) {
 		if !ok {
 			continue
 		}
-		met := figure >= t.min
-		if t.min == 0 {
-			met = figure <= t.max
-		}
-		verdicts = append(verdicts, verdict{t.what, figure, t.min, t.max, met})
+		verdicts = append(verdicts, verdict{t.what, t.bound.Judge(figure)})
 	}
 	return verdicts
 }

@@ -10,10 +10,11 @@ import (
 	"log"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
+
+	"cdr.dev/wsep/bench/internal/report"
 )
 
 func main() {
@@ -109,28 +110,13 @@ func run(ctx context.Context, o options) error {
 }
 
 // conclude prints and writes the report.
-func conclude(rep report, o options) error {
+func conclude(rep results, o options) error {
 	fmt.Print(rep.markdown())
-	out, err := outputDir(o)
-	if err != nil {
+	if err := rep.write(report.Output{Dir: o.dir, Out: o.out, Quick: o.quick}); err != nil {
 		return err
 	}
-	if err := rep.write(out); err != nil {
-		return err
-	}
-	log.Printf("written: splice.md and splice.json in %s", out)
 	if missed := rep.missed(); o.check && missed > 0 {
 		return fmt.Errorf("targets missed: %d", missed)
 	}
 	return nil
-}
-
-func outputDir(o options) (string, error) {
-	switch {
-	case o.out != "":
-		return filepath.Abs(o.out)
-	case o.quick:
-		return os.MkdirTemp("", "wsplice-bench-quick-")
-	}
-	return filepath.Abs(o.dir)
 }

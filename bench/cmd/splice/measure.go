@@ -4,7 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log"
-	"slices"
+
+	"cdr.dev/wsep/bench/internal/report"
 )
 
 // measurement is what a work came to, without wsplice and through it.
@@ -35,16 +36,7 @@ func (m *measurement) ratio() float64 {
 	for i, through := range m.Through {
 		ratios = append(ratios, through/m.Direct[i])
 	}
-	return median(ratios)
-}
-
-func median(values []float64) float64 {
-	sorted := slices.Sorted(slices.Values(values))
-	half := len(sorted) / 2
-	if len(sorted)%2 == 1 {
-		return sorted[half]
-	}
-	return (sorted[half-1] + sorted[half]) / 2
+	return report.Median(ratios)
 }
 
 // works returns what is measured in every round, apart from memory.

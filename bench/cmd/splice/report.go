@@ -2,28 +2,26 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"cdr.dev/wsep/bench/internal/machine"
+	"cdr.dev/wsep/bench/internal/report"
 )
 
-// report is all that is known in the end.
-type report struct {
+// results are all that is known in the end.
+type results struct {
 	Machine  machine.Machine `json:"machine"`
 	Rounds   int             `json:"rounds"`
 	Measured []*measurement  `json:"measured"`
 	Targets  []verdict       `json:"targets"`
 }
 
-func newReport(measured []*measurement, p plan) report {
-	return report{Machine: machine.This(), Rounds: p.rounds, Measured: measured, Targets: judge(measured)}
+func newReport(measured []*measurement, p plan) results {
+	return results{Machine: machine.This(), Rounds: p.rounds, Measured: measured, Targets: judge(measured)}
 }
 
-func (r report) missed() (n int) {
+func (r results) missed() (n int) {
 	for _, v := range r.Targets {
 		if !v.Met {
 			n++
@@ -32,31 +30,27 @@ func (r report) missed() (n int) {
 	return n
 }
 
-func (r report) write(dir string) error {
+func (r results) write(to report.Output) error {
 	data, err := json.MarshalIndent(r, "", "\t")
 	if err != nil {
 		return err
 	}
-	return errors.Join(
-		writeFile(dir, "splice.json", string(data)+"\n"),
-		writeFile(dir, "splice.md", r.markdown()),
+	return to.Write(
+		report.File{Name: "splice.md", Text: r.markdown()},
+		report.File{Name: "splice.json", Text: string(data) + "\n"},
 	)
-}
-
-func writeFile(dir, name, text string) error {
-	return os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644)
 }
 
 // figure returns what is judged: a ratio, or where there is nothing to compare with the median.
 func (m *measurement) figure() float64 {
 	if m.Direct == nil {
-		return median(m.Through)
+		return report.Median(m.Through)
 	}
 	return m.ratio()
 }
 
 // markdown returns the medians and the targets as a table.
-func (r report) markdown() string {
+func (r results) markdown() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s. Medians of rounds: %d.\n\n", r.Machine, r.Rounds)
 	b.WriteString("| work | clients | payload, bytes | unit | direct | wsplice | ratio | target | |\n")
@@ -86,16 +80,15 @@ func (m *measurement) payload() string {
 
 func (m *measurement) figures() string {
 	if m.Direct == nil {
-		return fmt.Sprintf("%s | - | %.1f | -", m.Unit, median(m.Through))
+		return fmt.Sprintf("%s | - | %.1f | -", m.Unit, report.Median(m.Through))
 	}
-	return fmt.Sprintf("%s | %.0f | %.0f | %.2f", m.Unit, median(m.Direct), median(m.Through), m.ratio())
+	return fmt.Sprintf("%s | %.0f | %.0f | %.2f", m.Unit, report.Median(m.Direct), report.Median(m.Through), m.ratio())
 }
 
 func (m *measurement) outcome() string {
-	t, ok := targetOf(m.work)
+	bound, ok := targetOf(m.work)
 	if !ok {
 		return "- | "
 	}
-	v := t.judge(m.figure())
-	return v.bound() + " | " + v.word()
+	return bound.String() + " | " + bound.Judge(m.figure()).Word()
 }

@@ -1,13 +1,6 @@
 package main
 
-import "fmt"
-
-// target is a figure that is to be reached.
-type target struct {
-	work
-	// The ratio to direct, or for idle the figure itself, is at least min or, if that is 0, at most max.
-	min, max float64
-}
+import "cdr.dev/wsep/bench/internal/report"
 
 // shares are the least shares of direct for 32 clients, by payload. About half is the limit: through wsplice every byte
 // crosses the kernel twice as often.
@@ -24,57 +17,33 @@ const (
 	maxIdle = 24
 )
 
-// targetOf returns the target for a work. What goes down has none.
-func targetOf(w work) (t target, ok bool) {
+// targetOf returns the target for a work: what the ratio to direct, or for idle the figure itself, is to reach. What goes
+// down has none.
+func targetOf(w work) (bound report.Bound, ok bool) {
 	switch {
 	case w.Kind == trip:
-		return target{work: w, max: maxTrips}, true
+		return report.Bound{Max: maxTrips}, true
 	case w.Kind == idle:
-		return target{work: w, max: maxIdle}, true
+		return report.Bound{Max: maxIdle}, true
 	case w.Kind != string(up) || shares[w.Payload] == 0:
-		return target{}, false
+		return report.Bound{}, false
 	case w.Clients == shareClients:
-		return target{work: w, min: shares[w.Payload]}, true
+		return report.Bound{Min: shares[w.Payload]}, true
 	}
-	return target{work: w, min: shares[w.Payload] * otherClients}, true
+	return report.Bound{Min: shares[w.Payload] * otherClients}, true
 }
 
 // verdict is what became of a target.
 type verdict struct {
 	work
-	Figure float64 `json:"figure"`
-	Min    float64 `json:"at_least,omitempty"`
-	Max    float64 `json:"at_most,omitempty"`
-	Met    bool    `json:"met"`
+	report.Verdict
 }
 
 func judge(measured []*measurement) (verdicts []verdict) {
 	for _, m := range measured {
-		if t, ok := targetOf(m.work); ok {
-			verdicts = append(verdicts, t.judge(m.figure()))
+		if bound, ok := targetOf(m.work); ok {
+			verdicts = append(verdicts, verdict{m.work, bound.Judge(m.figure())})
 		}
 	}
 	return verdicts
-}
-
-func (t target) judge(figure float64) verdict {
-	met := figure >= t.min
-	if t.min == 0 {
-		met = figure <= t.max
-	}
-	return verdict{t.work, figure, t.min, t.max, met}
-}
-
-func (v verdict) bound() string {
-	if v.Min > 0 {
-		return fmt.Sprintf("≥ %.2f", v.Min)
-	}
-	return fmt.Sprintf("≤ %g", v.Max)
-}
-
-func (v verdict) word() string {
-	if v.Met {
-		return "met"
-	}
-	return "missed"
 }

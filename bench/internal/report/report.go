@@ -1,0 +1,95 @@
+// Package report is what the benchmarks' reports have in common.
+package report
+
+import (
+	"fmt"
+	"log"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Median returns the median of values, of which there is at least one.
+func Median(values []float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	half := len(sorted) / 2
+	if len(sorted)%2 == 1 {
+		return sorted[half]
+	}
+	return (sorted[half-1] + sorted[half]) / 2
+}
+
+// Bound is what a figure is to reach.
+type Bound struct {
+	Min float64 `json:"at_least,omitempty"`
+	Max float64 `json:"at_most,omitempty"` // if Min is 0
+}
+
+// Verdict is what became of a target.
+type Verdict struct {
+	Figure float64 `json:"figure"`
+	Bound
+	Met bool `json:"met"`
+}
+
+// Judge returns the verdict on a figure.
+func (b Bound) Judge(figure float64) Verdict {
+	met := figure >= b.Min
+	if b.Min == 0 {
+		met = figure <= b.Max
+	}
+	return Verdict{figure, b, met}
+}
+
+func (b Bound) String() string {
+	if b.Min > 0 {
+		return fmt.Sprintf("≥ %.3g", b.Min)
+	}
+	return fmt.Sprintf("≤ %.3g", b.Max)
+}
+
+// Word says whether the target was met.
+func (v Verdict) Word() string {
+	if v.Met {
+		return "met"
+	}
+	return "missed"
+}
+
+// File is one that a report is written to.
+type File struct{ Name, Text string }
+
+// Output is where a report goes.
+type Output struct {
+	Dir   string // the module's directory
+	Out   string // where to, instead; empty means Dir
+	Quick bool   // figures that mean nothing go to a temporary directory
+}
+
+// Write writes the files, and says where to.
+func (o Output) Write(files ...File) error {
+	dir, err := o.directory()
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, f := range files {
+		if err := os.WriteFile(filepath.Join(dir, f.Name), []byte(f.Text), 0o644); err != nil {
+			return err
+		}
+		names = append(names, f.Name)
+	}
+	log.Printf("written in %s: %s", dir, strings.Join(names, ", "))
+	return nil
+}
+
+func (o Output) directory() (string, error) {
+	switch {
+	case o.Out != "":
+		return filepath.Abs(o.Out)
+	case o.Quick:
+		return os.MkdirTemp("", "wsep-bench-quick-")
+	}
+	return filepath.Abs(o.Dir)
+}
