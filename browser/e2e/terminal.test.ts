@@ -176,6 +176,29 @@ test("asks for the token, and takes it from the address", async () => {
   await stranger.close();
 });
 
+test("lists the sessions that there are, not those of before", async () => {
+  const alone = await serve();
+  const tab = await Tab.open(browser, alone.address);
+  await tab.connected();
+  const items = tab.page.locator("#sessions li");
+  await tab.press("Control+Shift+L");
+  await items.first().waitFor();
+  await tab.press("Escape");
+
+  let answer = () => {};
+  const answered = new Promise<void>((resolve) => (answer = resolve));
+  await tab.page.route("**/api/sessions", async (route) => {
+    await answered;
+    await route.continue();
+  });
+  await tab.press("Control+Shift+L");
+  await tab.page.locator("#sessions").waitFor();
+  assert.equal(await items.count(), 0);
+  answer();
+  await items.first().waitFor();
+  await tab.close();
+});
+
 test("can be used with the keyboard alone", async () => {
   const alone = await serve();
   const tab = await Tab.open(browser, alone.address);
@@ -204,6 +227,7 @@ test("can be used with the keyboard alone", async () => {
   assert.ok(await poll(async () => !(await tab.text()).includes(first)));
   const second = await tab.run("cd /tmp && echo $$");
   assert.notEqual(second, first);
+  await tab.page.waitForFunction(() => document.title.endsWith(": /tmp"));
 
   // Back to the first.
   await tab.press("Control+Shift+L");

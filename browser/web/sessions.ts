@@ -31,6 +31,8 @@ export class SessionList {
       this.#dialog.close();
       return;
     }
+    this.#list.replaceChildren(); // what was true when it was last open
+    this.#say("");
     this.#dialog.showModal();
     void this.#refresh();
   }
