@@ -28,7 +28,7 @@ test("draws a whole screen, follows its size, and has the old one back", async (
   const size = () => tab.page.evaluate(() => ({ rows: terminal.rows, cols: terminal.cols }));
   await tab.connected();
   await tab.run("echo before");
-  const program = `${process.cwd()}/e2e/fullscreen.sh`;
+  const program = `${process.cwd()}/e2e/fullscreen.mjs`;
 
   await tab.type(`${program}\n`);
   const { rows, cols } = await size();
