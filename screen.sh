@@ -138,8 +138,10 @@ program='
 take() { echo $$ >"$dir/keeper"; }
 
 # watch tells about the command until it is gone. Opening the pipe waits for the command to open its end, reading it for
-# the command to close it.
+# the command to close it. The keeper takes the watcher's end for the command's, so a watcher that is not heard ends only
+# where nobody knows of the session.
 watch() {
+	[ "$mode" = new ] || trap '' PIPE
 	{
 		say started
 		read -r _
@@ -224,7 +226,7 @@ finish() {
 # abandon ends a session that has not started. A screen that is just starting may not be known by its socket yet, and may
 # put something into a directory that is being removed.
 abandon() {
-	trap '' TERM
+	trap '' TERM PIPE
 	[ -n "$made" ] || return
 	for _ in 1 2 3; do
 		pkill -KILL -f "/wsep-$name"
@@ -285,7 +287,7 @@ sweep() (
 case $mode in
 new)
 	usable_screen
-	trap 'exit 1' TERM
+	trap 'exit 1' TERM PIPE
 	trap abandon EXIT
 	create "$@"
 	;;
@@ -305,7 +307,7 @@ join) : >"$dir/alive" ;; # The command may be gone, and then nobody else opens t
 esac
 
 while read -r order argument; do
-	trap - TERM EXIT
+	trap - TERM PIPE EXIT
 	case $order in
 	go) [ ! -p "$dir/go" ] || echo 1<>"$dir/go" ;;
 	fit) screen -S s -p 0 -X fit >/dev/null 2>&1 & ;;
@@ -320,5 +322,5 @@ while read -r order argument; do
 		;;
 	esac
 done
-trap - TERM EXIT
+trap - TERM PIPE EXIT
 orphan

@@ -1224,6 +1224,93 @@ func TestKeeperIsReplacedWithoutItsDirectory(t *testing.T) {
 	m.requireNone(t, patience)
 }
 
+// keeperScript is a session's keeper that no server has started.
+type keeperScript struct {
+	*exec.Cmd
+	orders io.WriteCloser
+	words  *os.File
+}
+
+func startKeeperScript(t *testing.T, mode, name string, command ...string) keeperScript {
+	t.Helper()
+	const server, patience = "", "60"
+	words, stdout, err := os.Pipe()
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = words.Close() })
+	cmd := exec.Command("sh", append([]string{"screen.sh", mode, name, server, patience}, command...)...)
+	cmd.Stdout = stdout
+	orders, err := cmd.StdinPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	require.NoError(t, stdout.Close())
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	return keeperScript{cmd, orders, words}
+}
+
+// says waits until the keeper says a word.
+func (k keeperScript) says(t *testing.T, word string) {
+	t.Helper()
+	for line := make([]byte, 0, 100); ; line = line[:0] {
+		for !bytes.HasSuffix(line, []byte("\n")) {
+			var b [1]byte
+			_, err := io.ReadFull(k.words, b[:])
+			require.NoError(t, err, "waiting for %q", word)
+			line = append(line, b[0])
+		}
+		if said, _, _ := strings.Cut(string(line[:len(line)-1]), " "); said == word {
+			return
+		}
+	}
+}
+
+// TestKeeperIsLostAsItTakesOver has a session that loses its server again in the moment in which that has found it.
+func TestKeeperIsLostAsItTakesOver(t *testing.T) {
+	dir := sessionDir(t)
+	name := uuid.NewString()
+	first := startKeeperScript(t, "new", name, "sleep", "100000")
+	first.says(t, "started")
+	pid := filepath.Join(sessionFiles(t, dir)[0], "pid")
+	text, err := os.ReadFile(pid)
+	require.NoError(t, err)
+	command, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	require.NoError(t, err)
+
+	require.NoError(t, first.orders.Close())
+	second := startKeeperScript(t, "join", name)
+	second.says(t, "dir")
+	require.NoError(t, second.words.Close())
+	_ = first.Wait() // The second ends it, and goes on without being heard.
+	require.NoError(t, second.orders.Close())
+	for end := time.Now().Add(300 * time.Millisecond); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		require.True(t, alive(command), "the session has ended with its second keeper's connection")
+	}
+
+	third := startKeeperScript(t, "join", name)
+	third.says(t, "started")
+	_, err = io.WriteString(third.orders, "quit\nkill\nclean\n")
+	require.NoError(t, err)
+	require.NoError(t, third.Wait())
+	require.False(t, alive(command))
+}
+
+// TestKeeperIsLostAsItStarts has a session that nobody knows of.
+func TestKeeperIsLostAsItStarts(t *testing.T) {
+	for _, heard := range []string{"", "dir"} {
+		dir := sessionDir(t)
+		keeper := startKeeperScript(t, "new", uuid.NewString(), "sleep", "100000")
+		if heard != "" {
+			keeper.says(t, heard)
+		}
+		require.NoError(t, keeper.words.Close())
+		require.NoError(t, keeper.orders.Close())
+		_ = keeper.Wait()
+		require.Empty(t, sessionFiles(t, dir))
+	}
+}
+
 func TestScreenIsStopped(t *testing.T) {
 	srv, execer := sessionServer(t, nil)
 	m := newMark(t)
