@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -38,9 +37,6 @@ type churner struct {
 	random *rand.Rand
 	cable  *cable
 }
-
-// freshConnections never uses a connection for a second handshake: it may have been cut off without a word meanwhile.
-var freshConnections = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 
 // TestSessionChurn has clients come, leave, and do everything that a session can be asked for, at random.
 func TestSessionChurn(t *testing.T) {
@@ -126,7 +122,7 @@ func (c churner) visit() {
 	}
 	var p wsep.Process
 	var err error
-	execer := wsep.Dialer{URL: url, HTTPClient: freshConnections}
+	execer := wsep.Dialer{URL: url}
 	if !c.within("Start", func() { p, err = execer.Start(ctx, c.mark.on(bash(id))) }) {
 		return
 	}

@@ -19,8 +19,8 @@ type Dialer struct {
 	Header http.Header
 	// Subprotocols are offered in the handshake.
 	Subprotocols []string
-	// HTTPClient makes the handshake. nil means http.DefaultClient. Its Timeout bounds the handshake alone, which takes
-	// at most 30 seconds in any case.
+	// HTTPClient makes the handshake. nil means http.DefaultClient. If its Transport is an http.Transport the connection
+	// is never one from its pool. Its Timeout bounds the handshake alone, which takes at most 30 seconds in any case.
 	HTTPClient *http.Client
 }
 

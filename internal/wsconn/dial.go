@@ -10,7 +10,8 @@ import (
 	"github.com/coder/websocket"
 )
 
-// Dial connects to a WebSocket. Its frames are sent with one write each. A client of nil means http.DefaultClient.
+// Dial connects to a WebSocket, by a connection of its own. Its frames are sent with one write each. A client of nil means
+// http.DefaultClient.
 func Dial(ctx context.Context, url string, header http.Header, subprotocols []string, client *http.Client) (*CoderConn, error) {
 	if client == nil {
 		client = http.DefaultClient
@@ -29,17 +30,13 @@ func Dial(ctx context.Context, url string, header http.Header, subprotocols []st
 	return Coder(conn), nil
 }
 
-// joiningTransport is a RoundTripper whose upgraded connections join the pieces of frames. next is nil for
+// joiningTransport is a RoundTripper whose upgraded connections are new, and join the pieces of frames. next is nil for
 // http.DefaultTransport.
 type joiningTransport struct{ next http.RoundTripper }
 
 // RoundTrip implements http.RoundTripper.
 func (t joiningTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	next := t.next
-	if next == nil {
-		next = http.DefaultTransport
-	}
-	resp, err := next.RoundTrip(r)
+	resp, err := connectingAnew(t.next).RoundTrip(r)
 	if err != nil {
 		return nil, err
 	}
@@ -47,6 +44,22 @@ func (t joiningTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 		resp.Body = &joinedBody{ReadWriteCloser: conn, joiner: joiner{w: conn}}
 	}
 	return resp, nil
+}
+
+// connectingAnew returns a RoundTripper whose connections are not from a pool, where that can be told. What has died in a
+// pool without a word would take a handshake, and answer nothing, until that times out.
+func connectingAnew(t http.RoundTripper) http.RoundTripper {
+	if t == nil {
+		t = http.DefaultTransport
+	}
+	pooling, ok := t.(*http.Transport)
+	if !ok || pooling.DisableKeepAlives {
+		return t
+	}
+	// Not kept, since its original may be changed.
+	anew := pooling.Clone()
+	anew.DisableKeepAlives = true
+	return anew
 }
 
 // joinedBody is the body of an upgraded response, which is its connection.
