@@ -4,11 +4,12 @@ package webterm
 
 import (
 	"encoding/json"
+	"fmt"
 	"io/fs"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"cdr.dev/wsep"
 )
@@ -35,8 +36,9 @@ func New(handler *wsep.Handler, files fs.FS) http.Handler {
 }
 
 type terminal struct {
-	wsep  *wsep.Handler
-	files fs.FS
+	wsep    *wsep.Handler
+	files   fs.FS
+	machine atomic.Pointer[machine] // nil until it has answered
 }
 
 func isWebSocket(r *http.Request) bool {
@@ -86,18 +88,19 @@ func (t *terminal) admitted(serve func(w http.ResponseWriter, r *http.Request, o
 	}
 }
 
-// server is what the page wants to know before it starts a shell.
-func (t *terminal) server(w http.ResponseWriter, _ *http.Request, _ string) {
-	host, _ := os.Hostname()
-	home, _ := os.UserHomeDir()
-	reply(w, map[string]string{"host": host, "shell": shell(), "home": home})
-}
-
-func shell() string {
-	if s := os.Getenv("SHELL"); s != "" {
-		return s
+// server tells about the machine on which commands run. It is asked until it has answered once.
+func (t *terminal) server(w http.ResponseWriter, r *http.Request, _ string) {
+	known := t.machine.Load()
+	if known == nil {
+		answer, err := askMachine(r.Context(), t.wsep.Execer)
+		if err != nil {
+			http.Error(w, fmt.Sprintf("can't run commands: %v", err), http.StatusBadGateway)
+			return
+		}
+		known = answer
+		t.machine.Store(known)
 	}
-	return "sh"
+	reply(w, known)
 }
 
 // session is what the page is told about a session.

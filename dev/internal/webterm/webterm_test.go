@@ -8,7 +8,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -105,13 +107,52 @@ func TestRequestsAreAdmittedLikeWebSockets(t *testing.T) {
 }
 
 func TestServer(t *testing.T) {
-	t.Setenv("SHELL", "/bin/a shell")
-	url, _ := start(t, built, "")
+	home := t.TempDir()
+	shell := filepath.Join(home, "a shell")
+	require.NoError(t, os.Symlink("/bin/sh", shell))
+	host, err := os.Hostname()
+	require.NoError(t, err)
+	for _, tc := range []struct{ shell, home, wantShell, wantHome string }{
+		{shell, home, shell, home},
+		{"", "", "sh", ""},
+		{filepath.Join(home, "none"), filepath.Join(home, "none"), "sh", ""},
+	} {
+		t.Setenv("SHELL", tc.shell)
+		t.Setenv("HOME", tc.home)
+		url, _ := start(t, built, "")
+		_, body := ask(t, http.MethodGet, url+"/api/server", nil)
+		var answer machine
+		require.NoError(t, json.Unmarshal([]byte(body), &answer))
+		require.Equal(t, machine{Host: host, Shell: tc.wantShell, Home: tc.wantHome}, answer)
+	}
+}
+
+// TestServerOfAnotherMachine has commands run where the environment is not the server's, and at first can't be reached.
+func TestServerOfAnotherMachine(t *testing.T) {
+	url, handler := start(t, built, "")
+	reachable := false
+	handler.Execer = execerFunc(func(ctx context.Context, c wsep.Command) (wsep.Process, error) {
+		if !reachable {
+			return nil, wsep.ErrDisconnected
+		}
+		c.Env = append(c.Env, "SHELL=/bin/sh", "HOME=/")
+		return wsep.LocalExecer{}.Start(ctx, c)
+	})
+	resp, _ := ask(t, http.MethodGet, url+"/api/server", nil)
+	require.Equal(t, http.StatusBadGateway, resp.StatusCode)
+	reachable = true
 	_, body := ask(t, http.MethodGet, url+"/api/server", nil)
-	var answer map[string]string
-	require.NoError(t, json.Unmarshal([]byte(body), &answer))
-	require.Equal(t, "/bin/a shell", answer["shell"])
-	require.NotEmpty(t, answer["host"])
+	require.Contains(t, body, `"shell":"/bin/sh","home":"/"`)
+	reachable = false
+	resp, again := ask(t, http.MethodGet, url+"/api/server", nil)
+	require.Equal(t, http.StatusOK, resp.StatusCode)
+	require.Equal(t, body, again)
+}
+
+type execerFunc func(context.Context, wsep.Command) (wsep.Process, error)
+
+func (f execerFunc) Start(ctx context.Context, c wsep.Command) (wsep.Process, error) {
+	return f(ctx, c)
 }
 
 func TestSessions(t *testing.T) {

@@ -1,0 +1,48 @@
+package webterm
+
+import (
+	"context"
+	"io"
+	"strings"
+
+	"golang.org/x/xerrors"
+
+	"cdr.dev/wsep"
+)
+
+// machine is what the page wants to know, before it starts a shell, about where commands run. That may be another machine
+// than the server's.
+type machine struct {
+	Host  string `json:"host"`
+	Shell string `json:"shell"`
+	Home  string `json:"home"` // empty if there is none
+}
+
+// question has a machine answer: its name, its user's shell and its user's home, each behind a NUL.
+const question = `printf '%s\0' "$(uname -n)" \
+	"$([ -x "$SHELL" ] && echo "$SHELL" || echo sh)" "$([ -d "$HOME" ] && echo "$HOME")"`
+
+// maxAnswer bounds what is read of an answer.
+const maxAnswer = 64 << 10
+
+// askMachine asks the machine on which an Execer runs commands.
+func askMachine(ctx context.Context, execer wsep.Execer) (*machine, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	p, err := execer.Start(ctx, wsep.Command{Command: "sh", Args: []string{"-c", question}})
+	if err != nil {
+		return nil, err
+	}
+	answer, err := io.ReadAll(io.LimitReader(p.Stdout(), maxAnswer))
+	if err != nil {
+		return nil, err
+	}
+	if err := p.Wait(); err != nil {
+		return nil, err
+	}
+	words := strings.Split(string(answer), "\x00")
+	if len(words) != 4 {
+		return nil, xerrors.Errorf("machine answers %q", answer)
+	}
+	return &machine{Host: words[0], Shell: words[1], Home: words[2]}, nil
+}
