@@ -23,18 +23,20 @@ const TokenCookie = "wsep-token"
 //
 // A program sends it as a header, Authorization: Bearer TOKEN. A web page can set no header of a WebSocket: it offers the
 // subprotocols "wsep", which Handler chooses, and "wsep.token." followed by the token in base64url without padding. Or its
-// server has set a cookie. Of several that are presented the first of these counts.
+// server has set a cookie. Of several that are presented the first of these counts; an empty one is not presented.
 //
 // No other web page can present a header or a subprotocol. A cookie is different: a browser sends it along with what any
 // page asks for, so that Handler's check of Origin is all that keeps those pages out, and to every port of the host, so
 // that whoever listens on another one is told it.
 func Token(r *http.Request) string {
-	if scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " "); strings.EqualFold(scheme, "Bearer") {
-		return strings.TrimSpace(token)
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if token = strings.TrimSpace(token); token != "" && strings.EqualFold(scheme, "Bearer") {
+		return token
 	}
 	for _, header := range r.Header.Values("Sec-WebSocket-Protocol") {
 		for offered := range strings.SplitSeq(header, ",") {
-			if encoded, ok := strings.CutPrefix(strings.TrimSpace(offered), tokenSubprotocol); ok {
+			encoded, ok := strings.CutPrefix(strings.TrimSpace(offered), tokenSubprotocol)
+			if ok && encoded != "" {
 				return decodeToken(encoded)
 			}
 		}

@@ -43,6 +43,9 @@ func TestToken(t *testing.T) {
 			"Authorization": {"Bearer abc"}, "Sec-Websocket-Protocol": {"wsep.token.ZGVm"},
 		}, "abc"},
 		{"cookie", headers{"Cookie": {"a=b; wsep-token=abc"}}, "abc"},
+		{"cookie beside what is empty", headers{
+			"Authorization": {"Bearer "}, "Sec-Websocket-Protocol": {"wsep, wsep.token."}, "Cookie": {"wsep-token=abc"},
+		}, "abc"},
 		{"subprotocol before cookie", headers{
 			"Cookie": {"wsep-token=abc"}, "Sec-Websocket-Protocol": {"wsep.token.ZGVm"},
 		}, "def"},

@@ -10,7 +10,8 @@ export interface ConnectOptions {
   protocols?: readonly string[];
   /**
    * A token for the server, as a subprotocol, because a browser can send no header: "wsep" is offered, and
-   * "wsep.token." with the token in base64url. A function is asked for every connection.
+   * "wsep.token." with the token in base64url. An empty one is not presented, and then a cookie's may count. A function
+   * is asked for every connection.
    */
   token?: string | (() => string | Promise<string>);
   /** What makes connections, where the global WebSocket is missing or not the one. */
@@ -82,9 +83,11 @@ function socketURL(url: string | URL): string {
 }
 
 async function protocols(options: ConnectOptions): Promise<string[]> {
-  const offered = [...(options.protocols ?? [])];
-  if (options.token === undefined) return offered;
-  return [...offered, "wsep", `wsep.token.${base64url(await token(options.token))}`];
+  const offered = options.protocols ?? [];
+  const presented = options.token === undefined ? "" : await token(options.token);
+  if (!presented) return [...offered];
+  // A WebSocket refuses what is offered twice.
+  return [...new Set([...offered, "wsep", `wsep.token.${base64url(presented)}`])];
 }
 
 async function token(source: NonNullable<ConnectOptions["token"]>): Promise<string> {

@@ -210,7 +210,7 @@ export class Conversation {
     }
   }
 
-  #output(stream: "stdout" | "stderr", bytes: Uint8Array): void {
+  #output(stream: "stdout" | "stderr", bytes: Uint8Array<ArrayBuffer>): void {
     const output = this.#outputs[stream];
     this.#receipts?.[stream].receive(bytes.length);
     output.push(bytes);
@@ -248,7 +248,7 @@ export class Conversation {
   }
 }
 
-function messageBytes(data: unknown): Uint8Array {
+function messageBytes(data: unknown): Uint8Array<ArrayBuffer> {
   const bytes = typeof data === "string" ? new TextEncoder().encode(data) : new Uint8Array(data as ArrayBuffer);
   if (bytes.length > MAX_RECEIVED) throw new ProtocolError(`message of ${bytes.length} bytes`);
   return bytes;

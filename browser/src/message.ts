@@ -57,7 +57,7 @@ export interface ExitMessage {
 /** A message of a server. A body that its type has no use for is gone. */
 export type Answer =
   | { readonly type: "pid"; readonly pid: number; readonly extensions: Extensions | null }
-  | { readonly type: "stdout" | "stderr"; readonly body: Uint8Array }
+  | { readonly type: "stdout" | "stderr"; readonly body: Uint8Array<ArrayBuffer> }
   | { readonly type: "ack"; readonly stdin: number; readonly stdout: number; readonly stderr: number }
   | ExitMessage
   | { readonly type: "end" }
@@ -100,7 +100,7 @@ export function encodeStdin(body: Uint8Array): Uint8Array<ArrayBuffer> {
 }
 
 /** Decodes a message, or throws a ProtocolError. */
-export function decode(message: Uint8Array): Answer {
+export function decode(message: Uint8Array<ArrayBuffer>): Answer {
   for (const type of ["stdout", "stderr"] as const) {
     const header = outputHeaders[type];
     if (startsWith(message, header)) return { type, body: message.subarray(header.length) };
@@ -127,7 +127,7 @@ function parse(header: Uint8Array): Fields {
   return object(value, "header");
 }
 
-function interpret(fields: Fields, body: Uint8Array): Answer {
+function interpret(fields: Fields, body: Uint8Array<ArrayBuffer>): Answer {
   const type = string(fields, "type");
   switch (type) {
     case "":

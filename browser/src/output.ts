@@ -3,7 +3,7 @@ const SMALL = 4096;
 const GATHERED = 16_384;
 
 interface Piece {
-  readonly buffer: Uint8Array;
+  readonly buffer: Uint8Array<ArrayBuffer>;
   used: number;
 }
 
@@ -17,7 +17,7 @@ export interface End {
  * when they are read and not before, so that what has been consumed is known. How much it holds is the caller's care.
  */
 export class Output {
-  readonly stream: ReadableStream<Uint8Array>;
+  readonly stream: ReadableStream<Uint8Array<ArrayBuffer>>;
   /** Called with the number of bytes that were read, or dropped because nobody will read them. */
   consumed: (n: number) => void = () => {};
 
@@ -44,7 +44,7 @@ export class Output {
   }
 
   /** Adds bytes, which belong to the Output from then on. */
-  push(bytes: Uint8Array): void {
+  push(bytes: Uint8Array<ArrayBuffer>): void {
     if (bytes.length === 0 || this.#end) return;
     if (this.#cancelled) {
       this.consumed(bytes.length);
@@ -67,7 +67,7 @@ export class Output {
     this.#size = 0;
   }
 
-  #append(bytes: Uint8Array): void {
+  #append(bytes: Uint8Array<ArrayBuffer>): void {
     let last = this.#pieces.at(-1);
     if (!last || bytes.length >= SMALL) {
       this.#pieces.push({ buffer: bytes, used: bytes.length });
@@ -81,7 +81,7 @@ export class Output {
     last.used += bytes.length;
   }
 
-  async #pull(controller: ReadableStreamDefaultController<Uint8Array>): Promise<void> {
+  async #pull(controller: ReadableStreamDefaultController<Uint8Array<ArrayBuffer>>): Promise<void> {
     while (this.#size === 0 && !this.#end && !this.#cancelled) {
       await new Promise<void>((resolve) => (this.#wake = resolve));
     }

@@ -34,7 +34,8 @@ export interface Process {
 
   /**
    * The command's standard input. Closing or aborting it is end of file. A write is done when the bytes are on their
-   * way, and not before the server has room for them. It fails when the command has ended.
+   * way, and not before the server has room for them. It fails when the command has ended, with an EndedError, and with
+   * what `exited` rejects with when the connection is lost for good.
    *
    * What is written while a session's connection is lost goes nowhere, and so may what was on its way: nobody wants
    * keys from a minute ago typed into a shell.
@@ -47,8 +48,8 @@ export interface Process {
    *
    * When a session is connected to again it shows its screen anew, and what was unread of the old one is dropped.
    */
-  readonly stdout: ReadableStream<Uint8Array>;
-  readonly stderr: ReadableStream<Uint8Array>;
+  readonly stdout: ReadableStream<Uint8Array<ArrayBuffer>>;
+  readonly stderr: ReadableStream<Uint8Array<ArrayBuffer>>;
 
   /** The command has started. Rejects like `exited` if it does not. */
   readonly started: Promise<void>;
@@ -73,7 +74,7 @@ export interface Process {
 
   /**
    * Sends a signal such as "INT" to the command's process group. Rejects if the command has ended, if there is no
-   * connection any more, or if the server does not take signals. That the signal arrived is not known.
+   * connection, or if the server does not take signals. That the signal arrived is not known.
    */
   signal(name: string): Promise<void>;
 

@@ -68,11 +68,11 @@ export class RemoteProcess implements Process {
     return this.#pid;
   }
 
-  get stdout(): ReadableStream<Uint8Array> {
+  get stdout(): ReadableStream<Uint8Array<ArrayBuffer>> {
     return this.#outputs.stdout.stream;
   }
 
-  get stderr(): ReadableStream<Uint8Array> {
+  get stderr(): ReadableStream<Uint8Array<ArrayBuffer>> {
     return this.#outputs.stderr.stream;
   }
 
@@ -99,7 +99,7 @@ export class RemoteProcess implements Process {
 
   async signal(name: string): Promise<void> {
     await this.started;
-    if (this.#state.status === "ended") throw new EndedError();
+    if (this.#hasEnded()) throw this.#whyEnded();
     if (this.#state.status !== "connected") throw new DisconnectedError("there is no connection");
     if (!this.#conversation?.takesSignals) throw new DOMException("server takes no signals", "NotSupportedError");
     this.#conversation.request({ type: "signal", signal: name.replace(/^SIG/, "") });
@@ -241,12 +241,18 @@ export class RemoteProcess implements Process {
       if (this.#state.status !== "connected" || !this.#conversation) return;
       if (await this.#conversation.write(bytes, signal)) return;
     }
-    if (this.#hasEnded()) throw new EndedError();
+    if (this.#hasEnded()) throw this.#whyEnded();
   }
 
   /** As a function, because the compiler takes it that nothing changes during an await. */
   #hasEnded(): boolean {
     return this.#state.status === "ended";
+  }
+
+  /** Why nothing reaches the command any more: it has ended, or that can't be known. */
+  #whyEnded(): unknown {
+    const error = this.#state.status === "ended" ? this.#state.error : undefined;
+    return error === undefined || error instanceof OutcomeError ? new EndedError() : error;
   }
 
   async #closeStdin(): Promise<void> {
@@ -257,7 +263,10 @@ export class RemoteProcess implements Process {
 
   #setState(state: State): void {
     this.#state = state;
-    for (const listener of [...this.#listeners]) call(listener, state);
+    for (const listener of [...this.#listeners]) {
+      if (this.#state !== state) return; // A listener has brought on the next, of which all have been told.
+      call(listener, state);
+    }
   }
 }
 

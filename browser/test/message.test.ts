@@ -21,12 +21,12 @@ interface Vector {
 
 const vectors = JSON.parse(readFileSync("../internal/proto/testdata/vectors.json", "utf8")) as Vector[];
 
-function bytes(text: string | undefined, base64: string | undefined): Uint8Array {
+function bytes(text: string | undefined, base64: string | undefined): Uint8Array<ArrayBuffer> {
   return new Uint8Array(base64 === undefined ? Buffer.from(text ?? "") : Buffer.from(base64, "base64"));
 }
 
-const message = (v: Vector): Uint8Array => bytes(v.message, v.message_base64);
-const body = (v: Vector): Uint8Array => bytes(v.body, v.body_base64);
+const message = (v: Vector): Uint8Array<ArrayBuffer> => bytes(v.message, v.message_base64);
+const body = (v: Vector): Uint8Array<ArrayBuffer> => bytes(v.body, v.body_base64);
 
 const clientTypes = new Set(["start", "stdin", "close_stdin", "resize", "signal", "close"]);
 

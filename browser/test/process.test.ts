@@ -301,6 +301,30 @@ test("writes end with the command, also if its output goes on", async () => {
   }
 });
 
+test("output is what the platform takes for bytes", async () => {
+  const { process, socket } = await spawn();
+  socket.start(allExtensions);
+  socket.deliver({ type: "stdout" }, "ünï");
+  socket.deliver({ type: "stderr" }, "bytes");
+  socket.deliver({ type: "exit_code" });
+  const texts: string[] = [];
+  for await (const text of process.stdout.pipeThrough(new TextDecoderStream())) texts.push(text);
+  assert.deepEqual(texts, ["ünï"]);
+  const { value } = await process.stderr.getReader().read();
+  assert.equal(await new Blob([value!]).text(), "bytes");
+});
+
+test("writes and signals fail as the connection did", async () => {
+  const { process, socket } = await spawn({ stdin: true });
+  socket.start(allExtensions);
+  const writing = process.stdin.getWriter().write(new Uint8Array(100_000));
+  await settle();
+  socket.drop();
+  await assert.rejects(writing, DisconnectedError);
+  await assert.rejects(process.signal("INT"), DisconnectedError);
+  await assert.rejects(process.exited, DisconnectedError);
+});
+
 test("stdin can be closed after the command has ended, and not written", async () => {
   for (const use of ["close", "write"] as const) {
     const { process, socket } = await spawn({ stdin: true });
@@ -452,6 +476,18 @@ test("addresses and protocols", async () => {
   assert.deepEqual(sockets[1]!.protocols, ["wsep", "wsep.token.ZnJlc2g"]);
   assert.throws(() => connect("no address", { WebSocket }));
   aborting.abort();
+});
+
+test("nothing is offered twice, and no empty token presented", async () => {
+  for (const [token, offered] of [
+    ["t", ["x", "wsep", "wsep.token.dA"]],
+    ["", ["x", "wsep"]],
+  ] as const) {
+    const { WebSocket, sockets } = fakeSockets();
+    connect("ws://host.test", { WebSocket, protocols: ["x", "wsep"], token: () => token }).spawn("true");
+    await settle();
+    assert.deepEqual(sockets[0]!.protocols, offered);
+  }
 });
 
 test("a listener's error is its own", async (t) => {

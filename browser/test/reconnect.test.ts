@@ -247,6 +247,18 @@ test("close and abort end the waiting", async (t) => {
   }
 });
 
+test("all listeners hear the states in their order", async (t) => {
+  const s = await Session.begin(t);
+  const later: string[] = [];
+  s.process.onStateChange(({ status }) => {
+    if (status === "waiting") s.process.close();
+  });
+  s.process.onStateChange(({ status }) => later.push(status));
+  s.socket.drop();
+  assert.deepEqual(s.states.map(({ status }) => status), ["waiting", "ended"]);
+  assert.deepEqual(later, ["ended"]);
+});
+
 test("a connection that is lost while the process is being closed is not made again", async (t) => {
   const s = await Session.begin(t);
   s.socket.start(allExtensions);
