@@ -107,6 +107,18 @@ export class Tab {
     await this.page.keyboard.type(text);
   }
 
+  /** Moves a finger down the terminal, by a number of pixels. */
+  async drag(by: number): Promise<void> {
+    const box = (await this.page.locator("#terminal").boundingBox())!;
+    const touch = await this.page.context().newCDPSession(this.page);
+    const [x, top] = [box.x + box.width / 2, box.y + 50];
+    const send = (type: "touchStart" | "touchMove" | "touchEnd", y?: number) =>
+      touch.send("Input.dispatchTouchEvent", { type, touchPoints: y === undefined ? [] : [{ x, y }] });
+    await send("touchStart", top);
+    for (let moved = 10; moved <= by; moved += 10) await send("touchMove", top + moved);
+    await send("touchEnd");
+  }
+
   async press(...keys: string[]): Promise<void> {
     for (const key of keys) await this.page.keyboard.press(key);
   }
@@ -175,7 +187,7 @@ export async function poll<T>(
 export class Wire {
   readonly #listener: Listener;
   readonly #sockets = new Set<Socket>();
-  #isCut = false;
+  #fate: "pass" | "break" | "swallow" = "pass";
 
   private constructor(listener: Listener) {
     this.#listener = listener;
@@ -201,12 +213,21 @@ export class Wire {
 
   /** Breaks all connections, and lets none be made. */
   cut(): void {
-    this.#isCut = true;
+    this.#end("break");
+  }
+
+  /** Breaks all connections, and lets new ones be made that carry nothing. */
+  swallow(): void {
+    this.#end("swallow");
+  }
+
+  #end(fate: "break" | "swallow"): void {
+    this.#fate = fate;
     for (const socket of this.#sockets) socket.destroy();
   }
 
   mend(): void {
-    this.#isCut = false;
+    this.#fate = "pass";
   }
 
   #join(near: Socket, far: Socket): void {
@@ -220,8 +241,8 @@ export class Wire {
         this.#sockets.delete(socket);
         other.destroy();
       });
-      socket.pipe(other);
+      if (this.#fate === "pass") socket.pipe(other);
     }
-    if (this.#isCut) near.destroy();
+    if (this.#fate === "break") near.destroy();
   }
 }

@@ -152,32 +152,6 @@ test("keeps foreign pages out", async () => {
   await context.close();
 });
 
-test("asks for the token, and takes it from the address", async () => {
-  const guarded = await serve("--random-token");
-  const [base, token] = guarded.address.split("#token=") as [string, string];
-  const tab = await Tab.open(browser, guarded.address);
-  await tab.connected();
-  assert.ok(!tab.page.url().includes(token), "the token does not stay in the address");
-  assert.ok(tab.requests.every((url) => !url.includes(token)));
-  assert.equal(await tab.run("echo in"), "in");
-  await tab.page.reload();
-  await tab.connected();
-  await tab.close();
-
-  const stranger = await Tab.open(browser, base);
-  const dialog = stranger.page.getByRole("dialog", { name: "This server asks for a token" });
-  await dialog.waitFor();
-  await stranger.type("wrong");
-  await stranger.press("Enter");
-  await poll(async () => (await stranger.page.getByLabel("Token", { exact: true }).inputValue()) === "");
-  await dialog.waitFor();
-  await stranger.type(token);
-  await stranger.press("Enter");
-  await stranger.connected();
-  assert.equal(await stranger.run("echo in"), "in");
-  await stranger.close();
-});
-
 test("lists the sessions that there are, not those of before", async () => {
   const alone = await serve();
   const tab = await Tab.open(browser, alone.address);
@@ -345,15 +319,8 @@ test("can be used on a phone", async () => {
   assert.match(await tab.run("echo $COLUMNS"), /^[45]\d$/);
 
   // A finger moves what has scrolled off into view.
-  const box = (await tab.page.locator("#terminal").boundingBox())!;
-  const touch = await tab.page.context().newCDPSession(tab.page);
-  const [x, top] = [box.x + box.width / 2, box.y + 50];
-  const send = (type: "touchStart" | "touchMove" | "touchEnd", y?: number) =>
-    touch.send("Input.dispatchTouchEvent", { type, touchPoints: y === undefined ? [] : [{ x, y }] });
   const before = await tab.page.evaluate(() => terminal.buffer.active.viewportY);
-  await send("touchStart", top);
-  for (let moved = 10; moved <= 200; moved += 10) await send("touchMove", top + moved);
-  await send("touchEnd");
+  await tab.drag(200);
   await poll(() => tab.page.evaluate((was) => terminal.buffer.active.viewportY < was - 5, before));
   assert.ok((await tab.page.evaluate(() => terminal.buffer.active.viewportY)) < before - 5);
   const wide = await tab.page.evaluate(() => document.documentElement.scrollWidth <= innerWidth);

@@ -37,6 +37,10 @@ async function write(text: string): Promise<boolean> {
 
 function shown(terminal: Terminal): string {
   const { active } = terminal.buffer;
-  const lines = Array.from({ length: terminal.rows }, (_, y) => active.getLine(active.viewportY + y));
-  return lines.map((line) => line?.translateToString(true) ?? "").join("\n").trimEnd();
+  let text = "";
+  for (let y = active.viewportY; y < active.viewportY + terminal.rows; y++) {
+    const goesOn = active.getLine(y + 1)?.isWrapped;
+    text += (active.getLine(y)?.translateToString(!goesOn) ?? "") + (goesOn ? "" : "\n");
+  }
+  return text.trimEnd();
 }

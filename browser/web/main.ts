@@ -12,7 +12,7 @@ import { Session } from "./session.js";
 import { SessionList } from "./sessions.js";
 import type { Words } from "./status.js";
 import { keepTitle } from "./titles.js";
-import { askToken } from "./token.js";
+import { answerToken, askToken } from "./token.js";
 import { TouchScroll } from "./touch.js";
 import { followViewport } from "./viewport.js";
 
@@ -58,7 +58,10 @@ class App {
   /** Shows the session that the address names. */
   #arrive(): void {
     const token = takeToken();
-    if (token !== undefined) this.#server.token = token;
+    if (token !== undefined) {
+      this.#server.token = token;
+      answerToken(token);
+    }
     const id = sessionID();
     if (id !== this.#id || token !== undefined) void this.#open(id);
   }
@@ -76,6 +79,7 @@ class App {
       this.#session = new Session(this.#terminal, this.#server, about, id, (words) => this.#show(words));
       this.#terminal.focus();
     } catch {
+      if (this.#id !== id || this.#session) return;
       this.#show({ tone: "bad", brief: "Disconnected", sentence: "The server can't be reached.", action: "retry" });
     }
   }

@@ -16,6 +16,9 @@ export interface SessionInfo {
 /** Where the token is kept: for this tab, while it is open. A page of another origin can't read it. */
 const KEPT = "wsep.token";
 
+/** How long a request may take. One that the network has swallowed would else be waited for without end. */
+const REQUEST_TIMEOUT_MS = 10_000;
+
 /** The server that the page came from. */
 export class Server {
   readonly #askToken: () => Promise<string>;
@@ -59,7 +62,7 @@ export class Server {
       await this.#asking;
       const token = this.token;
       const headers: HeadersInit = token ? { Authorization: `Bearer ${token}` } : {};
-      const response = await fetch(path, { method, headers });
+      const response = await fetch(path, { method, headers, signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS) });
       if (response.ok || response.status === 404) return response;
       if (response.status !== 401) throw new Error(`the server answers ${response.status} ${response.statusText}`);
       if (token === this.token) this.#asking ??= this.#ask();

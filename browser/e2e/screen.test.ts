@@ -1,0 +1,127 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Tab, browse, poll, serve } from "./harness.js";
+
+// What the terminal shows, and what of it can be used.
+
+const browser = await browse();
+const { address } = await serve();
+
+const phone = { viewport: { width: 390, height: 760 }, isMobile: true, hasTouch: true };
+
+test("is dark where the system is, and changes with it", async () => {
+  const background = () => tab.page.evaluate(() => terminal.options.theme?.background);
+  const tab = await Tab.open(browser, address, { colorScheme: "dark" });
+  await tab.connected();
+  const dark = await background();
+  await tab.page.emulateMedia({ colorScheme: "light" });
+  const light = await poll(async () => {
+    const now = await background();
+    return now !== dark && now;
+  });
+  assert.ok(brightness(dark) < 64 && brightness(light || undefined) > 192, `${dark}, ${light}`);
+  await tab.page.emulateMedia({ colorScheme: "dark" });
+  assert.ok(await poll(async () => (await background()) === dark));
+  await tab.close();
+});
+
+/** How bright a color like #123456 is, at most 255. */
+function brightness(color = ""): number {
+  return Math.max(...[1, 3, 5].map((at) => Number.parseInt(color.slice(at, at + 2), 16)));
+}
+
+test("opens links to the web, and no others", async () => {
+  const tab = await Tab.open(browser, address, {}, () => {
+    globalThis.opened = [];
+    window.open = (url) => (globalThis.opened.push(String(url)), null);
+  });
+  await tab.connected();
+  // Screen passes no links on that have a text of their own.
+  await tab.run("echo plain https://example.com/plain");
+  await tab.page.evaluate(
+    (text) => new Promise<void>((done) => terminal.write(text, done)),
+    ["javascript:alert(1)", "https://example.com/marked"]
+      .map((url, n) => `\x1b]8;;${url}\x1b\\marked${n}\x1b]8;;\x1b\\\r\n`)
+      .join(""),
+  );
+  for (const text of ["https://example.com/plain", "marked0", "marked1"]) await click(tab, text);
+  assert.ok(await poll(async () => (await tab.page.evaluate(() => globalThis.opened)).length === 2));
+  assert.deepEqual(await tab.page.evaluate(() => globalThis.opened), [
+    "https://example.com/plain",
+    "https://example.com/marked",
+  ]);
+  await tab.close();
+});
+
+declare global {
+  var opened: string[];
+}
+
+/** Clicks where a text's last occurrence on the screen begins. */
+async function click(tab: Tab, text: string): Promise<void> {
+  const at = await tab.page.evaluate((text) => {
+    const { active } = terminal.buffer;
+    const screen = document.querySelector(".xterm-screen")!.getBoundingClientRect();
+    for (let y = terminal.rows - 1; y >= 0; y--) {
+      const x = active.getLine(active.viewportY + y)?.translateToString().lastIndexOf(text) ?? -1;
+      if (x < 0) continue;
+      const [width, height] = [screen.width / terminal.cols, screen.height / terminal.rows];
+      return { x: screen.x + (x + 0.5) * width, y: screen.y + (y + 0.5) * height };
+    }
+    throw new Error(`${text} is not shown`);
+  }, text);
+  await tab.page.mouse.move(at.x, at.y, { steps: 3 });
+  await tab.page.mouse.click(at.x, at.y);
+}
+
+test("gives a character of several code points its one place", async () => {
+  const tab = await Tab.open(browser, address);
+  await tab.connected();
+  const place = await tab.page.evaluate(async () => {
+    await new Promise<void>((done) => terminal.write("\r👩‍🚀x", done));
+    const { active } = terminal.buffer;
+    return active.getLine(active.baseY + active.cursorY)?.getCell(2)?.getChars();
+  });
+  assert.equal(place, "x");
+  await tab.close();
+});
+
+test("speaks to screen readers that want it", async () => {
+  const tab = await Tab.open(browser, address);
+  await tab.connected();
+  await tab.press("Control+Shift+L");
+  await tab.page.getByRole("checkbox", { name: "Screen reader support" }).check();
+  await tab.press("Escape");
+  await tab.page.locator("#sessions").waitFor({ state: "hidden" });
+  await tab.type("echo spo''ken\n");
+  await tab.page.locator(".xterm-accessibility").getByText("spoken", { exact: true }).waitFor();
+  await tab.close();
+});
+
+test("copies and pastes on a phone, long lines as one", async () => {
+  const tab = await Tab.open(browser, address, { ...phone, permissions: ["clipboard-read", "clipboard-write"] });
+  await tab.connected();
+  const key = (name: string) => tab.page.locator("#keys").getByRole("button", { name, exact: true }).tap();
+  await tab.run("printf 'https://example.com/%080d\\nnext\\n' 7");
+  await key("Copy");
+  await tab.says("Copied what the screen shows");
+  const copied = await tab.page.evaluate(() => navigator.clipboard.readText());
+  assert.match(copied, /^https:\/\/example\.com\/0{79}7\nnext\n/m);
+  await tab.page.evaluate(() => navigator.clipboard.writeText("echo pas''ted"));
+  await key("Paste");
+  await tab.shows(/# echo pas''ted$/);
+  await tab.press("Enter");
+  await tab.shows(/^pasted$/m);
+  await tab.close();
+});
+
+test("tells a program that wants to know of the mouse about touch", async () => {
+  const tab = await Tab.open(browser, address, phone);
+  await tab.connected();
+  await tab.type(String.raw`printf '\033[?1000h'; cat -v` + "\n");
+  assert.ok(await poll(() => tab.page.evaluate(() => terminal.modes.mouseTrackingMode !== "none")));
+  await tab.drag(200);
+  await tab.shows(/\^\[\[M`/); // the wheel, upwards
+  await tab.close();
+});
