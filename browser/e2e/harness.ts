@@ -196,7 +196,7 @@ export class Wire {
   /** Stands before the server of a page's address, until the tests have ended. */
   static async to(address: string): Promise<Wire> {
     const { hostname, port } = new URL(address);
-    const listener = createServer((near) => wire.#join(near, connect(Number(port), hostname)));
+    const listener = createServer((near) => wire.#take(near, () => connect(Number(port), hostname)));
     const wire = new Wire(listener);
     listener.listen(0, "127.0.0.1");
     await once(listener, "listening");
@@ -230,6 +230,13 @@ export class Wire {
     this.#fate = "pass";
   }
 
+  #take(near: Socket, far: () => Socket): void {
+    near.on("error", () => {});
+    if (this.#fate === "pass") this.#join(near, far());
+    else if (this.#fate === "break") near.destroy();
+    else this.#sockets.add(near);
+  }
+
   #join(near: Socket, far: Socket): void {
     for (const [socket, other] of [
       [near, far],
@@ -241,8 +248,7 @@ export class Wire {
         this.#sockets.delete(socket);
         other.destroy();
       });
-      if (this.#fate === "pass") socket.pipe(other);
+      socket.pipe(other);
     }
-    if (this.#fate === "break") near.destroy();
   }
 }

@@ -79,7 +79,7 @@ test("gives a character of several code points its one place", async () => {
   const tab = await Tab.open(browser, address);
   await tab.connected();
   const place = await tab.page.evaluate(async () => {
-    await new Promise<void>((done) => terminal.write("\r👩‍🚀x", done));
+    await new Promise<void>((done) => terminal.write("\r👩‍👩‍👧x", done));
     const { active } = terminal.buffer;
     return active.getLine(active.baseY + active.cursorY)?.getCell(2)?.getChars();
   });
