@@ -203,11 +203,20 @@ func (p *remoteProcess) readPid() (proto.Pid, error) {
 		case proto.Pid:
 			return msg, nil
 		case proto.StartError:
-			return proto.Pid{}, &StartError{&remoteError{kind: msg.Kind, message: msg.Message}}
+			return proto.Pid{}, startError(&remoteError{kind: msg.Kind, message: msg.Message})
 		default:
 			return proto.Pid{}, disconnected(protocolErrorf("unexpected message before pid"))
 		}
 	}
+}
+
+// startError returns what Start returns for a reason that the server gave. If a connection behind the server was lost the
+// command may have started.
+func startError(reason error) error {
+	if errors.Is(reason, ErrDisconnected) {
+		return reason
+	}
+	return &StartError{reason}
 }
 
 // startFailure interprets an error in pid's place. A v0.2.4 server closes the connection with the reason why the
@@ -240,8 +249,8 @@ func (p *remoteProcess) agree(peer *proto.Extensions) {
 	}
 	if p.peer.Window > 0 {
 		p.stdout.strict, p.stderr.strict = true, true
-		p.stdout.consumed = newReceipts(defaultWindow, p.ackSender(proto.TypeStdout)).add
-		p.stderr.consumed = newReceipts(defaultWindow, p.ackSender(proto.TypeStderr)).add
+		p.stdout.consumed = newReceipts(defaultWindow, p.newAckSender(proto.TypeStdout).send).add
+		p.stderr.consumed = newReceipts(defaultWindow, p.newAckSender(proto.TypeStderr).send).add
 	}
 	if p.stdin != nil {
 		p.stdin.sender.limit = sizeLimit(&p.peer)

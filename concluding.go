@@ -31,10 +31,13 @@ func (s *serving) refuse(err error) error {
 func (s *serving) conclude(ctx context.Context, sent <-chan struct{}) error {
 	await(sent, ctx.Done(), pendingGrace)
 	waited := s.wait()
-	pending := !isClosed(sent)
+	pending := !isClosed(sent) || s.cutShort() != nil
 	s.release() // Before the client knows: it may start the next.
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	if err := s.cutShort(); err != nil && !s.endsApart() {
+		return err // Such a client takes the exit message for the end of all.
 	}
 	exit := outcome(waited)
 	exit.Pending = pending
@@ -46,7 +49,20 @@ func (s *serving) conclude(ctx context.Context, sent <-chan struct{}) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	if err := s.cutShort(); err != nil {
+		return err
+	}
 	return s.tellEnd(proto.End{})
+}
+
+// cutShort returns an error if an output has ended before its end, as when the connection behind it was lost. The client's
+// must not look complete.
+func (s *serving) cutShort() error {
+	cut := s.cut.Load()
+	if cut == nil {
+		return nil
+	}
+	return disconnected(xerrors.Errorf("read output: %w", *cut))
 }
 
 // exiter is implemented by processes whose Wait returns, and loses nothing, while their output has not been read. Not all
@@ -66,11 +82,14 @@ func (p *sessionProcess) Exited() <-chan struct{} { return p.done }
 // which is never ready, if the process or the client does not go with that.
 func (s *serving) exited() <-chan struct{} {
 	p, ok := s.process.(exiter)
-	if !ok || s.peer.Window == 0 || !s.peer.Outcome {
+	if !ok || !s.endsApart() {
 		return nil
 	}
 	return p.Exited()
 }
+
+// endsApart reports whether the client can be told of the process's end and of the output's one after the other.
+func (s *serving) endsApart() bool { return s.peer.Window > 0 && s.peer.Outcome }
 
 // pendingGrace is how long after its process's end output is waited for before the client is told about the end.
 const pendingGrace = 50 * time.Millisecond

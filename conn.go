@@ -67,7 +67,8 @@ func closeCode(err error) int {
 		return coded.closeCode()
 	case errors.Is(err, ErrBusy):
 		return statusTryAgainLater
-	case errors.Is(err, context.Canceled):
+	case errors.Is(err, context.Canceled), errors.Is(err, ErrDisconnected):
+		// Whoever waits for its command's start takes any other code for the news that there was none.
 		return statusGoingAway
 	}
 	return statusInternalError

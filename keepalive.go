@@ -62,28 +62,46 @@ type keepAlive struct {
 	pongedAt int64 // bytes sent when the last ping that was answered went out
 	timer    *time.Timer
 	gone     func(error)
+
+	listening bool  // for a while before a ping
+	heard     int64 // messages received when the listening began
 }
 
-// keepAlive pings the peer every interval until ctx ends, and calls gone with errPeerGone when the peer has been silent
-// for two. patient says that the peer may stop reading for as long as it likes: silence then proves nothing if the peer
+// keepAlive pings the peer every interval until ctx ends, unless it hears from the peer just then, and calls gone with
+// errPeerGone when the peer has been silent for two. patient says that the peer may stop reading for as long as it likes: silence then proves nothing if the peer
 // has been sent anything since its last pong. read is how much of what was sent before needs no pong to be known as read.
 func (l *link) keepAlive(ctx context.Context, interval time.Duration, patient bool, read int64, gone func(error)) {
 	k := &keepAlive{link: l, ctx: ctx, interval: interval, patient: patient, pongedAt: read, gone: gone}
 	const never = math.MaxInt64
 	k.timer = time.AfterFunc(never, k.look)
-	k.timer.Reset(interval)
+	k.timer.Reset(interval - k.listen())
 	context.AfterFunc(ctx, func() { k.timer.Stop() })
 }
+
+// listen is for how long a peer is listened to before it is pinged. Whoever talks all the time is not: the libraries have a
+// pong written by the reader, and two peers whose readers wait for their writers, which wait for the other's reader, would
+// lose their connection.
+func (k *keepAlive) listen() time.Duration { return k.interval / 8 }
 
 // look looks after the peer once, and sees to it that it does so again.
 func (k *keepAlive) look() {
 	began := time.Now()
+	if k.listening = !k.listening; k.listening {
+		k.heard = k.link.life.heard.Load()
+		k.again(k.listen())
+		return
+	}
 	if !k.alive() {
 		k.gone(errPeerGone)
 		return
 	}
+	k.again(max(0, k.interval-k.listen()-time.Since(began)))
+}
+
+// again has the next look taken.
+func (k *keepAlive) again(after time.Duration) {
 	if k.ctx.Err() == nil {
-		k.timer.Reset(max(0, k.interval-time.Since(began)))
+		k.timer.Reset(after)
 	}
 }
 
@@ -93,9 +111,12 @@ func (k *keepAlive) alive() bool {
 	if k.ctx.Err() != nil || life.deaf.Load() {
 		return true
 	}
+	if !k.patient && life.heard.Load() != k.heard {
+		return true
+	}
 	heard, written := life.heard.Load(), life.written.Load()
 	blocked, progress := life.blocked(), life.progress.Load()
-	answered := k.link.probe(k.ctx, k.interval, blocked)
+	answered := k.link.probe(k.ctx, k.interval-k.listen(), blocked)
 	switch {
 	case answered:
 		k.pongedAt = written

@@ -119,6 +119,44 @@ func TestKeepAliveEndsProcessOfSilentClient(t *testing.T) {
 	}
 }
 
+// TestKeepAliveListens: a peer that is being heard is not pinged.
+func TestKeepAliveListens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const every = 15 * time.Second
+		execer := untilEnded()
+		quiet := make(chan struct{})
+		execer.stdout = talker{quiet}
+		client, server := wstest.Pipe()
+		result := make(chan error, 1)
+		go func() { result <- new(Server).ServeConn(t.Context(), server, execer, nil) }()
+		p, err := RemoteExecerConn(client).Start(t.Context(), Command{Command: "x"})
+		require.NoError(t, err)
+		go func() { _, _ = io.Copy(io.Discard, p.Stdout()) }()
+		time.Sleep(10*every + every/2)
+		require.Zero(t, server.Pings(), "the server talks")
+		require.Equal(t, 10, client.Pings(), "the client does not")
+		server.Cut()
+		cut := time.Now()
+		require.ErrorIs(t, p.Wait(), errPeerGone)
+		require.LessOrEqual(t, time.Since(cut), 2*every)
+		require.Error(t, <-result)
+		_ = server.CloseNow()
+		close(quiet)
+	})
+}
+
+// talker is an output with something to say every second, until it is to be quiet.
+type talker struct{ quiet <-chan struct{} }
+
+func (o talker) Read(p []byte) (int, error) {
+	select {
+	case <-time.After(time.Second):
+		return copy(p, "word"), nil
+	case <-o.quiet:
+		return 0, io.EOF
+	}
+}
+
 func TestKeepAliveIsPatientWithPausedReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		out, program := io.Pipe()
@@ -242,6 +280,39 @@ func TestRemoteNoticesSilentServer(t *testing.T) {
 		require.Error(t, <-result)
 		_ = server.CloseNow()
 	})
+}
+
+// TestKeepAliveDuringStart has a client that vanishes while its command starts.
+func TestKeepAliveDuringStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const every = 15 * time.Second
+		client, server := wstest.Pipe()
+		result := make(chan error, 1)
+		go func() { result <- new(Server).ServeConn(t.Context(), server, neverStarting{}, nil) }()
+		started := make(chan error, 1)
+		go func() {
+			_, err := RemoteExecerConn(client).Start(t.Context(), Command{Command: "x"})
+			started <- err
+		}()
+		time.Sleep(10*every + every/2)
+		require.Empty(t, result)
+		require.Equal(t, 10, client.Pings())
+		client.Cut()
+		cut := time.Now()
+		require.ErrorIs(t, <-result, errPeerGone)
+		require.LessOrEqual(t, time.Since(cut), 2*every)
+		_ = server.CloseNow()
+		_ = client.CloseNow()
+		require.ErrorIs(t, <-started, ErrDisconnected)
+	})
+}
+
+// neverStarting is an Execer whose commands take for ever to start.
+type neverStarting struct{}
+
+func (neverStarting) Start(ctx context.Context, _ Command) (Process, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
 }
 
 // TestServerWaitsUntilClientHasReadAll: a connection that is closed takes with it what is still under way.

@@ -163,7 +163,7 @@ const (
 	calmReads = 16
 )
 
-// sender sends a stream in messages of at most limit bytes, within its credit.
+// sender sends a stream in messages of at most limit bytes, within its credit. Its pace begins with firstPace.
 type sender struct {
 	link   *link
 	header string
@@ -179,6 +179,8 @@ const (
 	slowMessage = 250 * time.Millisecond
 	// minPace is how small messages are made on a slow network.
 	minPace = 1 << 10
+	// firstPace is how small they are while nothing is known about the network.
+	firstPace = 16 << 10
 )
 
 // write sends a message with n bytes of the stream, and sets the pace for the next.
@@ -295,14 +297,52 @@ func putFrame(buf *[]byte) {
 // ack offsets are sent in messages of this size at most.
 const maxAckMessage = 64
 
-// ackSender returns a function that sends acknowledgements of one stream.
-func (l *link) ackSender(stream proto.Stream) func(offset int64) {
-	buf := make([]byte, 0, maxAckMessage)
-	return func(offset int64) {
-		buf = proto.AppendAck(buf[:0], stream, offset)
-		// A failed write ends the connection, which its reader notices.
-		_ = l.write(buf)
+// ackSender sends acknowledgements of one stream, of those that wait the last. It keeps nobody waiting: a reader of the
+// connection that waited to write would read nothing, and if its peer's did the same neither would ever go on.
+type ackSender struct {
+	link    *link
+	stream  proto.Stream
+	sendAll func()
+
+	mu      sync.Mutex // guards what follows
+	offset  int64      // to be sent; 0 for nothing
+	sending bool       // there is a goroutine that sends
+
+	buf [maxAckMessage]byte // the sending goroutine's
+}
+
+func (l *link) newAckSender(stream proto.Stream) *ackSender {
+	s := &ackSender{link: l, stream: stream}
+	s.sendAll = s.run
+	return s
+}
+
+// send has the acknowledgement of all bytes before the offset sent.
+func (s *ackSender) send(offset int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.offset = offset
+	if s.sending {
+		return
 	}
+	s.sending = true
+	// Ends when all is sent, or the connection is closed. A function that is kept costs no allocation.
+	go s.sendAll()
+}
+
+func (s *ackSender) run() {
+	for offset := s.next(); offset > 0; offset = s.next() {
+		// A failed write ends the connection, which its reader notices.
+		_ = s.link.write(proto.AppendAck(s.buf[:0], s.stream, offset))
+	}
+}
+
+func (s *ackSender) next() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	offset := s.offset
+	s.offset, s.sending = 0, offset > 0
+	return offset
 }
 
 // sizeLimit returns the size of the largest message that may be sent to a peer that announced these extensions.

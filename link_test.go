@@ -554,6 +554,41 @@ func TestSlowNetworkGetsSmallMessages(t *testing.T) {
 	})
 }
 
+// TestFirstMessagesAreSmall: nobody knows yet how slow the network is.
+func TestFirstMessagesAreSmall(t *testing.T) {
+	client, server := wstest.Pipe()
+	client.Record()
+	server.Record()
+	execer := untilEnded()
+	execer.stdin = nopCloser{io.Discard}
+	execer.stdout = bytes.NewReader(make([]byte, 1<<20))
+	go func() { _ = new(Server).ServeConn(t.Context(), server, execer, nil) }()
+	p, err := RemoteExecerConn(client).Start(t.Context(), Command{Command: "x", Stdin: true})
+	require.NoError(t, err)
+	_, err = p.Stdin().Write(make([]byte, 1<<20))
+	require.NoError(t, err)
+	_, err = io.ReadFull(p.Stdout(), make([]byte, 1<<20))
+	require.NoError(t, err)
+	for header, sent := range map[string][]wstest.Message{
+		proto.StdinHeader: client.Sent(), proto.StdoutHeader: server.Sent(),
+	} {
+		var sizes []int
+		for _, m := range sent {
+			if bytes.HasPrefix(m, []byte(header)) {
+				sizes = append(sizes, len(m)-len(header))
+			}
+		}
+		require.NotEmpty(t, sizes)
+		require.LessOrEqual(t, sizes[0], firstPace, header)
+		require.Greater(t, slices.Max(sizes), firstPace, "the network is fast")
+	}
+	_ = client.CloseNow()
+}
+
+type nopCloser struct{ io.Writer }
+
+func (nopCloser) Close() error { return nil }
+
 func TestSenderGivesLargeFrameBack(t *testing.T) {
 	const (
 		small = idleFrame - len(proto.StdoutHeader)
@@ -610,19 +645,49 @@ func TestSizeLimit(t *testing.T) {
 }
 
 func TestAckSender(t *testing.T) {
-	conn := &scriptConn{}
-	l := &link{conn: conn}
-	stdout, stderr := l.ackSender(proto.TypeStdout), l.ackSender(proto.TypeStderr)
-	stdout(1)
-	stderr(math.MaxInt64)
-	stdout(20)
-	require.Equal(t, []string{
-		`{"type":"ack","stdout":1}`, `{"type":"ack","stderr":9223372036854775807}`, `{"type":"ack","stdout":20}`,
-	}, stringsOf(conn.sent))
-	require.LessOrEqual(t, len(conn.sent[1]), maxAckMessage)
+	synctest.Test(t, func(t *testing.T) {
+		conn := &scriptConn{}
+		l := &link{conn: conn}
+		stdout, stderr := l.newAckSender(proto.TypeStdout), l.newAckSender(proto.TypeStderr)
+		for _, send := range []func(){
+			func() { stdout.send(1) }, func() { stderr.send(math.MaxInt64) }, func() { stdout.send(20) },
+		} {
+			send()
+			synctest.Wait()
+		}
+		require.Equal(t, []string{
+			`{"type":"ack","stdout":1}`, `{"type":"ack","stderr":9223372036854775807}`, `{"type":"ack","stdout":20}`,
+		}, stringsOf(conn.sent))
+		require.LessOrEqual(t, len(conn.sent[1]), maxAckMessage)
+	})
+	acks := (&link{conn: &nullConn{}}).newAckSender(proto.TypeStdout)
+	require.Zero(t, testing.AllocsPerRun(100, func() { acks.send(math.MaxInt64) }))
+}
 
-	l.conn = &nullConn{}
-	require.Zero(t, testing.AllocsPerRun(100, func() { stdout(math.MaxInt64) }))
+// stuckConn is a Conn that writes nothing until it is let go.
+type stuckConn struct {
+	scriptConn
+	free chan struct{}
+}
+
+func (c *stuckConn) Write(ctx context.Context, p []byte) error {
+	<-c.free
+	return c.scriptConn.Write(ctx, p)
+}
+
+// TestAckSenderWaitsForNobody has acknowledgements wait behind a message that is not taken.
+func TestAckSenderWaitsForNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn := &stuckConn{free: make(chan struct{})}
+		acks := (&link{conn: conn}).newAckSender(proto.TypeStdin)
+		for offset := range int64(100) {
+			acks.send(offset + 1)
+			synctest.Wait()
+		}
+		close(conn.free)
+		synctest.Wait()
+		require.Equal(t, []string{`{"type":"ack","stdin":1}`, `{"type":"ack","stdin":100}`}, stringsOf(conn.sent))
+	})
 }
 
 func stringsOf(messages [][]byte) []string {
@@ -643,7 +708,7 @@ func TestStreamOverLinks(t *testing.T) {
 			c := newCredit(window)
 			b := newBuffer(int(window))
 			b.strict = true
-			b.consumed = newReceipts(window, receiving.ackSender(proto.TypeStdout)).add
+			b.consumed = newReceipts(window, receiving.newAckSender(proto.TypeStdout).send).add
 
 			var all sync.WaitGroup
 			all.Go(func() {
@@ -839,9 +904,9 @@ func BenchmarkSenderSend(b *testing.B) {
 }
 
 func BenchmarkAckSender(b *testing.B) {
-	tell := (&link{conn: &nullConn{}}).ackSender(proto.TypeStdout)
+	acks := (&link{conn: &nullConn{}}).newAckSender(proto.TypeStdout)
 	b.ReportAllocs()
 	for b.Loop() {
-		tell(1 << 30)
+		acks.send(1 << 30)
 	}
 }

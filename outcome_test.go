@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -97,7 +98,7 @@ func TestStartErrorThroughChains(t *testing.T) {
 	for hops := range 4 {
 		for _, target := range []error{
 			exec.ErrNotFound, fs.ErrNotExist, fs.ErrPermission, errors.ErrUnsupported, ErrBusy, ErrInvalidCommand,
-			ErrDisconnected, context.DeadlineExceeded,
+			context.DeadlineExceeded,
 		} {
 			t.Run(fmt.Sprintf("%d hops/%s", hops, target), func(t *testing.T) {
 				_, err := over(t, failing{&StartError{fmt.Errorf("here: %w", target)}}, hops).Start(t.Context(), Command{Command: "x"})
@@ -113,6 +114,60 @@ func TestStartErrorThroughChains(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestConnectionLostDuringStartThroughChains: whether the command started is not known, on no hop.
+func TestConnectionLostDuringStartThroughChains(t *testing.T) {
+	lost := disconnected(errors.New("the far end is gone"))
+	for hops := range 4 {
+		for _, reason := range []error{lost, &StartError{lost}} {
+			_, err := over(t, failing{reason}, hops).Start(t.Context(), Command{Command: "x"})
+			require.ErrorIs(t, err, ErrDisconnected)
+			require.ErrorContains(t, err, "the far end is gone")
+			if hops > 0 || reason == lost {
+				require.NotErrorAs(t, err, new(*StartError), "%d hops", hops)
+			}
+		}
+	}
+	messages, code, reason := startOld(t, failing{lost})
+	require.Empty(t, messages)
+	require.Equal(t, statusGoingAway, code, "which such a client does not take for a failed start")
+	require.Contains(t, reason, "the far end is gone")
+}
+
+// cutShort is a process that ends well, but whose output fails before its end.
+func cutShort(pause time.Duration) fakeExecer {
+	f := ending(nil)
+	f.stdout = io.MultiReader(strings.NewReader("half of "), failingReader{pause, disconnected(io.ErrUnexpectedEOF)})
+	return f
+}
+
+type failingReader struct {
+	pause time.Duration
+	err   error
+}
+
+func (r failingReader) Read([]byte) (int, error) {
+	time.Sleep(r.pause)
+	return 0, r.err
+}
+
+// TestOutputCutShortThroughChains: output that ended before its end never looks complete.
+func TestOutputCutShortThroughChains(t *testing.T) {
+	for _, pause := range []time.Duration{0, 2 * pendingGrace} { // before the end is told, and after
+		for hops := 1; hops < 4; hops++ {
+			p, err := over(t, cutShort(pause), hops).Start(t.Context(), Command{Command: "x"})
+			require.NoError(t, err)
+			out, err := io.ReadAll(p.Stdout())
+			require.Equal(t, "half of ", string(out))
+			require.ErrorIs(t, err, ErrDisconnected, "%d hops", hops)
+			require.NoError(t, p.Wait(), "how the command ended is known all the same")
+		}
+	}
+	messages, code, reason := startOld(t, cutShort(0))
+	require.Len(t, messages, 2, "pid and output, but no exit code, which such a client takes for the end of all")
+	require.NotEqual(t, statusNormal, code)
+	require.Contains(t, reason, io.ErrUnexpectedEOF.Error())
 }
 
 // startOld starts a command as a client without extensions and returns what the server sends, and how it ends.

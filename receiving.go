@@ -76,7 +76,7 @@ func (s *serving) handleStart(start proto.Start) error {
 	s.stdoutCredit, s.stderrCredit = newCredit(s.peer.Window), newCredit(s.peer.Window)
 	if s.peer.Window > 0 {
 		s.stdin.strict = true
-		s.stdin.consumed = newReceipts(defaultWindow, s.ackSender(proto.TypeStdin)).add
+		s.stdin.consumed = newReceipts(defaultWindow, s.newAckSender(proto.TypeStdin).send).add
 	}
 	if s.peer.Window == 0 {
 		s.stdin.full = s.poke

@@ -32,6 +32,7 @@ func newRemoteStdin(p *remoteProcess) *remoteStdin {
 		link:   &p.link,
 		header: proto.StdinHeader,
 		stop:   s.open.Done(),
+		pace:   firstPace,
 	}
 	return s
 }

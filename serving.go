@@ -42,6 +42,8 @@ type serving struct {
 	readErr chan error    // how the reader ended
 	lost    chan error    // why the connection is lost, from others than the reader
 	over    chan struct{} // closed when run returns: whoever is not done by then gives up
+
+	cut atomic.Pointer[error] // why an output ended before its end; nil if none has
 }
 
 func newServing(srv *Server, conn Conn, execer Execer, opts *Options) *serving {
@@ -134,6 +136,11 @@ func (s *serving) begin(ctx context.Context, start *proto.Start) error {
 		p, release, err := s.server.start(ctx, s.execer, commandOf(start), s.opts)
 		begun <- started{p, release, err}
 	}()
+	watched, unwatch := context.WithCancel(ctx)
+	defer unwatch()
+	if s.opts.KeepAlive > 0 {
+		s.keepAlive(watched, s.opts.KeepAlive, false, 0, s.lose) // Every client reads until pid has come.
+	}
 	select {
 	case r := <-begun:
 		if r.err != nil {
@@ -144,6 +151,9 @@ func (s *serving) begin(ctx context.Context, start *proto.Start) error {
 	case err := <-s.readErr:
 		go bury(begun)
 		return s.connectionEnd(err)
+	case err := <-s.lost:
+		go bury(begun)
+		return disconnected(err)
 	case <-ctx.Done():
 		go bury(begun)
 		return ctx.Err()
@@ -266,10 +276,15 @@ func (s *serving) sendOutputs() <-chan struct{} {
 	left.Store(2)
 	// Each ends with its output, which ends with the process's context, or when the connection does not take it.
 	carry := func(r io.Reader, header string, credit *credit) {
-		out := sender{link: &s.link, header: header, limit: sizeLimit(&s.peer), credit: credit, stop: s.over}
-		// How the stream ended is told with how its process did.
-		if _, _, err := out.carry(r, out.sendFrame); err != nil {
+		out := sender{
+			link: &s.link, header: header, limit: sizeLimit(&s.peer), credit: credit, stop: s.over, pace: firstPace,
+		}
+		_, cut, err := out.carry(r, out.sendFrame)
+		if err != nil {
 			s.lose(err)
+		}
+		if cut != nil {
+			s.cut.CompareAndSwap(nil, &cut)
 		}
 		if left.Add(-1) == 0 {
 			close(sent)
