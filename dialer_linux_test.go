@@ -1,0 +1,40 @@
+package wsep_test
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"cdr.dev/wsep"
+)
+
+// TestDialerConnectsAnew has clients whose last handshake was refused, on a connection that has died since without a word.
+func TestDialerConnectsAnew(t *testing.T) {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/page", func(http.ResponseWriter, *http.Request) {})
+	mux.Handle("/exec", &wsep.Handler{Execer: wsep.LocalExecer{}})
+	site := httptest.NewServer(mux)
+	defer site.Close()
+	for name, client := range map[string]*http.Client{
+		"default": nil,
+		"own":     {Transport: &http.Transport{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			defer cancel()
+			cable := newCable(t, site.URL)
+			_, err := wsep.Dialer{URL: cable.url() + "/page", HTTPClient: client}.Start(ctx, wsep.Command{Command: "true"})
+			require.ErrorIs(t, err, wsep.ErrDisconnected)
+			cable.mute()
+
+			p, err := wsep.Dialer{URL: cable.url() + "/exec", HTTPClient: client}.Start(ctx, wsep.Command{Command: "true"})
+			require.NoError(t, err)
+			require.NoError(t, p.Wait())
+			require.NoError(t, p.Close())
+		})
+	}
+}
