@@ -229,26 +229,35 @@ func (c *Client) abandon(err error) {
 
 // call calls a method of the server and waits for the answer. It connects ch, if that is not nil.
 func (c *Client) call(ctx context.Context, method string, params any, ch *Channel) error {
-	p := &pending{channel: ch, answer: make(chan error, 1)}
-	id, err := c.begin(p)
+	answer := make(chan error, 1)
+	id, err := c.begin(&pending{channel: ch, answer: answer})
 	if err != nil {
 		return err
 	}
 	frame := controlFrame(encodeCall(id, method, params))
 	if err := c.out.send(ctx, &frame, func() bool { return false }); err != nil {
-		c.forget(id)
 		if cause := c.err(); cause != nil {
-			return cause
+			err = cause
 		}
-		return err
+		return c.giveUp(id, answer, err)
 	}
 	select {
-	case err := <-p.answer:
+	case err := <-answer:
 		return err
 	case <-ctx.Done():
-		c.forget(id)
-		return ctx.Err()
+		return c.giveUp(id, answer, ctx.Err())
 	}
+}
+
+// giveUp forgets a call that has failed with the error. If the answer has come nevertheless it returns that: what it
+// connects is the caller's.
+func (c *Client) giveUp(id int64, answer <-chan error, err error) error {
+	c.forget(id)
+	select {
+	case err = <-answer:
+	default:
+	}
+	return err
 }
 
 // controlFrame returns a control message's frame.
