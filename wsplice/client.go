@@ -21,8 +21,8 @@ type DialOptions struct {
 	// TLS is the configuration for wss URLs. nil means the defaults.
 	TLS *tls.Config
 	// Window is how many bytes a Channel holds for a reader who does not read, or who is slow: at most that, or one
-	// message if that is larger. It also bounds what is under way to the remote. 0 means 1 MiB, the server's limit is
-	// 4 MiB.
+	// message if that is larger, and a quarter as many empty messages. A Channel that gets more of those is closed with
+	// status 1008. Window also bounds what is under way to the remote. 0 means 1 MiB, the server's limit is 4 MiB.
 	//
 	// A server that knows no windows, as of version 0.1.0, sends on when a Channel is full. The Client then reads
 	// nothing until there is room, which holds up all its Channels.

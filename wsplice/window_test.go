@@ -6,6 +6,7 @@ import (
 	"io"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/gobwas/ws"
 	"github.com/gorilla/websocket"
@@ -77,4 +78,44 @@ func toChannel0(frames []byte) []byte {
 		frames = frames[n:]
 	}
 	return b
+}
+
+// TestEmptyMessages has remotes send as many empty messages as a channel must hold, and more, while nobody reads.
+func TestEmptyMessages(t *testing.T) {
+	const window, most = minWindow, minWindow / 4
+	for _, tc := range []struct {
+		name string
+		many int
+	}{{"as many as it must hold", most}, {"more", most + 1}} {
+		t.Run(tc.name, func(t *testing.T) {
+			_, url := testServer(t, nil)
+			c := dialTest(t, url, &DialOptions{Window: window})
+			said := make(chan error, 1)
+			ch := connectTest(t, c, backend(t, func(c *websocket.Conn) {
+				empty := appendHeader(nil, finBit|byte(ws.OpBinary), 0)
+				_, _ = c.NetConn().Write(bytes.Repeat(empty, tc.many))
+				_ = c.WriteMessage(websocket.TextMessage, make([]byte, window))
+				_, _, err := c.ReadMessage()
+				said <- err
+			}))
+			if tc.many > most {
+				require.Eventually(t, func() bool { return ch.failure() != nil }, patienceInTests, time.Millisecond)
+				err := <-said
+				require.True(t, websocket.IsCloseError(err, websocket.ClosePolicyViolation), "%v", err)
+			} else {
+				require.Eventually(t, func() bool { return ch.held() == window }, patienceInTests, time.Millisecond)
+			}
+			for range most {
+				requireRead(t, "", ch)
+			}
+			_, err := read(ch)
+			if tc.many > most {
+				require.ErrorIs(t, err, errEmpty)
+				return
+			}
+			require.NoError(t, err)
+			require.NoError(t, ch.Close(1000, ""))
+			<-said
+		})
+	}
 }
