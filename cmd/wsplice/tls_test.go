@@ -157,6 +157,24 @@ func TestClientCertificate(t *testing.T) {
 	newClient(t, conn).opened(startBackend(t))
 }
 
+func TestAuthorityIsReloaded(t *testing.T) {
+	a, next := newAuthority(t), newAuthority(t)
+	f := newFiles(t, a, 7)
+	p := startProcess(t, append(f.flags(), "--tls-ca="+f.path("ca"))...)
+	lets := func(of *authority) bool {
+		conn, err := dialTLS(p, a.clientConfig(of))
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err == nil
+	}
+	require.True(t, lets(&a))
+	require.False(t, lets(&next))
+	f.replace("ca", encode("CERTIFICATE", next.cert.Raw))
+	require.Eventually(t, func() bool { return lets(&next) }, patience, 50*time.Millisecond)
+	require.False(t, lets(&a))
+}
+
 // serial returns the serial number of the certificate that the process has.
 func serial(t *testing.T, p *process, config *tls.Config) int64 {
 	conn, err := dialTLS(p, config)
