@@ -62,6 +62,9 @@ const (
 	maxQueue = 4 << 20
 	// soleQueue is that of a channel that keeps no others waiting. More of it would only be copied out of the cache.
 	soleQueue = 512 << 10
+	// queuedPerByte is how many bytes the queue may have for each of the window. The smallest messages of a window have
+	// a header of six bytes for each. A quarter as many empty ones, and further frames, come to twice the window at most.
+	queuedPerByte = 9
 )
 
 // newChannel makes a channel of a remote's connection. window is what the client asked for.
@@ -174,7 +177,7 @@ func (c *channel) deliver(inFrame bool) {
 func (c *channel) limit() int {
 	switch {
 	case c.window > 0:
-		return max(maxQueue, int(c.window+c.session.opts.maxMessage)+maxHeader)
+		return max(maxQueue, int(queuedPerByte*c.window+c.session.opts.maxMessage)+maxHeader)
 	case c.session.table.sole():
 		return soleQueue
 	}

@@ -21,8 +21,8 @@ type DialOptions struct {
 	// TLS is the configuration for wss URLs. nil means the defaults.
 	TLS *tls.Config
 	// Window is how many bytes a Channel holds for a reader who does not read, or who is slow: at most that, or one
-	// message if that is larger. It also bounds what is under way to the remote. 0 means 1 MiB, the server's limit is
-	// 4 MiB.
+	// message if that is larger, and a quarter as many empty messages. A Channel that gets more of those is closed with
+	// status 1008. Window also bounds what is under way to the remote. 0 means 1 MiB, the server's limit is 4 MiB.
 	//
 	// A server that knows no windows, as of version 0.1.0, sends on when a Channel is full. The Client then reads
 	// nothing until there is room, which holds up all its Channels.
@@ -229,26 +229,35 @@ func (c *Client) abandon(err error) {
 
 // call calls a method of the server and waits for the answer. It connects ch, if that is not nil.
 func (c *Client) call(ctx context.Context, method string, params any, ch *Channel) error {
-	p := &pending{channel: ch, answer: make(chan error, 1)}
-	id, err := c.begin(p)
+	answer := make(chan error, 1)
+	id, err := c.begin(&pending{channel: ch, answer: answer})
 	if err != nil {
 		return err
 	}
 	frame := controlFrame(encodeCall(id, method, params))
 	if err := c.out.send(ctx, &frame, func() bool { return false }); err != nil {
-		c.forget(id)
 		if cause := c.err(); cause != nil {
-			return cause
+			err = cause
 		}
-		return err
+		return c.giveUp(id, answer, err)
 	}
 	select {
-	case err := <-p.answer:
+	case err := <-answer:
 		return err
 	case <-ctx.Done():
-		c.forget(id)
-		return ctx.Err()
+		return c.giveUp(id, answer, ctx.Err())
 	}
+}
+
+// giveUp forgets a call that has failed with the error. If the answer has come nevertheless it returns that: what it
+// connects is the caller's.
+func (c *Client) giveUp(id int64, answer <-chan error, err error) error {
+	c.forget(id)
+	select {
+	case err = <-answer:
+	default:
+	}
+	return err
 }
 
 // controlFrame returns a control message's frame.

@@ -81,7 +81,6 @@ func TestClientAndServer(t *testing.T) {
 	wg.Wait()
 }
 
-// TestWindow writes more than the window both ways to those who do not read yet, while another channel goes on.
 // TestCancelledConnect: nobody waits for the answer any more, and the client goes on, and ends, without it.
 func TestCancelledConnect(t *testing.T) {
 	_, url := testServer(t, nil)
@@ -107,6 +106,42 @@ func TestCancelledConnect(t *testing.T) {
 	}
 }
 
+// answeredContext has ended when its client's calls have been answered.
+type answeredContext struct {
+	context.Context
+	t      *testing.T
+	client *Client
+}
+
+func (c answeredContext) Done() <-chan struct{} {
+	require.Eventually(c.t, func() bool {
+		c.client.mu.Lock()
+		defer c.client.mu.Unlock()
+		return len(c.client.calls) == 0
+	}, patienceInTests, time.Millisecond)
+	ended := make(chan struct{})
+	close(ended)
+	return ended
+}
+
+func (answeredContext) Err() error { return context.Canceled }
+
+// TestConnectCancelledAsAnswered: the channel is the caller's, for nobody else would close it. Which of answer and end
+// is seen first is left to chance.
+func TestConnectCancelledAsAnswered(t *testing.T) {
+	_, url := testServer(t, nil)
+	c := dialTest(t, url, nil)
+	remote := backend(t, echo)
+	for range 20 {
+		ch, err := c.Connect(answeredContext{t.Context(), t, c}, remote, nil)
+		require.NoError(t, err)
+		require.NoError(t, ch.CloseNow())
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	require.Empty(t, c.channels)
+}
+
 // TestLostServer: the connection's end is what the client and its channels tell.
 func TestLostServer(t *testing.T) {
 	s, url := testServer(t, nil)
@@ -122,6 +157,7 @@ func TestLostServer(t *testing.T) {
 	require.Equal(t, int(ws.StatusGoingAway), code)
 }
 
+// TestWindow writes more than the window both ways to those who do not read yet, while another channel goes on.
 func TestWindow(t *testing.T) {
 	_, url := testServer(t, nil)
 	c := dialTest(t, url, &DialOptions{Window: 100_000})

@@ -30,6 +30,7 @@ type Channel struct {
 	mu       sync.Mutex // guards what follows
 	err      error      // why nothing more comes and nothing can be sent
 	messages [][]byte   // that have not been read
+	empty    int64      // how many of them are empty
 	size     int64      // their bytes, and those of the message that is being read
 	consumed int64      // bytes that the server does not know to be consumed
 	limit    int64      // of a message's size; negative means none
@@ -98,30 +99,71 @@ func (ch *Channel) next() ([]byte, error) {
 	}
 	ch.messages[0] = nil
 	ch.messages = ch.messages[1:]
+	if len(message) == 0 {
+		ch.empty--
+		ch.signalRoom()
+	}
 	return message, nil
 }
 
-// push takes a message from the server. If the server knows no windows, it waits for room.
+var errEmpty = xerrors.New("too many empty messages have not been read")
+
+// push takes a message from the server. Empty ones cost no credit: if there are too many the channel is closed.
 func (ch *Channel) push(payload []byte) {
-	ch.mu.Lock()
-	for ch.window == 0 && ch.err == nil && ch.size >= ch.client.window {
-		ch.mu.Unlock()
+	if ch.awaitRoom() && !ch.hold(payload) {
+		ch.closeWith(closing{ws.StatusPolicyViolation, errEmpty.Error()}, errEmpty)
+	}
+}
+
+// awaitRoom waits for room if the server knows no windows. It reports false if the client has given up the connection.
+func (ch *Channel) awaitRoom() bool {
+	for ch.full() {
 		select {
 		case <-ch.room:
 		case <-ch.ended:
 		case <-ch.client.gone:
-			return
+			return false
 		}
-		ch.mu.Lock()
 	}
+	return true
+}
+
+// full reports whether no message is taken, which the server that sends it does not know.
+func (ch *Channel) full() bool {
+	ch.mu.Lock()
+	defer ch.mu.Unlock()
+	window := ch.client.window
+	return ch.window == 0 && ch.err == nil && (ch.size >= window || ch.empty >= maxEmpty(window))
+}
+
+// maxEmpty returns how many empty messages a channel with a window may hold.
+func maxEmpty(window int64) int64 { return max(1, window/4) }
+
+// hold keeps a message, if the channel has not ended. It reports false if there are too many empty ones.
+func (ch *Channel) hold(payload []byte) bool {
+	ch.mu.Lock()
 	defer ch.mu.Unlock()
 	if ch.err != nil {
-		return
+		return true
+	}
+	if len(payload) == 0 {
+		if ch.window > 0 && ch.empty >= maxEmpty(ch.window) {
+			return false
+		}
+		ch.empty++
 	}
 	ch.messages = append(ch.messages, append(make([]byte, 0, len(payload)), payload...))
 	ch.size += int64(len(payload))
 	select {
 	case ch.ready <- struct{}{}:
+	default:
+	}
+	return true
+}
+
+func (ch *Channel) signalRoom() {
+	select {
+	case ch.room <- struct{}{}:
 	default:
 	}
 }
@@ -132,10 +174,7 @@ func (ch *Channel) consume(n int) {
 	defer ch.mu.Unlock()
 	ch.size -= int64(n)
 	if ch.window == 0 {
-		select {
-		case ch.room <- struct{}{}:
-		default:
-		}
+		ch.signalRoom()
 		return
 	}
 	if ch.consumed += int64(n); ch.consumed >= ch.window/4 && !ch.released {

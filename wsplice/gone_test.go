@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"net"
 	"net/http"
 	"sync"
 	"testing"
@@ -93,4 +94,20 @@ func TestShutdown(t *testing.T) {
 	_, resp, err := websocket.DefaultDialer.Dial(url, nil)
 	require.Error(t, err)
 	require.Equal(t, http.StatusServiceUnavailable, resp.StatusCode)
+}
+
+// TestRemoteDialedAtTheEnd has a remote be connected when its client has just gone.
+func TestRemoteDialedAtTheEnd(t *testing.T) {
+	client, near := net.Pipe()
+	s := newSession((&Server{}).options(), near, nil)
+	require.NoError(t, client.Close())
+	require.Error(t, s.run())
+
+	far, conn := net.Pipe()
+	defer far.Close()
+	s.add(1, newChannel(s, &remote{Conn: conn}, 0))
+	require.NoError(t, far.SetReadDeadline(time.Now().Add(patienceInTests)))
+	_, err := far.Read(make([]byte, 1))
+	require.ErrorIs(t, err, io.EOF, "the remote is to be closed")
+	s.wg.Wait()
 }

@@ -1,10 +1,12 @@
 package wsplice
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -307,6 +309,65 @@ func TestFragmentsPass(t *testing.T) {
 	require.Equal(t, ws.NewFrame(ws.OpText, false, []byte("\x00\x00a")), returned[0])
 	require.Equal(t, ws.NewFrame(ws.OpContinuation, false, []byte{}).Header, returned[1].Header)
 	require.Equal(t, ws.NewFrame(ws.OpContinuation, true, []byte("b")), returned[2])
+}
+
+// TestEndlessFramesOfARemote has a remote begin a message and then send frames without anything in them, and one that
+// sends a message in as many frames as it has bytes.
+func TestEndlessFramesOfARemote(t *testing.T) {
+	const limit = 1000
+	s := startServer(t, false, func(s *Server) { s.MaxMessage = limit })
+	p := connectPeer(t, s.url)
+	endless := p.connect(backend(t, func(c *websocket.Conn) {
+		_, _ = c.NetConn().Write(appendHeader(nil, byte(ws.OpBinary), 0))
+		_, _ = c.NetConn().Write(make([]byte, 2*(heldFactor*limit+heldRoom))) // Continuations, not the last.
+		_, _, err := c.ReadMessage()
+		if !websocket.IsCloseError(err, 1009) {
+			t.Errorf("remote gets %v", err)
+		}
+	}))
+	require.Contains(t, p.expectDisconnect(endless, 1009), errFrames.reason)
+	fine := p.connect(backend(t, func(c *websocket.Conn) {
+		frames := append(appendHeader(nil, byte(ws.OpText), 1), 'x')
+		for range limit - 1 {
+			frames = append(appendHeader(frames, byte(ws.OpContinuation), 1), 'x')
+		}
+		_, _ = c.NetConn().Write(appendHeader(frames, finBit|byte(ws.OpContinuation), 0))
+		_, _, _ = c.ReadMessage()
+	}))
+	p.expect(fine, strings.Repeat("x", limit))
+}
+
+// TestEndlessFramesOfAClient has a client begin a message for a remote that reads nothing, and then send frames without
+// anything in them. They are bounded by the remote's queue.
+func TestEndlessFramesOfAClient(t *testing.T) {
+	for name, window := range map[string]int{"with a window": minWindow, "without": 0} {
+		t.Run(name, func(t *testing.T) {
+			s := startServer(t, false, func(s *Server) { s.MaxMessage, s.WriteTimeout = 1000, patience })
+			p := connectPeer(t, s.url)
+			stop := make(chan struct{})
+			defer close(stop)
+			remote := backend(t, func(*websocket.Conn) { <-stop })
+			p.command(fmt.Sprintf(`{"method":"connect","params":{"url":%q,"window":%d}}`, remote, window))
+			p.receive()
+			var wg sync.WaitGroup
+			defer wg.Wait()
+			// Ends with the connection.
+			wg.Go(func() {
+				_, err := p.NetConn().Write(append(appendMasked(nil, byte(ws.OpBinary), indexSize, [4]byte{}), 0, 0))
+				for many := manyFrames(1 << 20); err == nil; {
+					_, err = p.NetConn().Write(many)
+				}
+			})
+			p.expectDisconnect(0, 1008)
+			_ = p.NetConn().Close()
+		})
+	}
+}
+
+// manyFrames returns about n bytes of a client's continuations, none of them the last, without anything in them.
+func manyFrames(n int) []byte {
+	frame := appendMasked(nil, byte(ws.OpContinuation), 0, someMask)
+	return bytes.Repeat(frame, n/len(frame))
 }
 
 func (p *peer) expectDisconnect(index, code int) (reason string) {

@@ -25,6 +25,7 @@ type legacyServer struct {
 
 const (
 	askFlood = "flood" // many messages
+	askEmpty = "empty" // many empty ones
 	askClose = "close" // the remote's end
 	// floodSize is how many messages of how many bytes a flood has.
 	floodSize, floodMessage = 100, 10_000
@@ -53,6 +54,10 @@ func (s *legacyServer) serve(c *websocket.Conn) {
 		case string(rest) == askFlood:
 			for range floodSize {
 				s.send(index, make([]byte, floodMessage))
+			}
+		case string(rest) == askEmpty:
+			for range floodSize {
+				s.send(index, nil)
 			}
 		case string(rest) == askClose:
 			delete(s.taken, index)
@@ -150,6 +155,29 @@ func TestFullChannelWithoutWindow(t *testing.T) {
 		require.Less(t, flooded.held(), int64(window+floodMessage))
 	}
 	requireRead(t, "behind", other)
+}
+
+// TestEmptyMessagesWithoutWindow has a channel get more empty messages than it may hold, while nobody reads.
+func TestEmptyMessagesWithoutWindow(t *testing.T) {
+	const window = 40
+	_, url := startLegacy(t)
+	c := dialTest(t, url, &DialOptions{Window: window})
+	flooded, other := connectTest(t, c, "ws://any"), connectTest(t, c, "ws://any")
+	require.NoError(t, flooded.Write(t.Context(), []byte(askEmpty)))
+	require.NoError(t, other.Write(t.Context(), []byte("behind")))
+	require.Eventually(t, func() bool { return flooded.heldMessages() >= window/4 }, patienceInTests, time.Millisecond)
+	for range floodSize {
+		requireRead(t, "", flooded)
+		require.LessOrEqual(t, flooded.heldMessages(), window/4)
+	}
+	requireRead(t, "behind", other)
+}
+
+// heldMessages returns how many messages the channel holds.
+func (ch *Channel) heldMessages() int {
+	ch.mu.Lock()
+	defer ch.mu.Unlock()
+	return len(ch.messages)
 }
 
 // held returns how many bytes the channel holds.

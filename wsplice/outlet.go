@@ -134,7 +134,6 @@ func (o *outlet) work() {
 	for {
 		pieces := o.front()
 		if pieces == nil {
-			o.line.endWrites(0)
 			return
 		}
 		o.line.endWrites(o.timeout)
@@ -148,6 +147,8 @@ func (o *outlet) front() [][]byte {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.queue.size == 0 {
+		// Under the lock, or it would be the next goroutine's deadline.
+		o.line.endWrites(0)
 		o.working = false
 		close(o.idle)
 		return nil

@@ -229,6 +229,15 @@ type remoteEvents interface {
 	control(op ws.OpCode, payload []byte) error
 }
 
+// A message's frames may have heldFactor times the size of the largest message, and heldRoom, headers included: enough
+// for frames of one byte each, and not for endless ones of none.
+const (
+	heldFactor = 4
+	heldRoom   = 64 << 10
+)
+
+var errFrames = &violation{ws.StatusMessageTooBig, "message in too many frames"}
+
 // feed takes the next bytes and returns how many it has used. It leaves an incomplete frame at the end, and says in
 // want how many bytes that will have. What it has put into the batch is valid until b changes.
 func (m *toClient) feed(b []byte, to *batch) (used int, err error) {
@@ -278,8 +287,11 @@ func (m *toClient) fragment(h *header, payload []byte, to *batch) error {
 		m.size = 0
 	}
 	size := m.size + h.length
-	if size > m.maxMessage {
+	switch {
+	case size > m.maxMessage:
 		return tooBig(m.maxMessage)
+	case int64(len(m.held)-heldRoom)/heldFactor > m.maxMessage:
+		return errFrames
 	}
 	if m.blocked = h.fin() && !m.events.mayPass(size); m.blocked {
 		return nil

@@ -20,7 +20,8 @@ type certificate struct {
 
 	mu      sync.Mutex // guards what follows
 	looked  time.Time  // when the files were last looked at
-	version version    // that of the files which were last loaded, or tried to
+	version version    // that of the files which are loaded
+	failed  version    // that of the files which could not be, of which the log tells
 	config  *tls.Config
 }
 
@@ -58,20 +59,22 @@ func (c *certificate) current() *tls.Config {
 	return c.config
 }
 
-// refresh loads files that have changed. If they can't be used, such as when only some have been replaced yet, what was
-// loaded before stays. c.mu is held.
+// refresh loads files that have changed. If they can't be used, such as when only some have been replaced yet, or may not
+// be read yet, what was loaded before stays, and they are tried again. c.mu is held.
 func (c *certificate) refresh() {
 	version := c.files.version()
 	if version == c.version {
 		return
 	}
-	c.version = version
 	config, err := c.files.load()
 	if err != nil {
-		c.logger.Error(context.Background(), "keep the certificate, the changed one can't be used", slog.Error(err))
+		if version != c.failed {
+			c.logger.Error(context.Background(), "keep the certificate, the changed one can't be used", slog.Error(err))
+		}
+		c.failed = version
 		return
 	}
-	c.config = config
+	c.config, c.version = config, version
 	c.logger.Info(context.Background(), "loaded the changed certificate")
 }
 

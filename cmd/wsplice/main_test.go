@@ -2,11 +2,16 @@ package main
 
 import (
 	"bytes"
+	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"cdr.dev/wsep/wsplice"
 )
 
 func TestUsage(t *testing.T) {
@@ -52,6 +57,37 @@ func TestHelp(t *testing.T) {
 	require.Empty(t, stderr.String())
 }
 
+// TestFlags checks that each flag is the field's that it is named for.
+func TestFlags(t *testing.T) {
+	c, err := parse([]string{
+		"--network=unix", "--listen=/socket", "--pprof-address=:1", "--allowed-hostnames=a.test",
+		"--allowed-hosts=b.test,c.test", "--allowed-origins=https://d.test,https://e.test",
+		"--tls-cert=cert", "--tls-key=key", "--tls-ca=ca", "--legacy-close-method",
+		"--frame-size-limit=2", "--max-clients=3", "--max-channels=4",
+		"--dial-timeout=5s", "--write-timeout=6s", "--read-timeout=7s", "--shutdown-timeout=8s",
+	}, io.Discard)
+	require.NoError(t, err)
+	allowed, err := wsplice.ParseAllowlist("a.test")
+	require.NoError(t, err)
+	require.Equal(t, config{
+		network: "unix", listen: "/socket", pprofAddress: ":1",
+		tls:             certificateFiles{"cert", "key", "ca"},
+		shutdownTimeout: 8 * time.Second,
+		server: &wsplice.Server{
+			Allowed:           allowed,
+			AllowedHosts:      []string{"b.test", "c.test"},
+			AllowedOrigins:    []string{"https://d.test", "https://e.test"},
+			MaxMessage:        2,
+			MaxClients:        3,
+			MaxChannels:       4,
+			DialTimeout:       5 * time.Second,
+			WriteTimeout:      6 * time.Second,
+			ReadTimeout:       7 * time.Second,
+			LegacyCloseMethod: true,
+		},
+	}, c)
+}
+
 func TestFailedStart(t *testing.T) {
 	empty := filepath.Join(t.TempDir(), "empty.pem")
 	require.NoError(t, os.WriteFile(empty, nil, 0o600))
@@ -68,6 +104,15 @@ func TestFailedStart(t *testing.T) {
 			require.Empty(t, stdout.String())
 		})
 	}
+}
+
+func TestHostsAt(t *testing.T) {
+	for ip, want := range map[string][]string{
+		"127.0.0.1": nil, "127.1.2.3": nil, "::1": nil, "0.0.0.0": {"*"}, "::": {"*"}, "192.0.2.1": {"*"},
+	} {
+		require.Equal(t, want, hostsAt(&net.TCPAddr{IP: net.ParseIP(ip)}), ip)
+	}
+	require.Equal(t, []string{"*"}, hostsAt(&net.UnixAddr{Name: "/socket"}))
 }
 
 func TestProfileAddress(t *testing.T) {

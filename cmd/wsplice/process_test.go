@@ -65,10 +65,13 @@ func (l *log) String() string {
 }
 
 // startProcess starts the program, which ends with the test if the test has not ended it.
-func startProcess(t *testing.T, args ...string) *process {
+func startProcess(t *testing.T, args ...string) *process { return startProcessWith(t, nil, args...) }
+
+// startProcessWith also adds to the environment.
+func startProcessWith(t *testing.T, env []string, args ...string) *process {
 	cmd := exec.Command(os.Args[0], append([]string{"--listen=127.0.0.1:0"}, args...)...)
 	// The race detector would give what the program leaves behind a second's time to end.
-	cmd.Env = append(os.Environ(), asProgram+"=1", "GORACE=atexit_sleep_ms=0")
+	cmd.Env = append(append(os.Environ(), asProgram+"=1", "GORACE=atexit_sleep_ms=0"), env...)
 	p := &process{t: t, cmd: cmd, log: new(log), exited: make(chan struct{})}
 	cmd.Stderr = p.log
 	stdout, err := cmd.StdoutPipe()
@@ -278,6 +281,49 @@ func TestForeignOrigin(t *testing.T) {
 	}
 }
 
+// TestForeignHost has web pages whose names resolve to the server's address, which may be another's.
+func TestForeignHost(t *testing.T) {
+	for _, tc := range []struct {
+		args    []string
+		host    string
+		allowed bool
+	}{
+		{nil, "localhost", true},
+		{nil, "evil.test", false},
+		{[]string{"--allowed-hosts=*.example.com"}, "a.example.com", true},
+		{[]string{"--allowed-hosts=*.example.com"}, "localhost", false},
+	} {
+		p := startProcess(t, tc.args...)
+		conn, response, err := websocket.DefaultDialer.Dial(p.url, http.Header{"Host": {tc.host}})
+		if tc.allowed {
+			require.NoError(t, err, "%+v", tc)
+			_ = conn.Close()
+			continue
+		}
+		require.Error(t, err, "%+v", tc)
+		require.Equal(t, http.StatusForbidden, response.StatusCode)
+	}
+}
+
+// TestNoProxy has the environment name a proxy for all but loopback, which 0.0.0.0 is not by name.
+func TestNoProxy(t *testing.T) {
+	asked := make(chan string, 16)
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked <- r.Method + " " + r.RequestURI
+		w.WriteHeader(http.StatusBadGateway)
+	}))
+	defer proxy.Close()
+	env := []string{"NO_PROXY=", "no_proxy="}
+	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"} {
+		env = append(env, name+"="+proxy.URL)
+	}
+	p := startProcessWith(t, env, "--allowed-hostnames=0.0.0.0")
+	b := startBackend(t)
+	b.url = strings.Replace(b.url, "127.0.0.1", "0.0.0.0", 1)
+	connect(t, p.url).opened(b)
+	require.Empty(t, asked)
+}
+
 func TestUnixSocket(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	p := startProcess(t, "--allowed-hostnames=127.0.0.1", "--network=unix", "--listen="+path)
@@ -312,6 +358,20 @@ func TestSignalDrains(t *testing.T) {
 		_, err = net.Dial("tcp", strings.TrimPrefix(p.url, "ws://"))
 		require.ErrorIs(t, err, syscall.ECONNREFUSED)
 	}
+}
+
+// TestSignalEndsInTime has a client that does not answer the close frame, for which the server would wait.
+func TestSignalEndsInTime(t *testing.T) {
+	p := startProcess(t, "--shutdown-timeout=1ms")
+	connect(t, p.url)
+	require.NoError(t, p.cmd.Process.Signal(syscall.SIGTERM))
+	select {
+	case <-p.exited:
+	case <-time.After(patience):
+		t.Fatal("the process has not ended")
+	}
+	require.Equal(t, exitFailed, p.cmd.ProcessState.ExitCode())
+	require.Contains(t, p.log.String(), "shut down")
 }
 
 func TestProfiles(t *testing.T) {

@@ -1,0 +1,61 @@
+package wsplice
+
+import (
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+	"github.com/stretchr/testify/require"
+)
+
+// hookedConn calls clearing when the deadline of its writes is about to be cleared.
+type hookedConn struct {
+	net.Conn
+	clearing func()
+}
+
+func (c *hookedConn) SetWriteDeadline(t time.Time) error {
+	if t.IsZero() {
+		c.clearing()
+	}
+	return c.Conn.SetWriteDeadline(t)
+}
+
+// TestDeadlineIsClearedUnderLock: who sends when an outlet's goroutine has nothing left to write starts another, whose
+// deadline must not be cleared by the first.
+func TestDeadlineIsClearedUnderLock(t *testing.T) {
+	near, far := net.Pipe()
+	defer near.Close()
+	defer far.Close()
+	conn := &hookedConn{Conn: near}
+	failed := make(chan error, 1)
+	var wg sync.WaitGroup
+	o := &outlet{
+		line: newLine(conn), timeout: patience, failed: func(err error) { failed <- err }, wg: &wg,
+		moved: make(chan struct{}, 1), urgent: new(atomic.Pointer[[]byte]),
+	}
+	cleared := 0
+	conn.clearing = func() {
+		cleared++
+		if o.mu.TryLock() {
+			o.mu.Unlock()
+			t.Error("somebody else could start to write")
+		}
+	}
+	frame := appendFrame(nil, ws.OpBinary, true, []byte("x"))
+	var total int64
+	send := func() { require.True(t, o.send([][]byte{frame}, 1, &total, false, maxQueue)) }
+	send()
+	_, err := io.ReadFull(far, make([]byte, len(frame)))
+	require.NoError(t, err)
+	wg.Wait()
+	require.Equal(t, 1, cleared)
+	// The other end takes no more.
+	send()
+	wg.Wait()
+	require.ErrorIs(t, <-failed, errWriteTimeout)
+}
