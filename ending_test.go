@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -202,6 +203,45 @@ func TestWaitDelay(t *testing.T) {
 			cancel()
 			requireGone(t, 2*time.Second, []int{pid})
 			require.NoError(t, <-ended)
+		})
+	}
+}
+
+func TestWaitDelayLosesNothing(t *testing.T) {
+	const size = 8000 // A terminal holds as much.
+	wrote := strings.Repeat("x", size)
+	for _, tty := range []bool{false, true} {
+		t.Run(fmt.Sprintf("nobody reads/tty %t", tty), func(t *testing.T) {
+			script := `trap "" HUP; while echo .; do sleep 0.01; done 2>/dev/null & echo $!; printf %s "$1"`
+			if tty {
+				script = "stty -opost; " + script
+			}
+			p, err := wsep.LocalExecer{WaitDelay: 50 * time.Millisecond}.Start(t.Context(), wsep.Command{
+				Command: "sh", Args: []string{"-c", script, "", wrote}, TTY: tty,
+			})
+			require.NoError(t, err)
+			line := readLine(t, p.Stdout())
+			for strings.HasPrefix(line, ".") {
+				line = readLine(t, p.Stdout())
+			}
+			pids := readPids(t, line)
+			require.NoError(t, p.Wait())
+			requireGone(t, 10*time.Second, pids) // It ends when nobody can read what it writes.
+			out, err := io.ReadAll(p.Stdout())
+			require.NoError(t, err)
+			require.Equal(t, wrote, strings.NewReplacer(".", "", "\n", "").Replace(string(out)))
+		})
+		t.Run(fmt.Sprintf("a slow reader/tty %t", tty), func(t *testing.T) {
+			for range 10 {
+				p, err := wsep.LocalExecer{WaitDelay: time.Millisecond}.Start(t.Context(), wsep.Command{
+					Command: "printf", Args: []string{"%s", wrote}, TTY: tty,
+				})
+				require.NoError(t, err)
+				out, err := io.ReadAll(iotest.OneByteReader(p.Stdout()))
+				require.NoError(t, err)
+				require.Equal(t, wrote, string(out))
+				require.NoError(t, p.Wait())
+			}
 		})
 	}
 }

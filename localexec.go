@@ -29,7 +29,7 @@ type LocalExecer struct {
 	// empty list that is not nil means none.
 	InheritEnv []string
 	// WaitDelay bounds how long the output stays open after a command has ended while another process, such as a
-	// background child, holds it. Then the output ends. 0 means no bound.
+	// background child, holds it. Then the output ends, with what has been written by then. 0 means no bound.
 	WaitDelay time.Duration
 	// KillDelay is how long a command that was asked to end has before it is killed. The default is one second.
 	KillDelay time.Duration

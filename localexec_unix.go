@@ -41,6 +41,7 @@ type localProcess struct {
 	open     int        // outputs that have not ended
 	reaped   bool
 	unbind   func() bool // detaches the process from its context
+	limit    *time.Timer // ends the outputs of a process that has ended; nil without a bound
 }
 
 func (l LocalExecer) start(ctx context.Context, c Command) (Process, error) {
@@ -202,14 +203,20 @@ func (p *localProcess) reap(waitDelay time.Duration) {
 	}
 	p.mu.Unlock()
 	defer close(p.done) // Whoever has waited finds the descriptors closed.
-	for _, out := range []*localOutput{p.stdout, p.stderr} {
-		if !out.settle() && waitDelay > 0 {
-			out.endAfter(waitDelay)
-		}
-	}
+	p.stdout.settle()
+	p.stderr.settle()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if waitDelay > 0 {
+		p.limit = time.AfterFunc(waitDelay, p.endOutputs)
+	}
 	p.unbindIfOver()
+}
+
+// endOutputs ends the outputs, whoever holds them.
+func (p *localProcess) endOutputs() {
+	p.stdout.end()
+	p.stderr.end()
 }
 
 // outputEnded counts an output that has ended.
@@ -220,10 +227,16 @@ func (p *localProcess) outputEnded() {
 	p.unbindIfOver()
 }
 
-// unbindIfOver detaches the process from its context when nothing of it is left. The lock is held.
+// unbindIfOver detaches the process from its context, and stops the clock, when nothing of it is left. The lock is held.
 func (p *localProcess) unbindIfOver() {
-	if p.over() && p.unbind != nil {
+	if !p.over() {
+		return
+	}
+	if p.unbind != nil {
 		p.unbind()
+	}
+	if p.limit != nil {
+		p.limit.Stop()
 	}
 }
 
