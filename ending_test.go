@@ -307,6 +307,45 @@ func TestOutputHeldByAnotherSessionIsLetGo(t *testing.T) {
 	require.Less(t, time.Since(began), 2*time.Second)
 }
 
+func TestCloseLetsGoOfOutputHeldByADaemon(t *testing.T) {
+	const daemon = `setsid sh -c 'echo $$; exec sleep 1000' & echo said >&2; `
+	for _, tc := range []struct {
+		name, script string
+		closeBefore  bool
+	}{
+		{"closed when it has ended", daemon + `exit 3`, false},
+		{"and before that", `trap "exit 3" TERM; ` + daemon + `while :; do sleep 0.01; done`, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			p, err := wsep.LocalExecer{}.Start(t.Context(), sh(tc.script))
+			require.NoError(t, err)
+			pid := readPids(t, readLine(t, p.Stdout()))[0] // It has left the group.
+			defer func() { _ = syscall.Kill(pid, syscall.SIGKILL) }()
+			if tc.closeBefore {
+				require.NoError(t, p.Close())
+			}
+			require.EqualError(t, p.Wait(), "exit status 3")
+			require.NoError(t, p.Close())
+			read := make(chan struct{})
+			var out, errOut []byte
+			go func() {
+				defer close(read)
+				out, _ = io.ReadAll(p.Stdout())
+				errOut, _ = io.ReadAll(p.Stderr())
+			}()
+			select {
+			case <-read:
+			case <-time.After(10 * time.Second):
+				require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
+				require.FailNow(t, "the output is held")
+			}
+			require.Empty(t, out)
+			require.Contains(t, string(errOut), "said\n", "what the command has written is still there")
+			require.True(t, alive(pid))
+		})
+	}
+}
+
 func TestDaemonOutlivesItsCommand(t *testing.T) {
 	url := newServer(t, &wsep.Handler{})
 	p, err := wsep.Dialer{URL: url}.Start(t.Context(), wsep.Command{

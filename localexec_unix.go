@@ -30,12 +30,13 @@ type localProcess struct {
 	done   chan struct{} // closed when the process has been reaped and result is set
 	result error
 
-	gone chan struct{} // closed when the context has ended and nothing is left of the process's group
+	gone chan struct{} // closed when the process has been made to end and nothing is left of its group
 
 	mu       sync.Mutex // guards what follows
 	ending   bool       // the process has been asked to end
 	hungUp   bool       // its terminal has been hung up, after that
 	killed   bool       // its group has been killed, after that
+	closed   bool       // Close has been called when it had ended
 	canceled bool       // the context has ended
 	cause    error      // the end of the context, if the process was running then
 	open     int        // outputs that have not ended
@@ -318,7 +319,14 @@ func (p *localProcess) Signal(_ context.Context, signal string) error {
 func (p *localProcess) Close() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.over() || p.ending {
+	if p.over() {
+		return nil
+	}
+	p.closed = p.closed || p.reaped
+	if p.ending {
+		if isClosed(p.gone) {
+			p.letGo()
+		}
 		return nil
 	}
 	p.ending = true
@@ -360,7 +368,6 @@ const seeOffInterval = 10 * time.Millisecond
 // seeOff waits until a process that has been asked to end is gone with its whole group, and kills what is not when its time
 // is up. It ends soon after that.
 func (p *localProcess) seeOff() {
-	defer close(p.gone)
 	ticker := time.NewTicker(seeOffInterval)
 	defer ticker.Stop()
 	for began := time.Now(); ; <-ticker.C {
@@ -369,9 +376,8 @@ func (p *localProcess) seeOff() {
 		waited := time.Since(began)
 		switch {
 		case !left || waited > 2*p.killDelay:
-			if p.canceled {
-				p.letGo()
-			}
+			p.letGo()
+			close(p.gone)
 			p.mu.Unlock()
 			return
 		case waited > p.killDelay:
@@ -394,8 +400,19 @@ func (p *localProcess) kill() {
 	p.signalGroups(syscall.SIGKILL)
 }
 
-// letGo closes the outputs, for processes outside of the group may hold them. The lock is held.
+// letGo ends the outputs that processes outside of the group may hold, if nobody waits for what is still to come. The lock
+// is held.
 func (p *localProcess) letGo() {
+	switch {
+	case p.canceled:
+		p.drop()
+	case p.closed:
+		go p.endOutputs()
+	}
+}
+
+// drop closes all pipes. What has not been read is lost. The lock is held.
+func (p *localProcess) drop() {
 	go p.stdout.close()
 	go p.stderr.close()
 	if closer, ok := p.stdin.(*pipeStdin); ok {
