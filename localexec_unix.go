@@ -276,17 +276,13 @@ func (p *localProcess) Wait() error {
 	return p.result
 }
 
-// awaitGone waits until nothing is left of a process whose context has ended.
-func (p *localProcess) awaitGone(ctx context.Context) {
+// awaitGone waits until nothing is left of a process whose context has ended, or it has had its time.
+func (p *localProcess) awaitGone() {
 	p.mu.Lock()
 	gone := p.over() && !p.ending // It has been detached from its context.
 	p.mu.Unlock()
-	if gone {
-		return
-	}
-	select {
-	case <-p.gone:
-	case <-ctx.Done():
+	if !gone {
+		<-p.gone
 	}
 }
 

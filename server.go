@@ -31,8 +31,9 @@ type Options struct {
 	// negative value means no bound.
 	StartTimeout time.Duration
 	// MaxProcesses bounds how many processes the Server runs at a time, over all connections. Above it a start is refused
-	// with ErrBusy. 0 means no bound. It is no bound for connections: one whose command has ended counts no more, though a
-	// client that is slow to read, or does not, may keep it.
+	// with ErrBusy. 0 means no bound. A process counts until it has ended, also when its connection is gone. It is no bound
+	// for connections: one whose command has ended counts no more, though a client that is slow to read, or does not, may
+	// keep it.
 	MaxProcesses int
 	// Owner says who the client is, in terms of the embedding program. Only the owner of a session may return to it.
 	Owner string
@@ -85,8 +86,11 @@ func Serve(ctx context.Context, c *websocket.Conn, execer Execer, options *Optio
 
 // Serve runs the one command that the client asks for with the execer, which may be a LocalExecer, another wsep
 // connection, or any other. It returns when the command has ended and the client, having read how, has closed the
-// connection or had some seconds for that, when the connection is lost, or when the context ends; the command, unless it
-// lives in a session, has ended by then.
+// connection or had some seconds for that, when the connection is lost, or when the context ends.
+//
+// The command, unless it lives in a session, has ended by then. It has five seconds for that, and a LocalExecer's has its
+// KillDelay besides. Serve does not wait for a command that takes longer, nor for one that is still being started, which ends
+// when it has been.
 //
 // The error is nil when the command ran, whatever its exit code, and when the client closed the connection normally.
 // Otherwise it says what happened: why the command did not start, what the client did wrong, that the connection was
