@@ -157,28 +157,32 @@ func (s *serving) ask(ctx context.Context) {
 	}
 }
 
-// awaitEnd waits for a process whose context has ended, and for the rest of its group.
+// awaitEnd waits for a process whose context has ended, and for the rest of its group. What takes too long goes on
+// counting until it has ended.
 func (s *serving) awaitEnd() {
-	ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
-	defer cancel()
+	limit := endTimeout
+	local, isLocal := s.process.(*localProcess)
+	if isLocal {
+		limit += local.killDelay
+	}
 	ended := make(chan struct{})
 	// Ends with the process.
 	go func() {
 		defer close(ended)
 		_ = s.wait()
+		if isLocal {
+			local.awaitGone()
+		}
+		s.release()
 	}()
 	select {
 	case <-ended:
-	case <-ctx.Done():
-		s.opts.Logger.Error(ctx, "process did not end with its context", slog.F("pid", s.process.Pid()))
-		return
-	}
-	if p, ok := s.process.(*localProcess); ok {
-		p.awaitGone(ctx)
+	case <-time.After(limit):
+		s.opts.Logger.Error(context.Background(), "process did not end with its context", slog.F("pid", s.process.Pid()))
 	}
 }
 
-// endTimeout is how long a process may take to end after its context has ended. A LocalExecer takes less.
+// endTimeout is how long a process may take to end after its context has ended, beside a LocalExecer's KillDelay.
 const endTimeout = 5 * time.Second
 
 // connectionEnd returns what Serve returns when the connection ended before the process.

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -206,6 +207,45 @@ func TestWaitDelay(t *testing.T) {
 	}
 }
 
+func TestWaitDelayLosesNothing(t *testing.T) {
+	const size = 8000 // A terminal holds as much.
+	wrote := strings.Repeat("x", size)
+	for _, tty := range []bool{false, true} {
+		t.Run(fmt.Sprintf("nobody reads/tty %t", tty), func(t *testing.T) {
+			script := `trap "" HUP; while echo .; do sleep 0.01; done 2>/dev/null & echo $!; printf %s "$1"`
+			if tty {
+				script = "stty -opost; " + script
+			}
+			p, err := wsep.LocalExecer{WaitDelay: 50 * time.Millisecond}.Start(t.Context(), wsep.Command{
+				Command: "sh", Args: []string{"-c", script, "", wrote}, TTY: tty,
+			})
+			require.NoError(t, err)
+			line := readLine(t, p.Stdout())
+			for strings.HasPrefix(line, ".") {
+				line = readLine(t, p.Stdout())
+			}
+			pids := readPids(t, line)
+			require.NoError(t, p.Wait())
+			requireGone(t, 10*time.Second, pids) // It ends when nobody can read what it writes.
+			out, err := io.ReadAll(p.Stdout())
+			require.NoError(t, err)
+			require.Equal(t, wrote, strings.NewReplacer(".", "", "\n", "").Replace(string(out)))
+		})
+		t.Run(fmt.Sprintf("a slow reader/tty %t", tty), func(t *testing.T) {
+			for range 10 {
+				p, err := wsep.LocalExecer{WaitDelay: time.Millisecond}.Start(t.Context(), wsep.Command{
+					Command: "printf", Args: []string{"%s", wrote}, TTY: tty,
+				})
+				require.NoError(t, err)
+				out, err := io.ReadAll(iotest.OneByteReader(p.Stdout()))
+				require.NoError(t, err)
+				require.Equal(t, wrote, string(out))
+				require.NoError(t, p.Wait())
+			}
+		})
+	}
+}
+
 func TestExitCodeDoesNotWaitForOutput(t *testing.T) {
 	url := newServer(t, &wsep.Handler{})
 	for name, execer := range map[string]wsep.Execer{
@@ -265,6 +305,45 @@ func TestOutputHeldByAnotherSessionIsLetGo(t *testing.T) {
 	_, err = io.ReadAll(p.Stdout())
 	require.NoError(t, err)
 	require.Less(t, time.Since(began), 2*time.Second)
+}
+
+func TestCloseLetsGoOfOutputHeldByADaemon(t *testing.T) {
+	const daemon = `setsid sh -c 'echo $$; exec sleep 1000' & echo said >&2; `
+	for _, tc := range []struct {
+		name, script string
+		closeBefore  bool
+	}{
+		{"closed when it has ended", daemon + `exit 3`, false},
+		{"and before that", `trap "exit 3" TERM; ` + daemon + `while :; do sleep 0.01; done`, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			p, err := wsep.LocalExecer{}.Start(t.Context(), sh(tc.script))
+			require.NoError(t, err)
+			pid := readPids(t, readLine(t, p.Stdout()))[0] // It has left the group.
+			defer func() { _ = syscall.Kill(pid, syscall.SIGKILL) }()
+			if tc.closeBefore {
+				require.NoError(t, p.Close())
+			}
+			require.EqualError(t, p.Wait(), "exit status 3")
+			require.NoError(t, p.Close())
+			read := make(chan struct{})
+			var out, errOut []byte
+			go func() {
+				defer close(read)
+				out, _ = io.ReadAll(p.Stdout())
+				errOut, _ = io.ReadAll(p.Stderr())
+			}()
+			select {
+			case <-read:
+			case <-time.After(10 * time.Second):
+				require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
+				require.FailNow(t, "the output is held")
+			}
+			require.Empty(t, out)
+			require.Contains(t, string(errOut), "said\n", "what the command has written is still there")
+			require.True(t, alive(pid))
+		})
+	}
 }
 
 func TestDaemonOutlivesItsCommand(t *testing.T) {

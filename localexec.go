@@ -29,7 +29,7 @@ type LocalExecer struct {
 	// empty list that is not nil means none.
 	InheritEnv []string
 	// WaitDelay bounds how long the output stays open after a command has ended while another process, such as a
-	// background child, holds it. Then the output ends. 0 means no bound.
+	// background child, holds it. Then the output ends, with what has been written by then. 0 means no bound.
 	WaitDelay time.Duration
 	// KillDelay is how long a command that was asked to end has before it is killed. The default is one second.
 	KillDelay time.Duration
@@ -73,7 +73,7 @@ func (l LocalExecer) command(c Command, userEnv []string) (*exec.Cmd, error) {
 		return nil, cmd.Err
 	}
 	cmd.Dir = c.WorkingDir
-	cmd.Env = slices.Concat(l.inherited(), userEnv, c.Env)
+	cmd.Env = append(append(l.inherited(), userEnv...), c.Env...)
 	if c.TTY {
 		cmd.Env = append(cmd.Env, "WSEP_TTY=true")
 	}
@@ -95,7 +95,8 @@ func checkDir(dir string) error {
 	return nil
 }
 
-// inherited returns the part of this process's environment that commands get.
+// inherited returns the part of this process's environment that commands get. It is never nil, which exec.Cmd would take
+// for all of it.
 func (l LocalExecer) inherited() []string {
 	if l.InheritEnv == nil {
 		return os.Environ()

@@ -56,13 +56,24 @@ func TestInheritEnv(t *testing.T) {
 			require.Equal(t, tc.want+"\n", out)
 		})
 	}
-	env := wsep.Command{Command: "/usr/bin/env", Env: []string{"ONLY=this"}}
-	out, err := run(t, wsep.LocalExecer{InheritEnv: []string{}}, env)
-	require.NoError(t, err)
-	require.Equal(t, "ONLY=this\n", out)
+	for _, tc := range []struct {
+		inherit, env []string
+		tty          bool
+		want         string
+	}{
+		{[]string{}, []string{"ONLY=this"}, false, "ONLY=this\n"},
+		{[]string{}, nil, false, ""},
+		{[]string{"WSEP_NOT_SET"}, nil, false, ""},
+		{[]string{}, nil, true, "WSEP_TTY=true\r\n"},
+	} {
+		env := wsep.Command{Command: "/usr/bin/env", Env: tc.env, TTY: tc.tty}
+		out, err := run(t, wsep.LocalExecer{InheritEnv: tc.inherit}, env)
+		require.NoError(t, err)
+		require.Equal(t, tc.want, out, "%+v", tc)
+	}
 
 	c.Env = []string{"WSEP_A=mine"}
-	out, err = run(t, wsep.LocalExecer{}, c)
+	out, err := run(t, wsep.LocalExecer{}, c)
 	require.NoError(t, err)
 	require.Equal(t, "mine,b,\n", out)
 }

@@ -30,17 +30,19 @@ type localProcess struct {
 	done   chan struct{} // closed when the process has been reaped and result is set
 	result error
 
-	gone chan struct{} // closed when the context has ended and nothing is left of the process's group
+	gone chan struct{} // closed when the process has been made to end and nothing is left of its group
 
 	mu       sync.Mutex // guards what follows
 	ending   bool       // the process has been asked to end
 	hungUp   bool       // its terminal has been hung up, after that
 	killed   bool       // its group has been killed, after that
+	closed   bool       // Close has been called when it had ended
 	canceled bool       // the context has ended
 	cause    error      // the end of the context, if the process was running then
 	open     int        // outputs that have not ended
 	reaped   bool
 	unbind   func() bool // detaches the process from its context
+	limit    *time.Timer // ends the outputs of a process that has ended; nil without a bound
 }
 
 func (l LocalExecer) start(ctx context.Context, c Command) (Process, error) {
@@ -202,14 +204,20 @@ func (p *localProcess) reap(waitDelay time.Duration) {
 	}
 	p.mu.Unlock()
 	defer close(p.done) // Whoever has waited finds the descriptors closed.
-	for _, out := range []*localOutput{p.stdout, p.stderr} {
-		if !out.settle() && waitDelay > 0 {
-			out.endAfter(waitDelay)
-		}
-	}
+	p.stdout.settle()
+	p.stderr.settle()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if waitDelay > 0 {
+		p.limit = time.AfterFunc(waitDelay, p.endOutputs)
+	}
 	p.unbindIfOver()
+}
+
+// endOutputs ends the outputs, whoever holds them.
+func (p *localProcess) endOutputs() {
+	p.stdout.end()
+	p.stderr.end()
 }
 
 // outputEnded counts an output that has ended.
@@ -220,10 +228,16 @@ func (p *localProcess) outputEnded() {
 	p.unbindIfOver()
 }
 
-// unbindIfOver detaches the process from its context when nothing of it is left. The lock is held.
+// unbindIfOver detaches the process from its context, and stops the clock, when nothing of it is left. The lock is held.
 func (p *localProcess) unbindIfOver() {
-	if p.over() && p.unbind != nil {
+	if !p.over() {
+		return
+	}
+	if p.unbind != nil {
 		p.unbind()
+	}
+	if p.limit != nil {
+		p.limit.Stop()
 	}
 }
 
@@ -262,17 +276,13 @@ func (p *localProcess) Wait() error {
 	return p.result
 }
 
-// awaitGone waits until nothing is left of a process whose context has ended.
-func (p *localProcess) awaitGone(ctx context.Context) {
+// awaitGone waits until nothing is left of a process whose context has ended, or it has had its time.
+func (p *localProcess) awaitGone() {
 	p.mu.Lock()
 	gone := p.over() && !p.ending // It has been detached from its context.
 	p.mu.Unlock()
-	if gone {
-		return
-	}
-	select {
-	case <-p.gone:
-	case <-ctx.Done():
+	if !gone {
+		<-p.gone
 	}
 }
 
@@ -305,7 +315,14 @@ func (p *localProcess) Signal(_ context.Context, signal string) error {
 func (p *localProcess) Close() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.over() || p.ending {
+	if p.over() {
+		return nil
+	}
+	p.closed = p.closed || p.reaped
+	if p.ending {
+		if isClosed(p.gone) {
+			p.letGo()
+		}
 		return nil
 	}
 	p.ending = true
@@ -347,7 +364,6 @@ const seeOffInterval = 10 * time.Millisecond
 // seeOff waits until a process that has been asked to end is gone with its whole group, and kills what is not when its time
 // is up. It ends soon after that.
 func (p *localProcess) seeOff() {
-	defer close(p.gone)
 	ticker := time.NewTicker(seeOffInterval)
 	defer ticker.Stop()
 	for began := time.Now(); ; <-ticker.C {
@@ -356,9 +372,8 @@ func (p *localProcess) seeOff() {
 		waited := time.Since(began)
 		switch {
 		case !left || waited > 2*p.killDelay:
-			if p.canceled {
-				p.letGo()
-			}
+			p.letGo()
+			close(p.gone)
 			p.mu.Unlock()
 			return
 		case waited > p.killDelay:
@@ -381,8 +396,19 @@ func (p *localProcess) kill() {
 	p.signalGroups(syscall.SIGKILL)
 }
 
-// letGo closes the outputs, for processes outside of the group may hold them. The lock is held.
+// letGo ends the outputs that processes outside of the group may hold, if nobody waits for what is still to come. The lock
+// is held.
 func (p *localProcess) letGo() {
+	switch {
+	case p.canceled:
+		p.drop()
+	case p.closed:
+		go p.endOutputs()
+	}
+}
+
+// drop closes all pipes. What has not been read is lost. The lock is held.
+func (p *localProcess) drop() {
 	go p.stdout.close()
 	go p.stderr.close()
 	if closer, ok := p.stdin.(*pipeStdin); ok {

@@ -16,8 +16,9 @@ import (
 
 // localProcess is a process of this machine. This file is compiled by the tests, and not run by them.
 type localProcess struct {
-	process *os.Process
-	console *conpty.ConPty // nil without a terminal
+	process   *os.Process
+	console   *conpty.ConPty // nil without a terminal
+	killDelay time.Duration  // 0, for it is terminated at once
 
 	stdin          io.WriteCloser
 	stdout, stderr io.Reader
@@ -145,7 +146,7 @@ func (p *localProcess) Wait() error {
 }
 
 // awaitGone does nothing: the process is all that is known of.
-func (p *localProcess) awaitGone(context.Context) {}
+func (p *localProcess) awaitGone() {}
 
 // Resize implements Process.
 func (p *localProcess) Resize(_ context.Context, rows, cols uint16) error {

@@ -49,11 +49,7 @@ func (o *localOutput) Read(b []byte) (int, error) {
 		return 0, nil
 	}
 	if o.f == nil {
-		n := copy(b, o.rest)
-		if o.rest = o.rest[n:]; n == 0 {
-			return 0, io.EOF
-		}
-		return n, nil
+		return o.readRest(b)
 	}
 	n, err := o.f.Read(b)
 	for errors.Is(err, syscall.EIO) && o.mayReopen() {
@@ -65,11 +61,24 @@ func (o *localOutput) Read(b []byte) (int, error) {
 		}
 		return n, nil
 	}
+	if errors.Is(err, os.ErrDeadlineExceeded) && !isClosed(o.closing) {
+		o.keepRest() // This read was interrupted by end.
+		return o.readRest(b)
+	}
 	o.finish()
 	if !endOfOutput(err) {
 		return n, xerrors.Errorf("read output: %w", err)
 	}
 	return n, io.EOF
+}
+
+// readRest reads what was kept of an output that has ended. The lock is held.
+func (o *localOutput) readRest(b []byte) (int, error) {
+	n := copy(b, o.rest)
+	if o.rest = o.rest[n:]; n == 0 {
+		return 0, io.EOF
+	}
+	return n, nil
 }
 
 // whenReady has do called, on a goroutine of its own, when there is something to read, or the end.
@@ -125,24 +134,17 @@ func (o *localOutput) finish() {
 }
 
 // settle is called when the process has ended. If nobody else holds the output, it takes what is left of it from the
-// system and closes the descriptor, so that a caller who does not read leaves nothing open. It reports whether the
-// output has ended.
-func (o *localOutput) settle() bool {
+// system and closes the descriptor, so that a caller who does not read leaves nothing open.
+func (o *localOutput) settle() {
 	if !o.mu.TryLock() {
 		// Somebody is reading, and will get the end if it is one.
-		return false
+		return
 	}
 	defer o.mu.Unlock()
-	if o.f == nil {
-		return true
+	if o.f != nil && hungUp(o.f) {
+		o.rest, _ = io.ReadAll(o.f)
+		o.finish()
 	}
-	if !hungUp(o.f) {
-		return false
-	}
-	rest, _ := io.ReadAll(o.f)
-	o.rest = rest
-	o.finish()
-	return true
 }
 
 // hungUp reports whether nobody holds the other end of a pipe or a terminal.
@@ -159,19 +161,48 @@ func hungUp(f *os.File) (hup bool) {
 	return hup
 }
 
-// endAfter ends the output when d has passed, whoever holds it.
-func (o *localOutput) endAfter(d time.Duration) {
-	if o.file != nil {
-		_ = o.file.SetReadDeadline(time.Now().Add(d))
+// end ends the output now, whoever holds it. What has been written can still be read.
+func (o *localOutput) end() {
+	o.interrupt()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.f != nil {
+		o.keepRest()
 	}
+}
+
+// interrupt ends a read that waits, and all that come later.
+func (o *localOutput) interrupt() {
+	if o.file != nil {
+		_ = o.file.SetReadDeadline(time.Unix(0, 1))
+	}
+}
+
+// maxHeld is as much as the system holds of an output: as much as the widest of pipes, and more than a terminal.
+const maxHeld = 1 << 20
+
+// keepRest takes what the system holds from it and closes the descriptor. Whoever holds the output may go on writing, so
+// that there is a bound. The lock is held.
+func (o *localOutput) keepRest() {
+	if conn, err := o.f.SyscallConn(); err == nil {
+		_ = conn.Control(func(fd uintptr) {
+			buf := make([]byte, busyPipe)
+			for len(o.rest) < maxHeld {
+				n, err := unix.Read(int(fd), buf)
+				if n <= 0 || err != nil {
+					return
+				}
+				o.rest = append(o.rest, buf[:n]...)
+			}
+		})
+	}
+	o.finish()
 }
 
 // close ends the output now. What has not been read is dropped.
 func (o *localOutput) close() {
 	o.closeOnce.Do(func() { close(o.closing) })
-	if o.file != nil {
-		_ = o.file.SetReadDeadline(time.Unix(0, 1)) // interrupts a read
-	}
+	o.interrupt()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.f != nil {

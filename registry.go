@@ -60,7 +60,7 @@ func (srv *Server) attachSession(ctx context.Context, execer Execer, c Command, 
 		return nil, &StartError{err}
 	}
 	for try := 1; ; try++ {
-		s, found, err := srv.session(execer, c, opts)
+		s, found, err := srv.session(ctx, execer, c, opts)
 		if err != nil {
 			return nil, err
 		}
@@ -76,17 +76,35 @@ func (srv *Server) attachSession(ctx context.Context, execer Execer, c Command, 
 }
 
 // session returns the session that a command names, and whether it was there before.
-func (srv *Server) session(execer Execer, c Command, opts *Options) (s registered, found bool, err error) {
+func (srv *Server) session(ctx context.Context, execer Execer, c Command, opts *Options) (s registered, found bool, err error) {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
-	s, found = srv.sessions[c.ID]
-	if found && !s.over() {
+	if s, found = srv.living(c.ID); found {
 		return s, true, s.admits(opts.Owner, c)
 	}
-	if err := srv.acquire(opts.MaxProcesses); err != nil {
+	err = srv.acquire(ctx, opts.MaxProcesses)
+	if s, found = srv.living(c.ID); found {
+		// Another client was faster.
+		if err == nil {
+			srv.vacate()
+		}
+		return s, true, s.admits(opts.Owner, c)
+	}
+	if err != nil {
 		return s, false, &StartError{err}
 	}
-	s = registered{NewSession(&c, execer, opts), opts.Owner}
+	return srv.newSession(execer, c, opts), false, nil
+}
+
+// living returns the session with the ID, unless it has begun to close. The lock is held.
+func (srv *Server) living(id string) (s registered, ok bool) {
+	s, ok = srv.sessions[id]
+	return s, ok && !s.over()
+}
+
+// newSession starts a session, which has been counted. The lock is held.
+func (srv *Server) newSession(execer Execer, c Command, opts *Options) registered {
+	s := registered{NewSession(&c, execer, opts), opts.Owner}
 	if srv.sessions == nil {
 		srv.sessions = make(map[string]registered)
 		srv.all = make(map[*Session]registered)
@@ -98,7 +116,7 @@ func (srv *Server) session(execer Execer, c Command, opts *Options) (s registere
 		_, _ = s.WaitForState(StateDone)
 		srv.forget(s)
 	}()
-	return s, false, nil
+	return s
 }
 
 // forget removes a session that is done, the first time that it is called.
@@ -108,11 +126,21 @@ func (srv *Server) forget(s registered) {
 	if _, ok := srv.all[s.Session]; !ok {
 		return
 	}
-	srv.processes--
+	srv.vacate()
 	delete(srv.all, s.Session)
 	if srv.sessions[s.command.ID] == s {
 		delete(srv.sessions, s.command.ID)
 	}
+}
+
+// anyCloses reports whether a session has begun to close and is not done. The lock is held.
+func (srv *Server) anyCloses() bool {
+	for s := range srv.all {
+		if s.over() {
+			return true
+		}
+	}
+	return false
 }
 
 // Sessions returns the sessions, the oldest first.

@@ -31,8 +31,9 @@ type Options struct {
 	// negative value means no bound.
 	StartTimeout time.Duration
 	// MaxProcesses bounds how many processes the Server runs at a time, over all connections. Above it a start is refused
-	// with ErrBusy. 0 means no bound. It is no bound for connections: one whose command has ended counts no more, though a
-	// client that is slow to read, or does not, may keep it.
+	// with ErrBusy. 0 means no bound. A process counts until it has ended, also when its connection is gone, and a session
+	// until it is done; a start waits some seconds for one that is closing. It is no bound for connections: one whose
+	// command has ended counts no more, though a client that is slow to read, or does not, may keep it.
 	MaxProcesses int
 	// Owner says who the client is, in terms of the embedding program. Only the owner of a session may return to it.
 	Owner string
@@ -68,6 +69,7 @@ type Server struct {
 	processes int
 	sessions  map[string]registered // by ID; one that closes makes room for the next
 	all       map[*Session]registered
+	vacated   chan struct{} // closed when a process counts no longer; nil if nobody waits for that
 }
 
 // NewServer returns a Server without sessions.
@@ -85,8 +87,11 @@ func Serve(ctx context.Context, c *websocket.Conn, execer Execer, options *Optio
 
 // Serve runs the one command that the client asks for with the execer, which may be a LocalExecer, another wsep
 // connection, or any other. It returns when the command has ended and the client, having read how, has closed the
-// connection or had some seconds for that, when the connection is lost, or when the context ends; the command, unless it
-// lives in a session, has ended by then.
+// connection or had some seconds for that, when the connection is lost, or when the context ends.
+//
+// The command, unless it lives in a session, has ended by then. It has five seconds for that, and a LocalExecer's has its
+// KillDelay besides. Serve does not wait for a command that takes longer, nor for one that is still being started, which ends
+// when it has been.
 //
 // The error is nil when the command ran, whatever its exit code, and when the client closed the connection normally.
 // Otherwise it says what happened: why the command did not start, what the client did wrong, that the connection was
@@ -125,7 +130,7 @@ func (srv *Server) start(ctx context.Context, execer Execer, c Command, opts *Op
 		}
 	}
 	srv.mu.Lock()
-	err = srv.acquire(opts.MaxProcesses)
+	err = srv.acquire(ctx, opts.MaxProcesses)
 	srv.mu.Unlock()
 	if err != nil {
 		return nil, nil, &StartError{err}
@@ -138,17 +143,51 @@ func (srv *Server) start(ctx context.Context, execer Execer, c Command, opts *Op
 	return p, sync.OnceFunc(srv.release), nil
 }
 
-// acquire counts a process, unless there are most already. The lock is held.
-func (srv *Server) acquire(most int) error {
-	if most > 0 && srv.processes >= most {
-		return xerrors.Errorf("server runs %d processes: %w", srv.processes, ErrBusy)
+// acquire counts a process, unless there are most already. A session whose command has ended counts until it is done, so
+// where there is one acquire waits a moment. The lock is held, but not while it waits.
+func (srv *Server) acquire(ctx context.Context, most int) error {
+	ctx, cancel := context.WithTimeout(ctx, vacateTimeout)
+	defer cancel()
+	for most > 0 && srv.processes >= most {
+		if !srv.anyCloses() || !srv.awaitVacated(ctx) {
+			return xerrors.Errorf("server runs %d processes: %w", srv.processes, ErrBusy)
+		}
 	}
 	srv.processes++
 	return nil
 }
 
+// vacateTimeout is how long a start waits for sessions that are closing.
+const vacateTimeout = 5 * time.Second
+
+// awaitVacated waits until a process counts no longer, and reports whether one does before ctx ends. The lock is held, but
+// not while it waits.
+func (srv *Server) awaitVacated(ctx context.Context) bool {
+	if srv.vacated == nil {
+		srv.vacated = make(chan struct{})
+	}
+	vacated := srv.vacated
+	srv.mu.Unlock()
+	defer srv.mu.Lock()
+	select {
+	case <-vacated:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
 func (srv *Server) release() {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
+	srv.vacate()
+}
+
+// vacate counts a process no longer. The lock is held.
+func (srv *Server) vacate() {
 	srv.processes--
+	if srv.vacated != nil {
+		close(srv.vacated)
+		srv.vacated = nil
+	}
 }

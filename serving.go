@@ -28,7 +28,7 @@ type serving struct {
 
 	process Process          // set by the owner before anything uses it
 	wait    func() error     // the process's Wait, which is called once
-	release func()           // tells the server that the process has ended
+	release func()           // tells the server that the process has ended, the first time that it is called
 	peer    proto.Extensions // what the client offered; set by the reader before it sends on start
 
 	start    chan *proto.Start // what the client asked for; the reader sends once
@@ -124,7 +124,6 @@ func (s *serving) serve(ctx context.Context, start *proto.Start) error {
 	if err := s.begin(ctx, start); s.process == nil {
 		return err
 	}
-	defer s.release()
 	return s.attend(ctx, cancel, start)
 }
 

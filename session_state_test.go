@@ -13,9 +13,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"cdr.dev/wsep"
+	"cdr.dev/wsep/internal/wstest"
 )
 
 // These tests have a session's life in fake time, on a stage. A session's limits are in them as numbers, for they are
@@ -988,4 +990,87 @@ func TestMachineWithoutScreen(t *testing.T) {
 		require.Len(t, st.all("plain"), 2)
 		cancel()
 	})
+}
+
+// TestStartWaitsForClosingSession: who has been told that a session's command has ended may start the next.
+func TestStartWaitsForClosingSession(t *testing.T) {
+	again := wsep.Command{ID: "1", Command: "true", TTY: true}
+	for _, tc := range []struct {
+		name    string
+		next    wsep.Command
+		ends    bool          // the first session's command ends
+		closing time.Duration // how long the first session takes to close after that
+		refused bool
+		took    time.Duration
+	}{
+		{"of the same ID", again, true, 2 * time.Second, false, 2 * time.Second},
+		{"of another ID", wsep.Command{ID: "2", Command: "true", TTY: true}, true, 2 * time.Second, false, 2 * time.Second},
+		{"for a plain command", wsep.Command{Command: "true"}, true, 2 * time.Second, false, 2 * time.Second},
+		{"for too long", again, true, time.Hour, true, 5 * time.Second},
+		{"that does not close", wsep.Command{Command: "true"}, false, 0, true, 0},
+		{"that can be returned to", again, false, 0, false, 0},
+	} {
+		onStage(t, tc.name, func(t *testing.T, st *stage) {
+			st.keep = func(p *role) (err error) {
+				if p.kind == "new" { // Another, which is to finish what this one does not, takes as long.
+					err = keep(p)
+				}
+				p.pause(tc.closing)
+				return err
+			}
+			start := st.serve(t, &wsep.Options{MaxProcesses: 1})
+			p, err := start(again)
+			require.NoError(t, err)
+			if tc.ends {
+				st.last("new").do("exit 3")
+				require.EqualError(t, p.Wait(), "exit status 3")
+			}
+			began := time.Now()
+			_, err = start(tc.next)
+			require.InDelta(t, tc.took, time.Since(began), float64(100*time.Millisecond))
+			if tc.refused {
+				require.ErrorIs(t, err, wsep.ErrBusy)
+			} else {
+				require.NoError(t, err)
+			}
+		})
+	}
+	onStage(t, "by many at once", func(t *testing.T, st *stage) {
+		st.keep = func(p *role) error {
+			err := keep(p)
+			p.pause(2 * time.Second)
+			return err
+		}
+		start := st.serve(t, &wsep.Options{MaxProcesses: 1})
+		p, err := start(again)
+		require.NoError(t, err)
+		st.last("new").do("exit 3")
+		require.EqualError(t, p.Wait(), "exit status 3")
+		var starting sync.WaitGroup
+		for range 10 {
+			starting.Go(func() {
+				_, err := start(again)
+				assert.NoError(t, err)
+			})
+		}
+		starting.Wait()
+		require.Len(t, st.all("new"), 2, "all share the next")
+	})
+}
+
+// serve returns what starts a command, each over a connection of its own to one server, which is closed with the test.
+func (st *stage) serve(t *testing.T, opts *wsep.Options) (start func(wsep.Command) (wsep.Process, error)) {
+	ctx, cancel := context.WithCancel(t.Context())
+	srv := wsep.NewServer()
+	t.Cleanup(srv.Close)
+	t.Cleanup(cancel)
+	return func(c wsep.Command) (wsep.Process, error) {
+		client, server := wstest.Pipe()
+		// Ends with ctx.
+		go func() {
+			code, reason := wsep.CloseStatus(srv.ServeConn(ctx, server, st, opts))
+			_ = server.Close(code, reason)
+		}()
+		return wsep.RemoteExecerConn(client).Start(ctx, c)
+	}
 }

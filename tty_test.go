@@ -580,6 +580,16 @@ func TestUTF8WithoutLocale(t *testing.T) {
 	require.Contains(t, shown, "<äöü αβγ 漢字 ｗｉｄｅ ├─┤ €>", "redrawn")
 }
 
+func TestSessionInheritsNoMoreThanItMay(t *testing.T) {
+	t.Setenv("WSEP_SECRET", "secret")
+	_, execer := handlerServer(t, &wsep.Handler{Execer: wsep.LocalExecer{InheritEnv: []string{}}})
+	p, s := startScreen(t, execer, wsep.Command{ID: "1", Command: "env", TTY: true})
+	shown := textOf(s.rest())
+	require.Contains(t, shown, "WSEP_TTY=true")
+	require.NotContains(t, shown, "WSEP_SECRET")
+	requireExit(t, p, 0)
+}
+
 func TestAlternateScreenIsRedrawn(t *testing.T) {
 	_, execer := sessionServer(t, nil)
 	p, s := startScreen(t, execer, bash("1"))

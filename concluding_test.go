@@ -1,0 +1,86 @@
+//go:build !windows
+
+package wsep
+
+import (
+	"context"
+	"io"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"cdr.dev/wsep/internal/wstest"
+)
+
+// slowToEnd is a process that takes some time to end after its context has. Its output ends with it.
+func slowToEnd(takes time.Duration) fakeExecer {
+	execer := untilEnded()
+	output, held := io.Pipe()
+	execer.stdout = output
+	execer.wait = func(ctx context.Context) error {
+		<-ctx.Done()
+		time.Sleep(takes)
+		_ = held.Close()
+		return ctx.Err()
+	}
+	return execer
+}
+
+// TestProcessCountsUntilItHasEnded: MaxProcesses is about processes, whatever has become of their connections.
+func TestProcessCountsUntilItHasEnded(t *testing.T) {
+	for _, takes := range []time.Duration{endTimeout - time.Second, time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			srv, opts := new(Server), &Options{MaxProcesses: 1}
+			serve := func(ctx context.Context, execer Execer) (client *wstest.Conn, served <-chan error) {
+				client, server := wstest.Pipe()
+				result := make(chan error, 1)
+				go func() {
+					defer server.CloseNow()
+					result <- srv.ServeConn(ctx, server, execer, opts)
+				}()
+				return client, result
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			client, served := serve(ctx, slowToEnd(takes))
+			startRaw(t, client, nil)
+			cancel()
+			began := time.Now()
+			require.ErrorIs(t, <-served, context.Canceled)
+			require.Equal(t, min(takes, endTimeout), time.Since(began))
+			if takes > endTimeout {
+				time.Sleep(time.Until(began.Add(takes - time.Nanosecond)))
+				refused, _ := serve(t.Context(), slowToEnd(0))
+				_, err := RemoteExecerConn(refused).Start(t.Context(), Command{Command: "x"})
+				require.ErrorIs(t, err, ErrBusy)
+				time.Sleep(time.Nanosecond)
+				synctest.Wait()
+			}
+			next, _ := serve(t.Context(), slowToEnd(0))
+			startRaw(t, next, nil)
+			_ = next.CloseNow()
+		})
+	}
+}
+
+// TestKillDelayIsWaitedFor: a program that ends when Serve has returned leaves nothing behind.
+func TestKillDelayIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const killDelay, group = time.Minute, time.Second
+		p := &localProcess{killDelay: killDelay, done: make(chan struct{}), gone: make(chan struct{})}
+		released := make(chan struct{})
+		s := newServing(new(Server), nil, nil, new(Options).withDefaults())
+		s.process, s.wait, s.release = p, p.Wait, func() { close(released) }
+		began := time.Now()
+		go func() {
+			time.Sleep(killDelay)
+			close(p.done)
+			time.Sleep(group)
+			close(p.gone)
+		}()
+		s.awaitEnd()
+		require.Equal(t, killDelay+group, time.Since(began))
+		require.True(t, isClosed(released))
+	})
+}
