@@ -34,7 +34,7 @@ type Redialer struct {
 
 // connection is one of a Redialer's connections.
 type connection struct {
-	execer
+	*execer
 	number int
 	lost   chan struct{} // closed when it is lost
 }
@@ -135,7 +135,7 @@ func (r *Redialer) connect(ctx context.Context) (*connection, error) {
 		return nil, &wsep.StartError{Err: errClosed}
 	}
 	r.made++
-	conn := &connection{execer: execer{client: client}, number: r.made, lost: make(chan struct{})}
+	conn := &connection{execer: newExecer(client), number: r.made, lost: make(chan struct{})}
 	r.connections = append(r.connections, conn)
 	// Both end with the connection.
 	go r.watch(conn)

@@ -28,7 +28,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"sync"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -43,15 +42,15 @@ import (
 // that only falls silent sends it keep-alives, as a Redialer does.
 //
 // A Start that the server refuses because it allows no more sessions matches wsep.ErrBusy.
-func New(client *ssh.Client) wsep.Execer { return &execer{client: client} }
+func New(client *ssh.Client) wsep.Execer { return newExecer(client) }
 
 // execer runs commands over one connection.
 type execer struct {
 	client *ssh.Client
-
-	mu     sync.Mutex // held while a warden starts; guards what follows
-	warden *warden    // nil before the first start
+	guard  *guard
 }
+
+func newExecer(client *ssh.Client) *execer { return &execer{client, newGuard(client)} }
 
 // Start implements wsep.Execer. Its processes are also wsep.Signalers.
 func (e *execer) Start(ctx context.Context, c wsep.Command) (wsep.Process, error) {
@@ -101,7 +100,7 @@ type started struct {
 const startGrace = 5 * time.Second
 
 func (e *execer) start(ctx context.Context, c wsep.Command, lasting bool) (*process, error) {
-	w, err := e.startWarden()
+	w, err := e.guard.present(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -111,7 +110,7 @@ func (e *execer) start(ctx context.Context, c wsep.Command, lasting bool) (*proc
 	}
 	w.ch.drop()
 	<-w.gone
-	if w, err = e.startWarden(); err != nil {
+	if w, err = e.guard.present(ctx); err != nil {
 		return nil, err
 	}
 	return e.startUnder(ctx, w, c, lasting)
@@ -146,21 +145,6 @@ func (e *execer) startUnder(ctx context.Context, w *warden, c wsep.Command, last
 	p := newProcess(c, m, pid, ch, stdout, w)
 	p.bind(ctx)
 	return p, nil
-}
-
-// startWarden returns the connection's warden, which is started if there is none.
-func (e *execer) startWarden() (*warden, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.warden != nil && !isClosed(e.warden.gone) {
-		return e.warden, nil
-	}
-	w, err := newWarden(e.client)
-	if err != nil {
-		return nil, err
-	}
-	e.warden = w
-	return w, nil
 }
 
 func isClosed(c <-chan struct{}) bool {

@@ -236,20 +236,20 @@ func TestMissingInterpreter(t *testing.T) {
 func TestWardenKilled(t *testing.T) {
 	execer := New(sshtest.Start(t).Dial(t)).(*execer)
 	require.NoError(t, start(t, execer, wsep.Command{Command: "true"}).Wait())
-	first := execer.warden
+	first := execer.guard.warden
 	first.ch.drop()
 	<-first.gone
 	p := start(t, execer, sh(`sleep 60`))
 	require.NoError(t, p.Close())
 	require.Error(t, p.Wait())
-	require.NotSame(t, first, execer.warden)
+	require.NotSame(t, first, execer.guard.warden)
 }
 
 // TestWardenForgotten has somebody tidy up the warden's directory.
 func TestWardenForgotten(t *testing.T) {
 	execer := New(sshtest.Start(t).Dial(t)).(*execer)
 	require.NoError(t, start(t, execer, wsep.Command{Command: "true"}).Wait())
-	require.NoError(t, os.RemoveAll(execer.warden.dir))
+	require.NoError(t, os.RemoveAll(execer.guard.warden.dir))
 	require.NoError(t, start(t, execer, wsep.Command{Command: "true"}).Wait())
 }
 
@@ -258,10 +258,10 @@ func TestTidy(t *testing.T) {
 	client := sshtest.Start(t).Dial(t)
 	execer := New(client).(*execer)
 	p := start(t, execer, sh(`sleep 60`))
-	require.FileExists(t, filepath.Join(execer.warden.dir, strconv.Itoa(p.Pid())))
+	require.FileExists(t, filepath.Join(execer.guard.warden.dir, strconv.Itoa(p.Pid())))
 	require.NoError(t, client.Close())
 	require.Eventually(t, func() bool {
-		_, err := os.Stat(execer.warden.dir)
+		_, err := os.Stat(execer.guard.warden.dir)
 		return errors.Is(err, fs.ErrNotExist)
 	}, patience, 10*time.Millisecond)
 	requireGone(t, p.Pid())

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync"
 
-	"golang.org/x/crypto/ssh"
 	"golang.org/x/xerrors"
 
 	"cdr.dev/wsep"
@@ -25,20 +24,15 @@ type warden struct {
 	waiting map[string]chan<- string // by order
 }
 
-func newWarden(client *ssh.Client) (*warden, error) {
+// newWarden starts a warden in a session.
+func newWarden(ch *channel) (*warden, error) {
 	m := newMark()
-	ch, err := open(client)
-	if err != nil {
-		return nil, err
-	}
 	if err := ch.exec(wardenLine(m), nil); err != nil {
-		ch.drop()
 		return nil, err
 	}
 	out := &output{r: ch.Channel, ch: ch}
 	dir, err := awaitWarden(m, ch, out)
 	if err != nil {
-		ch.drop()
 		return nil, err
 	}
 	w := &warden{
