@@ -2,6 +2,7 @@ package sshexec
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -10,20 +11,26 @@ import (
 	"cdr.dev/wsep"
 )
 
-// guard sees to it that a connection has a warden.
+// guard sees to it that a connection has a warden, which knows what to end when the connection is lost.
 type guard struct {
 	client *ssh.Client
 	limit  time.Duration // for the start of a warden
 
-	turn   chan struct{} // holds a token while somebody uses what follows
-	warden *warden       // nil before the first start
+	turn    chan struct{}     // holds a token while somebody uses what follows
+	warden  *warden           // nil before the first start
+	watched map[*process]bool // what the warden is to end
 }
 
 // wardenLimit is how long a login's shell may take to start a warden.
 const wardenLimit = 30 * time.Second
 
 func newGuard(client *ssh.Client) *guard {
-	return &guard{client: client, limit: wardenLimit, turn: make(chan struct{}, 1)}
+	return &guard{
+		client:  client,
+		limit:   wardenLimit,
+		turn:    make(chan struct{}, 1),
+		watched: make(map[*process]bool),
+	}
 }
 
 // present returns the warden, which is started if there is none.
@@ -41,9 +48,7 @@ func (g *guard) present(ctx context.Context) (*warden, error) {
 	go func() {
 		defer g.unlock()
 		var err error
-		if w, err = g.start(); err == nil {
-			g.warden = w
-		}
+		w, err = g.start()
 		begun <- err
 	}()
 	select {
@@ -65,19 +70,105 @@ func (g *guard) lock(ctx context.Context) error {
 
 func (g *guard) unlock() { <-g.turn }
 
-// start starts a warden.
+// start starts a warden and tells it what to watch. The token is held.
 func (g *guard) start() (*warden, error) {
+	dir := ""
+	if g.warden != nil {
+		dir = g.warden.dir
+	}
 	ch, err := open(g.client)
 	if err != nil {
 		return nil, err
 	}
 	slow := time.AfterFunc(g.limit, ch.drop)
-	w, err := newWarden(ch)
+	w, err := newWarden(ch, dir)
 	if !slow.Stop() {
 		return nil, &wsep.StartError{Err: xerrors.Errorf("login's shell has started nothing within %v", g.limit)}
 	}
 	if err != nil {
 		ch.drop()
+		return nil, err
 	}
-	return w, err
+	for p := range g.watched {
+		w.tell(watchOrder(p))
+	}
+	g.warden = w
+	// Ends when the warden is gone and another has started or failed to, soon after the connection at the latest.
+	go g.replace(w)
+	return w, nil
+}
+
+// replaceDelay keeps a host from being busy with wardens if it ends each of them at once.
+const replaceDelay = 500 * time.Millisecond
+
+// replace has another warden follow one that is gone, if there is anything to watch.
+func (g *guard) replace(w *warden) {
+	<-w.gone
+	time.Sleep(replaceDelay)
+	_ = g.lock(context.Background())
+	watching := len(g.watched) > 0
+	g.unlock()
+	if watching {
+		_, _ = g.present(context.Background())
+	}
+}
+
+func watchOrder(p *process) string { return fmt.Sprintf("- watch %d\n", p.pid) }
+
+// watch has the process ended when the connection is lost.
+func (g *guard) watch(p *process) {
+	_ = g.lock(context.Background())
+	defer g.unlock()
+	g.watched[p] = true
+	g.warden.tell(watchOrder(p))
+}
+
+// done leaves the process alone, of which nothing is left.
+func (g *guard) done(p *process) {
+	_ = g.lock(context.Background())
+	defer g.unlock()
+	delete(g.watched, p)
+	g.warden.tell(fmt.Sprintf("- done %d\n", p.pid))
+}
+
+// room returns a directory for a command's file, another than the one that is gone.
+func (g *guard) room(ctx context.Context, gone string) (dir string, err error) {
+	err = g.order(ctx, func(w *warden) error {
+		if err := g.lock(ctx); err != nil {
+			return err
+		}
+		defer g.unlock()
+		if w.dir == gone {
+			if err := w.room(ctx); err != nil {
+				return err
+			}
+		}
+		dir = w.dir
+		return nil
+	})
+	return dir, err
+}
+
+// ask gives the warden an order and waits for the answer.
+func (g *guard) ask(ctx context.Context, order ...string) (answer string, err error) {
+	err = g.order(ctx, func(w *warden) error {
+		answer, err = w.ask(ctx, order...)
+		return err
+	})
+	return answer, err
+}
+
+// order calls give with the warden, and once more with the next one if it turns out to be gone.
+func (g *guard) order(ctx context.Context, give func(*warden) error) error {
+	w, err := g.present(ctx)
+	if err != nil {
+		return err
+	}
+	if err = give(w); err == nil || !isClosed(w.gone) {
+		return err
+	}
+	if w, err = g.present(ctx); err != nil {
+		return err
+	}
+	return give(w)
 }

@@ -12,8 +12,9 @@
 //
 // Signals and the end of commands do not depend on the server either, of which many refuse signals: one more session on
 // each connection, a shell that waits, sends them. When the connection is lost it ends the commands that the connection
-// ran. For that it has a directory in TMPDIR or /tmp. OpenSSH allows ten sessions on a connection unless its
-// MaxSessions says otherwise: nine commands, then. A Redialer opens further connections.
+// ran. For that it has a directory in TMPDIR or /tmp. Where somebody removes that, or kills the shell, there will be
+// another that knows the commands. OpenSSH allows ten sessions on a connection unless its MaxSessions says otherwise:
+// nine commands, then. A Redialer opens further connections.
 //
 // # What differs
 //
@@ -100,25 +101,23 @@ type started struct {
 const startGrace = 5 * time.Second
 
 func (e *execer) start(ctx context.Context, c wsep.Command, lasting bool) (*process, error) {
-	w, err := e.guard.present(ctx)
+	dir, err := e.guard.room(ctx, "")
 	if err != nil {
 		return nil, err
 	}
-	p, err := e.startUnder(ctx, w, c, lasting)
+	p, err := e.startIn(ctx, dir, c, lasting)
 	if !errors.Is(err, errNoWarden) {
 		return p, err
 	}
-	w.ch.drop()
-	<-w.gone
-	if w, err = e.guard.present(ctx); err != nil {
+	if dir, err = e.guard.room(ctx, dir); err != nil {
 		return nil, err
 	}
-	return e.startUnder(ctx, w, c, lasting)
+	return e.startIn(ctx, dir, c, lasting)
 }
 
-func (e *execer) startUnder(ctx context.Context, w *warden, c wsep.Command, lasting bool) (*process, error) {
+// startIn starts a command that has a file in the warden's directory, unless it is a lasting one.
+func (e *execer) startIn(ctx context.Context, dir string, c wsep.Command, lasting bool) (*process, error) {
 	m := newMark()
-	dir := w.dir
 	if lasting {
 		dir = ""
 	}
@@ -142,8 +141,12 @@ func (e *execer) startUnder(ctx context.Context, w *warden, c wsep.Command, last
 		ch.drop()
 		return nil, err
 	}
-	p := newProcess(c, m, pid, ch, stdout, w)
+	p := newProcess(c, m, pid, ch, stdout, e.guard)
 	p.bind(ctx)
+	if !lasting {
+		// Ends when the session is closed or dropped.
+		go p.guarded()
+	}
 	return p, nil
 }
 

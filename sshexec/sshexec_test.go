@@ -232,36 +232,16 @@ func TestMissingInterpreter(t *testing.T) {
 	require.ErrorIs(t, err, fs.ErrNotExist)
 }
 
-// TestWardenKilled has somebody end the session that signals come by. The next one starts another.
-func TestWardenKilled(t *testing.T) {
-	execer := New(sshtest.Start(t).Dial(t)).(*execer)
-	require.NoError(t, start(t, execer, wsep.Command{Command: "true"}).Wait())
-	first := execer.guard.warden
-	first.ch.drop()
-	<-first.gone
-	p := start(t, execer, sh(`sleep 60`))
-	require.NoError(t, p.Close())
-	require.Error(t, p.Wait())
-	require.NotSame(t, first, execer.guard.warden)
-}
-
-// TestWardenForgotten has somebody tidy up the warden's directory.
-func TestWardenForgotten(t *testing.T) {
-	execer := New(sshtest.Start(t).Dial(t)).(*execer)
-	require.NoError(t, start(t, execer, wsep.Command{Command: "true"}).Wait())
-	require.NoError(t, os.RemoveAll(execer.guard.warden.dir))
-	require.NoError(t, start(t, execer, wsep.Command{Command: "true"}).Wait())
-}
-
 // TestTidy leaves nothing on the host.
 func TestTidy(t *testing.T) {
 	client := sshtest.Start(t).Dial(t)
-	execer := New(client).(*execer)
+	execer := newExecer(client)
 	p := start(t, execer, sh(`sleep 60`))
-	require.FileExists(t, filepath.Join(execer.guard.warden.dir, strconv.Itoa(p.Pid())))
+	dir := execer.guard.warden.dir
+	require.DirExists(t, dir)
 	require.NoError(t, client.Close())
 	require.Eventually(t, func() bool {
-		_, err := os.Stat(execer.guard.warden.dir)
+		_, err := os.Stat(dir)
 		return errors.Is(err, fs.ErrNotExist)
 	}, patience, 10*time.Millisecond)
 	requireGone(t, p.Pid())
