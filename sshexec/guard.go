@@ -18,7 +18,7 @@ type guard struct {
 
 	turn    chan struct{}     // holds a token while somebody uses what follows
 	warden  *warden           // nil before the first start
-	watched map[*process]bool // what the warden is to end
+	watched map[*process]bool // what the warden is to end, and whether it knows the process itself to have ended
 }
 
 // wardenLimit is how long a login's shell may take to start a warden.
@@ -89,8 +89,11 @@ func (g *guard) start() (*warden, error) {
 		ch.drop()
 		return nil, err
 	}
-	for p := range g.watched {
-		w.tell(watchOrder(p))
+	for p, reaped := range g.watched {
+		w.tell(order("watch", p))
+		if reaped {
+			w.tell(order("reaped", p))
+		}
 	}
 	g.warden = w
 	// Ends when the warden is gone and another has started or failed to, soon after the connection at the latest.
@@ -113,27 +116,36 @@ func (g *guard) replace(w *warden) {
 	}
 }
 
-func watchOrder(p *process) string { return fmt.Sprintf("- watch %d\n", p.pid) }
+// order returns an order that has no answer.
+func order(word string, p *process) string { return fmt.Sprintf("- %s %d\n", word, p.pid) }
 
 // watch has the process ended when the connection is lost.
 func (g *guard) watch(p *process) {
 	_ = g.lock(context.Background())
 	defer g.unlock()
-	g.watched[p] = true
-	g.warden.tell(watchOrder(p))
+	g.watched[p] = false
+	g.warden.tell(order("watch", p))
 }
 
-// done leaves the process alone, of which nothing is left.
+// reaped is for a process that has ended, though perhaps not the rest of its group: its number may become another's.
+func (g *guard) reaped(p *process) {
+	_ = g.lock(context.Background())
+	defer g.unlock()
+	g.watched[p] = true
+	g.warden.tell(order("reaped", p))
+}
+
+// done is for a process of which nothing is left, and which was reaped.
 func (g *guard) done(p *process) {
 	_ = g.lock(context.Background())
 	defer g.unlock()
 	delete(g.watched, p)
-	g.warden.tell(fmt.Sprintf("- done %d\n", p.pid))
+	g.warden.tell(order("done", p))
 }
 
 // room returns a directory for a command's file, another than the one that is gone.
 func (g *guard) room(ctx context.Context, gone string) (dir string, err error) {
-	err = g.order(ctx, func(w *warden) error {
+	err = g.give(ctx, func(w *warden) error {
 		if err := g.lock(ctx); err != nil {
 			return err
 		}
@@ -151,24 +163,24 @@ func (g *guard) room(ctx context.Context, gone string) (dir string, err error) {
 
 // ask gives the warden an order and waits for the answer.
 func (g *guard) ask(ctx context.Context, order ...string) (answer string, err error) {
-	err = g.order(ctx, func(w *warden) error {
+	err = g.give(ctx, func(w *warden) error {
 		answer, err = w.ask(ctx, order...)
 		return err
 	})
 	return answer, err
 }
 
-// order calls give with the warden, and once more with the next one if it turns out to be gone.
-func (g *guard) order(ctx context.Context, give func(*warden) error) error {
+// give calls do with the warden, and once more with the next one if it turns out to be gone.
+func (g *guard) give(ctx context.Context, do func(*warden) error) error {
 	w, err := g.present(ctx)
 	if err != nil {
 		return err
 	}
-	if err = give(w); err == nil || !isClosed(w.gone) {
+	if err = do(w); err == nil || !isClosed(w.gone) {
 		return err
 	}
 	if w, err = g.present(ctx); err != nil {
 		return err
 	}
-	return give(w)
+	return do(w)
 }

@@ -135,6 +135,11 @@ func (p *process) awaitClose() {
 // guarded has the host end the command when the connection is lost, until nothing is left of it.
 func (p *process) guarded() {
 	p.guard.watch(p)
+	select {
+	case <-p.ch.exited:
+	case <-p.ch.dropped:
+	}
+	p.guard.reaped(p)
 	p.awaitClose()
 	p.guard.done(p)
 }

@@ -1,7 +1,8 @@
 # Signals and ends the commands of one connection, as told by lines on stdin:
 #
 #   - watch PID            end a command when the connection is lost
-#   - done PID             don't: nothing is left of it
+#   - reaped PID           as REAPED below, for a command that is watched
+#   - done PID             nothing is left of such a command
 #   N signal PID NAME      send it a signal; the answer is ok or gone
 #   N end PID HOW REAPED   end it; the answer, ok, comes when that is done
 #   N room NAME            make another directory; the answer is dir DIRECTORY or fail REASON
@@ -15,7 +16,7 @@
 # One that comes later finds no directory, and does not start. The third argument is the directory of the warden before
 # this one, or nothing.
 mark=$1 secret=$2 dir=$3
-watched=' '
+watched=' ' reaped=' ' # PIDs
 trap '' PIPE HUP
 
 reply() { printf '%s%s %s\n' "$mark" "$secret" "$*"; }
@@ -92,9 +93,11 @@ watch() {
 	fi
 }
 
-forget() {
-	case $watched in
-	*" $1 "*) watched="${watched%%" $1 "*} ${watched#*" $1 "}" ;;
+# without sets rest to a list without the first place of a word, and fails if it has none.
+without() {
+	case $1 in
+	*" $2 "*) rest="${1%%" $2 "*} ${1#*" $2 "}" ;;
+	*) return 1 ;;
 	esac
 }
 
@@ -105,8 +108,11 @@ end_all() {
 	for pid in $watched; do
 		end "$pid" cancel &
 	done
+	for pid in $reaped; do
+		end "$pid" cancel reaped &
+	done
 	wait
-	watched=' '
+	watched=' ' reaped=' '
 }
 
 room "$secret" || {
@@ -114,17 +120,21 @@ room "$secret" || {
 	exit 1
 }
 reply "$answer"
-while read -r id order pid how reaped; do
+while read -r id order pid how ended; do
 	case $order in
 	watch) watch "$pid" ;;
-	done) forget "$pid" ;;
+	reaped)
+		without "$watched" "$pid" && watched=$rest
+		reaped="$reaped$pid "
+		;;
+	done) without "$reaped" "$pid" && reaped=$rest ;;
 	room)
 		room "$pid"
 		reply "$id" "$answer"
 		;;
 	signal) if send "$how" "$pid"; then reply "$id" ok; else reply "$id" gone; fi ;;
 	end) ( (
-		end "$pid" "$how" "$reaped"
+		end "$pid" "$how" "$ended"
 		reply "$id" ok
 	) & ) ;;
 	esac

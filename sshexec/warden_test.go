@@ -5,8 +5,10 @@ package sshexec
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,9 +33,15 @@ type scriptedWarden struct {
 	orders io.WriteCloser
 }
 
+// shells are what /bin/sh may be.
+var shells = [][]string{{"sh"}, {"dash"}, {"bash", "--posix"}, {"busybox", "sh"}}
+
 // startScripted has a shell be the warden.
 func startScripted(t *testing.T, shell []string) *scriptedWarden {
 	t.Helper()
+	if _, err := exec.LookPath(shell[0]); err != nil {
+		t.Skipf("%s is not installed", shell[0])
+	}
 	m := newMark()
 	w := &scriptedWarden{t: t, temp: t.TempDir()}
 	w.cmd = exec.Command(shell[0], append(shell[1:], "-c", wardenScript, "sh", m.first, m.second, "")...)
@@ -91,17 +99,20 @@ func TestWardenScript(t *testing.T) {
 		{name: "starts", file: true, ends: true},
 		{name: "watched", file: true, orders: "- watch %d\n", ends: true},
 		{name: "watched, tidied", file: true, orders: "- watch %d\n", tidied: true, ends: true},
-		{name: "done", file: true, orders: "- watch %d\n- done %[1]d\n"},
-		{name: "another is done", orders: "- watch 99999999\n- watch %d\n- done 99999999\n", ends: true},
+		{name: "another process", orders: "- watch %d\n- reaped %[1]d\n"},
+		{name: "another command", orders: "- watch %d\n- watch %[1]d\n- reaped %[1]d\n", ends: true},
+		{name: "done", file: true, orders: "- watch %d\n- reaped %[1]d\n- done %[1]d\n"},
+		{
+			name:   "another is done",
+			orders: "- watch 99999999\n- watch %d\n- reaped 99999999\n- done 99999999\n",
+			ends:   true,
+		},
 	} {
-		for _, shell := range [][]string{{"sh"}, {"dash"}, {"bash", "--posix"}, {"busybox", "sh"}} {
+		for _, shell := range shells {
 			t.Run(tc.name+"/"+shell[0], func(t *testing.T) {
-				if _, err := exec.LookPath(shell[0]); err != nil {
-					t.Skipf("%s is not installed", shell[0])
-				}
 				t.Parallel()
-				pid, ended := startSleeper(t)
 				w := startScripted(t, shell)
+				pid, ended := startSleeper(t)
 				if tc.file {
 					require.NoError(t, os.WriteFile(filepath.Join(w.dir, strconv.Itoa(pid)), nil, 0o600))
 				}
@@ -125,6 +136,57 @@ func TestWardenScript(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestWardenScriptReaped ends what is left of the group of a process that has ended.
+func TestWardenScriptReaped(t *testing.T) {
+	for _, shell := range shells {
+		t.Run(shell[0], func(t *testing.T) {
+			w := startScripted(t, shell)
+			leader := exec.Command("sh", "-c", "sleep 60 >/dev/null 2>&1 & echo $!")
+			leader.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+			out, err := leader.Output()
+			require.NoError(t, err)
+			member, err := strconv.Atoi(strings.TrimSpace(string(out)))
+			require.NoError(t, err)
+			_, err = fmt.Fprintf(w.orders, "- watch %d\n- reaped %[1]d\n", leader.Process.Pid)
+			require.NoError(t, err)
+			w.end()
+			requireGone(t, member)
+		})
+	}
+}
+
+// TestReusedPID spares a process that has the number of a command that has ended, when the connection is lost.
+func TestReusedPID(t *testing.T) {
+	client := sshtest.Start(t).Dial(t)
+	execer := newExecer(client)
+	alive := filepath.Join(t.TempDir(), "alive")
+	c := sh(`trap 'echo >"$ALIVE"' USR1; echo; while :; do sleep 0.05; done`)
+	c.Env = []string{"ALIVE=" + alive}
+	p := start(t, execer, c).(*process)
+	readLine(t, p.Stdout())
+	// To its connection the command has ended. Its session is open, because of who may hold its output.
+	p.ch.exit(nil)
+	require.Eventually(t, func() bool {
+		_ = execer.guard.lock(t.Context())
+		defer execer.guard.unlock()
+		return execer.guard.watched[p]
+	}, patience, 10*time.Millisecond)
+	w, dir := known(execer)
+	_, err := w.ask(t.Context(), "signal", strconv.Itoa(p.pid), "CONT") // The orders before have come.
+	require.NoError(t, err)
+	require.NoError(t, client.Close())
+	require.Eventually(t, func() bool {
+		_, err := os.Stat(dir)
+		return errors.Is(err, fs.ErrNotExist)
+	}, patience, 10*time.Millisecond, "the warden has not done its work")
+	defer syscall.Kill(p.pid, syscall.SIGKILL)
+	require.NoError(t, syscall.Kill(p.pid, syscall.SIGUSR1))
+	require.Eventually(t, func() bool {
+		_, err := os.Stat(alive)
+		return err == nil
+	}, patience, 10*time.Millisecond, "it has been ended")
 }
 
 // requireGuarded has a command be within reach, also of what ends it when the connection is lost.
