@@ -320,6 +320,62 @@ func TestDialError(t *testing.T) {
 	require.ErrorIs(t, err, cause)
 }
 
+// TestDialGoesOn has a dial ignore its context. What waits for it ends with its own context or with Close.
+func TestDialGoesOn(t *testing.T) {
+	client := sshtest.Fake(t, sshtest.Session{}.Open)
+	dialing, goOn := make(chan struct{}), make(chan struct{})
+	execer := Redial(func(context.Context) (*ssh.Client, error) {
+		close(dialing)
+		<-goOn
+		return client, nil
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	failed := make(chan error, 3)
+	begin := func(ctx context.Context) {
+		// Ends when Start does. The test waits for that.
+		go func() {
+			_, err := execer.Start(ctx, wsep.Command{Command: "true"})
+			failed <- err
+		}()
+	}
+	requireFailure := func(want error) {
+		select {
+		case err := <-failed:
+			require.ErrorIs(t, err, want)
+		case <-time.After(patience):
+			t.Fatal("Start goes on")
+		}
+	}
+	begin(ctx)
+	<-dialing
+	begin(ctx)
+	cancel()
+	requireFailure(context.Canceled)
+	requireFailure(context.Canceled)
+	begin(t.Context())
+	require.NoError(t, execer.Close())
+	requireFailure(os.ErrClosed)
+	close(goOn)
+	require.Error(t, client.Wait(), "it came too late")
+}
+
+// TestCloseWhileDialing ends the context of the dial.
+func TestCloseWhileDialing(t *testing.T) {
+	dialing := make(chan struct{})
+	execer := Redial(func(ctx context.Context) (*ssh.Client, error) {
+		close(dialing)
+		<-ctx.Done()
+		return nil, ctx.Err()
+	})
+	// Ends when the test has begun to dial.
+	go func() {
+		<-dialing
+		_ = execer.Close()
+	}()
+	_, err := execer.Start(t.Context(), wsep.Command{Command: "true"})
+	require.ErrorIs(t, err, os.ErrClosed)
+}
+
 // TestSilentCancel ends all that waits when the context does, though nothing comes from the host.
 func TestSilentCancel(t *testing.T) {
 	server := sshtest.Start(t)
