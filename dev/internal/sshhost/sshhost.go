@@ -97,7 +97,7 @@ func (h *Host) Dial(ctx context.Context) (*ssh.Client, error) {
 		return nil, err
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
-	client, err := h.logIn(conn)
+	client, err := h.logIn(ctx, conn)
 	if err != nil || !stop() {
 		_ = conn.Close()
 		if ctx.Err() != nil {
@@ -108,14 +108,17 @@ func (h *Host) Dial(ctx context.Context) (*ssh.Client, error) {
 	return client, nil
 }
 
-func (h *Host) logIn(conn net.Conn) (*ssh.Client, error) {
+// logIn logs in over a connection that somebody closes when the context ends.
+func (h *Host) logIn(ctx context.Context, conn net.Conn) (*ssh.Client, error) {
 	keys := h.keys
 	if keys == nil {
-		asked, err := net.Dial("unix", h.agent)
+		asked, err := new(net.Dialer).DialContext(ctx, "unix", h.agent)
 		if err != nil {
 			return nil, xerrors.Errorf("connect to agent: %w", err)
 		}
 		defer asked.Close()
+		// It may ask its user, also when it is to sign.
+		defer context.AfterFunc(ctx, func() { _ = asked.Close() })()
 		if keys, err = agent.NewClient(asked).Signers(); err != nil {
 			return nil, xerrors.Errorf("ask agent for keys: %w", err)
 		}
