@@ -4,14 +4,21 @@ package sshhost
 
 import (
 	"context"
+	"crypto/ed25519"
+	"crypto/rand"
 	"encoding/binary"
+	"encoding/pem"
 	"io"
 	"net"
+	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/knownhosts"
 
 	"cdr.dev/wsep/internal/leaktest"
 	"cdr.dev/wsep/internal/sshtest"
@@ -112,4 +119,75 @@ func copyMessage(dst io.Writer, src io.Reader) error {
 	}
 	_, err := io.CopyN(dst, src, int64(binary.BigEndian.Uint32(head)))
 	return err
+}
+
+// TestCertificate has hosts be known by the authority that certifies their keys.
+func TestCertificate(t *testing.T) {
+	authority, key := newKey(t), newKey(t)
+	for _, tc := range []struct {
+		name  string
+		known ssh.PublicKey // the authority that is known
+		plain ssh.PublicKey // the key that is known, if any
+		host  string        // the certificate's
+		err   string
+	}{
+		{name: "certified", known: public(t, authority), host: "127.0.0.1"},
+		{name: "by another", known: public(t, newKey(t)), host: "127.0.0.1", err: "not certified by the authority in"},
+		{name: "by another, key is known", known: public(t, newKey(t)), plain: public(t, key), host: "127.0.0.1"},
+		{name: "for another", known: public(t, authority), host: "127.0.0.2", err: "principal"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			dir := t.TempDir()
+			keyFile, known := filepath.Join(dir, "key"), filepath.Join(dir, "known")
+			block, err := ssh.MarshalPrivateKey(key, "")
+			require.NoError(t, err)
+			write(t, keyFile, pem.EncodeToMemory(block))
+			write(t, keyFile+"-cert.pub", ssh.MarshalAuthorizedKey(certify(t, authority, public(t, key), tc.host)))
+			server := sshtest.Start(t, "HostKey "+keyFile, "HostCertificate "+keyFile+"-cert.pub")
+			pattern := knownhosts.Normalize(server.Address) + " "
+			lines := slices.Concat([]byte("# authority\n@cert-authority "+pattern), ssh.MarshalAuthorizedKey(tc.known))
+			if tc.plain != nil {
+				lines = slices.Concat(lines, []byte(pattern), ssh.MarshalAuthorizedKey(tc.plain))
+			}
+			write(t, known, lines)
+			h, err := New(server.User+"@"+server.Address, server.Identity, known)
+			require.NoError(t, err)
+			err = dial(t.Context(), t, h)
+			if tc.err != "" {
+				require.ErrorContains(t, err, tc.err)
+				return
+			}
+			require.NoError(t, err)
+		})
+	}
+}
+
+func newKey(t *testing.T) ed25519.PrivateKey {
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	require.NoError(t, err)
+	return key
+}
+
+func public(t *testing.T, key ed25519.PrivateKey) ssh.PublicKey {
+	p, err := ssh.NewPublicKey(key.Public())
+	require.NoError(t, err)
+	return p
+}
+
+// certify certifies the key of a host.
+func certify(t *testing.T, authority ed25519.PrivateKey, key ssh.PublicKey, host string) *ssh.Certificate {
+	signer, err := ssh.NewSignerFromKey(authority)
+	require.NoError(t, err)
+	certificate := &ssh.Certificate{
+		Key:             key,
+		CertType:        ssh.HostCert,
+		ValidPrincipals: []string{host},
+		ValidBefore:     ssh.CertTimeInfinity,
+	}
+	require.NoError(t, certificate.SignCert(rand.Reader, signer))
+	return certificate
+}
+
+func write(t *testing.T, path string, content []byte) {
+	require.NoError(t, os.WriteFile(path, content, 0o600))
 }
