@@ -3,10 +3,13 @@
 package sshexec
 
 import (
+	"context"
 	"errors"
 	"io"
 	"io/fs"
+	"runtime"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/crypto/ssh"
@@ -52,6 +55,55 @@ func TestRefusedExec(t *testing.T) {
 	client := sshtest.Fake(t, sshtest.Session{Refuse: []string{"exec"}}.Open)
 	_, err := New(client).Start(t.Context(), wsep.Command{Command: "true"})
 	require.ErrorContains(t, err, "exec")
+}
+
+// silentOnce is a host that says nothing in the first session, the warden's.
+func silentOnce() func(ssh.NewChannel) {
+	sessions := 0
+	return func(c ssh.NewChannel) {
+		if sessions++; sessions > 1 {
+			sshtest.Session{}.Open(c)
+			return
+		}
+		_, requests, err := c.Accept()
+		if err != nil {
+			return
+		}
+		// Ends with the session.
+		go func() {
+			for r := range requests {
+				_ = r.Reply(true, nil)
+			}
+		}()
+	}
+}
+
+// TestSilentShell holds up no command for longer than a warden may take.
+func TestSilentShell(t *testing.T) {
+	execer := newExecer(sshtest.Fake(t, silentOnce()))
+	execer.guard.limit = 100 * time.Millisecond
+	_, err := execer.Start(t.Context(), wsep.Command{Command: "true"})
+	require.ErrorContains(t, err, "has started nothing")
+	_, ok := errors.AsType[*wsep.StartError](err)
+	require.True(t, ok)
+	require.NoError(t, start(t, execer, wsep.Command{Command: "true"}).Wait())
+}
+
+// TestSilentShellCancel leaves nothing of a Start whose context has ended but the one warden that is being started.
+func TestSilentShellCancel(t *testing.T) {
+	execer := newExecer(sshtest.Fake(t, silentOnce()))
+	giveUp := func() {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
+		defer cancel()
+		_, err := execer.Start(ctx, wsep.Command{Command: "true"})
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+	}
+	giveUp()
+	before := runtime.NumGoroutine()
+	for range 20 {
+		giveUp()
+	}
+	require.Eventually(t, func() bool { return runtime.NumGoroutine() <= before }, patience, 10*time.Millisecond)
 }
 
 // TestShellThatRefuses is a login that runs no commands, but lets the warden's session be.

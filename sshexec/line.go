@@ -95,9 +95,9 @@ func validate(c wsep.Command) error {
 	return nil
 }
 
-// wardenLine returns the line that starts a warden.
-func wardenLine(m mark) string {
-	return shellLine("set --" + quote(m.first, m.second) + "\n" + wardenScript)
+// wardenLine returns the line that starts a warden, in place of the one that had the directory, if any.
+func wardenLine(m mark, dir string) string {
+	return shellLine("set --" + quote(m.first, m.second, dir) + "\n" + wardenScript)
 }
 
 // shellLine returns a line that has a POSIX shell run the code, whatever the shell that reads it makes of quotes,

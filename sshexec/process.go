@@ -71,7 +71,7 @@ func noStart(ch *channel, stdout *output, err error) error {
 // process is a command that an SSH host runs.
 type process struct {
 	ch             *channel
-	warden         *warden
+	guard          *guard
 	pid            int
 	tty            bool
 	stdin          io.WriteCloser
@@ -86,10 +86,10 @@ type process struct {
 	unbind func() bool // detaches the process from its context
 }
 
-func newProcess(c wsep.Command, m mark, pid int, ch *channel, stdout *output, w *warden) *process {
+func newProcess(c wsep.Command, m mark, pid int, ch *channel, stdout *output, g *guard) *process {
 	p := &process{
 		ch:     ch,
-		warden: w,
+		guard:  g,
 		pid:    pid,
 		tty:    c.TTY,
 		stdin:  noStdin{},
@@ -121,12 +121,27 @@ func (p *process) follow() {
 	case <-p.ch.dropped:
 		p.finish(lost(errDropped))
 	}
+	p.awaitClose()
+	p.unbind()
+}
+
+func (p *process) awaitClose() {
 	select {
 	case <-p.ch.closed:
 	case <-p.ch.dropped:
 	}
-	p.unbind()
-	p.warden.done(p.pid)
+}
+
+// guarded has the host end the command when the connection is lost, until nothing is left of it.
+func (p *process) guarded() {
+	p.guard.watch(p)
+	select {
+	case <-p.ch.exited:
+	case <-p.ch.dropped:
+	}
+	p.guard.reaped(p)
+	p.awaitClose()
+	p.guard.done(p)
 }
 
 func (p *process) finish(result error) {
@@ -171,7 +186,7 @@ func (p *process) end(ctx context.Context, how string) {
 	if isClosed(p.ch.exited) {
 		reaped = "reaped"
 	}
-	_, _ = p.warden.ask(ctx, "end", p.pid, how, reaped)
+	_, _ = p.guard.ask(ctx, "end", strconv.Itoa(p.pid), how, reaped)
 }
 
 // Close implements wsep.Process.
@@ -203,7 +218,7 @@ func (p *process) Signal(ctx context.Context, signal string) error {
 	if isClosed(p.done) {
 		return errProcessDone
 	}
-	answer, err := p.warden.ask(ctx, "signal", p.pid, signal)
+	answer, err := p.guard.ask(ctx, "signal", strconv.Itoa(p.pid), signal)
 	switch {
 	case answer == "ok":
 		return nil

@@ -24,17 +24,17 @@ type Redialer struct {
 	dial     func(context.Context) (*ssh.Client, error)
 	interval time.Duration // of keep-alives
 
-	dialing chan struct{} // holds a token while somebody dials
+	dialing chan struct{} // holds a token while dial is called
+	closed  chan struct{} // closed by Close
 
 	mu          sync.Mutex // guards what follows
 	connections []*connection
 	made        int // how many connections there have been
-	closed      bool
 }
 
 // connection is one of a Redialer's connections.
 type connection struct {
-	execer
+	*execer
 	number int
 	lost   chan struct{} // closed when it is lost
 }
@@ -43,11 +43,18 @@ type connection struct {
 const defaultInterval = 15 * time.Second
 
 // Redial returns a Redialer that connects by dial. The connections belong to the Redialer. dial is called by one
-// goroutine at a time, and should give up when its context ends.
+// goroutine at a time, and should give up when its context ends, because nobody else can dial before. The context ends
+// with that of the Start that needs the connection, with Close, and when dial has returned. A Start does not wait longer
+// for a dial that goes on, and a connection that comes too late is closed.
 //
 // A host that falls silent is noticed after 30 seconds at most, and its connection closed.
 func Redial(dial func(context.Context) (*ssh.Client, error)) *Redialer {
-	return &Redialer{dial: dial, interval: defaultInterval, dialing: make(chan struct{}, 1)}
+	return &Redialer{
+		dial:     dial,
+		interval: defaultInterval,
+		dialing:  make(chan struct{}, 1),
+		closed:   make(chan struct{}),
+	}
 }
 
 // Start implements wsep.Execer. The error of a connection that could not be made matches wsep.ErrDisconnected.
@@ -90,15 +97,14 @@ func (r *Redialer) next(ctx context.Context, last int) (conn *connection, dialed
 	}
 	select {
 	case r.dialing <- struct{}{}:
-		defer func() { <-r.dialing }()
 	case <-ctx.Done():
-		return nil, false, &wsep.StartError{Err: ctx.Err()}
+		return nil, false, r.unwanted(ctx)
+	case <-r.closed:
+		return nil, false, r.unwanted(ctx)
 	}
 	if conn := r.after(last); conn != nil {
+		<-r.dialing
 		return conn, false, nil // Somebody else has dialed.
-	}
-	if r.isClosed() {
-		return nil, false, &wsep.StartError{Err: errClosed}
 	}
 	conn, err = r.connect(ctx)
 	return conn, true, err
@@ -115,27 +121,62 @@ func (r *Redialer) after(last int) *connection {
 	return nil
 }
 
-func (r *Redialer) isClosed() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.closed
+// connect dials, and waits no longer than the connection is wanted. It is given the token.
+func (r *Redialer) connect(ctx context.Context) (*connection, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	result := make(chan dialed, 1)
+	// Ends when dial does, which should be soon after the context.
+	go func() {
+		defer func() { <-r.dialing }()
+		conn, err := r.dialOne(ctx)
+		result <- dialed{conn, err}
+	}()
+	select {
+	case d := <-result:
+		return d.conn, d.err
+	case <-ctx.Done():
+	case <-r.closed:
+	}
+	return nil, r.unwanted(ctx)
 }
 
 var errClosed = xerrors.Errorf("redialer: %w", os.ErrClosed)
 
-func (r *Redialer) connect(ctx context.Context) (*connection, error) {
+// unwanted returns why there need not be a connection any more, or nil.
+func (r *Redialer) unwanted(ctx context.Context) error {
+	switch {
+	case isClosed(r.closed):
+		return &wsep.StartError{Err: errClosed}
+	case ctx.Err() != nil:
+		return &wsep.StartError{Err: ctx.Err()}
+	}
+	return nil
+}
+
+// dialed is what came of a dial.
+type dialed struct {
+	conn *connection
+	err  error
+}
+
+// dialOne makes a connection.
+func (r *Redialer) dialOne(ctx context.Context) (*connection, error) {
+	if err := r.unwanted(ctx); err != nil {
+		return nil, err
+	}
 	client, err := r.dial(ctx)
 	if err != nil {
 		return nil, lost(xerrors.Errorf("dial: %w", err))
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.closed {
+	if err := r.unwanted(ctx); err != nil {
 		_ = client.Close()
-		return nil, &wsep.StartError{Err: errClosed}
+		return nil, err
 	}
 	r.made++
-	conn := &connection{execer: execer{client: client}, number: r.made, lost: make(chan struct{})}
+	conn := &connection{execer: newExecer(client), number: r.made, lost: make(chan struct{})}
 	r.connections = append(r.connections, conn)
 	// Both end with the connection.
 	go r.watch(conn)
@@ -177,7 +218,9 @@ func (c *connection) keepAlive(interval time.Duration) {
 func (r *Redialer) Close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.closed = true
+	if !isClosed(r.closed) {
+		close(r.closed)
+	}
 	for _, conn := range r.connections {
 		_ = conn.client.Close()
 	}

@@ -12,8 +12,9 @@
 //
 // Signals and the end of commands do not depend on the server either, of which many refuse signals: one more session on
 // each connection, a shell that waits, sends them. When the connection is lost it ends the commands that the connection
-// ran. For that it has a directory in TMPDIR or /tmp. OpenSSH allows ten sessions on a connection unless its
-// MaxSessions says otherwise: nine commands, then. A Redialer opens further connections.
+// ran. For that it has a directory in TMPDIR or /tmp. Where somebody removes that, or kills the shell, there will be
+// another that knows the commands. OpenSSH allows ten sessions on a connection unless its MaxSessions says otherwise:
+// nine commands, then. A Redialer opens further connections.
 //
 // # What differs
 //
@@ -28,7 +29,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"sync"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -43,15 +43,15 @@ import (
 // that only falls silent sends it keep-alives, as a Redialer does.
 //
 // A Start that the server refuses because it allows no more sessions matches wsep.ErrBusy.
-func New(client *ssh.Client) wsep.Execer { return &execer{client: client} }
+func New(client *ssh.Client) wsep.Execer { return newExecer(client) }
 
 // execer runs commands over one connection.
 type execer struct {
 	client *ssh.Client
-
-	mu     sync.Mutex // held while a warden starts; guards what follows
-	warden *warden    // nil before the first start
+	guard  *guard
 }
+
+func newExecer(client *ssh.Client) *execer { return &execer{client, newGuard(client)} }
 
 // Start implements wsep.Execer. Its processes are also wsep.Signalers.
 func (e *execer) Start(ctx context.Context, c wsep.Command) (wsep.Process, error) {
@@ -101,25 +101,23 @@ type started struct {
 const startGrace = 5 * time.Second
 
 func (e *execer) start(ctx context.Context, c wsep.Command, lasting bool) (*process, error) {
-	w, err := e.startWarden()
+	dir, err := e.guard.room(ctx, "")
 	if err != nil {
 		return nil, err
 	}
-	p, err := e.startUnder(ctx, w, c, lasting)
+	p, err := e.startIn(ctx, dir, c, lasting)
 	if !errors.Is(err, errNoWarden) {
 		return p, err
 	}
-	w.ch.drop()
-	<-w.gone
-	if w, err = e.startWarden(); err != nil {
+	if dir, err = e.guard.room(ctx, dir); err != nil {
 		return nil, err
 	}
-	return e.startUnder(ctx, w, c, lasting)
+	return e.startIn(ctx, dir, c, lasting)
 }
 
-func (e *execer) startUnder(ctx context.Context, w *warden, c wsep.Command, lasting bool) (*process, error) {
+// startIn starts a command that has a file in the warden's directory, unless it is a lasting one.
+func (e *execer) startIn(ctx context.Context, dir string, c wsep.Command, lasting bool) (*process, error) {
 	m := newMark()
-	dir := w.dir
 	if lasting {
 		dir = ""
 	}
@@ -143,24 +141,13 @@ func (e *execer) startUnder(ctx context.Context, w *warden, c wsep.Command, last
 		ch.drop()
 		return nil, err
 	}
-	p := newProcess(c, m, pid, ch, stdout, w)
+	p := newProcess(c, m, pid, ch, stdout, e.guard)
 	p.bind(ctx)
+	if !lasting {
+		// Ends when the session is closed or dropped.
+		go p.guarded()
+	}
 	return p, nil
-}
-
-// startWarden returns the connection's warden, which is started if there is none.
-func (e *execer) startWarden() (*warden, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.warden != nil && !isClosed(e.warden.gone) {
-		return e.warden, nil
-	}
-	w, err := newWarden(e.client)
-	if err != nil {
-		return nil, err
-	}
-	e.warden = w
-	return w, nil
 }
 
 func isClosed(c <-chan struct{}) bool {

@@ -232,36 +232,16 @@ func TestMissingInterpreter(t *testing.T) {
 	require.ErrorIs(t, err, fs.ErrNotExist)
 }
 
-// TestWardenKilled has somebody end the session that signals come by. The next one starts another.
-func TestWardenKilled(t *testing.T) {
-	execer := New(sshtest.Start(t).Dial(t)).(*execer)
-	require.NoError(t, start(t, execer, wsep.Command{Command: "true"}).Wait())
-	first := execer.warden
-	first.ch.drop()
-	<-first.gone
-	p := start(t, execer, sh(`sleep 60`))
-	require.NoError(t, p.Close())
-	require.Error(t, p.Wait())
-	require.NotSame(t, first, execer.warden)
-}
-
-// TestWardenForgotten has somebody tidy up the warden's directory.
-func TestWardenForgotten(t *testing.T) {
-	execer := New(sshtest.Start(t).Dial(t)).(*execer)
-	require.NoError(t, start(t, execer, wsep.Command{Command: "true"}).Wait())
-	require.NoError(t, os.RemoveAll(execer.warden.dir))
-	require.NoError(t, start(t, execer, wsep.Command{Command: "true"}).Wait())
-}
-
 // TestTidy leaves nothing on the host.
 func TestTidy(t *testing.T) {
 	client := sshtest.Start(t).Dial(t)
-	execer := New(client).(*execer)
+	execer := newExecer(client)
 	p := start(t, execer, sh(`sleep 60`))
-	require.FileExists(t, filepath.Join(execer.warden.dir, strconv.Itoa(p.Pid())))
+	dir := execer.guard.warden.dir
+	require.DirExists(t, dir)
 	require.NoError(t, client.Close())
 	require.Eventually(t, func() bool {
-		_, err := os.Stat(execer.warden.dir)
+		_, err := os.Stat(dir)
 		return errors.Is(err, fs.ErrNotExist)
 	}, patience, 10*time.Millisecond)
 	requireGone(t, p.Pid())
@@ -338,6 +318,62 @@ func TestDialError(t *testing.T) {
 	_, err := execer.Start(t.Context(), wsep.Command{Command: "true"})
 	require.ErrorIs(t, err, wsep.ErrDisconnected)
 	require.ErrorIs(t, err, cause)
+}
+
+// TestDialGoesOn has a dial ignore its context. What waits for it ends with its own context or with Close.
+func TestDialGoesOn(t *testing.T) {
+	client := sshtest.Fake(t, sshtest.Session{}.Open)
+	dialing, goOn := make(chan struct{}), make(chan struct{})
+	execer := Redial(func(context.Context) (*ssh.Client, error) {
+		close(dialing)
+		<-goOn
+		return client, nil
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	failed := make(chan error, 3)
+	begin := func(ctx context.Context) {
+		// Ends when Start does. The test waits for that.
+		go func() {
+			_, err := execer.Start(ctx, wsep.Command{Command: "true"})
+			failed <- err
+		}()
+	}
+	requireFailure := func(want error) {
+		select {
+		case err := <-failed:
+			require.ErrorIs(t, err, want)
+		case <-time.After(patience):
+			t.Fatal("Start goes on")
+		}
+	}
+	begin(ctx)
+	<-dialing
+	begin(ctx)
+	cancel()
+	requireFailure(context.Canceled)
+	requireFailure(context.Canceled)
+	begin(t.Context())
+	require.NoError(t, execer.Close())
+	requireFailure(os.ErrClosed)
+	close(goOn)
+	require.Error(t, client.Wait(), "it came too late")
+}
+
+// TestCloseWhileDialing ends the context of the dial.
+func TestCloseWhileDialing(t *testing.T) {
+	dialing := make(chan struct{})
+	execer := Redial(func(ctx context.Context) (*ssh.Client, error) {
+		close(dialing)
+		<-ctx.Done()
+		return nil, ctx.Err()
+	})
+	// Ends when the test has begun to dial.
+	go func() {
+		<-dialing
+		_ = execer.Close()
+	}()
+	_, err := execer.Start(t.Context(), wsep.Command{Command: "true"})
+	require.ErrorIs(t, err, os.ErrClosed)
 }
 
 // TestSilentCancel ends all that waits when the context does, though nothing comes from the host.

@@ -2,12 +2,11 @@ package sshexec
 
 import (
 	"context"
-	"fmt"
+	"crypto/rand"
 	"strconv"
 	"strings"
 	"sync"
 
-	"golang.org/x/crypto/ssh"
 	"golang.org/x/xerrors"
 
 	"cdr.dev/wsep"
@@ -16,29 +15,28 @@ import (
 // warden is a shell on the host that signals and ends what its connection runs. See warden.sh.
 type warden struct {
 	ch     *channel
-	dir    string
 	orders chan string
 	gone   chan struct{} // closed when it has ended
 
 	mu      sync.Mutex // guards what follows
 	asked   int
 	waiting map[string]chan<- string // by order
+
+	dir string // guarded by the guard's turn
 }
 
-func newWarden(client *ssh.Client) (*warden, error) {
+// newWarden starts a warden in a session, in place of the one that had the directory, if any.
+func newWarden(ch *channel, dir string) (*warden, error) {
 	m := newMark()
-	ch, err := open(client)
-	if err != nil {
-		return nil, err
-	}
-	if err := ch.exec(wardenLine(m), nil); err != nil {
-		ch.drop()
+	if err := ch.exec(wardenLine(m, dir), nil); err != nil {
 		return nil, err
 	}
 	out := &output{r: ch.Channel, ch: ch}
-	dir, err := awaitWarden(m, ch, out)
+	answer, err := out.line(m)
 	if err != nil {
-		ch.drop()
+		return nil, noStart(ch, out, err)
+	}
+	if dir, err = roomAnswer(answer); err != nil {
 		return nil, err
 	}
 	w := &warden{
@@ -54,17 +52,26 @@ func newWarden(client *ssh.Client) (*warden, error) {
 	return w, nil
 }
 
-// awaitWarden waits until the warden works, and returns its directory.
-func awaitWarden(m mark, ch *channel, out *output) (dir string, err error) {
-	line, err := out.line(m)
-	if err != nil {
-		return "", noStart(ch, out, err)
-	}
-	word, rest, _ := strings.Cut(line, " ")
+// roomAnswer returns the directory that the warden has made.
+func roomAnswer(answer string) (dir string, err error) {
+	word, rest, _ := strings.Cut(answer, " ")
 	if word != "dir" {
 		return "", &wsep.StartError{Err: xerrors.Errorf("host has no room for temporary files: %s", rest)}
 	}
 	return rest, nil
+}
+
+// room has the warden make a directory in place of the one that is gone.
+func (w *warden) room(ctx context.Context) error {
+	answer, err := w.ask(ctx, "room", rand.Text())
+	if err != nil {
+		return err
+	}
+	dir, err := roomAnswer(answer)
+	if err == nil {
+		w.dir = dir
+	}
+	return err
 }
 
 // read takes the answers.
@@ -101,21 +108,21 @@ func (w *warden) write() {
 	}
 }
 
-// done tells the warden that nothing is left of a command.
-func (w *warden) done(pid int) {
+// tell gives orders that have no answer.
+func (w *warden) tell(orders string) {
 	select {
-	case w.orders <- fmt.Sprintf("- done %d\n", pid):
+	case w.orders <- orders:
 	case <-w.gone:
 	}
 }
 
 // ask gives an order and waits for the answer.
-func (w *warden) ask(ctx context.Context, order string, pid int, args ...string) (string, error) {
+func (w *warden) ask(ctx context.Context, order ...string) (string, error) {
 	answer := make(chan string, 1)
 	id := w.expect(answer)
 	defer w.forget(id)
 	select {
-	case w.orders <- fmt.Sprintf("%s %s %d %s\n", id, order, pid, strings.Join(args, " ")):
+	case w.orders <- id + " " + strings.Join(order, " ") + "\n":
 	case <-w.gone:
 		return "", wsep.ErrDisconnected
 	case <-ctx.Done():

@@ -1,16 +1,22 @@
 # Signals and ends the commands of one connection, as told by lines on stdin:
 #
-#   - done PID             nothing is left of a command
+#   - watch PID            end a command when the connection is lost
+#   - reaped PID           as REAPED below, for a command that is watched
+#   - done PID             nothing is left of such a command
 #   N signal PID NAME      send it a signal; the answer is ok or gone
 #   N end PID HOW REAPED   end it; the answer, ok, comes when that is done
+#   N room NAME            make another directory; the answer is dir DIRECTORY or fail REASON
 #
 # HOW is "close" for SIGTERM and, some time later, SIGKILL; "cancel" for SIGHUP too at once on a terminal, and "kill"
 # for SIGKILL alone. REAPED is set if the process itself has ended, but perhaps not the rest of its group.
 #
-# Answers begin with a mark, the arguments, and N. The first, without an order, is the directory in which each command
-# makes a file named like its PID before it starts. When the connection is lost stdin ends, and so do these commands.
-# One that comes later finds no directory, and does not start.
-mark=$1 secret=$2
+# Answers begin with a mark, the first two arguments, and N. The first answers no order, but as room does, with the
+# mark's second part for the name. In the directory each command makes a file named like its PID before it starts: by
+# that it is known until the order to watch it comes. When the connection is lost stdin ends, and so do these commands.
+# One that comes later finds no directory, and does not start. The third argument is the directory of the warden before
+# this one, or nothing.
+mark=$1 secret=$2 dir=$3
+watched=' ' reaped=' ' # PIDs
 trap '' PIPE HUP
 
 reply() { printf '%s%s %s\n' "$mark" "$secret" "$*"; }
@@ -66,34 +72,74 @@ end() {
 	done
 }
 
-end_all() {
-	for file in "$dir"/*; do
-		[ -e "$file" ] || continue
-		(
-			end "${file##*/}" cancel
-			rm -f "$file"
-		) &
-	done
-	wait
+# room makes a directory in place of the one there was, and sets answer.
+room() {
+	made=${TMPDIR:-/tmp}/wsep-$1
+	reason=$(mkdir -m 700 "$made" 2>&1) || {
+		answer="fail $reason"
+		return 1
+	}
+	before=$dir dir=$made
+	rmdir "$before" 2>/dev/null
+	answer="dir $dir"
 }
 
-dir=${TMPDIR:-/tmp}/wsep-$secret
-reason=$(mkdir -m 700 "$dir" 2>&1) || {
-	reply fail "$reason"
+watch() {
+	watched="$watched$1 "
+	rm -f "$dir/$1"
+	if [ -d "$before" ]; then
+		rm -f "$before/$1"
+		rmdir "$before" 2>/dev/null
+	fi
+}
+
+# without sets rest to a list without the first place of a word, and fails if it has none.
+without() {
+	case $1 in
+	*" $2 "*) rest="${1%%" $2 "*} ${1#*" $2 "}" ;;
+	*) return 1 ;;
+	esac
+}
+
+end_all() {
+	for file in "$dir"/*; do
+		[ ! -e "$file" ] || watch "${file##*/}"
+	done
+	for pid in $watched; do
+		end "$pid" cancel &
+	done
+	for pid in $reaped; do
+		end "$pid" cancel reaped &
+	done
+	wait
+	watched=' ' reaped=' '
+}
+
+room "$secret" || {
+	reply "$answer"
 	exit 1
 }
-reply dir "$dir"
-while read -r id order pid how reaped; do
+reply "$answer"
+while read -r id order pid how ended; do
 	case $order in
-	done) rm -f "$dir/$pid" ;;
+	watch) watch "$pid" ;;
+	reaped)
+		without "$watched" "$pid" && watched=$rest
+		reaped="$reaped$pid "
+		;;
+	done) without "$reaped" "$pid" && reaped=$rest ;;
+	room)
+		room "$pid"
+		reply "$id" "$answer"
+		;;
 	signal) if send "$how" "$pid"; then reply "$id" ok; else reply "$id" gone; fi ;;
 	end) ( (
-		end "$pid" "$how" "$reaped"
+		end "$pid" "$how" "$ended"
 		reply "$id" ok
 	) & ) ;;
 	esac
 done
 for _ in 1 2 3 4 5; do
-	rmdir "$dir" 2>/dev/null && exit
 	end_all
+	rmdir "$dir" 2>/dev/null && exit
 done

@@ -3,12 +3,14 @@
 package sshhost
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net"
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -97,7 +99,7 @@ func (h *Host) Dial(ctx context.Context) (*ssh.Client, error) {
 		return nil, err
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
-	client, err := h.logIn(conn)
+	client, err := h.logIn(ctx, conn)
 	if err != nil || !stop() {
 		_ = conn.Close()
 		if ctx.Err() != nil {
@@ -108,14 +110,17 @@ func (h *Host) Dial(ctx context.Context) (*ssh.Client, error) {
 	return client, nil
 }
 
-func (h *Host) logIn(conn net.Conn) (*ssh.Client, error) {
+// logIn logs in over a connection that somebody closes when the context ends.
+func (h *Host) logIn(ctx context.Context, conn net.Conn) (*ssh.Client, error) {
 	keys := h.keys
 	if keys == nil {
-		asked, err := net.Dial("unix", h.agent)
+		asked, err := new(net.Dialer).DialContext(ctx, "unix", h.agent)
 		if err != nil {
 			return nil, xerrors.Errorf("connect to agent: %w", err)
 		}
 		defer asked.Close()
+		// It may ask its user, also when it is to sign.
+		defer context.AfterFunc(ctx, func() { _ = asked.Close() })()
 		if keys, err = agent.NewClient(asked).Signers(); err != nil {
 			return nil, xerrors.Errorf("ask agent for keys: %w", err)
 		}
@@ -137,8 +142,9 @@ func (h *Host) logIn(conn net.Conn) (*ssh.Client, error) {
 
 // hostKeys are the host keys in a file.
 type hostKeys struct {
-	path  string
-	known ssh.HostKeyCallback
+	path        string
+	known       ssh.HostKeyCallback
+	authorities map[int]bool // the lines whose key is that of an authority, which certifies those of hosts
 }
 
 func readKnownHosts(path string) (hostKeys, error) {
@@ -153,11 +159,23 @@ func readKnownHosts(path string) (hostKeys, error) {
 	if err != nil {
 		return hostKeys{}, xerrors.Errorf("read the keys of known hosts: %w", err)
 	}
-	return hostKeys{path, known}, nil
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return hostKeys{}, xerrors.Errorf("read the keys of known hosts: %w", err)
+	}
+	k := hostKeys{path, known, make(map[int]bool)}
+	for i, line := range strings.Split(string(content), "\n") {
+		k.authorities[i+1] = strings.HasPrefix(strings.TrimSpace(line), "@cert-authority")
+	}
+	return k, nil
 }
 
-// check is an ssh.HostKeyCallback.
+// check is an ssh.HostKeyCallback. A certificate of an authority that is not the host's is no more than its key, as to
+// ssh.
 func (k hostKeys) check(address string, remote net.Addr, key ssh.PublicKey) error {
+	if certificate, ok := key.(*ssh.Certificate); ok && !k.certifies(address, certificate.SignatureKey) {
+		key = certificate.Key
+	}
 	err := k.known(address, remote, key)
 	bad, ok := errors.AsType[*knownhosts.KeyError](err)
 	switch {
@@ -166,25 +184,54 @@ func (k hostKeys) check(address string, remote net.Addr, key ssh.PublicKey) erro
 	case len(bad.Want) == 0:
 		return xerrors.Errorf("host is not in %s: log in once with ssh, and see that its key %s is right",
 			k.path, ssh.FingerprintSHA256(key))
+	case k.authorities[bad.Want[0].Line]:
+		return xerrors.Errorf("host's key %s is not certified by the authority in %s:%d: somebody may be in between",
+			ssh.FingerprintSHA256(key), bad.Want[0].Filename, bad.Want[0].Line)
 	}
 	return xerrors.Errorf("host's key %s is not the one in %s:%d: somebody may be in between",
 		ssh.FingerprintSHA256(key), bad.Want[0].Filename, bad.Want[0].Line)
 }
 
-// algorithms returns what the host's known keys can do, so that the host does not present another. nil means anything.
-func (k hostKeys) algorithms(address string) (algorithms []string) {
+// certifies reports whether a key is that of an authority for the host.
+func (k hostKeys) certifies(address string, authority ssh.PublicKey) bool {
+	return slices.ContainsFunc(k.lines(address), func(line knownhosts.KnownKey) bool {
+		return k.authorities[line.Line] && bytes.Equal(line.Key.Marshal(), authority.Marshal())
+	})
+}
+
+// lines returns what the file has for the host.
+func (k hostKeys) lines(address string) []knownhosts.KnownKey {
 	unknown, ok := errors.AsType[*knownhosts.KeyError](k.known(address, &net.TCPAddr{}, noKey{}))
 	if !ok {
 		return nil
 	}
-	for _, want := range unknown.Want {
-		if kind := want.Key.Type(); kind == ssh.KeyAlgoRSA {
+	return unknown.Want
+}
+
+// algorithms returns what the host's known keys can do, so that the host does not present another. nil means anything.
+func (k hostKeys) algorithms(address string) (algorithms []string) {
+	certified := false
+	for _, line := range k.lines(address) {
+		switch kind := line.Key.Type(); {
+		case k.authorities[line.Line]:
+			certified = true
+		case kind == ssh.KeyAlgoRSA:
 			algorithms = append(algorithms, ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256)
-		} else {
+		default:
 			algorithms = append(algorithms, kind)
 		}
 	}
+	if certified {
+		return slices.Concat(certificates, algorithms)
+	}
 	return algorithms
+}
+
+// certificates are the algorithms of certified keys. The kind of an authority's own key has nothing to do with them.
+var certificates = []string{
+	ssh.CertAlgoED25519v01,
+	ssh.CertAlgoECDSA256v01, ssh.CertAlgoECDSA384v01, ssh.CertAlgoECDSA521v01,
+	ssh.CertAlgoRSASHA512v01, ssh.CertAlgoRSASHA256v01,
 }
 
 // noKey is a key that no host has.

@@ -1,0 +1,193 @@
+//go:build !windows
+
+package sshhost
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/pem"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/knownhosts"
+
+	"cdr.dev/wsep/internal/leaktest"
+	"cdr.dev/wsep/internal/sshtest"
+)
+
+// TestMain fails the package if its tests leave goroutines, descriptors or processes behind.
+func TestMain(m *testing.M) { leaktest.Main(m) }
+
+// patience is how long a test waits for what is to happen at once, on a machine that is busy.
+const patience = 20 * time.Second
+
+// dial connects and closes the connection.
+func dial(ctx context.Context, t *testing.T, h *Host) error {
+	t.Helper()
+	result := make(chan error, 1)
+	// Ends when Dial does.
+	go func() {
+		client, err := h.Dial(ctx)
+		if err == nil {
+			_ = client.Close()
+		}
+		result <- err
+	}()
+	select {
+	case err := <-result:
+		return err
+	case <-time.After(patience):
+		t.Fatal("Dial goes on")
+		return nil
+	}
+}
+
+// TestSilentAgent is an agent that asks its user, who is away.
+func TestSilentAgent(t *testing.T) {
+	server := sshtest.Start(t)
+	for name, answers := range map[string]int{"asked for keys": 0, "asked to sign": 1} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			t.Setenv("SSH_AUTH_SOCK", silentAgent(t, server.Agent(t), answers, cancel))
+			h, err := New(server.User+"@"+server.Address, "", server.KnownHosts)
+			require.NoError(t, err)
+			require.ErrorIs(t, dial(ctx, t, h), context.Canceled)
+		})
+	}
+}
+
+// silentAgent runs an agent that passes on as many answers of another, and then says no more and calls silent. It
+// returns its socket.
+func silentAgent(t *testing.T, other string, answers int, silent func()) (socket string) {
+	socket = filepath.Join(filepath.Dir(other), "silent")
+	listener, err := net.Listen("unix", socket)
+	require.NoError(t, err)
+	served := make(chan struct{})
+	// Ends with its client, with the test at the latest.
+	go func() {
+		defer close(served)
+		asked, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		defer asked.Close()
+		defer context.AfterFunc(t.Context(), func() { _ = asked.Close() })()
+		for range answers {
+			passOn(t, asked, other)
+		}
+		_ = copyMessage(io.Discard, asked)
+		silent()
+		_, _ = io.Copy(io.Discard, asked)
+	}()
+	t.Cleanup(func() {
+		_ = listener.Close()
+		<-served
+	})
+	return socket
+}
+
+// passOn has an agent answer a request.
+func passOn(t *testing.T, asked net.Conn, agent string) {
+	conn, err := net.Dial("unix", agent)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer conn.Close()
+	_ = copyMessage(conn, asked)
+	_ = copyMessage(asked, conn)
+}
+
+// copyMessage copies a message of the agent's protocol, which begins with its length.
+func copyMessage(dst io.Writer, src io.Reader) error {
+	head := make([]byte, 4)
+	if _, err := io.ReadFull(src, head); err != nil {
+		return err
+	}
+	if _, err := dst.Write(head); err != nil {
+		return err
+	}
+	_, err := io.CopyN(dst, src, int64(binary.BigEndian.Uint32(head)))
+	return err
+}
+
+// TestCertificate has hosts be known by the authority that certifies their keys.
+func TestCertificate(t *testing.T) {
+	authority, key := newKey(t), newKey(t)
+	for _, tc := range []struct {
+		name  string
+		known ssh.PublicKey // the authority that is known
+		plain ssh.PublicKey // the key that is known, if any
+		host  string        // the certificate's
+		err   string
+	}{
+		{name: "certified", known: public(t, authority), host: "127.0.0.1"},
+		{name: "by another", known: public(t, newKey(t)), host: "127.0.0.1", err: "not certified by the authority in"},
+		{name: "by another, key is known", known: public(t, newKey(t)), plain: public(t, key), host: "127.0.0.1"},
+		{name: "for another", known: public(t, authority), host: "127.0.0.2", err: "principal"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			dir := t.TempDir()
+			keyFile, known := filepath.Join(dir, "key"), filepath.Join(dir, "known")
+			block, err := ssh.MarshalPrivateKey(key, "")
+			require.NoError(t, err)
+			write(t, keyFile, pem.EncodeToMemory(block))
+			write(t, keyFile+"-cert.pub", ssh.MarshalAuthorizedKey(certify(t, authority, public(t, key), tc.host)))
+			server := sshtest.Start(t, "HostKey "+keyFile, "HostCertificate "+keyFile+"-cert.pub")
+			pattern := knownhosts.Normalize(server.Address) + " "
+			lines := slices.Concat([]byte("# authority\n@cert-authority "+pattern), ssh.MarshalAuthorizedKey(tc.known))
+			if tc.plain != nil {
+				lines = slices.Concat(lines, []byte(pattern), ssh.MarshalAuthorizedKey(tc.plain))
+			}
+			write(t, known, lines)
+			h, err := New(server.User+"@"+server.Address, server.Identity, known)
+			require.NoError(t, err)
+			err = dial(t.Context(), t, h)
+			if tc.err != "" {
+				require.ErrorContains(t, err, tc.err)
+				return
+			}
+			require.NoError(t, err)
+		})
+	}
+}
+
+func newKey(t *testing.T) ed25519.PrivateKey {
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	require.NoError(t, err)
+	return key
+}
+
+func public(t *testing.T, key ed25519.PrivateKey) ssh.PublicKey {
+	p, err := ssh.NewPublicKey(key.Public())
+	require.NoError(t, err)
+	return p
+}
+
+// certify certifies the key of a host.
+func certify(t *testing.T, authority ed25519.PrivateKey, key ssh.PublicKey, host string) *ssh.Certificate {
+	signer, err := ssh.NewSignerFromKey(authority)
+	require.NoError(t, err)
+	certificate := &ssh.Certificate{
+		Key:             key,
+		CertType:        ssh.HostCert,
+		ValidPrincipals: []string{host},
+		ValidBefore:     ssh.CertTimeInfinity,
+	}
+	require.NoError(t, certificate.SignCert(rand.Reader, signer))
+	return certificate
+}
+
+func write(t *testing.T, path string, content []byte) {
+	require.NoError(t, os.WriteFile(path, content, 0o600))
+}

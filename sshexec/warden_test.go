@@ -1,0 +1,279 @@
+//go:build !windows
+
+package sshexec
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"cdr.dev/wsep"
+	"cdr.dev/wsep/internal/sshtest"
+)
+
+// scriptedWarden is a warden that a test gives its orders itself.
+type scriptedWarden struct {
+	t      *testing.T
+	temp   string // for its directories
+	dir    string
+	cmd    *exec.Cmd
+	orders io.WriteCloser
+}
+
+// shells are what /bin/sh may be.
+var shells = [][]string{{"sh"}, {"dash"}, {"bash", "--posix"}, {"busybox", "sh"}}
+
+// startScripted has a shell be the warden.
+func startScripted(t *testing.T, shell []string) *scriptedWarden {
+	t.Helper()
+	if _, err := exec.LookPath(shell[0]); err != nil {
+		t.Skipf("%s is not installed", shell[0])
+	}
+	m := newMark()
+	w := &scriptedWarden{t: t, temp: t.TempDir()}
+	w.cmd = exec.Command(shell[0], append(shell[1:], "-c", wardenScript, "sh", m.first, m.second, "")...)
+	w.cmd.Env = append(os.Environ(), "TMPDIR="+w.temp)
+	var err error
+	w.orders, err = w.cmd.StdinPipe()
+	require.NoError(t, err)
+	answers, err := w.cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, w.cmd.Start())
+	answer, err := bufio.NewReader(answers).ReadString('\n')
+	require.NoError(t, err)
+	w.dir, err = roomAnswer(strings.TrimSpace(strings.TrimPrefix(answer, m.String())))
+	require.NoError(t, err)
+	return w
+}
+
+// end has it lose its connection, and waits until it has done its work.
+func (w *scriptedWarden) end() {
+	require.NoError(w.t, w.orders.Close())
+	_ = w.cmd.Wait()
+	left, err := os.ReadDir(w.temp)
+	require.NoError(w.t, err)
+	require.Empty(w.t, left)
+}
+
+// startSleeper starts a process with a group of its own. The channel is closed when it has ended.
+func startSleeper(t *testing.T) (pid int, ended <-chan struct{}) {
+	t.Helper()
+	sleeper := exec.Command("sleep", "60")
+	sleeper.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	require.NoError(t, sleeper.Start())
+	over := make(chan struct{})
+	// Ends with the process, with the test at the latest.
+	go func() {
+		defer close(over)
+		_ = sleeper.Wait()
+	}()
+	t.Cleanup(func() {
+		_ = sleeper.Process.Kill()
+		<-over
+	})
+	return sleeper.Process.Pid, over
+}
+
+// TestWardenScript loses the connection, after orders about a command, in which %d is its PID.
+func TestWardenScript(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		orders string
+		file   bool // the command has one
+		tidied bool // the directory is removed before the connection is lost
+		ends   bool
+	}{
+		{name: "starts", file: true, ends: true},
+		{name: "watched", file: true, orders: "- watch %d\n", ends: true},
+		{name: "watched, tidied", file: true, orders: "- watch %d\n", tidied: true, ends: true},
+		{name: "another process", orders: "- watch %d\n- reaped %[1]d\n"},
+		{name: "another command", orders: "- watch %d\n- watch %[1]d\n- reaped %[1]d\n", ends: true},
+		{name: "done", file: true, orders: "- watch %d\n- reaped %[1]d\n- done %[1]d\n"},
+		{
+			name:   "another is done",
+			orders: "- watch 99999999\n- watch %d\n- reaped 99999999\n- done 99999999\n",
+			ends:   true,
+		},
+	} {
+		for _, shell := range shells {
+			t.Run(tc.name+"/"+shell[0], func(t *testing.T) {
+				t.Parallel()
+				w := startScripted(t, shell)
+				pid, ended := startSleeper(t)
+				if tc.file {
+					require.NoError(t, os.WriteFile(filepath.Join(w.dir, strconv.Itoa(pid)), nil, 0o600))
+				}
+				if tc.orders != "" {
+					_, err := fmt.Fprintf(w.orders, tc.orders, pid)
+					require.NoError(t, err)
+				}
+				if tc.tidied {
+					require.NoError(t, os.RemoveAll(w.dir))
+				}
+				w.end()
+				if !tc.ends {
+					require.False(t, isClosed(ended))
+					return
+				}
+				select {
+				case <-ended:
+				case <-time.After(patience):
+					t.Fatal("the command still runs")
+				}
+			})
+		}
+	}
+}
+
+// TestWardenScriptReaped ends what is left of the group of a process that has ended.
+func TestWardenScriptReaped(t *testing.T) {
+	for _, shell := range shells {
+		t.Run(shell[0], func(t *testing.T) {
+			w := startScripted(t, shell)
+			leader := exec.Command("sh", "-c", "sleep 60 >/dev/null 2>&1 & echo $!")
+			leader.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+			out, err := leader.Output()
+			require.NoError(t, err)
+			member, err := strconv.Atoi(strings.TrimSpace(string(out)))
+			require.NoError(t, err)
+			_, err = fmt.Fprintf(w.orders, "- watch %d\n- reaped %[1]d\n", leader.Process.Pid)
+			require.NoError(t, err)
+			w.end()
+			requireGone(t, member)
+		})
+	}
+}
+
+// TestReusedPID spares a process that has the number of a command that has ended, when the connection is lost.
+func TestReusedPID(t *testing.T) {
+	client := sshtest.Start(t).Dial(t)
+	execer := newExecer(client)
+	alive := filepath.Join(t.TempDir(), "alive")
+	c := sh(`trap 'echo >"$ALIVE"' USR1; echo; while :; do sleep 0.05; done`)
+	c.Env = []string{"ALIVE=" + alive}
+	p := start(t, execer, c).(*process)
+	readLine(t, p.Stdout())
+	// To its connection the command has ended. Its session is open, because of who may hold its output.
+	p.ch.exit(nil)
+	require.Eventually(t, func() bool {
+		_ = execer.guard.lock(t.Context())
+		defer execer.guard.unlock()
+		return execer.guard.watched[p]
+	}, patience, 10*time.Millisecond)
+	w, dir := known(execer)
+	_, err := w.ask(t.Context(), "signal", strconv.Itoa(p.pid), "CONT") // The orders before have come.
+	require.NoError(t, err)
+	require.NoError(t, client.Close())
+	require.Eventually(t, func() bool {
+		_, err := os.Stat(dir)
+		return errors.Is(err, fs.ErrNotExist)
+	}, patience, 10*time.Millisecond, "the warden has not done its work")
+	defer syscall.Kill(p.pid, syscall.SIGKILL)
+	require.NoError(t, syscall.Kill(p.pid, syscall.SIGUSR1))
+	require.Eventually(t, func() bool {
+		_, err := os.Stat(alive)
+		return err == nil
+	}, patience, 10*time.Millisecond, "it has been ended")
+}
+
+// requireGuarded has a command be within reach, also of what ends it when the connection is lost.
+func requireGuarded(t *testing.T, p wsep.Process, lose func()) {
+	t.Helper()
+	require.NoError(t, p.(wsep.Signaler).Signal(t.Context(), "USR1"))
+	require.Equal(t, "USR1", readLine(t, p.Stdout()))
+	lose()
+	requireGone(t, p.Pid())
+}
+
+// reporter is a command that tells of the signal USR1.
+const reporter = `trap "echo USR1" USR1; echo; while :; do sleep 0.05; done`
+
+// TestWardenForgotten has somebody tidy up the warden's directory.
+func TestWardenForgotten(t *testing.T) {
+	client := sshtest.Start(t).Dial(t)
+	execer := newExecer(client)
+	p := start(t, execer, sh(reporter))
+	readLine(t, p.Stdout())
+	w, _ := known(execer)
+	for range 2 {
+		_, gone := known(execer)
+		require.NoError(t, os.RemoveAll(gone))
+		require.NoError(t, start(t, execer, wsep.Command{Command: "true"}).Wait())
+		same, dir := known(execer)
+		require.Same(t, w, same)
+		require.DirExists(t, dir)
+	}
+	requireGuarded(t, p, func() { _ = client.Close() })
+}
+
+// known returns the warden that an execer knows, and its directory.
+func known(e *execer) (w *warden, dir string) {
+	_ = e.guard.lock(context.Background())
+	defer e.guard.unlock()
+	return e.guard.warden, e.guard.warden.dir
+}
+
+// killWarden has the host lose the warden that an execer knows.
+func killWarden(t *testing.T, e *execer) {
+	t.Helper()
+	_, dir := known(e)
+	// What it is about to run looks like it for a moment, but is younger.
+	found, err := exec.Command("pgrep", "-o", "-f", strings.TrimPrefix(filepath.Base(dir), "wsep-")).Output()
+	require.NoError(t, err)
+	pid, err := strconv.Atoi(strings.TrimSpace(string(found)))
+	require.NoError(t, err)
+	require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
+}
+
+// TestWardenKilled has somebody kill the warden while a command runs. Another takes its place.
+func TestWardenKilled(t *testing.T) {
+	server := sshtest.Start(t)
+	for name, end := range map[string]func(t *testing.T, e *execer, p wsep.Process, cancel func()){
+		"signal": func(t *testing.T, e *execer, p wsep.Process, _ func()) {
+			requireGuarded(t, p, func() { _ = e.client.Close() })
+		},
+		"close":  func(_ *testing.T, _ *execer, p wsep.Process, _ func()) { _ = p.Close() },
+		"cancel": func(_ *testing.T, _ *execer, _ wsep.Process, cancel func()) { cancel() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			execer := newExecer(server.Dial(t))
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			p, err := execer.Start(ctx, sh(reporter))
+			require.NoError(t, err)
+			readLine(t, p.Stdout())
+			killWarden(t, execer)
+			end(t, execer, p, cancel)
+			requireGone(t, p.Pid())
+			_ = p.Wait()
+		})
+	}
+}
+
+// TestWardenReplaced has a warden be killed. Another takes its place, though nobody asks for it, and ends the command.
+func TestWardenReplaced(t *testing.T) {
+	execer := newExecer(sshtest.Start(t).Dial(t))
+	p := start(t, execer, sh(reporter))
+	readLine(t, p.Stdout())
+	killed, _ := known(execer)
+	killWarden(t, execer)
+	require.Eventually(t, func() bool {
+		w, _ := known(execer)
+		return w != killed
+	}, patience, 10*time.Millisecond)
+	_ = execer.client.Close()
+	requireGone(t, p.Pid())
+}
