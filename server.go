@@ -19,10 +19,10 @@ type Options struct {
 	SessionTimeout time.Duration
 	// Logger takes what happens on the connection that its ends are not told. The default is silent.
 	Logger slog.Logger
-	// KeepAlive is how often the client is pinged. A client that is silent for two of these is gone, and its process is
-	// ended. The exception is a client of a version without flow control: it stops answering while its user does not
-	// read, so its silence counts only if it has been sent nothing since it last answered. The default is 15 seconds; a
-	// negative value turns pings off.
+	// KeepAlive is how often the client is pinged, unless it is being heard. A client that is silent for two of these is
+	// gone, and its process is ended. The exception is a client of a version without flow control: it stops answering while
+	// its user does not read, so its silence counts only if it has been sent nothing since it last answered. The default is
+	// 15 seconds; a negative value turns pings off.
 	KeepAlive time.Duration
 	// WriteTimeout bounds how long one message may take to be sent. A connection on which it takes longer is closed. The
 	// default is no bound.
