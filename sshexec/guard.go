@@ -70,7 +70,7 @@ func (g *guard) lock(ctx context.Context) error {
 
 func (g *guard) unlock() { <-g.turn }
 
-// start starts a warden and tells it what to watch. The token is held.
+// start starts a warden that knows what to watch. The token is held.
 func (g *guard) start() (*warden, error) {
 	dir := ""
 	if g.warden != nil {
@@ -82,6 +82,9 @@ func (g *guard) start() (*warden, error) {
 	}
 	slow := time.AfterFunc(g.limit, ch.drop)
 	w, err := newWarden(ch, dir)
+	if err == nil {
+		err = g.brief(w)
+	}
 	if !slow.Stop() {
 		return nil, &wsep.StartError{Err: xerrors.Errorf("login's shell has started nothing within %v", g.limit)}
 	}
@@ -89,16 +92,25 @@ func (g *guard) start() (*warden, error) {
 		ch.drop()
 		return nil, err
 	}
+	g.warden = w
+	// Ends when the warden is gone and another has started or failed to, soon after the connection at the latest.
+	go g.replace(w)
+	return w, nil
+}
+
+// brief tells a warden what those before it watched. It returns when the warden knows. The token is held.
+func (g *guard) brief(w *warden) error {
+	if len(g.watched) == 0 {
+		return nil
+	}
 	for p, reaped := range g.watched {
 		w.tell(order("watch", p))
 		if reaped {
 			w.tell(order("reaped", p))
 		}
 	}
-	g.warden = w
-	// Ends when the warden is gone and another has started or failed to, soon after the connection at the latest.
-	go g.replace(w)
-	return w, nil
+	_, err := w.ask(context.Background(), "briefed")
+	return err
 }
 
 // replaceDelay keeps a host from being busy with wardens if it ends each of them at once.

@@ -5,6 +5,7 @@
 #   - done PID             nothing is left of such a command
 #   N signal PID NAME      send it a signal; the answer is ok or gone
 #   N end PID HOW REAPED   end it; the answer, ok, comes when that is done
+#   N briefed              the answer, ok, comes when the orders before this one are carried out
 #   N room NAME            make another directory; the answer is dir DIRECTORY or fail REASON
 #
 # HOW is "close" for SIGTERM and, some time later, SIGKILL; "cancel" for SIGHUP too at once on a terminal, and "kill"
@@ -128,6 +129,7 @@ while read -r id order pid how ended; do
 		reaped="$reaped$pid "
 		;;
 	done) without "$reaped" "$pid" && reaped=$rest ;;
+	briefed) reply "$id" ok ;;
 	room)
 		room "$pid"
 		reply "$id" "$answer"

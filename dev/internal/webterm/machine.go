@@ -18,7 +18,7 @@ type machine struct {
 	Home  string `json:"home"` // empty if there is none
 }
 
-// question has a machine answer: its name, its user's shell and its user's home, each behind a NUL.
+// question has a machine answer: its name, its user's shell and its user's home, each followed by a NUL.
 const question = `printf '%s\0' "$(uname -n)" \
 	"$([ -x "$SHELL" ] && echo "$SHELL" || echo sh)" "$([ -d "$HOME" ] && echo "$HOME")"`
 
