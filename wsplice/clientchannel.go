@@ -27,14 +27,14 @@ type Channel struct {
 
 	message channelMessage // the one that is being read
 
-	mu       sync.Mutex // guards what follows
-	err      error      // why nothing more comes and nothing can be sent
-	messages [][]byte   // that have not been read
-	empty    int64      // how many of them are empty
-	size     int64      // their bytes, and those of the message that is being read
-	consumed int64      // bytes that the server does not know to be consumed
-	limit    int64      // of a message's size; negative means none
-	released bool       // the server has been told that the index is not used any more
+	mu       sync.Mutex   // guards what follows
+	err      error        // why nothing more comes and nothing can be sent
+	messages messageQueue // that have not been read
+	empty    int64        // how many of them are empty
+	size     int64        // their bytes, and those of the message that is being read
+	consumed int64        // bytes that the server does not know to be consumed
+	limit    int64        // of a message's size; negative means none
+	released bool         // the server has been told that the index is not used any more
 }
 
 func newChannelOf(c *Client) *Channel {
@@ -90,15 +90,14 @@ func (ch *Channel) Reader(ctx context.Context) (io.Reader, error) {
 func (ch *Channel) next() ([]byte, error) {
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
-	if len(ch.messages) == 0 {
+	if ch.messages.count == 0 {
 		return nil, ch.err
 	}
-	message := ch.messages[0]
+	message := ch.messages.first()
 	if ch.limit >= 0 && int64(len(message)) > ch.limit {
 		return nil, tooBig(ch.limit)
 	}
-	ch.messages[0] = nil
-	ch.messages = ch.messages[1:]
+	ch.messages.remove()
 	if len(message) == 0 {
 		ch.empty--
 		ch.signalRoom()
@@ -152,7 +151,7 @@ func (ch *Channel) hold(payload []byte) bool {
 		}
 		ch.empty++
 	}
-	ch.messages = append(ch.messages, append(make([]byte, 0, len(payload)), payload...))
+	ch.messages.add(payload)
 	ch.size += int64(len(payload))
 	select {
 	case ch.ready <- struct{}{}:

@@ -177,7 +177,7 @@ func TestEmptyMessagesWithoutWindow(t *testing.T) {
 func (ch *Channel) heldMessages() int {
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
-	return len(ch.messages)
+	return ch.messages.count
 }
 
 // held returns how many bytes the channel holds.
