@@ -14,11 +14,24 @@ import (
 
 // What a server makes of what its client says. The connection's reader does all of it.
 
-// read takes messages off the connection until it ends or the client breaks the protocol. It keeps reading when the
-// process has ended, since that is how the client's close frame is noticed and pings are answered.
-func (s *serving) read() error {
+// read takes messages off the connection until it ends or the client breaks the protocol, and then closes the channel. It
+// keeps reading when the process has ended, since that is how the client's close frame is noticed and pings are answered.
+func (s *serving) read(closed chan<- struct{}) {
+	err := s.take()
+	if err == nil {
+		// A process that idles is not to pay for the stack that decoding the start message took. Ends when the connection
+		// is closed.
+		go s.read(closed)
+		return
+	}
 	// No end of file: to a session, which goes on, it would mean something.
-	defer s.stdin.close(errStopped)
+	s.stdin.close(errStopped)
+	s.readErr <- err
+	close(closed)
+}
+
+// take takes messages until one has started the command, and returns nil, or none can be taken any more.
+func (s *serving) take() error {
 	for {
 		data, msg, err := s.link.read(proto.StdinHeader)
 		if unknown, ok := errors.AsType[proto.UnknownTypeError](err); ok {
@@ -28,7 +41,7 @@ func (s *serving) read() error {
 		if err == nil {
 			err = s.handle(data, msg)
 		}
-		if err != nil {
+		if _, started := msg.(proto.Start); started || err != nil {
 			return err
 		}
 	}

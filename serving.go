@@ -66,10 +66,7 @@ func (s *serving) run(ctx context.Context) error {
 	defer close(s.over)
 	closed := make(chan struct{})
 	// Ends when the connection is closed.
-	go func() {
-		defer close(closed)
-		s.readErr <- s.read()
-	}()
+	go s.read(closed)
 	defer s.abandon(closed)
 
 	start, err := s.awaitStart(ctx)
