@@ -68,8 +68,9 @@ type keepAlive struct {
 }
 
 // keepAlive pings the peer every interval until ctx ends, unless it hears from the peer just then, and calls gone with
-// errPeerGone when the peer has been silent for two. patient says that the peer may stop reading for as long as it likes: silence then proves nothing if the peer
-// has been sent anything since its last pong. read is how much of what was sent before needs no pong to be known as read.
+// errPeerGone when the peer has been silent for two. patient says that the peer may stop reading for as long as it likes:
+// silence then proves nothing if the peer has been sent anything since its last pong. read is how much of what was sent
+// before needs no pong to be known as read.
 func (l *link) keepAlive(ctx context.Context, interval time.Duration, patient bool, read int64, gone func(error)) {
 	k := &keepAlive{link: l, ctx: ctx, interval: interval, patient: patient, pongedAt: read, gone: gone}
 	const never = math.MaxInt64

@@ -40,10 +40,10 @@ type bulk struct {
 	body   io.Reader
 }
 
-// read returns the next message: a bulk message with its body still to be read, or a decoded one, an ack as a pointer. canonical is the
-// header of the bulk messages that are expected. A proto.UnknownTypeError is a message to ignore; after any other error
-// nothing more can be read. Reads and writes are interrupted by closing the connection, never by a context, because the
-// libraries close a connection without a close frame when a context ends.
+// read returns the next message: a bulk message with its body still to be read, or a decoded one, an ack as a pointer.
+// canonical is the header of the bulk messages that are expected. A proto.UnknownTypeError is a message to ignore; after
+// any other error nothing more can be read. Reads and writes are interrupted by closing the connection, never by a
+// context, because the libraries close a connection without a close frame when a context ends.
 func (l *link) read(canonical string) (bulk, any, error) {
 	r, err := l.conn.Reader(context.Background())
 	if err != nil {
@@ -249,7 +249,8 @@ func (s *sender) carry(r io.Reader, send func(frame []byte) error) (sent int64, 
 	}
 }
 
-// sendFrame sends a message, header and body, in as many as the credit and the pace demand. It leaves the header in its place.
+// sendFrame sends a message, header and body, in as many as the credit and the pace demand. It leaves the header in its
+// place.
 func (s *sender) sendFrame(frame []byte) error {
 	whole := frame
 	for len(frame) > len(s.header) {

@@ -17,9 +17,10 @@ import (
 // serving is one connection being served.
 //
 // Three kinds of goroutines work on it. The reader takes messages off the connection and never waits for the process:
-// stdin goes to a buffer, or at once to a process that takes it, everything else that concerns the process to the requests. The owner, run, starts the command,
-// watches over the peer and decides when the conversation is over. The others carry one thing each: stdin to the process,
-// its two outputs to the connection, requests to the process, its end to the client.
+// stdin goes to a buffer, or at once to a process that takes it, everything else that concerns the process to the
+// requests. The owner, run, starts the command, watches over the peer and decides when the conversation is over. The
+// others carry one thing each: stdin to the process, its two outputs to the connection, requests to the process, its end
+// to the client.
 type serving struct {
 	link
 	server *Server
