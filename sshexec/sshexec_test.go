@@ -178,32 +178,35 @@ func TestHeldOutput(t *testing.T) {
 	require.ErrorIs(t, err, errDropped)
 }
 
-// TestStdinWaits has a write wait for room. It gives up when stdin is closed, or when the command has ended.
+// TestStdinWaits has a write go on. It gives up when stdin is closed, or when the command has ended: early, when the host
+// drops what comes as fast as it comes, and late, when there is no room for it.
 func TestStdinWaits(t *testing.T) {
 	execer := New(sshtest.Start(t).Dial(t))
 	for name, end := range map[string]func(wsep.Process){
 		"close": func(p wsep.Process) { _ = p.Stdin().Close() },
 		"end":   func(p wsep.Process) { _ = syscall.Kill(p.Pid(), syscall.SIGKILL) },
 	} {
-		t.Run(name, func(t *testing.T) {
-			// Somebody else holds the session open.
-			c := sh(`(trap "" TERM; exec sleep 60) & exec sleep 60`)
-			c.Stdin = true
-			p := start(t, execer, c)
-			failed := make(chan error, 1)
-			go func() {
-				_, err := p.Stdin().Write(make([]byte, 64<<20))
-				failed <- err
-			}()
-			time.AfterFunc(300*time.Millisecond, func() { end(p) })
-			select {
-			case err := <-failed:
-				require.Error(t, err)
-				require.NotErrorIs(t, err, wsep.ErrDisconnected)
-			case <-time.After(patience):
-				t.Fatal("Write goes on")
-			}
-		})
+		for _, after := range []time.Duration{5 * time.Millisecond, 300 * time.Millisecond} {
+			t.Run(name+" after "+after.String(), func(t *testing.T) {
+				// Somebody else holds the session open.
+				c := sh(`(trap "" TERM; exec sleep 60) & exec sleep 60`)
+				c.Stdin = true
+				p := start(t, execer, c)
+				failed := make(chan error, 1)
+				go func() {
+					_, err := p.Stdin().Write(make([]byte, 64<<20))
+					failed <- err
+				}()
+				time.AfterFunc(after, func() { end(p) })
+				select {
+				case err := <-failed:
+					require.Error(t, err)
+					require.NotErrorIs(t, err, wsep.ErrDisconnected)
+				case <-time.After(patience):
+					t.Fatal("Write goes on")
+				}
+			})
+		}
 	}
 }
 

@@ -35,6 +35,10 @@ func (s *stdin) Write(b []byte) (n int, err error) {
 		return 0, err
 	}
 	for n < len(b) {
+		// A host drops what comes for a command that has ended, as fast as it comes.
+		if err := s.usable(); err != nil {
+			return n, err
+		}
 		chunk := b[n:min(len(b), n+maxChunk)]
 		if err := s.write(chunk); err != nil {
 			return n, err
