@@ -210,6 +210,19 @@ func TestStdinWaits(t *testing.T) {
 	}
 }
 
+// TestStdinOfEnded has a write wait for room when the command ends, and its session with it.
+func TestStdinOfEnded(t *testing.T) {
+	execer := New(sshtest.Start(t).Dial(t))
+	for range 5 {
+		c := sh(`exec sleep 0.2`)
+		c.Stdin = true
+		p := start(t, execer, c)
+		_, err := p.Stdin().Write(make([]byte, 64<<20))
+		require.ErrorIs(t, err, os.ErrProcessDone)
+		require.NotErrorIs(t, err, wsep.ErrDisconnected)
+	}
+}
+
 // TestUnnamedSignal is one that has no name in SSH.
 func TestUnnamedSignal(t *testing.T) {
 	p := start(t, New(sshtest.Start(t).Dial(t)), sh(`kill -s VTALRM $$; sleep 60`))
