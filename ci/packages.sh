@@ -10,10 +10,12 @@ missing_packages() {
 
 may_install() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; }
 
+# install_packages waits for others that install something, as a machine does when it has started.
 install_packages() {
+	local options=(-q -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3)
 	export DEBIAN_FRONTEND=noninteractive
-	apt-get update -q </dev/null
-	apt-get install -q -y --no-install-recommends "$@" </dev/null
+	apt-get "${options[@]}" update </dev/null
+	apt-get "${options[@]}" install -y --no-install-recommends "$@" </dev/null
 }
 
 # require_packages installs those that are missing, where it may, and sets missing to those that still are.

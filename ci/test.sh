@@ -5,7 +5,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . ci/packages.sh
 
 # What the tests need beside Go.
-needs=(screen openssh-server:sshd)
+needs=(screen openssh-server:sshd procps:pgrep)
 
 fuzz_runs=20000x
 timeout=12m
@@ -22,11 +22,12 @@ case "${1-}" in
 	;;
 esac
 
-# await_port waits until something listens on a port of this machine.
+# await_port waits until something listens on a port of this machine, or the process that sees to that has ended.
 await_port() {
 	local _
-	for _ in $(seq 600); do
+	for _ in $(seq 3000); do
 		if (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; then return; fi
+		kill -0 "$2" 2>/dev/null || break
 		sleep 0.1
 	done
 	echo "nothing listens on port $1" >&2
@@ -39,10 +40,10 @@ run_fleet() {
 	dev/fleet/up.sh </dev/null &
 	up=$!
 	for port in 8081 8082 3000; do
-		await_port "$port" || status=$?
+		await_port "$port" "$up" || status=$?
 	done
 	go run ./dev/fleet --host ws://127.0.0.1:8081 --host ws://127.0.0.1:8082 -- uname -n || status=$?
-	kill "$up"
+	kill "$up" || status=$?
 	wait "$up" || true
 	return "$status"
 }

@@ -155,7 +155,7 @@ func (p *process) finish(result error) {
 	close(p.done)
 }
 
-// endTimeout is how long a command may take to end when it is ended. A warden needs less.
+// endTimeout is how long a command may take to end when it is ended. A warden that is there needs less.
 const endTimeout = 4 * time.Second
 
 // contextEnded ends the process: gently, unless Close has been called already. Its outputs end with it.
@@ -180,13 +180,23 @@ func (p *process) contextEnded(cause error) {
 	p.ch.drop()
 }
 
-// end has the warden end the process's group, and waits for that.
+// end has the warden end the process's group, and waits for that as long as the context lasts. The order is given in any
+// case: a warden that has to be started first may take longer.
 func (p *process) end(ctx context.Context, how string) {
 	reaped := ""
 	if isClosed(p.ch.exited) {
 		reaped = "reaped"
 	}
-	_, _ = p.guard.ask(ctx, "end", strconv.Itoa(p.pid), how, reaped)
+	ended := make(chan struct{})
+	// Ends when the group has, at the latest with the connection or when no warden can be started.
+	go func() {
+		defer close(ended)
+		_, _ = p.guard.ask(context.Background(), "end", strconv.Itoa(p.pid), how, reaped)
+	}()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+	}
 }
 
 // Close implements wsep.Process.

@@ -1,11 +1,14 @@
 package sshexec
 
 import (
+	"errors"
 	"os"
 	"sync"
 	"time"
 
 	"golang.org/x/xerrors"
+
+	"cdr.dev/wsep"
 )
 
 // stdin writes to the input of a session. Concurrent writes take turns.
@@ -35,6 +38,10 @@ func (s *stdin) Write(b []byte) (n int, err error) {
 		return 0, err
 	}
 	for n < len(b) {
+		// A host drops what comes for a command that has ended, as fast as it comes.
+		if err := s.usable(); err != nil {
+			return n, err
+		}
 		chunk := b[n:min(len(b), n+maxChunk)]
 		if err := s.write(chunk); err != nil {
 			return n, err
@@ -98,7 +105,7 @@ func (s *stdin) send(b []byte) <-chan error {
 	return result
 }
 
-// writeError returns what a write returns for the session's error.
+// writeError returns what a write returns for the session's error. That is closed, and why is known soon.
 func (s *stdin) writeError(err error) error {
 	if err == nil {
 		return nil
@@ -106,7 +113,15 @@ func (s *stdin) writeError(err error) error {
 	if known := s.usable(); known != nil {
 		return known
 	}
-	return lost(xerrors.Errorf("write to stdin: %w", err))
+	select {
+	case <-s.ch.exited:
+		if errors.Is(s.ch.result, wsep.ErrDisconnected) {
+			return lost(xerrors.Errorf("write to stdin: %w", err))
+		}
+	case <-s.closed:
+	case <-s.ch.dropped:
+	}
+	return s.usable()
 }
 
 // Close implements io.Closer. A write that waits fails. Close does not wait for what has been written to be sent; the

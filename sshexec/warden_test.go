@@ -277,3 +277,24 @@ func TestWardenReplaced(t *testing.T) {
 	_ = execer.client.Close()
 	requireGone(t, p.Pid())
 }
+
+// TestWardenSlow has the next warden take longer than a command may take to end.
+func TestWardenSlow(t *testing.T) {
+	execer := newExecer(sshtest.Start(t).Dial(t))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	closed := start(t, execer, sh(reporter))
+	canceled, err := execer.Start(ctx, sh(reporter))
+	require.NoError(t, err)
+	for _, p := range []wsep.Process{closed, canceled} {
+		readLine(t, p.Stdout())
+	}
+	// Who starts a warden holds the token.
+	require.NoError(t, execer.guard.lock(t.Context()))
+	require.NoError(t, closed.Close())
+	cancel()
+	require.ErrorIs(t, canceled.Wait(), context.Canceled) // It has waited for endTimeout.
+	execer.guard.unlock()
+	requireGone(t, closed.Pid())
+	requireGone(t, canceled.Pid())
+}

@@ -64,7 +64,6 @@ func Start(t testing.TB, settings ...string) *SSHD {
 	current, err := user.Current()
 	require.NoError(t, err)
 	s := &SSHD{
-		Address:    freeAddress(t),
 		User:       current.Username,
 		Identity:   filepath.Join(dir, "identity"),
 		KnownHosts: filepath.Join(dir, "known_hosts"),
@@ -73,22 +72,35 @@ func Start(t testing.TB, settings ...string) *SSHD {
 	}
 	host := makeKey(t, filepath.Join(dir, "host_key"))
 	s.hostKey, s.signer = host.PublicKey(), makeKey(t, s.Identity)
+	write(t, filepath.Join(dir, "authorized_keys"), string(ssh.MarshalAuthorizedKey(s.signer.PublicKey())))
+	require.NoError(t, os.Mkdir(s.Home, 0o700))
+	for range tries {
+		s.configure(t, dir, settings)
+		if s.run(t, path, dir) {
+			return s
+		}
+	}
+	require.Fail(t, "sshd does not listen")
+	return nil
+}
+
+// tries is how many addresses are tried: a free one may be somebody else's when the server listens.
+const tries = 5
+
+// configure writes the configuration, with a new address.
+func (s *SSHD) configure(t testing.TB, dir string, settings []string) {
+	s.Address = freeAddress(t)
 	name, port, err := net.SplitHostPort(s.Address)
 	require.NoError(t, err)
 	write(t, s.KnownHosts, fmt.Sprintf("[%s]:%s %s", name, port, ssh.MarshalAuthorizedKey(s.hostKey)))
-	write(t, filepath.Join(dir, "authorized_keys"), string(ssh.MarshalAuthorizedKey(s.signer.PublicKey())))
-	require.NoError(t, os.Mkdir(s.Home, 0o700))
-	config := filepath.Join(dir, "sshd_config")
-	write(t, config, strings.Join(settings, "\n")+"\n"+
+	write(t, filepath.Join(dir, "sshd_config"), strings.Join(settings, "\n")+"\n"+
 		strings.NewReplacer("{dir}", dir, "{ip}", name, "{port}", port, "{environment}", s.environment()).Replace(sshdConfig))
-	s.run(t, path, config)
-	return s
 }
 
 // sshdConfig has sessions inherit the variable by which leaktest knows what a test has left behind.
 const sshdConfig = `ListenAddress {ip}:{port}
 HostKey {dir}/host_key
-PidFile none
+PidFile {dir}/pid
 AuthorizedKeysFile {dir}/authorized_keys
 PermitRootLogin prohibit-password
 PasswordAuthentication no
@@ -148,35 +160,44 @@ func write(t testing.TB, path, text string) {
 	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
 }
 
-// run runs the server until the test ends.
-func (s *SSHD) run(t testing.TB, path, config string) {
+// run runs the server until the test ends. It returns whether the server listens, or else has ended.
+func (s *SSHD) run(t testing.TB, path, dir string) bool {
 	if os.Geteuid() == 0 {
 		// Where its children drop their privileges.
 		require.NoError(t, os.MkdirAll("/run/sshd", 0o755))
 	}
 	var log bytes.Buffer
-	sshd := exec.Command(path, "-D", "-e", "-f", config)
+	sshd := exec.Command(path, "-D", "-e", "-f", filepath.Join(dir, "sshd_config"))
 	sshd.Stderr = &log
 	// What a connection's process leaves open does not hold up the end.
 	sshd.WaitDelay = time.Second
 	require.NoError(t, sshd.Start())
+	ended := make(chan struct{})
+	// Ends with the server, with the test at the latest.
+	go func() {
+		defer close(ended)
+		_ = sshd.Wait()
+	}()
 	t.Cleanup(func() {
 		_ = sshd.Process.Kill()
-		_ = sshd.Wait()
+		<-ended
 		if t.Failed() {
 			t.Logf("sshd says:\n%s", log.Bytes())
 		}
 	})
-	require.Eventually(t, s.listens, patience, 10*time.Millisecond, "sshd does not listen")
-}
-
-func (s *SSHD) listens() bool {
-	conn, err := net.Dial("tcp", s.Address)
-	if err != nil {
-		return false
-	}
-	_ = conn.Close()
-	return true
+	listens := false
+	require.Eventually(t, func() bool {
+		select {
+		case <-ended:
+			return true
+		default:
+			// It writes the file when it listens.
+			_, err := os.Stat(filepath.Join(dir, "pid"))
+			listens = err == nil
+			return listens
+		}
+	}, patience, 10*time.Millisecond, "sshd does not listen")
+	return listens
 }
 
 // Agent runs an agent that has the identity, until the test ends. It returns the agent's socket.

@@ -30,7 +30,7 @@ const (
 	// workTimeout bounds a work.
 	workTimeout = 5 * time.Minute
 	// stopTimeout is how long a server has to end.
-	stopTimeout = 10 * time.Second
+	stopTimeout = 20 * time.Second
 )
 
 // measurement is what a contender did at a work.

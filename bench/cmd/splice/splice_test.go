@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"net"
+	"sync/atomic"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -57,6 +59,20 @@ func TestDirect(t *testing.T) {
 			t.Errorf("%+v: %v, %v", w, figure, err)
 		}
 		t.Logf("%+v: %.1f", w, figure)
+	}
+}
+
+// A stream that is told to stop before it has begun has a rate, too.
+func TestSendsSome(t *testing.T) {
+	from, to := net.Pipe()
+	defer from.Close()
+	// Ends with the pipe.
+	go func() { _, _ = io.Copy(io.Discard, to) }()
+	var stop atomic.Bool
+	stop.Store(true)
+	s := &stream{from: from, sent: shape{payload: tripPayload}}
+	if err := s.send(&stop); err != nil || s.messages == 0 {
+		t.Errorf("%d messages, %v", s.messages, err)
 	}
 }
 

@@ -37,10 +37,10 @@ func newStream(p pair, number, payload int, way direction) *stream {
 	return &stream{from: p.backend, to: p.client, sent: plain, received: newReceiver(prefixed, p.client)}
 }
 
-// send writes messages until it is told to stop, and then the one that is the last.
+// send writes messages, some at least, until it is told to stop, and then the one that is the last.
 func (s *stream) send(stop *atomic.Bool) error {
 	block, messages := s.sent.block()
-	for !stop.Load() {
+	for stopped := false; !stopped; stopped = stop.Load() {
 		if _, err := s.from.Write(block); err != nil {
 			return fmt.Errorf("send: %w", err)
 		}

@@ -15,7 +15,7 @@ import (
 )
 
 // startTimeout is how long sshd has to listen.
-const startTimeout = 10 * time.Second
+const startTimeout = 20 * time.Second
 
 // serve runs sshd until stdin ends. Its URL is the path of the client's configuration.
 func serve() (err error) {
