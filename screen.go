@@ -209,8 +209,9 @@ var signalName = regexp.MustCompile("^[A-Z][A-Z0-9]{1,9}$")
 const (
 	// quitGrace is how long a command has for ending when its terminal is hung up. After that it is killed.
 	quitGrace = time.Second
-	// keeperGrace is how long the keeper has for what it does at its end.
-	keeperGrace = 3 * time.Second
+	// keeperGrace is how long the keeper has for what it does at its end. It starts some twenty programs for that, which
+	// takes a busy machine seconds, and many sessions may end at once; one that is cut short leaves the session's files.
+	keeperGrace = 15 * time.Second
 	// outputGrace is how long after the keeper's end its last words may take.
 	outputGrace = 500 * time.Millisecond
 )

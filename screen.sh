@@ -202,10 +202,19 @@ check() {
 	done
 }
 
+# screen_runs tells whether a screen may still be there. One that was killed has left its socket.
+screen_runs() {
+	for socket in "$dir"/s/*.s; do
+		daemon=${socket##*/}
+		[ -e "$socket" ] && kill -0 "${daemon%.s}" && return
+	done 2>/dev/null
+	return 1
+}
+
 # clean removes the session's files, when screen has had its time to go.
 clean() {
 	i=0
-	while [ $i -lt 50 ] && [ -n "$(ls "$dir/s" 2>/dev/null)" ]; do
+	while [ $i -lt 50 ] && screen_runs; do
 		sleep 0.02
 		i=$((i + 1))
 	done
