@@ -361,7 +361,12 @@ func TestDaemonOutlivesItsCommand(t *testing.T) {
 }
 
 func TestKillDelay(t *testing.T) {
-	p, err := wsep.LocalExecer{KillDelay: 100 * time.Millisecond}.Start(t.Context(), wsep.Command{
+	t.Run("long", func(t *testing.T) { testKillDelay(t, 100*time.Millisecond) })
+	t.Run("over before the first look", func(t *testing.T) { testKillDelay(t, time.Nanosecond) })
+}
+
+func testKillDelay(t *testing.T, delay time.Duration) {
+	p, err := wsep.LocalExecer{KillDelay: delay}.Start(t.Context(), wsep.Command{
 		Command: "sh", Args: []string{"-c", stubborn},
 	})
 	require.NoError(t, err)
@@ -371,7 +376,7 @@ func TestKillDelay(t *testing.T) {
 	exit, ok := errors.AsType[wsep.ExitError](p.Wait())
 	require.True(t, ok)
 	require.Equal(t, "KILL", exit.Signal())
-	require.Greater(t, time.Since(began), 100*time.Millisecond)
+	require.Greater(t, time.Since(began), delay)
 	requireGone(t, patience, pids)
 }
 
