@@ -9,9 +9,9 @@
 #   none R         there is no screen to use, for the reason R
 #   fail K R       the session can't be, for a reason R of the kind K
 #
-# Arguments: "new" or, to take over from a keeper that was lost, "join"; the session's name; the server's identity (boot
-# ID, PID namespace, PID and start time, or nothing); how many seconds a session outlives a server that may come back;
-# then, for "new", the command.
+# Arguments: "new" or, to take over from a keeper that was lost, "join", or, to end what one has left that was killed as it
+# started, "drop"; the session's name; the server's identity (boot ID, PID namespace, PID and start time, or nothing); how
+# many seconds a session outlives a server that may come back; then, for "new", the command.
 environment=$(export -p) mask=$(umask)
 umask 077
 mode=$1 name=$2 server=$3 patience=$4 stale= made=
@@ -306,6 +306,11 @@ join)
 	old=$(cat "$dir/keeper" 2>/dev/null)
 	take
 	owns "$old" && kill "$old" 2>/dev/null
+	;;
+drop)
+	made=yes
+	abandon
+	exit
 	;;
 esac
 watch &

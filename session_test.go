@@ -328,11 +328,16 @@ func bash2(id string) wsep.Command {
 }
 
 func TestCloseOfStartingSession(t *testing.T) {
+	t.Run("told to end", func(t *testing.T) { testCloseOfStartingSession(t, wsep.LocalExecer{}) })
+	t.Run("killed", func(t *testing.T) { testCloseOfStartingSession(t, wsep.LocalExecer{KillDelay: time.Nanosecond}) })
+}
+
+func testCloseOfStartingSession(t *testing.T, local wsep.LocalExecer) {
 	dir := sessionDir(t)
 	m := newMark(t)
 	for i := range 20 {
 		srv := wsep.NewServer()
-		execer := wsep.Dialer{URL: newServer(t, &wsep.Handler{Server: srv})}
+		execer := wsep.Dialer{URL: newServer(t, &wsep.Handler{Server: srv, Execer: local})}
 		var starting sync.WaitGroup
 		starting.Go(func() {
 			p, err := execer.Start(t.Context(), m.on(bash("1")))
