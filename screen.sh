@@ -14,7 +14,7 @@
 # many seconds a session outlives a server that may come back; then, for "new", the command.
 environment=$(export -p) mask=$(umask)
 umask 077
-mode=$1 name=$2 server=$3 patience=$4 stale= made=
+mode=$1 name=$2 server=$3 patience=$4 stale= made= watcher=
 shift 4
 
 say() { printf '%s\n' "$*"; }
@@ -233,10 +233,11 @@ finish() {
 }
 
 # abandon ends a session that has not started. A screen that is just starting may not be known by its socket yet, and may
-# put something into a directory that is being removed.
+# put something into a directory that is being removed. The watcher would wait for the command for ever.
 abandon() {
 	trap '' TERM PIPE
 	[ -n "$made" ] || return
+	kill "$watcher" 2>/dev/null
 	for _ in 1 2 3; do
 		pkill -KILL -f "/wsep-$name"
 		rm -rf "$dir"
