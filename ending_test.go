@@ -104,7 +104,7 @@ func TestDisconnectEndsGroup(t *testing.T) {
 						fillStdin(c)
 						_ = c.conn.CloseNow()
 					}
-					requireGone(t, 2*time.Second, pids)
+					requireGone(t, patience, pids)
 				})
 			}
 		}
@@ -141,7 +141,7 @@ func TestCutDuringFullStdinWithoutFlowControl(t *testing.T) {
 	}
 	require.Error(t, ctx.Err(), "the write was blocked until its time was up")
 	_ = c.conn.CloseNow()
-	requireGone(t, 2*time.Second, pids)
+	requireGone(t, patience, pids)
 }
 
 func TestWriteBlockedOnStdinDoesNotHoldTheRest(t *testing.T) {
@@ -201,7 +201,7 @@ func TestWaitDelay(t *testing.T) {
 			case <-time.After(200 * time.Millisecond):
 			}
 			cancel()
-			requireGone(t, 2*time.Second, []int{pid})
+			requireGone(t, patience, []int{pid})
 			require.NoError(t, <-ended)
 		})
 	}
@@ -226,7 +226,7 @@ func TestWaitDelayLosesNothing(t *testing.T) {
 			}
 			pids := readPids(t, line)
 			require.NoError(t, p.Wait())
-			requireGone(t, 10*time.Second, pids) // It ends when nobody can read what it writes.
+			requireGone(t, patience, pids) // It ends when nobody can read what it writes.
 			out, err := io.ReadAll(p.Stdout())
 			require.NoError(t, err)
 			require.Equal(t, wrote, strings.NewReplacer(".", "", "\n", "").Replace(string(out)))
@@ -274,7 +274,7 @@ func TestExitCodeDoesNotWaitForOutput(t *testing.T) {
 			require.EqualError(t, p.Wait(), "exit status 3")
 			require.True(t, alive(pid))
 			cancel()
-			requireGone(t, 2*time.Second, []int{pid})
+			requireGone(t, patience, []int{pid})
 			_, err = io.ReadAll(p.Stdout())
 			require.ErrorIs(t, err, wsep.ErrDisconnected, "an output that was cut short does not look complete")
 		})
@@ -284,7 +284,7 @@ func TestExitCodeDoesNotWaitForOutput(t *testing.T) {
 			pid := readPids(t, readLine(t, p.Stdout()))[0]
 			require.EqualError(t, p.Wait(), "exit status 3")
 			require.NoError(t, p.Close())
-			requireGone(t, 2*time.Second, []int{pid})
+			requireGone(t, patience, []int{pid})
 			require.EqualError(t, p.Wait(), "exit status 3")
 		})
 	}
@@ -304,7 +304,7 @@ func TestOutputHeldByAnotherSessionIsLetGo(t *testing.T) {
 	began := time.Now()
 	_, err = io.ReadAll(p.Stdout())
 	require.NoError(t, err)
-	require.Less(t, time.Since(began), 2*time.Second)
+	require.Less(t, time.Since(began), patience)
 }
 
 func TestCloseLetsGoOfOutputHeldByADaemon(t *testing.T) {
@@ -317,7 +317,7 @@ func TestCloseLetsGoOfOutputHeldByADaemon(t *testing.T) {
 		{"and before that", `trap "exit 3" TERM; ` + daemon + `while :; do sleep 0.01; done`, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			p, err := wsep.LocalExecer{}.Start(t.Context(), sh(tc.script))
+			p, err := wsep.LocalExecer{KillDelay: time.Minute}.Start(t.Context(), sh(tc.script))
 			require.NoError(t, err)
 			pid := readPids(t, readLine(t, p.Stdout()))[0] // It has left the group.
 			defer func() { _ = syscall.Kill(pid, syscall.SIGKILL) }()
@@ -335,7 +335,7 @@ func TestCloseLetsGoOfOutputHeldByADaemon(t *testing.T) {
 			}()
 			select {
 			case <-read:
-			case <-time.After(10 * time.Second):
+			case <-time.After(patience):
 				require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
 				require.FailNow(t, "the output is held")
 			}
@@ -361,7 +361,12 @@ func TestDaemonOutlivesItsCommand(t *testing.T) {
 }
 
 func TestKillDelay(t *testing.T) {
-	p, err := wsep.LocalExecer{KillDelay: 100 * time.Millisecond}.Start(t.Context(), wsep.Command{
+	t.Run("long", func(t *testing.T) { testKillDelay(t, 100*time.Millisecond) })
+	t.Run("over before the first look", func(t *testing.T) { testKillDelay(t, time.Nanosecond) })
+}
+
+func testKillDelay(t *testing.T, delay time.Duration) {
+	p, err := wsep.LocalExecer{KillDelay: delay}.Start(t.Context(), wsep.Command{
 		Command: "sh", Args: []string{"-c", stubborn},
 	})
 	require.NoError(t, err)
@@ -371,8 +376,8 @@ func TestKillDelay(t *testing.T) {
 	exit, ok := errors.AsType[wsep.ExitError](p.Wait())
 	require.True(t, ok)
 	require.Equal(t, "KILL", exit.Signal())
-	require.Greater(t, time.Since(began), 100*time.Millisecond)
-	requireGone(t, time.Second, pids)
+	require.Greater(t, time.Since(began), delay)
+	requireGone(t, patience, pids)
 }
 
 func TestCancelAfterCloseForces(t *testing.T) {
@@ -392,7 +397,7 @@ func TestCancelAfterCloseForces(t *testing.T) {
 			require.Equal(t, "term", readLine(t, p.Stdout()))
 			require.True(t, alive(pids[0]))
 			cancel()
-			requireGone(t, time.Second, pids)
+			requireGone(t, patience, pids)
 			require.Error(t, p.Wait())
 		})
 	}

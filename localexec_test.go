@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -294,7 +295,7 @@ func TestTerminalThatItsProgramLetsGoOf(t *testing.T) {
 }
 
 func TestStoppedProcessEnds(t *testing.T) {
-	p, err := wsep.LocalExecer{}.Start(t.Context(), sh(`trap "echo bye; exit 3" TERM; echo $$; while :; do sleep 0.01; done`))
+	p, err := wsep.LocalExecer{KillDelay: time.Minute}.Start(t.Context(), sh(`trap "echo bye; exit 3" TERM; echo $$; while :; do sleep 0.01; done`))
 	require.NoError(t, err)
 	pid := readPids(t, readLine(t, p.Stdout()))[0]
 	require.NoError(t, syscall.Kill(pid, unix.SIGSTOP))

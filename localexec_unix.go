@@ -366,18 +366,20 @@ const seeOffInterval = 10 * time.Millisecond
 func (p *localProcess) seeOff() {
 	ticker := time.NewTicker(seeOffInterval)
 	defer ticker.Stop()
+	limit := 2 * p.killDelay
 	for began := time.Now(); ; <-ticker.C {
 		p.mu.Lock()
 		left := !p.reaped || p.groupExists()
 		waited := time.Since(began)
 		switch {
-		case !left || waited > 2*p.killDelay:
+		case !left || p.killed && waited > limit:
 			p.letGo()
 			close(p.gone)
 			p.mu.Unlock()
 			return
-		case waited > p.killDelay:
+		case waited > p.killDelay && !p.killed:
 			p.kill()
+			limit = waited + p.killDelay // A look may come late.
 		case waited > p.killDelay/2 && p.tty != nil && !p.hungUp:
 			// Later than SIGTERM, so that a shell that traps it can act on it. A shell that does not ignores it, and ends now.
 			p.hungUp = true

@@ -51,10 +51,7 @@ func (o *localOutput) Read(b []byte) (int, error) {
 	if o.f == nil {
 		return o.readRest(b)
 	}
-	n, err := o.f.Read(b)
-	for errors.Is(err, syscall.EIO) && o.mayReopen() {
-		n, err = o.f.Read(b)
-	}
+	n, err := o.read(b)
 	if err == nil {
 		if n >= busyPipe {
 			o.widening.widen(o.f)
@@ -70,6 +67,19 @@ func (o *localOutput) Read(b []byte) (int, error) {
 		return n, xerrors.Errorf("read output: %w", err)
 	}
 	return n, io.EOF
+}
+
+// read reads from the descriptor. A terminal that nobody has open is read until it has been opened again, or its process had
+// ended before: what that wrote last may have come after the look that found nobody.
+func (o *localOutput) read(b []byte) (int, error) {
+	for {
+		last := !o.mayReopen()
+		n, err := o.f.Read(b)
+		if last || !errors.Is(err, syscall.EIO) {
+			return n, err
+		}
+		o.awaitReopening()
+	}
 }
 
 // readRest reads what was kept of an output that has ended. The lock is held.
@@ -100,11 +110,13 @@ const busyPipe = 32 << 10
 // reopenInterval is how often a terminal that nobody has open is looked at. There is nothing to wait on for an opening.
 const reopenInterval = 20 * time.Millisecond
 
-// mayReopen waits a moment, and reports whether a terminal that nobody has open may not be at its end.
+// mayReopen reports whether a terminal that nobody has open may not be at its end.
 func (o *localOutput) mayReopen() bool {
-	if o.process == nil || isClosed(o.process) || isClosed(o.closing) {
-		return false
-	}
+	return o.process != nil && !isClosed(o.process) && !isClosed(o.closing)
+}
+
+// awaitReopening waits a moment, or until there is nothing to wait for.
+func (o *localOutput) awaitReopening() {
 	t := time.NewTimer(reopenInterval)
 	defer t.Stop()
 	select {
@@ -112,7 +124,6 @@ func (o *localOutput) mayReopen() bool {
 	case <-o.closing:
 	case <-t.C:
 	}
-	return true
 }
 
 // endOfOutput reports whether an error is how the system, or this file, says that there is no more: EIO is a terminal's

@@ -5,9 +5,13 @@ package wsep_test
 import (
 	"os"
 	"testing"
+	"time"
 
 	"cdr.dev/wsep/internal/leaktest"
 )
+
+// patience is how long a test waits for what must come.
+const patience = 20 * time.Second
 
 // longTests is whether to run also what takes long.
 var longTests = os.Getenv("WSEP_LONG_TESTS") != ""

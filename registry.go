@@ -175,8 +175,9 @@ func (srv *Server) SessionCount() int {
 	return len(srv.sessions)
 }
 
-// Close closes all sessions at the same time and waits until nothing is left of them, which takes some seconds at most.
-// Their clients are told that the server is closing. A Server that is closed can be used again.
+// Close closes all sessions at the same time and waits until nothing is left of them, which takes some seconds, or up to a
+// minute if their machine does not answer. Their clients are told that the server is closing. A Server that is closed can
+// be used again.
 func (srv *Server) Close() {
 	srv.mu.Lock()
 	sessions := slices.Collect(maps.Values(srv.all))

@@ -53,7 +53,20 @@ func startKeeper(ctx context.Context, execer Execer, name string, patience time.
 	if err := validate(c); err != nil {
 		return nil, &StartError{err}
 	}
-	return newKeeper(ctx, execer, c, slices.Concat(keeperArgs("new", name, patience), []string{c.Command}, c.Args))
+	k, err := newKeeper(ctx, execer, c, slices.Concat(keeperArgs("new", name, patience), []string{c.Command}, c.Args))
+	if k != nil && k.killed() {
+		dropSession(execer, c, keeperArgs("drop", name, patience))
+	}
+	return k, err
+}
+
+// dropSession ends what a keeper may have left that was killed as it started: one that is told to end does so itself.
+func dropSession(execer Execer, c Command, args []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	if p, err := execer.Start(ctx, Command{Command: "sh", Args: args, UID: c.UID, GID: c.GID, Env: c.Env}); err == nil {
+		_ = p.Wait()
+	}
 }
 
 // rejoinKeeper is startKeeper for a session whose keeper was lost. The command's first directory may be gone by now.
@@ -67,6 +80,7 @@ func keeperArgs(mode, name string, patience time.Duration) []string {
 	return []string{"-c", keeperScript, "wsep-keeper", mode, name, serverIdentity(), strconv.Itoa(seconds)}
 }
 
+// newKeeper starts a keeper. One that has ended before the session started is returned with the error.
 func newKeeper(ctx context.Context, execer Execer, c Command, args []string) (*keeper, error) {
 	// The keeper outlives the context of its start.
 	life, cancel := context.WithCancel(context.Background())
@@ -112,10 +126,19 @@ func newKeeper(ctx context.Context, execer Execer, c Command, args []string) (*k
 		if ctx.Err() != nil {
 			err = ctx.Err()
 		}
-		return nil, err
+		return k, err
 	}
 	stop()
 	return k, nil
+}
+
+// killed reports whether the keeper has ended by force.
+func (k *keeper) killed() bool {
+	if !isClosed(k.done) {
+		return false
+	}
+	exit, ok := errors.AsType[ExitError](k.err)
+	return ok && exit.Signal() == "KILL"
 }
 
 // lasting is implemented by Execers that end commands when a connection is lost. What StartLasting starts they leave alone
@@ -209,8 +232,9 @@ var signalName = regexp.MustCompile("^[A-Z][A-Z0-9]{1,9}$")
 const (
 	// quitGrace is how long a command has for ending when its terminal is hung up. After that it is killed.
 	quitGrace = time.Second
-	// keeperGrace is how long the keeper has for what it does at its end.
-	keeperGrace = 3 * time.Second
+	// keeperGrace is how long the keeper has for what it does at its end. It starts some twenty programs for that, which
+	// takes a busy machine seconds, and many sessions may end at once; one that is cut short leaves the session's files.
+	keeperGrace = 15 * time.Second
 	// outputGrace is how long after the keeper's end its last words may take.
 	outputGrace = 500 * time.Millisecond
 )

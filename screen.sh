@@ -9,12 +9,12 @@
 #   none R         there is no screen to use, for the reason R
 #   fail K R       the session can't be, for a reason R of the kind K
 #
-# Arguments: "new" or, to take over from a keeper that was lost, "join"; the session's name; the server's identity (boot
-# ID, PID namespace, PID and start time, or nothing); how many seconds a session outlives a server that may come back;
-# then, for "new", the command.
+# Arguments: "new" or, to take over from a keeper that was lost, "join", or, to end what one has left that was killed as it
+# started, "drop"; the session's name; the server's identity (boot ID, PID namespace, PID and start time, or nothing); how
+# many seconds a session outlives a server that may come back; then, for "new", the command.
 environment=$(export -p) mask=$(umask)
 umask 077
-mode=$1 name=$2 server=$3 patience=$4 stale= made=
+mode=$1 name=$2 server=$3 patience=$4 stale= made= watcher=
 shift 4
 
 say() { printf '%s\n' "$*"; }
@@ -202,10 +202,19 @@ check() {
 	done
 }
 
+# screen_runs tells whether a screen may still be there. One that was killed has left its socket.
+screen_runs() {
+	for socket in "$dir"/s/*.s; do
+		daemon=${socket##*/}
+		[ -e "$socket" ] && kill -0 "${daemon%.s}" && return
+	done 2>/dev/null
+	return 1
+}
+
 # clean removes the session's files, when screen has had its time to go.
 clean() {
 	i=0
-	while [ $i -lt 50 ] && [ -n "$(ls "$dir/s" 2>/dev/null)" ]; do
+	while [ $i -lt 50 ] && screen_runs; do
 		sleep 0.02
 		i=$((i + 1))
 	done
@@ -224,10 +233,11 @@ finish() {
 }
 
 # abandon ends a session that has not started. A screen that is just starting may not be known by its socket yet, and may
-# put something into a directory that is being removed.
+# put something into a directory that is being removed. The watcher would wait for the command for ever.
 abandon() {
 	trap '' TERM PIPE
 	[ -n "$made" ] || return
+	kill "$watcher" 2>/dev/null
 	for _ in 1 2 3; do
 		pkill -KILL -f "/wsep-$name"
 		rm -rf "$dir"
@@ -297,6 +307,11 @@ join)
 	old=$(cat "$dir/keeper" 2>/dev/null)
 	take
 	owns "$old" && kill "$old" 2>/dev/null
+	;;
+drop)
+	made=yes
+	abandon
+	exit
 	;;
 esac
 watch &

@@ -57,8 +57,9 @@ const (
 	// firstAttachTimeout is how long a new session waits for its first client at least, however short the session
 	// timeout is.
 	firstAttachTimeout = 30 * time.Second
-	// outcomeTimeout is how long an attached process that has ended waits for word of how the command did.
-	outcomeTimeout = time.Second
+	// outcomeTimeout is how long an attached process that has ended waits for word of how the command did. The keeper that
+	// brings it may be slow, or may just be being replaced; who does not wait for it takes an end for a detachment.
+	outcomeTimeout = 10 * time.Second
 	// noticeGrace is how long an attached process has for noticing that the session is done.
 	noticeGrace = 500 * time.Millisecond
 	// arriveGrace is how long an attaching process has for showing the session when it is to leave at once.
@@ -377,7 +378,7 @@ func (s *Session) shown() {
 }
 
 // Close closes the session: its command's terminal is hung up, and the command killed if that does not end it. Close
-// returns when nothing is left of the command, after some seconds at the latest.
+// returns when nothing is left of the command, after some seconds, or within a minute if its machine does not answer.
 func (s *Session) Close(reason string) {
 	s.close(xerrors.Errorf("session is closing: %s", reason))
 	_, _ = s.WaitForState(StateDone)

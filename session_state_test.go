@@ -780,6 +780,18 @@ func TestCloseOfASession(t *testing.T) {
 		closing.Wait()
 		require.Equal(t, []string{"quit", "kill", "clean"}, ordersAtTheEnd(st.last("new")))
 	})
+	onStage(t, "and of all others of its server, which takes no longer", func(t *testing.T, st *stage) {
+		st.keep = func(p *role) error { return keepWithout(p, "quit") }
+		srv := wsep.NewServer()
+		start := st.serve(t, srv, nil)
+		for id := range 7 {
+			_, err := start(wsep.Command{ID: fmt.Sprint(id), Command: "true", TTY: true})
+			require.NoError(t, err)
+		}
+		began := time.Now()
+		srv.Close()
+		requireTook(t, began, time.Second)
+	})
 	for _, tc := range []struct {
 		ignored []string
 		want    string
@@ -789,8 +801,8 @@ func TestCloseOfASession(t *testing.T) {
 		{[]string{"quit"}, "0s quit, 1s kill, 1s clean", time.Second},
 		{[]string{"quit", "kill"}, "0s quit, 1s kill, 2s clean", 2 * time.Second},
 		// Another keeper does what this one does not.
-		{[]string{"clean"}, "0s quit, 0s kill, 0s clean", 3 * time.Second},
-		{[]string{"quit", "kill", "clean"}, "0s quit, 1s kill, 2s clean", 5 * time.Second},
+		{[]string{"clean"}, "0s quit, 0s kill, 0s clean", 15 * time.Second},
+		{[]string{"quit", "kill", "clean"}, "0s quit, 1s kill, 2s clean", 17 * time.Second},
 	} {
 		onStage(t, fmt.Sprint("with a keeper that ignores ", tc.ignored), func(t *testing.T, st *stage) {
 			st.keep = func(p *role) error {
@@ -820,7 +832,7 @@ func TestCloseOfASession(t *testing.T) {
 		s := st.session(0)
 		requireState(t, s, wsep.StateReady)
 		s.Close("no reason")
-		requireTook(t, began, 10*time.Second)
+		requireTook(t, began, 34*time.Second)
 	})
 }
 
@@ -856,7 +868,7 @@ func TestHowACommandEnds(t *testing.T) {
 			s := st.session(0)
 			p := mustAttach(t, s)
 			st.last("attach").do("end")
-			time.Sleep(900 * time.Millisecond)
+			time.Sleep(9900 * time.Millisecond)
 			st.last("new").do(said)
 			want(t, p.Wait())
 			require.Contains(t, st.last("new").wasTold(), "0s check")
@@ -883,7 +895,7 @@ func TestHowACommandEnds(t *testing.T) {
 		began := time.Now()
 		st.last("attach").do("end")
 		require.ErrorContains(t, p.Wait(), "detached")
-		requireTook(t, began, time.Second)
+		requireTook(t, began, 10*time.Second)
 		requireState(t, s, wsep.StateReady)
 	})
 }
@@ -1018,7 +1030,7 @@ func TestStartWaitsForClosingSession(t *testing.T) {
 				p.pause(tc.closing)
 				return err
 			}
-			start := st.serve(t, &wsep.Options{MaxProcesses: 1})
+			start := st.serve(t, wsep.NewServer(), &wsep.Options{MaxProcesses: 1})
 			p, err := start(again)
 			require.NoError(t, err)
 			if tc.ends {
@@ -1041,7 +1053,7 @@ func TestStartWaitsForClosingSession(t *testing.T) {
 			p.pause(2 * time.Second)
 			return err
 		}
-		start := st.serve(t, &wsep.Options{MaxProcesses: 1})
+		start := st.serve(t, wsep.NewServer(), &wsep.Options{MaxProcesses: 1})
 		p, err := start(again)
 		require.NoError(t, err)
 		st.last("new").do("exit 3")
@@ -1058,10 +1070,11 @@ func TestStartWaitsForClosingSession(t *testing.T) {
 	})
 }
 
-// serve returns what starts a command, each over a connection of its own to one server, which is closed with the test.
-func (st *stage) serve(t *testing.T, opts *wsep.Options) (start func(wsep.Command) (wsep.Process, error)) {
+// serve returns what starts a command, each over a connection of its own to the server, which is closed with the test.
+func (st *stage) serve(
+	t *testing.T, srv *wsep.Server, opts *wsep.Options,
+) (start func(wsep.Command) (wsep.Process, error)) {
 	ctx, cancel := context.WithCancel(t.Context())
-	srv := wsep.NewServer()
 	t.Cleanup(srv.Close)
 	t.Cleanup(cancel)
 	return func(c wsep.Command) (wsep.Process, error) {

@@ -197,7 +197,7 @@ func TestSessionStartErrors(t *testing.T) {
 				start, ok := errors.AsType[*wsep.StartError](err)
 				require.True(t, ok, "%v", err)
 				require.NotEmpty(t, start.Err.Error())
-				require.Less(t, time.Since(began), 5*time.Second)
+				require.Less(t, time.Since(began), patience)
 			})
 		}
 		require.NoFileExists(t, "x")
@@ -246,7 +246,7 @@ func TestSessionIsGoneSoonAfterItsCommand(t *testing.T) {
 	requireGoneSoon := func() {
 		t.Helper()
 		require.Eventually(t, func() bool { return exists(file) }, patience, time.Millisecond)
-		require.Eventually(t, func() bool { return srv.SessionCount() == 0 }, time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return srv.SessionCount() == 0 }, patience, time.Millisecond)
 		require.NoError(t, os.Remove(file))
 	}
 
@@ -258,12 +258,14 @@ func TestSessionIsGoneSoonAfterItsCommand(t *testing.T) {
 	requireExit(t, p, 0)
 
 	// Without any.
-	ends.Args[1] = fmt.Sprintf("echo out; sleep 0.5; touch %s", file)
+	end := filepath.Join(t.TempDir(), "end")
+	ends.Args[1] = fmt.Sprintf("echo out; until [ -e %s ]; do sleep 0.01; done; touch %s", end, file)
 	p, s = startScreen(t, execer, ends)
 	s.waitFor("out")
 	require.NoError(t, p.Close())
 	require.Error(t, waitWithin(t, p, patience))
 	require.Equal(t, 1, srv.SessionCount())
+	require.NoError(t, os.WriteFile(end, nil, 0o600))
 	requireGoneSoon()
 }
 
@@ -281,7 +283,7 @@ const (
 
 func TestServerClose(t *testing.T) {
 	dir := sessionDir(t)
-	closeTime := func(t *testing.T, commands ...wsep.Command) time.Duration {
+	closes := func(t *testing.T, commands ...wsep.Command) {
 		srv := wsep.NewServer()
 		m := newMark(t)
 		execer := wsep.Dialer{URL: newServer(t, &wsep.Handler{Server: srv})}
@@ -292,9 +294,7 @@ func TestServerClose(t *testing.T) {
 			clients = append(clients, p)
 		}
 		require.Len(t, srv.Sessions(), len(commands))
-		began := time.Now()
 		srv.Close()
-		took := time.Since(began)
 		require.Zero(t, srv.SessionCount())
 		for _, p := range clients {
 			err := waitWithin(t, p, patience)
@@ -303,16 +303,12 @@ func TestServerClose(t *testing.T) {
 			require.ErrorContains(t, err, "server is closing")
 		}
 		require.Empty(t, sessionFiles(t, dir))
-		m.requireNone(t, 2*time.Second) // What was killed may take a moment.
-		return took
+		m.requireNone(t, patience) // What was killed may take a moment.
 	}
-	one := closeTime(t, script("1", ignorant))
-	many := closeTime(t,
+	closes(t, script("1", ignorant))
+	closes(t,
 		bash2("2"), script("3", ignorant), script("4", ignorant), script("5", withChildren), script("6", withChildren),
 		script("7", "echo up; exec sh -c '"+ignorant+"'"), script("8", "setsid sh -c : ; echo up; exec cat"))
-	t.Logf("one took %v, seven %v", one, many)
-	require.Less(t, one, 5*time.Second)
-	require.Less(t, many, one+3*time.Second)
 
 	// A server that is closed can be used again.
 	srv, execer := sessionServer(t, nil)
@@ -332,11 +328,16 @@ func bash2(id string) wsep.Command {
 }
 
 func TestCloseOfStartingSession(t *testing.T) {
+	t.Run("told to end", func(t *testing.T) { testCloseOfStartingSession(t, wsep.LocalExecer{}) })
+	t.Run("killed", func(t *testing.T) { testCloseOfStartingSession(t, wsep.LocalExecer{KillDelay: time.Nanosecond}) })
+}
+
+func testCloseOfStartingSession(t *testing.T, local wsep.LocalExecer) {
 	dir := sessionDir(t)
 	m := newMark(t)
 	for i := range 20 {
 		srv := wsep.NewServer()
-		execer := wsep.Dialer{URL: newServer(t, &wsep.Handler{Server: srv})}
+		execer := wsep.Dialer{URL: newServer(t, &wsep.Handler{Server: srv, Execer: local})}
 		var starting sync.WaitGroup
 		starting.Go(func() {
 			p, err := execer.Start(t.Context(), m.on(bash("1")))
@@ -364,7 +365,7 @@ func TestCloseOfStartingSession(t *testing.T) {
 			case <-time.After(10 * time.Millisecond):
 			}
 		}
-		require.Less(t, time.Since(began), 5*time.Second)
+		require.Less(t, time.Since(began), patience)
 	}
 	requireNoFiles(t, dir)
 	m.requireNone(t, patience)
@@ -416,7 +417,7 @@ func TestSessionsOfKilledServer(t *testing.T) {
 	}
 	require.NoError(t, server.Process.Kill())
 	_ = server.Wait()
-	m.requireNone(t, 10*time.Second)
+	m.requireNone(t, patience)
 	requireNoFiles(t, dir)
 }
 
@@ -462,7 +463,7 @@ func TestNextServerEndsWhatAKilledOneLeft(t *testing.T) {
 	mine := newMark(t)
 	n, onN := startScreen(t, next, mine.on(bash("1")))
 	onN.waitFor("ready> ")
-	left.requireNone(t, 15*time.Second)
+	left.requireNone(t, 2*patience) // One is ended after the other.
 	require.False(t, alive(remains))
 	require.Eventually(t, func() bool { return len(sessionFiles(t, dir)) == 3 }, patience, time.Millisecond)
 
@@ -491,7 +492,7 @@ func TestSweepTouchesNobodyElse(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, server.Process.Kill())
 	_ = server.Wait()
-	m.requireNone(t, 10*time.Second)
+	m.requireNone(t, patience)
 	requireNoFiles(t, dir)
 
 	// Each of these is a process and the leader of a session, as a session's command is.
@@ -662,7 +663,7 @@ func TestTemporaryDirectories(t *testing.T) {
 				_, ok := errors.AsType[*wsep.StartError](err)
 				require.True(t, ok, "%v", err)
 				require.ErrorContains(t, err, tc.fails)
-				require.Less(t, time.Since(began), 5*time.Second)
+				require.Less(t, time.Since(began), patience)
 				return
 			}
 			require.NoError(t, err)
@@ -702,6 +703,9 @@ func TestSessionOfAnotherUser(t *testing.T) {
 	}
 	for pid, line := range m.processes() {
 		info, err := os.Stat(fmt.Sprintf("/proc/%d", pid))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // What the keeper has started may have ended.
+		}
 		require.NoError(t, err)
 		require.EqualValues(t, nobody, info.Sys().(*syscall.Stat_t).Uid, line)
 	}
@@ -731,7 +735,7 @@ func TestSessionOfAnotherUser(t *testing.T) {
 	_, err := execer.Start(t.Context(), stranger)
 	_, ok := errors.AsType[*wsep.StartError](err)
 	require.True(t, ok, "%v", err)
-	require.Less(t, time.Since(began), 5*time.Second)
+	require.Less(t, time.Since(began), patience)
 	requireSessions(t, srv, 0)
 }
 
@@ -798,9 +802,7 @@ func TestAnyStringIsAnID(t *testing.T) {
 	for _, path := range sessionFiles(t, os.Getenv("TMPDIR")) {
 		require.Len(t, filepath.Base(path), len("wsep-")+36)
 	}
-	began := time.Now()
 	srv.Close()
-	require.Less(t, time.Since(began), patience)
 }
 
 func TestCommandsThatLookLikeOptions(t *testing.T) {
@@ -1001,12 +1003,15 @@ func TestSessionLivesWhereItsExecerIs(t *testing.T) {
 	requireExit(t, p, 6)
 	requireSessions(t, srv, 0)
 	requireNone := func() {
+		t.Helper()
 		p, err := there.Start(t.Context(), wsep.Command{Command: "sh", Args: []string{"-c", "ls -d /tmp/wsep-*"}})
 		require.NoError(t, err)
 		require.Error(t, waitWithin(t, p, patience))
-		p, err = there.Start(t.Context(), wsep.Command{Command: "pgrep", Args: []string{"-fi", "screen|wsep-keeper"}})
-		require.NoError(t, err)
-		require.Error(t, waitWithin(t, p, patience))
+		// What has been told to end, or ends by itself, may take a moment.
+		require.Eventually(t, func() bool {
+			p, err := there.Start(t.Context(), wsep.Command{Command: "pgrep", Args: []string{"-fi", "screen|wsep-keeper"}})
+			return err == nil && p.Wait() != nil
+		}, patience, 10*time.Millisecond)
 	}
 	requireNone()
 
@@ -1125,10 +1130,16 @@ func TestSessionsAreListedAndClosed(t *testing.T) {
 
 // keeperOf returns the keeper of the only session.
 func keeperOf(t *testing.T, dir string) int {
-	text, err := os.ReadFile(filepath.Join(sessionFiles(t, dir)[0], "keeper"))
-	require.NoError(t, err)
-	pid, _ := strconv.Atoi(strings.TrimSpace(string(text))) // It may be just being written.
-	return pid
+	t.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		text, err := os.ReadFile(filepath.Join(sessionFiles(t, dir)[0], "keeper"))
+		require.NoError(t, err)
+		if pid, _ := strconv.Atoi(strings.TrimSpace(string(text))); pid > 1 { // It may be just being written.
+			return pid
+		}
+	}
+	t.Fatal("no keeper has said who it is") // Never 0, which a signal takes for the tests themselves.
+	return 0
 }
 
 // requireClosed closes the server and requires that this takes some seconds at most, that the client is told, and that nothing
@@ -1137,10 +1148,10 @@ func requireClosed(t *testing.T, srv *wsep.Server, p wsep.Process, m mark) {
 	t.Helper()
 	began := time.Now()
 	srv.Close()
-	require.Less(t, time.Since(began), 10*time.Second)
+	require.Less(t, time.Since(began), patience)
 	require.ErrorContains(t, waitWithin(t, p, patience), "server is closing")
 	require.Empty(t, sessionFiles(t, os.Getenv("TMPDIR")))
-	m.requireNone(t, 2*time.Second)
+	m.requireNone(t, patience)
 }
 
 func TestKeeperIsReplaced(t *testing.T) {
@@ -1153,10 +1164,7 @@ func TestKeeperIsReplaced(t *testing.T) {
 		"politely": func(t *testing.T, _ mark, keeper int) { _ = syscall.Kill(-keeper, syscall.SIGTERM) },
 	}
 	replaced := func(t *testing.T, dir string) {
-		require.Eventually(t, func() bool {
-			pid := keeperOf(t, dir)
-			return pid > 0 && alive(pid)
-		}, patience, time.Millisecond)
+		require.Eventually(t, func() bool { return alive(keeperOf(t, dir)) }, patience, time.Millisecond)
 	}
 	for way, kill := range ways {
 		t.Run(way, func(t *testing.T) {
@@ -1293,7 +1301,7 @@ func TestKeeperIsLostAsItTakesOver(t *testing.T) {
 	_, err = io.WriteString(third.orders, "quit\nkill\nclean\n")
 	require.NoError(t, err)
 	require.NoError(t, third.Wait())
-	require.False(t, alive(command))
+	requireGone(t, patience, []int{command}) // What is killed may take a moment.
 }
 
 // TestKeeperIsLostAsItStarts has a session that nobody knows of.

@@ -13,8 +13,8 @@ import (
 )
 
 // patience is how long after the tests what they started may take to end. A close handshake with a peer that does not
-// answer takes 5 s, a process that has to be killed 1 s, and a busy machine as long again.
-const patience = 20 * time.Second
+// answer takes 5 s, a process that has to be killed 1 s, and the machine may be busy, or stall.
+const patience = 30 * time.Second
 
 // Main runs a package's tests, for its TestMain, and exits with their code, or with 1 if they leave anything behind.
 func Main(m *testing.M) {
