@@ -85,26 +85,29 @@ func TestDisconnectEndsGroup(t *testing.T) {
 				}
 				t.Run(fmt.Sprintf("tty %t/extensions %t/%s", tty, ext != "", way), func(t *testing.T) {
 					t.Parallel()
-					c := dialRaw(t, url)
-					c.send(fmt.Sprintf(`{"type":"start",%s"command":{"command":"sh","args":["-c",%q],"tty":%t,"stdin":true}}`,
-						ext, stubborn, tty))
-					var out string
-					for !strings.Contains(out, "\n") {
-						m, err := c.read()
-						require.NoError(t, err)
-						out += m.body
-					}
-					pids := readPids(t, out)
-					switch way {
-					case "close frame":
-						_ = c.conn.Close(1000, "")
-					case "cut":
-						_ = c.conn.CloseNow()
-					case "cut with full stdin":
-						fillStdin(c)
-						_ = c.conn.CloseNow()
-					}
-					requireGone(t, patience, pids)
+					requireSoon(t, 2*time.Second, func() time.Duration {
+						c := dialRaw(t, url)
+						c.send(fmt.Sprintf(`{"type":"start",%s"command":{"command":"sh","args":["-c",%q],"tty":%t,"stdin":true}}`,
+							ext, stubborn, tty))
+						var out string
+						for !strings.Contains(out, "\n") {
+							m, err := c.read()
+							require.NoError(t, err)
+							out += m.body
+						}
+						pids := readPids(t, out)
+						if way == "cut with full stdin" {
+							fillStdin(c)
+						}
+						lost := time.Now()
+						if way == "close frame" {
+							_ = c.conn.Close(1000, "")
+						} else {
+							_ = c.conn.CloseNow()
+						}
+						requireGone(t, patience, pids)
+						return time.Since(lost)
+					})
 				})
 			}
 		}

@@ -243,30 +243,37 @@ func TestSessionIsGoneSoonAfterItsCommand(t *testing.T) {
 	srv, execer := sessionServer(t, nil)
 	file := filepath.Join(t.TempDir(), "ended")
 	ends := script("1", fmt.Sprintf("echo out; read x; touch %s", file))
-	requireGoneSoon := func() {
+	gone := func() (took time.Duration) {
 		t.Helper()
 		require.Eventually(t, func() bool { return exists(file) }, patience, time.Millisecond)
+		ended := time.Now()
 		require.Eventually(t, func() bool { return srv.SessionCount() == 0 }, patience, time.Millisecond)
 		require.NoError(t, os.Remove(file))
+		return time.Since(ended)
 	}
 
 	// With a client.
-	p, s := startScreen(t, execer, ends)
-	s.waitFor("out")
-	typeLine(t, p, "")
-	requireGoneSoon()
-	requireExit(t, p, 0)
+	requireSoon(t, time.Second, func() time.Duration {
+		p, s := startScreen(t, execer, ends)
+		s.waitFor("out")
+		typeLine(t, p, "")
+		took := gone()
+		requireExit(t, p, 0)
+		return took
+	})
 
 	// Without any.
 	end := filepath.Join(t.TempDir(), "end")
-	ends.Args[1] = fmt.Sprintf("echo out; until [ -e %s ]; do sleep 0.01; done; touch %s", end, file)
-	p, s = startScreen(t, execer, ends)
-	s.waitFor("out")
-	require.NoError(t, p.Close())
-	require.Error(t, waitWithin(t, p, patience))
-	require.Equal(t, 1, srv.SessionCount())
-	require.NoError(t, os.WriteFile(end, nil, 0o600))
-	requireGoneSoon()
+	ends.Args[1] = fmt.Sprintf("echo out; until [ -e %s ]; do sleep 0.01; done; rm %s; touch %s", end, end, file)
+	requireSoon(t, time.Second, func() time.Duration {
+		p, s := startScreen(t, execer, ends)
+		s.waitFor("out")
+		require.NoError(t, p.Close())
+		require.Error(t, waitWithin(t, p, patience))
+		require.Equal(t, 1, srv.SessionCount())
+		require.NoError(t, os.WriteFile(end, nil, 0o600))
+		return gone()
+	})
 }
 
 func exists(path string) bool {

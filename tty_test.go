@@ -432,10 +432,11 @@ func TestReconnectAfterEveryKindOfCut(t *testing.T) {
 		require.Equal(t, 1, srv.SessionCount())
 	}
 	slices.Sort(times)
-	t.Logf("returns took %v at most, %v in the middle", times[len(times)-1], times[len(times)/2])
-	// screen stalls for a second when it finds a display's terminal closed, which most cuts would cause. A busy machine may
+	most := times[len(times)*95/100]
+	t.Logf("returns took %v at most, all but 1 of 20 %v", times[len(times)-1], most)
+	// screen stalls for a second when it finds a display's terminal closed, which 1 cut of 8 would cause. A busy machine may
 	// stall as well, now and then.
-	require.Less(t, times[len(times)/2], 900*time.Millisecond)
+	require.Less(t, most, 900*time.Millisecond)
 	cable.cut(true)
 	require.Eventually(t, func() bool { return srv.Sessions()[0].Clients == 0 }, patience, time.Millisecond)
 	p, s = startScreen(t, execer, bash("1"))
