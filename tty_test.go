@@ -30,9 +30,6 @@ import (
 	"cdr.dev/wsep"
 )
 
-// patience is how long a test waits for what must come.
-const patience = 20 * time.Second
-
 // screenOf collects what a process shows.
 type screenOf struct {
 	t     testing.TB

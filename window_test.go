@@ -101,8 +101,8 @@ func TestFullStreamsHoldUpNothing(t *testing.T) {
 	<-written
 }
 
-// slowCable carries one connection to an address at 1 Mbit/s in each direction, and returns where to dial. Nothing comes
-// back while back is locked.
+// slowCable carries one connection to an address at 1 Mbit/s in each direction, and returns where to dial. Nothing
+// comes back while back is locked.
 func slowCable(t *testing.T, target string, back sync.Locker) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -147,7 +147,8 @@ func carrySlowly(to, from net.Conn, open sync.Locker) {
 	}
 }
 
-// TestInterruptUnderFullOutput interrupts a program whose output fills a slow network. The interrupt waits for none of it.
+// TestInterruptUnderFullOutput interrupts a program whose output fills a slow network. The interrupt waits for none
+// of it.
 func TestInterruptUnderFullOutput(t *testing.T) {
 	for _, tty := range []bool{true, false} {
 		t.Run(fmt.Sprintf("terminal %t", tty), func(t *testing.T) {

@@ -31,8 +31,8 @@ func Main(m *testing.M) {
 	os.Exit(code)
 }
 
-// heed has the processes of the tests heed the signals that whoever started the tests ignores, as nohup does, and a shell
-// for what it runs in the background. A child ignores what its parent does, and a shell can't trap that.
+// heed has the processes of the tests heed the signals that whoever started the tests ignores, as nohup does, and a
+// shell for what it runs in the background. A child ignores what its parent does, and a shell can't trap that.
 func heed() {
 	for _, s := range []os.Signal{os.Interrupt, syscall.SIGHUP} {
 		if signal.Ignored(s) {
