@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -24,7 +23,7 @@ func TestDialerConnectsAnew(t *testing.T) {
 		"own":     {Transport: &http.Transport{}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			cable := newCable(t, site.URL)
 			_, err := wsep.Dialer{URL: cable.url() + "/page", HTTPClient: client}.Start(ctx, wsep.Command{Command: "true"})

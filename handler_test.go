@@ -11,7 +11,6 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"nhooyr.io/websocket"
@@ -171,7 +170,7 @@ func TestHandlerTellsThatItGoesAway(t *testing.T) {
 	cancel()
 	code, _ := c.closed()
 	require.Equal(t, websocket.StatusGoingAway, code)
-	requireGone(t, 2*time.Second, []int{m.Pid})
+	requireGone(t, patience, []int{m.Pid})
 }
 
 func TestDialerRefusesWhatIsNoServer(t *testing.T) {

@@ -325,7 +325,7 @@ func testCloseAtV024(t *testing.T, server string) {
 	require.NoError(t, err)
 	pids := readPids(t, readLine(t, p.Stdout()))
 	require.NoError(t, p.Close())
-	requireGone(t, 2*time.Second, pids)
+	requireGone(t, patience, pids)
 	require.ErrorIs(t, p.Wait(), wsep.ErrDisconnected)
 	require.NoError(t, p.Close())
 	codes := rec.closeCodes(t, fromClient)
@@ -339,7 +339,7 @@ func testCancelAtV024(t *testing.T, server string) {
 	require.NoError(t, err)
 	pids := readPids(t, readLine(t, p.Stdout()))
 	cancel()
-	requireGone(t, 2*time.Second, pids)
+	requireGone(t, patience, pids)
 	err = p.Wait()
 	require.ErrorIs(t, err, wsep.ErrDisconnected)
 	require.ErrorIs(t, err, context.Canceled)
@@ -557,12 +557,12 @@ func testDisconnectOfV024(t *testing.T, program string) {
 				if way == "kill" {
 					require.NoError(t, run.cmd.Process.Kill())
 				}
-				requireGone(t, 2*time.Second, pids)
+				requireGone(t, patience, pids)
 				err = run.cmd.Wait()
 				require.Equal(t, way == "kill", err != nil, "%v", err)
 				select {
 				case <-handler.served:
-				case <-time.After(10 * time.Second):
+				case <-time.After(patience):
 					t.Fatal("Serve did not return")
 				}
 			})
@@ -609,16 +609,17 @@ func testEndOfFileFromV024(t *testing.T, program string) {
 // testPausedV024Client checks that a client that reads no output is not taken for gone, although it answers no ping.
 func testPausedV024Client(t *testing.T, program string) {
 	rec := serveOurs(t, &wsep.Handler{
-		Execer:  wsep.LocalExecer{},
-		Options: &wsep.Options{KeepAlive: 50 * time.Millisecond},
+		Execer: wsep.LocalExecer{},
+		// Before and after its pause the client has that long to answer.
+		Options: &wsep.Options{KeepAlive: time.Second},
 	})
 	stdin, resume := io.Pipe()
 	// The command ends after the pings, because such a client is slow to close a connection with pings to answer.
 	x := exchange{command: sh(`head -c 100000 /dev/zero; cat`), stdin: []byte{}}
 	run := v024Client{program, rec.url}.start(t, x, stdin, "-pause")
 	require.Eventually(t, func() bool {
-		return rec.count(fromServer, opPing) >= rec.count(fromClient, opPong)+5
-	}, 20*time.Second, 10*time.Millisecond, "pings go on without an answer")
+		return rec.count(fromServer, opPing) >= rec.count(fromClient, opPong)+3
+	}, patience, 10*time.Millisecond, "pings go on without an answer")
 	require.NoError(t, resume.Close())
 	e := run.wait()
 	e.requireSuccess(t)

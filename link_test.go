@@ -556,33 +556,35 @@ func TestSlowNetworkGetsSmallMessages(t *testing.T) {
 
 // TestFirstMessagesAreSmall: nobody knows yet how slow the network is.
 func TestFirstMessagesAreSmall(t *testing.T) {
-	client, server := wstest.Pipe()
-	client.Record()
-	server.Record()
-	execer := untilEnded()
-	execer.stdin = nopCloser{io.Discard}
-	execer.stdout = bytes.NewReader(make([]byte, 1<<20))
-	go func() { _ = new(Server).ServeConn(t.Context(), server, execer, nil) }()
-	p, err := RemoteExecerConn(client).Start(t.Context(), Command{Command: "x", Stdin: true})
-	require.NoError(t, err)
-	_, err = p.Stdin().Write(make([]byte, 1<<20))
-	require.NoError(t, err)
-	_, err = io.ReadFull(p.Stdout(), make([]byte, 1<<20))
-	require.NoError(t, err)
-	for header, sent := range map[string][]wstest.Message{
-		proto.StdinHeader: client.Sent(), proto.StdoutHeader: server.Sent(),
-	} {
-		var sizes []int
-		for _, m := range sent {
-			if bytes.HasPrefix(m, []byte(header)) {
-				sizes = append(sizes, len(m)-len(header))
+	synctest.Test(t, func(t *testing.T) {
+		client, server := wstest.Pipe()
+		client.Record()
+		server.Record()
+		execer := untilEnded()
+		execer.stdin = nopCloser{io.Discard}
+		execer.stdout = bytes.NewReader(make([]byte, 1<<20))
+		go func() { _ = new(Server).ServeConn(t.Context(), server, execer, nil) }()
+		p, err := RemoteExecerConn(client).Start(t.Context(), Command{Command: "x", Stdin: true})
+		require.NoError(t, err)
+		_, err = p.Stdin().Write(make([]byte, 1<<20))
+		require.NoError(t, err)
+		_, err = io.ReadFull(p.Stdout(), make([]byte, 1<<20))
+		require.NoError(t, err)
+		for header, sent := range map[string][]wstest.Message{
+			proto.StdinHeader: client.Sent(), proto.StdoutHeader: server.Sent(),
+		} {
+			var sizes []int
+			for _, m := range sent {
+				if bytes.HasPrefix(m, []byte(header)) {
+					sizes = append(sizes, len(m)-len(header))
+				}
 			}
+			require.NotEmpty(t, sizes)
+			require.LessOrEqual(t, sizes[0], firstPace, header)
+			require.Greater(t, slices.Max(sizes), firstPace, "the network is fast")
 		}
-		require.NotEmpty(t, sizes)
-		require.LessOrEqual(t, sizes[0], firstPace, header)
-		require.Greater(t, slices.Max(sizes), firstPace, "the network is fast")
-	}
-	_ = client.CloseNow()
+		_ = client.CloseNow()
+	})
 }
 
 type nopCloser struct{ io.Writer }

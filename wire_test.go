@@ -23,7 +23,7 @@ import (
 	"cdr.dev/wsep"
 )
 
-// rawClient is a client that sends what no library would.
+// rawClient is a client that sends what no library would. Its reads and its writes have patience each.
 type rawClient struct {
 	t    *testing.T
 	ctx  context.Context
@@ -43,20 +43,22 @@ func newServer(t *testing.T, h *wsep.Handler) string {
 
 func dialRaw(t *testing.T, url string) *rawClient {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	t.Cleanup(cancel)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
 	conn, _, err := websocket.Dial(ctx, url, nil)
 	require.NoError(t, err)
 	conn.SetReadLimit(1 << 20)
 	t.Cleanup(func() { _ = conn.CloseNow() })
-	return &rawClient{t, ctx, conn}
+	return &rawClient{t, t.Context(), conn}
 }
 
 func (c *rawClient) send(messages ...string) {
 	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.ctx, patience)
+	defer cancel()
 	for _, m := range messages {
 		// The server may have closed the connection at an earlier message.
-		_ = c.conn.Write(c.ctx, websocket.MessageBinary, []byte(m))
+		_ = c.conn.Write(ctx, websocket.MessageBinary, []byte(m))
 	}
 }
 
@@ -75,7 +77,9 @@ type message struct {
 
 func (c *rawClient) read() (message, error) {
 	var m message
-	_, p, err := c.conn.Read(c.ctx)
+	ctx, cancel := context.WithTimeout(c.ctx, patience)
+	defer cancel()
+	_, p, err := c.conn.Read(ctx)
 	if err != nil {
 		return m, err
 	}
@@ -480,7 +484,7 @@ func TestMaxProcesses(t *testing.T) {
 	require.Eventually(t, func() bool {
 		p, err := execer.Start(t.Context(), wsep.Command{Command: "true"})
 		return err == nil && p.Wait() == nil
-	}, 5*time.Second, 10*time.Millisecond)
+	}, patience, 10*time.Millisecond)
 	require.NoError(t, running[1].Stdin().Close())
 	require.NoError(t, running[1].Wait())
 }

@@ -225,7 +225,7 @@ func cancelNeverSuccess(f *fixture) {
 	p.out().await("ready")
 	p.cancel()
 	var err error
-	f.within(endLimit, "the end of the process", func() { err = p.Wait() })
+	f.within(patience, "the end of the process", func() { err = p.Wait() })
 	require.Error(f, err)
 }
 
@@ -236,11 +236,11 @@ func cancelStreams(f *fixture) {
 	out, errOut := p.out(), p.errOut()
 	p.stream()
 	p.cancel()
-	f.within(endLimit, "the end of the outputs", func() {
+	f.within(patience, "the end of the outputs", func() {
 		<-out.done
 		<-errOut.done
 	})
-	f.within(endLimit, "failing of a write to stdin", p.background.Wait)
+	f.within(patience, "failing of a write to stdin", p.background.Wait)
 	require.Error(f, p.wait())
 	require.Error(f, p.tryWrite("too late"))
 }

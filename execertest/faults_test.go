@@ -324,9 +324,11 @@ var faults = map[string]fault{
 		in := p.stdin
 		p.stdin = pipeEnd{func(b []byte) (int, error) {
 			n, err := in.Write(b)
-			time.Sleep(10 * time.Millisecond) // Let it end, so that the fault shows.
-			if p.ended() {
-				return 0, os.ErrProcessDone
+			// Let it end, so that the fault shows.
+			for began := time.Now(); time.Since(began) < patience/2; time.Sleep(time.Millisecond) {
+				if p.ended() {
+					return 0, os.ErrProcessDone
+				}
 			}
 			return n, err
 		}, in.Close}
@@ -508,15 +510,8 @@ var faults = map[string]fault{
 		return local.Start(context.WithoutCancel(ctx), c)
 	}), []string{"Cancel/[^A]*"}},
 	"CloseDetaches": {starter(func(ctx context.Context, c wsep.Command) (wsep.Process, error) {
-		closed := make(chan struct{})
 		detached, cancel := context.WithCancel(context.WithoutCancel(ctx))
-		go func() {
-			select {
-			case <-ctx.Done():
-				cancel()
-			case <-closed:
-			}
-		}()
+		detach := context.AfterFunc(ctx, cancel)
 		p, err := local.Start(detached, c)
 		if err != nil {
 			cancel()
@@ -524,7 +519,7 @@ var faults = map[string]fault{
 		}
 		a := alter(p)
 		a.close = func() error {
-			close(closed)
+			detach()
 			return a.signal(detached, "TERM")
 		}
 		return a, nil

@@ -15,11 +15,8 @@ import (
 	"cdr.dev/wsep"
 )
 
-// patience is how long anything may take that has no limit of its own. What takes longer hangs.
+// patience is how long anything may take. What takes longer hangs.
 var patience = 20 * time.Second
-
-// endLimit is how long a process and its group may take to end when they have to.
-const endLimit = 2 * time.Second
 
 // fixture is what the test of a line works with.
 type fixture struct {
@@ -249,6 +246,26 @@ func (f *fixture) run(c wsep.Command) (stdout string) {
 	require.Empty(f, errOut.all(), "stderr of %q", c.Args)
 	require.NoError(f, err)
 	return stdout
+}
+
+// gate is what a script waits at until the test lets it go on. The script's $1 is the gate's file.
+type gate struct {
+	f    *fixture
+	file string
+}
+
+// atGate is the part of the script that waits. It does not wait for ever.
+const atGate = `i=0; until [ -e "$1" ] || [ $i -ge 600 ]; do sleep 0.1; i=$((i+1)); done`
+
+// gate makes a gate, which is shut.
+func (f *fixture) gate() gate {
+	f.Helper()
+	return gate{f, f.tempDir() + "/open"}
+}
+
+func (g gate) open() {
+	g.f.Helper()
+	g.f.run(shell(`: >"$1"`, g.file))
 }
 
 // tempDir makes a directory where the commands run.

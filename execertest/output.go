@@ -128,7 +128,10 @@ func outputClosedEarly(f *fixture) {
 
 // outputHeldByChild: what a child in the background writes after the command has exited is output too.
 func outputHeldByChild(f *fixture) {
-	p := f.start(shell(`(sleep 0.3; echo late) & echo early; exit 5`))
+	g, v := f.gate(), f.watch()
+	p := f.start(shell(`exec 3>"$2"; (exec 3>&-; `+atGate+`; echo late) & echo early; exit 5`, g.file, v.fifo))
+	v.requireGone() // The command, not its child.
+	g.open()
 	require.Equal(f, "early\nlate\n", p.out().all())
 	p.requireExit(5)
 }

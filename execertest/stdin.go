@@ -174,11 +174,13 @@ func stdinWriteAfterEnd(f *fixture) {
 
 // stdinNone: without Stdin writing fails, the program reads an end of file, and closing does nothing.
 func stdinNone(f *fixture) {
-	p := f.start(shell(`cat; echo end; sleep 0.3; exit 5`))
+	g := f.gate()
+	p := f.start(shell(`cat; echo end; `+atGate+`; exit 5`, g.file))
 	require.Error(f, p.tryWrite("lost"))
 	p.closeStdin()
 	require.Error(f, p.tryWrite("lost"))
 	p.closeStdin()
+	g.open()
 	require.Equal(f, "end\n", p.out().all())
 	p.requireExit(5)
 }

@@ -182,13 +182,15 @@ func requireEndOfFile(f *fixture, text string) {
 
 // terminalWithoutStdin: into a terminal without Stdin nobody can type, not even an end of file.
 func terminalWithoutStdin(f *fixture) {
-	c := shell(`exec 4<&0; (cat; echo "end of file") <&4 & echo ready; sleep 0.5; echo bye; exit 5`)
+	g := f.gate()
+	c := shell(`exec 4<&0; (cat; echo "end of file") <&4 & echo ready; `+atGate+`; sleep 0.5; echo bye; exit 5`, g.file)
 	c.TTY = true
 	p := f.start(c)
 	require.Error(f, p.tryWrite("lost\n"))
 	p.out().await("ready")
 	require.Error(f, p.tryWrite("lost\n"))
 	p.closeStdin()
+	g.open()
 	require.Equal(f, crlf("ready\nbye\n"), p.out().all())
 	p.requireExit(5)
 }

@@ -22,7 +22,7 @@ func (f *fixture) watch() *vigil {
 func (v *vigil) requireEnd(p *process) (err error) {
 	p.f.Helper()
 	var readerErr error
-	p.f.within(endLimit, "the end of the process and its group", func() {
+	p.f.within(patience, "the end of the process and its group", func() {
 		err = p.Wait()
 		readerErr = v.reader.Wait()
 	})
@@ -34,6 +34,6 @@ func (v *vigil) requireEnd(p *process) (err error) {
 func (v *vigil) requireGone() {
 	v.reader.f.Helper()
 	var err error
-	v.reader.f.within(endLimit, "the end of the group", func() { err = v.reader.Wait() })
+	v.reader.f.within(patience, "the end of the group", func() { err = v.reader.Wait() })
 	require.NoError(v.reader.f, err)
 }

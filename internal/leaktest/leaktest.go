@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/signal"
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -18,6 +20,7 @@ const patience = 30 * time.Second
 
 // Main runs a package's tests, for its TestMain, and exits with their code, or with 1 if they leave anything behind.
 func Main(m *testing.M) {
+	heed()
 	mark()
 	before := take()
 	code := m.Run()
@@ -26,6 +29,16 @@ func Main(m *testing.M) {
 		code = max(code, 1)
 	}
 	os.Exit(code)
+}
+
+// heed has the processes of the tests heed the signals that whoever started the tests ignores, as nohup does, and a
+// shell for what it runs in the background. A child ignores what its parent does, and a shell can't trap that.
+func heed() {
+	for _, s := range []os.Signal{os.Interrupt, syscall.SIGHUP} {
+		if signal.Ignored(s) {
+			signal.Notify(make(chan os.Signal, 1), s)
+		}
+	}
 }
 
 // snapshot is what there is at a moment, by an identity that nothing else has at the same time.

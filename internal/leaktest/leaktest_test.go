@@ -3,8 +3,10 @@ package leaktest
 import (
 	"os"
 	"os/exec"
+	"os/signal"
 	"runtime"
 	"strconv"
+	"syscall"
 	"testing"
 	"time"
 
@@ -58,4 +60,17 @@ func TestFinds(t *testing.T) {
 		require.NoError(t, err)
 		return "sleep 61", func() { require.NoError(t, exec.Command("sh", "-c", "kill -9 "+string(out)).Run()) }
 	})
+}
+
+// TestHeed starts a process where a signal is ignored.
+func TestHeed(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("there are no signals")
+	}
+	signal.Ignore(syscall.SIGHUP)
+	defer signal.Reset(syscall.SIGHUP)
+	heed()
+	out, err := exec.Command("sh", "-c", "trap 'echo heeded' HUP; kill -HUP $$").Output()
+	require.NoError(t, err)
+	require.Equal(t, "heeded\n", string(out))
 }
