@@ -105,8 +105,9 @@ func TestRemoteDialedAtTheEnd(t *testing.T) {
 
 	far, conn := net.Pipe()
 	defer far.Close()
-	s.add(1, newChannel(s, &remote{Conn: conn}, 0))
+	// Before the other end is closed, for a pipe has no deadlines then.
 	require.NoError(t, far.SetReadDeadline(time.Now().Add(patienceInTests)))
+	s.add(1, newChannel(s, &remote{Conn: conn}, 0))
 	_, err := far.Read(make([]byte, 1))
 	require.ErrorIs(t, err, io.EOF, "the remote is to be closed")
 	s.wg.Wait()
