@@ -58,7 +58,7 @@ func TestClientsEndReachesRemotes(t *testing.T) {
 			}
 			// One that never answers the close frame does not delay the others.
 			p.connect(backend(t, func(c *websocket.Conn) { _, _ = io.Copy(io.Discard, c.NetConn()) }))
-			began := time.Now()
+			elapsed := stopwatch(t)
 			tc.end(p)
 			for range 3 {
 				err := <-ended
@@ -67,7 +67,7 @@ func TestClientsEndReachesRemotes(t *testing.T) {
 				require.Equal(t, tc.code, ce.Code)
 				require.Equal(t, tc.reason, ce.Text)
 			}
-			require.Less(t, time.Since(began), time.Second)
+			require.Less(t, elapsed(), time.Second)
 		})
 	}
 }
@@ -83,12 +83,12 @@ func TestShutdown(t *testing.T) {
 	}))
 	ctx, cancel := context.WithTimeout(t.Context(), patienceInTests)
 	defer cancel()
-	began := time.Now()
+	elapsed := stopwatch(t)
 	var wg sync.WaitGroup
 	wg.Go(func() { p.expectClose(1001) })
 	wg.Go(func() { idle.expectClose(1001) })
 	require.NoError(t, s.Shutdown(ctx))
-	require.Less(t, time.Since(began), 3*time.Second)
+	require.Less(t, elapsed(), 3*time.Second)
 	wg.Wait()
 	require.True(t, websocket.IsCloseError(<-said, 1001))
 	_, resp, err := websocket.DefaultDialer.Dial(url, nil)

@@ -41,10 +41,10 @@ func TestGoneClientIsNoticedWhileItsRemoteIsFull(t *testing.T) {
 			leaktest.Check(t)
 			s, p, end := fullRemote(t, tc.secure, 128<<10, tc.remote)
 			defer end()
-			began := time.Now()
+			elapsed := stopwatch(t)
 			tc.end(p)
 			s.awaitNobody(t)
-			require.Less(t, time.Since(began), soon)
+			require.Less(t, elapsed(), soon)
 		})
 	}
 }

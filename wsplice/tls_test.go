@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/gorilla/websocket"
 	"github.com/stretchr/testify/require"
@@ -65,10 +64,11 @@ func TestStalledSecureRemoteDelaysNobody(t *testing.T) {
 	deaf, lively := p.connect(stalled), p.connect(echoes)
 	chunk := strings.Repeat("x", 1<<20)
 	closed := false
+	elapsed := stopwatch(t)
 	for i := 0; !closed; i++ {
 		require.Less(t, i, 40)
 		p.send(deaf, websocket.BinaryMessage, chunk)
-		began := time.Now()
+		began := elapsed()
 		p.send(lively, websocket.TextMessage, fmt.Sprint(i))
 		index, _, m := p.receive()
 		for index == controlIndex {
@@ -80,7 +80,7 @@ func TestStalledSecureRemoteDelaysNobody(t *testing.T) {
 		}
 		require.Equal(t, lively, index)
 		require.Equal(t, fmt.Sprint(i), m)
-		require.Less(t, time.Since(began), soon)
+		require.Less(t, elapsed()-began, soon)
 	}
 }
 
