@@ -96,7 +96,7 @@ func TestDelay(t *testing.T) {
 
 // TestStalledRemoteDelaysNobody has remotes that read nothing, and one that stalls within a frame.
 func TestStalledRemoteDelaysNobody(t *testing.T) {
-	_, url := testServer(t, func(s *Server) { s.WriteTimeout = patienceInTests })
+	_, url := testServer(t, func(s *Server) { s.WriteTimeout = time.Minute })
 	p := connectPeer(t, url)
 	stop := make(chan struct{})
 	defer close(stop)

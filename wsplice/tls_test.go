@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gorilla/websocket"
 	"github.com/stretchr/testify/require"
@@ -59,7 +60,7 @@ func TestStalledSecureRemoteDelaysNobody(t *testing.T) {
 	defer close(stop)
 	stalled, config := secureBackend(t, func(*websocket.Conn) { <-stop })
 	echoes, _ := secureBackend(t, echo)
-	s := startServer(t, true, func(s *Server) { s.TLS, s.WriteTimeout = config, patienceInTests })
+	s := startServer(t, true, func(s *Server) { s.TLS, s.WriteTimeout = config, time.Minute })
 	p := s.connectPeer(t)
 	deaf, lively := p.connect(stalled), p.connect(echoes)
 	chunk := strings.Repeat("x", 1<<20)

@@ -24,7 +24,7 @@ func TestSmallMessagesFillTheWindow(t *testing.T) {
 	empty := appendMasked(nil, finBit|byte(ws.OpBinary), 0, [4]byte{})
 	all := append(bytes.Repeat(empty, window/4), bytes.Repeat(small, window)...)
 
-	s := startServer(t, false, func(s *Server) { s.MaxMessage, s.WriteTimeout = 1000, patienceInTests })
+	s := startServer(t, false, func(s *Server) { s.MaxMessage, s.WriteTimeout = 1000, time.Hour })
 	p := connectPeer(t, s.url)
 	goOn := make(chan struct{})
 	release := sync.OnceFunc(func() { close(goOn) })
