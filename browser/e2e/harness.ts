@@ -66,6 +66,9 @@ export async function browse(...flags: string[]): Promise<Browser> {
   return browser;
 }
 
+/** How WebGL without a graphics card, and xterm.js on a busy machine, say that they are slow. */
+const SLOWNESS = /GL Driver Message \(OpenGL, Performance|task queue exceeded allotted deadline/;
+
 /** A page with the terminal. */
 export class Tab {
   readonly page: Page;
@@ -79,8 +82,7 @@ export class Tab {
     page.setDefaultTimeout(PATIENCE_MS);
     page.on("pageerror", (error) => this.complaints.push(String(error)));
     page.on("console", (message) => {
-      // WebGL without a graphics card says that it is slow.
-      if (message.text().includes("GL Driver Message (OpenGL, Performance")) return;
+      if (SLOWNESS.test(message.text())) return;
       if (message.type() === "error" || message.type() === "warning") this.complaints.push(message.text());
     });
     page.on("request", (request) => this.requests.push(request.url()));
