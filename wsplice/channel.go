@@ -187,7 +187,8 @@ func (c *channel) limit() int {
 // awaitRoom waits until the queue may have become shorter, and reports false if the remote is given up. Who waits here
 // does not read, and so has to look whether the client is still there.
 func (c *channel) awaitRoom() bool {
-	t := time.NewTimer(min(glance, patience-c.delay.behind))
+	limit := min(glance, patience-c.delay.behind)
+	t := time.NewTimer(limit)
 	defer t.Stop()
 	began := time.Now()
 	select {
@@ -198,7 +199,8 @@ func (c *channel) awaitRoom() bool {
 	case <-c.session.ctx.Done():
 		return false
 	}
-	c.delay.add(time.Since(began), c.outlet.taken.Load())
+	// Whatever is longer is not the remote's fault: this machine was late to go on.
+	c.delay.add(min(time.Since(began), limit), c.outlet.taken.Load())
 	if c.session.table.sole() {
 		c.delay.behind = 0
 	}

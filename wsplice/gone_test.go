@@ -58,7 +58,7 @@ func TestClientsEndReachesRemotes(t *testing.T) {
 			}
 			// One that never answers the close frame does not delay the others.
 			p.connect(backend(t, func(c *websocket.Conn) { _, _ = io.Copy(io.Discard, c.NetConn()) }))
-			began := time.Now()
+			elapsed := stopwatch(t)
 			tc.end(p)
 			for range 3 {
 				err := <-ended
@@ -67,7 +67,7 @@ func TestClientsEndReachesRemotes(t *testing.T) {
 				require.Equal(t, tc.code, ce.Code)
 				require.Equal(t, tc.reason, ce.Text)
 			}
-			require.Less(t, time.Since(began), time.Second)
+			require.Less(t, elapsed(), time.Second)
 		})
 	}
 }
@@ -83,12 +83,12 @@ func TestShutdown(t *testing.T) {
 	}))
 	ctx, cancel := context.WithTimeout(t.Context(), patienceInTests)
 	defer cancel()
-	began := time.Now()
+	elapsed := stopwatch(t)
 	var wg sync.WaitGroup
 	wg.Go(func() { p.expectClose(1001) })
 	wg.Go(func() { idle.expectClose(1001) })
 	require.NoError(t, s.Shutdown(ctx))
-	require.Less(t, time.Since(began), 3*time.Second)
+	require.Less(t, elapsed(), 3*time.Second)
 	wg.Wait()
 	require.True(t, websocket.IsCloseError(<-said, 1001))
 	_, resp, err := websocket.DefaultDialer.Dial(url, nil)
@@ -105,8 +105,9 @@ func TestRemoteDialedAtTheEnd(t *testing.T) {
 
 	far, conn := net.Pipe()
 	defer far.Close()
-	s.add(1, newChannel(s, &remote{Conn: conn}, 0))
+	// Before the other end is closed, for a pipe has no deadlines then.
 	require.NoError(t, far.SetReadDeadline(time.Now().Add(patienceInTests)))
+	s.add(1, newChannel(s, &remote{Conn: conn}, 0))
 	_, err := far.Read(make([]byte, 1))
 	require.ErrorIs(t, err, io.EOF, "the remote is to be closed")
 	s.wg.Wait()

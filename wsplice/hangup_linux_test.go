@@ -41,10 +41,10 @@ func TestGoneClientIsNoticedWhileItsRemoteIsFull(t *testing.T) {
 			leaktest.Check(t)
 			s, p, end := fullRemote(t, tc.secure, 128<<10, tc.remote)
 			defer end()
-			began := time.Now()
+			elapsed := stopwatch(t)
 			tc.end(p)
 			s.awaitNobody(t)
-			require.Less(t, time.Since(began), soon)
+			require.Less(t, elapsed(), soon)
 		})
 	}
 }
@@ -67,7 +67,7 @@ func TestGoneClientsCodeIsPassedOn(t *testing.T) {
 	_, err := p.Write(appendFrame(nil, ws.OpClose, true, closing{4321, "my reason"}.payload()))
 	require.NoError(t, err)
 	require.NoError(t, p.Close())
-	require.Eventually(t, channel.terminated.Load, soon, time.Millisecond)
+	require.Eventually(t, channel.terminated.Load, patienceInTests, time.Millisecond)
 	require.NoError(t, tcp(channel.line.Conn).SetWriteBuffer(1<<20))
 	end()
 	require.Equal(t, &websocket.CloseError{Code: 4321, Text: "my reason"}, <-said)

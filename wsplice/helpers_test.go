@@ -12,6 +12,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,10 +22,36 @@ import (
 )
 
 // patienceInTests is how long a test waits for what should happen at once.
-const patienceInTests = 10 * time.Second
+const patienceInTests = 20 * time.Second
 
-// soon is less than a second, on a machine that may be busy.
-const soon = 1500 * time.Millisecond
+// soon is less than a second, on a machine that may be busy. What should not happen takes longer than this.
+const soon = 4 * time.Second
+
+// stopwatch returns how much time has passed in which this process could run. A stall of the machine is a tick of it.
+func stopwatch(t *testing.T) (elapsed func() time.Duration) {
+	const tick = 10 * time.Millisecond
+	var ticks atomic.Int64
+	ticker := time.NewTicker(tick)
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	// Ends with the test.
+	wg.Go(func() {
+		for {
+			select {
+			case <-ticker.C: // Those that nobody was there to take are dropped.
+				ticks.Add(1)
+			case <-stop:
+				return
+			}
+		}
+	})
+	t.Cleanup(func() {
+		ticker.Stop()
+		close(stop)
+		wg.Wait()
+	})
+	return func() time.Duration { return time.Duration(ticks.Load()) * tick }
+}
 
 // testServer is a Server that may dial this machine, and is shut down with the test.
 func testServer(t *testing.T, change func(*Server)) (s *Server, url string) {

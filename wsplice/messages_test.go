@@ -89,14 +89,14 @@ func TestPings(t *testing.T) {
 	for _, payload := range []string{"", "ping", strings.Repeat("x", 125)} {
 		got := make(chan string, 1)
 		p.SetPongHandler(func(m string) error { got <- m; return nil })
-		require.NoError(t, p.WriteControl(websocket.PingMessage, []byte(payload), time.Now().Add(time.Second)))
+		require.NoError(t, p.WriteControl(websocket.PingMessage, []byte(payload), time.Now().Add(patienceInTests)))
 		p.command(`{}`)
 		p.expectError(CodeUnknownMethod)
 		require.Equal(t, payload, <-got)
 	}
 	index := p.connect(backend(t, func(c *websocket.Conn) {
 		c.SetPongHandler(func(m string) error { return c.WriteMessage(websocket.TextMessage, []byte("pong "+m)) })
-		_ = c.WriteControl(websocket.PingMessage, []byte("remote's"), time.Now().Add(time.Second))
+		_ = c.WriteControl(websocket.PingMessage, []byte("remote's"), time.Now().Add(patienceInTests))
 		_, _, _ = c.ReadMessage()
 	}))
 	p.expect(index, "pong remote's")

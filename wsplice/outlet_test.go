@@ -35,7 +35,7 @@ func TestDeadlineIsClearedUnderLock(t *testing.T) {
 	failed := make(chan error, 1)
 	var wg sync.WaitGroup
 	o := &outlet{
-		line: newLine(conn), timeout: patience, failed: func(err error) { failed <- err }, wg: &wg,
+		line: newLine(conn), timeout: patienceInTests, failed: func(err error) { failed <- err }, wg: &wg,
 		moved: make(chan struct{}, 1), urgent: new(atomic.Pointer[[]byte]),
 	}
 	cleared := 0
@@ -55,6 +55,7 @@ func TestDeadlineIsClearedUnderLock(t *testing.T) {
 	wg.Wait()
 	require.Equal(t, 1, cleared)
 	// The other end takes no more.
+	o.timeout = patience
 	send()
 	wg.Wait()
 	require.ErrorIs(t, <-failed, errWriteTimeout)

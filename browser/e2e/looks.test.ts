@@ -30,7 +30,7 @@ for (const { name, browser, options } of looks) {
     await tab.connected();
     await tab.run("cd /");
     await tab.type("clear\n");
-    await tab.shows(/^[^\n]*# ?$/);
+    await tab.shows(/^[^\n]*[#$] ?$/);
     await tab.run(colours);
     await tab.run("ls --color=always -F /");
     await tab.run(String.raw`printf '\033[1mbold\033[0m \033[3mitalic\033[0m \033[4munderlined\033[0m ✓ 界 👩‍🚀 https://example.com/ ┌──┐\n'`);

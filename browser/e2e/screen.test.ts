@@ -39,6 +39,7 @@ test("opens links to the web, and no others", async () => {
   await tab.connected();
   // Screen passes no links on that have a text of their own.
   await tab.run("echo plain https://example.com/plain");
+  await tab.prompted();
   await tab.page.evaluate(
     (text) => new Promise<void>((done) => terminal.write(text, done)),
     ["javascript:alert(1)", "https://example.com/marked"]
@@ -78,6 +79,7 @@ async function click(tab: Tab, text: string): Promise<void> {
 test("gives a character of several code points its one place", async () => {
   const tab = await Tab.open(browser, address);
   await tab.connected();
+  await tab.prompted();
   const place = await tab.page.evaluate(async () => {
     await new Promise<void>((done) => terminal.write("\r👩‍👩‍👧x", done));
     const { active } = terminal.buffer;
@@ -110,7 +112,7 @@ test("copies and pastes on a phone, long lines as one", async () => {
   assert.match(copied, /^https:\/\/example\.com\/0{79}7\nnext\n/m);
   await tab.page.evaluate(() => navigator.clipboard.writeText("echo pas''ted"));
   await key("Paste");
-  await tab.shows(/# echo pas''ted$/);
+  await tab.shows(/[#$] echo pas''ted$/);
   await tab.press("Enter");
   await tab.shows(/^pasted$/m);
   await tab.close();
@@ -119,6 +121,7 @@ test("copies and pastes on a phone, long lines as one", async () => {
 test("tells a program that wants to know of the mouse about touch", async () => {
   const tab = await Tab.open(browser, address, phone);
   await tab.connected();
+  await tab.prompted();
   await tab.type(String.raw`printf '\033[?1000h'; cat -v` + "\n");
   assert.ok(await poll(() => tab.page.evaluate(() => terminal.modes.mouseTrackingMode !== "none")));
   await tab.drag(200);

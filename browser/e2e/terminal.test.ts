@@ -36,7 +36,7 @@ test("draws a whole screen, follows its size, and has the old one back", async (
   await tab.type("x");
   await tab.shows(/^    key x$/m);
   await tab.type("q");
-  await tab.shows(/^before$[^]*# $/m);
+  await tab.shows(/^before$[^]*[#$] $/m);
   assert.ok(!(await tab.text()).includes("INSERT"));
 
   await tab.type(`${program}\n`);
@@ -49,7 +49,7 @@ test("draws a whole screen, follows its size, and has the old one back", async (
   assert.ok(smaller);
   await tab.shows(new RegExp(`^${smaller.rows} by ${smaller.cols}\n{${smaller.rows - 1}}-- INSERT --$`, "m"));
   await tab.type("xq");
-  await tab.shows(/# $/);
+  await tab.prompted();
   assert.equal(await tab.run("stty size"), `${smaller.rows} ${smaller.cols}`);
   await tab.close();
 });
@@ -140,7 +140,8 @@ test("keeps foreign pages out", async () => {
   await page.goto(origin);
   assert.deepEqual(await page.evaluate(attack, { address, frame: true }), { opened: false, status: 0 });
   const frame = page.frames().find((f) => f !== page.mainFrame())!;
-  assert.equal(frame.url(), "chrome-error://chromewebdata/", "the page can't be framed");
+  const refused = await poll(async () => frame.url() === "chrome-error://chromewebdata/");
+  assert.ok(refused, `the page can't be framed: ${frame.url()}`);
 
   // A page that has its own name point here has this server's origin, in its browser's eyes.
   await page.goto(rebound);
@@ -219,7 +220,7 @@ test("can be used with the keyboard alone", async () => {
   await tab.press("Control+Shift+L");
   await items.nth(1).waitFor();
   await tab.press("Tab", "Tab", "Tab");
-  assert.deepEqual(await focused(), { name: `Close session ${hostname()}: /tmp`, visible: true });
+  assert.deepEqual(await focused(), { name: `Close session ${hostname().replace(/\..*/, "")}: /tmp`, visible: true });
   await tab.press("Enter");
   assert.equal(await items.count(), 2);
   assert.match((await focused()).name!, /^End everything that runs in session/);
@@ -304,15 +305,16 @@ test("can be used on a phone", async () => {
   const tab = await Tab.open(browser, address, { viewport: { width: 390, height: 760 }, isMobile: true, hasTouch: true });
   await tab.connected();
   const key = (name: string) => tab.page.locator("#keys").getByRole("button", { name, exact: true }).tap();
-  await tab.type("sleep 300\n");
-  await tab.shows(/sleep 300$/);
+  await tab.prompted();
+  await tab.type('(echo a""b;cat)\n');
+  await tab.shows(/^ab$/m); // It has the terminal, so that Ctrl-C is for it.
   await key("Ctrl");
   await tab.type("c");
   await tab.shows(/\^C/);
   await tab.run("echo one");
   await key("Up");
   await key("Up");
-  await tab.shows(/# sleep 300$/);
+  await tab.shows(/[#$] \(echo a""b;cat\)$/);
   await key("Ctrl");
   await tab.type("u");
   await tab.run("seq 200");
