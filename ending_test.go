@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"cdr.dev/wsep"
+	"cdr.dev/wsep/internal/timetest"
 )
 
 // stubborn prints its own pid and a background child's, and neither ends at a polite word.
@@ -85,7 +86,7 @@ func TestDisconnectEndsGroup(t *testing.T) {
 				}
 				t.Run(fmt.Sprintf("tty %t/extensions %t/%s", tty, ext != "", way), func(t *testing.T) {
 					t.Parallel()
-					requireSoon(t, 2*time.Second, func() time.Duration {
+					timetest.Within(t, 2*time.Second, func() time.Duration {
 						c := dialRaw(t, url)
 						c.send(fmt.Sprintf(`{"type":"start",%s"command":{"command":"sh","args":["-c",%q],"tty":%t,"stdin":true}}`,
 							ext, stubborn, tty))

@@ -28,6 +28,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"cdr.dev/wsep"
+	"cdr.dev/wsep/internal/timetest"
 )
 
 // These tests look at processes and files, as Linux shows them.
@@ -253,7 +254,7 @@ func TestSessionIsGoneSoonAfterItsCommand(t *testing.T) {
 	}
 
 	// With a client.
-	requireSoon(t, time.Second, func() time.Duration {
+	timetest.Within(t, time.Second, func() time.Duration {
 		p, s := startScreen(t, execer, ends)
 		s.waitFor("out")
 		typeLine(t, p, "")
@@ -265,7 +266,7 @@ func TestSessionIsGoneSoonAfterItsCommand(t *testing.T) {
 	// Without any.
 	end := filepath.Join(t.TempDir(), "end")
 	ends.Args[1] = fmt.Sprintf("echo out; until [ -e %s ]; do sleep 0.01; done; rm %s; touch %s", end, end, file)
-	requireSoon(t, time.Second, func() time.Duration {
+	timetest.Within(t, time.Second, func() time.Duration {
 		p, s := startScreen(t, execer, ends)
 		s.waitFor("out")
 		require.NoError(t, p.Close())

@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"cdr.dev/wsep"
+	"cdr.dev/wsep/internal/timetest"
 )
 
 // window is how much of a stream may be under way or unread.
@@ -152,34 +153,43 @@ func carrySlowly(to, from net.Conn, open sync.Locker) {
 func TestInterruptUnderFullOutput(t *testing.T) {
 	for _, tty := range []bool{true, false} {
 		t.Run(fmt.Sprintf("terminal %t", tty), func(t *testing.T) {
-			var back sync.Mutex
-			execer := wsep.Dialer{URL: slowCable(t, newServer(t, &wsep.Handler{}), &back)}
-			file := filepath.Join(t.TempDir(), "interrupted")
-			p, err := execer.Start(t.Context(), wsep.Command{
-				Command: "sh", TTY: tty, Stdin: true,
-				// The shell acts on its trap when what it runs has ended.
-				Args: []string{"-c", `trap ': >"$1"; exit 3' INT; yes`, "sh", file},
-			})
-			require.NoError(t, err)
-			go func() { _, _ = io.Copy(io.Discard, p.Stdout()) }()
-			time.Sleep(time.Second) // All that can be under way is.
-			back.Lock()
-			if tty {
-				_, err = p.Stdin().Write([]byte{3})
-			} else {
-				err = p.(wsep.Signaler).Signal(t.Context(), "INT")
-			}
-			interrupted := assert.Eventually(t, func() bool { return exists(file) }, patience, time.Millisecond)
-			back.Unlock()
-			require.NoError(t, err)
-			require.True(t, interrupted)
-			if longTests {
-				// Behind what is under way, of which nothing is lost.
-				var exit wsep.ExitError
-				require.ErrorAs(t, waitWithin(t, p, time.Minute), &exit)
-				require.Equal(t, 3, exit.ExitCode())
-			}
-			require.NoError(t, p.Close())
+			timetest.Within(t, 200*time.Millisecond, func() time.Duration { return interruptUnderFullOutput(t, tty) })
 		})
 	}
+}
+
+// interruptUnderFullOutput returns how long it takes until the interrupt shows where the program runs.
+func interruptUnderFullOutput(t *testing.T, tty bool) (took time.Duration) {
+	t.Helper()
+	var back sync.Mutex
+	execer := wsep.Dialer{URL: slowCable(t, newServer(t, &wsep.Handler{}), &back)}
+	file := filepath.Join(t.TempDir(), "interrupted")
+	p, err := execer.Start(t.Context(), wsep.Command{
+		Command: "sh", TTY: tty, Stdin: true,
+		// The shell acts on its trap when what it runs has ended.
+		Args: []string{"-c", `trap ': >"$1"; exit 3' INT; yes`, "sh", file},
+	})
+	require.NoError(t, err)
+	go func() { _, _ = io.Copy(io.Discard, p.Stdout()) }()
+	time.Sleep(time.Second) // All that can be under way is.
+	back.Lock()
+	began := time.Now()
+	if tty {
+		_, err = p.Stdin().Write([]byte{3})
+	} else {
+		err = p.(wsep.Signaler).Signal(t.Context(), "INT")
+	}
+	interrupted := assert.Eventually(t, func() bool { return exists(file) }, patience, time.Millisecond)
+	took = time.Since(began)
+	back.Unlock()
+	require.NoError(t, err)
+	require.True(t, interrupted)
+	if longTests {
+		// Behind what is under way, of which nothing is lost.
+		var exit wsep.ExitError
+		require.ErrorAs(t, waitWithin(t, p, time.Minute), &exit)
+		require.Equal(t, 3, exit.ExitCode())
+	}
+	require.NoError(t, p.Close())
+	return took
 }
