@@ -20,7 +20,9 @@ import (
 // Close is called, the whole group is ended: by SIGTERM, on a terminal by SIGHUP too, and by SIGKILL after KillDelay. On
 // Windows, which has no such signals, the process is terminated.
 //
-// The variable WSEP_TTY=true is set for commands in a terminal.
+// The variable WSEP_TTY=true is set for commands in a terminal. As everywhere, a command ignores the signals that this
+// process ignores, such as SIGINT where a script started it in the background. What it handles, by signal.Notify, its
+// commands do not ignore.
 type LocalExecer struct {
 	// ChildProcessPriority is the niceness of the commands. nil leaves it as it is. An environment that forbids to
 	// change it is no error.
