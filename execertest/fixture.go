@@ -254,8 +254,9 @@ type gate struct {
 	file string
 }
 
-// atGate is the part of the script that waits. It does not wait for ever.
-const atGate = `i=0; until [ -e "$1" ] || [ $i -ge 600 ]; do sleep 0.1; i=$((i+1)); done`
+// atGate is the part of the script that waits, until the line is done at the latest, or a minute where the gate can't be
+// removed.
+const atGate = `i=0; while [ -d "${1%/*}" ] && [ ! -e "$1" ] && [ $i -lt 600 ]; do sleep 0.1; i=$((i+1)); done`
 
 // gate makes a gate, which is shut.
 func (f *fixture) gate() gate {
