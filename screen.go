@@ -54,7 +54,7 @@ func startKeeper(ctx context.Context, execer Execer, name string, patience time.
 		return nil, &StartError{err}
 	}
 	k, err := newKeeper(ctx, execer, c, slices.Concat(keeperArgs("new", name, patience), []string{c.Command}, c.Args))
-	if k != nil && k.killed() {
+	if err != nil && k != nil && k.killed() {
 		dropSession(execer, c, keeperArgs("drop", name, patience))
 	}
 	return k, err
@@ -132,11 +132,8 @@ func newKeeper(ctx context.Context, execer Execer, c Command, args []string) (*k
 	return k, nil
 }
 
-// killed reports whether the keeper has ended by force.
+// killed reports whether the keeper, which has ended, did so by force.
 func (k *keeper) killed() bool {
-	if !isClosed(k.done) {
-		return false
-	}
 	exit, ok := errors.AsType[ExitError](k.err)
 	return ok && exit.Signal() == "KILL"
 }
