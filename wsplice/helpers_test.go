@@ -24,7 +24,7 @@ import (
 // patienceInTests is how long a test waits for what should happen at once.
 const patienceInTests = 20 * time.Second
 
-// soon is less than a second, on a machine that may be busy. What should not happen takes longer than this.
+// soon is how long what waits for nothing may take on a busy machine. What should not happen takes longer.
 const soon = 4 * time.Second
 
 // stopwatch returns how much time has passed in which this process could run. A stall of the machine is a tick of it.

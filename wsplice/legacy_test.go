@@ -139,14 +139,21 @@ func TestClientWithoutWindows(t *testing.T) {
 	require.Empty(t, s.terminated)
 }
 
+// overfill has a channel get more than it may hold, and another, on the same connection, a message behind that.
+func overfill(t *testing.T, window int64, ask string) (c *Client, full, other *Channel) {
+	t.Helper()
+	_, url := startLegacy(t)
+	c = dialTest(t, url, &DialOptions{Window: window})
+	full, other = connectTest(t, c, "ws://any"), connectTest(t, c, "ws://any")
+	require.NoError(t, full.Write(t.Context(), []byte(ask)))
+	require.NoError(t, other.Write(t.Context(), []byte("behind")))
+	return c, full, other
+}
+
 // TestFullChannelWithoutWindow has a channel get more than it may hold, while nobody reads.
 func TestFullChannelWithoutWindow(t *testing.T) {
 	const window = 50_000
-	_, url := startLegacy(t)
-	c := dialTest(t, url, &DialOptions{Window: window})
-	flooded, other := connectTest(t, c, "ws://any"), connectTest(t, c, "ws://any")
-	require.NoError(t, flooded.Write(t.Context(), []byte(askFlood)))
-	require.NoError(t, other.Write(t.Context(), []byte("behind")))
+	_, flooded, other := overfill(t, window, askFlood)
 	require.Eventually(t, func() bool { return flooded.held() >= window }, patienceInTests, time.Millisecond)
 	for range floodSize {
 		got, err := read(flooded)
@@ -160,11 +167,7 @@ func TestFullChannelWithoutWindow(t *testing.T) {
 // TestEmptyMessagesWithoutWindow has a channel get more empty messages than it may hold, while nobody reads.
 func TestEmptyMessagesWithoutWindow(t *testing.T) {
 	const window = 40
-	_, url := startLegacy(t)
-	c := dialTest(t, url, &DialOptions{Window: window})
-	flooded, other := connectTest(t, c, "ws://any"), connectTest(t, c, "ws://any")
-	require.NoError(t, flooded.Write(t.Context(), []byte(askEmpty)))
-	require.NoError(t, other.Write(t.Context(), []byte("behind")))
+	_, flooded, other := overfill(t, window, askEmpty)
 	require.Eventually(t, func() bool { return flooded.heldMessages() >= window/4 }, patienceInTests, time.Millisecond)
 	for range floodSize {
 		requireRead(t, "", flooded)
@@ -205,11 +208,7 @@ func TestFullChannelDoesNotHoldUpItsEnd(t *testing.T) {
 		{"of the client", func(c *Client, _, _ *Channel) error { return c.Close() }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			_, url := startLegacy(t)
-			c := dialTest(t, url, &DialOptions{Window: 1})
-			full, other := connectTest(t, c, "ws://any"), connectTest(t, c, "ws://any")
-			require.NoError(t, full.Write(t.Context(), []byte(askFlood)))
-			require.NoError(t, other.Write(t.Context(), []byte("behind")))
+			c, full, other := overfill(t, 1, askFlood)
 			require.Eventually(t, func() bool { return full.held() > 0 }, patienceInTests, time.Millisecond)
 			elapsed := stopwatch(t)
 			require.NoError(t, tc.end(c, full, other))
