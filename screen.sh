@@ -218,7 +218,12 @@ clean() {
 		sleep 0.02
 		i=$((i + 1))
 	done
-	rm -rf "$dir"
+	# A screen that was about to attach may put something into a directory that is being removed.
+	i=0
+	while rm -rf "$dir" 2>/dev/null; [ -e "$dir" ] && [ $i -lt 50 ]; do
+		sleep 0.02
+		i=$((i + 1))
+	done
 }
 
 finish() {
