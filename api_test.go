@@ -48,7 +48,9 @@ var (
 		error
 		ExitCode() int
 	} = wsep.ExitError{}
-	_ map[wsep.ExitError]bool // it can be compared
+	_ map[wsep.ExitError]bool // These can be compared, also with their additions.
+	_ map[wsep.LocalExecer]bool
+	_ map[wsep.Options]bool
 )
 
 // The states are untyped constants with these values.

@@ -27,9 +27,9 @@ type LocalExecer struct {
 	// ChildProcessPriority is the niceness of the commands. nil leaves it as it is. An environment that forbids to
 	// change it is no error.
 	ChildProcessPriority *int
-	// InheritEnv names the variables of this process's environment that commands inherit. nil means all of them; an
-	// empty list that is not nil means none.
-	InheritEnv []string
+	// InheritEnv names the variables of this process's environment that commands inherit: none, if the list is empty. nil
+	// means all of them. The list is read, never written. It is behind a pointer so that a LocalExecer can be compared.
+	InheritEnv *[]string
 	// WaitDelay bounds how long the output stays open after a command has ended while another process, such as a
 	// background child, holds it. Then the output ends, with what has been written by then. 0 means no bound.
 	WaitDelay time.Duration
@@ -106,7 +106,7 @@ func (l LocalExecer) inherited() []string {
 	env := []string{}
 	for _, kv := range os.Environ() {
 		name, _, _ := strings.Cut(kv, "=")
-		if slices.Contains(l.InheritEnv, name) {
+		if slices.Contains(*l.InheritEnv, name) {
 			env = append(env, kv)
 		}
 	}

@@ -44,12 +44,13 @@ func TestInheritEnv(t *testing.T) {
 	c.Env = []string{"WSEP_C=c"}
 	for _, tc := range []struct {
 		name    string
-		inherit []string
+		inherit *[]string
 		want    string
 	}{
 		{"all", nil, "a,b,c"},
-		{"some", []string{"WSEP_B", "PATH"}, ",b,c"},
-		{"none", []string{}, ",,c"},
+		{"some", &[]string{"WSEP_B", "PATH"}, ",b,c"},
+		{"none", &[]string{}, ",,c"},
+		{"none by nil", new([]string), ",,c"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			out, err := run(t, wsep.LocalExecer{InheritEnv: tc.inherit}, c)
@@ -68,7 +69,7 @@ func TestInheritEnv(t *testing.T) {
 		{[]string{}, nil, true, "WSEP_TTY=true\r\n"},
 	} {
 		env := wsep.Command{Command: "/usr/bin/env", Env: tc.env, TTY: tc.tty}
-		out, err := run(t, wsep.LocalExecer{InheritEnv: tc.inherit}, env)
+		out, err := run(t, wsep.LocalExecer{InheritEnv: &tc.inherit}, env)
 		require.NoError(t, err)
 		require.Equal(t, tc.want, out, "%+v", tc)
 	}

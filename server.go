@@ -17,8 +17,9 @@ import (
 type Options struct {
 	// SessionTimeout is how long a session lives on without a client. The default is 5 minutes.
 	SessionTimeout time.Duration
-	// Logger takes what happens on the connection that its ends are not told. The default is silent.
-	Logger slog.Logger
+	// Logger takes what happens on the connection that its ends are not told. nil is silent. It is a pointer so that
+	// Options can be compared.
+	Logger *slog.Logger
 	// KeepAlive is how often the client is pinged, unless it is being heard. A client that is silent for two of these is
 	// gone, and its process is ended. The exception is a client of a version without flow control: it stops answering while
 	// its user does not read, so its silence counts only if it has been sent nothing since it last answered. The default is
@@ -58,6 +59,9 @@ func (o *Options) withDefaults() *Options {
 	}
 	if opts.StartTimeout == 0 {
 		opts.StartTimeout = defaultStartTimeout
+	}
+	if opts.Logger == nil {
+		opts.Logger = new(slog.Logger)
 	}
 	return opts
 }

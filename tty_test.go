@@ -552,7 +552,7 @@ func (s *screenOf) within(limit time.Duration, text string) (shown string, ok bo
 
 func TestUTF8WithoutLocale(t *testing.T) {
 	_, execer := handlerServer(t, &wsep.Handler{
-		Execer: wsep.LocalExecer{InheritEnv: []string{"PATH", "HOME", "TMPDIR", "WSEP_LEAKTEST"}},
+		Execer: wsep.LocalExecer{InheritEnv: &[]string{"PATH", "HOME", "TMPDIR", "WSEP_LEAKTEST"}},
 	})
 	p, s := startScreen(t, execer, bash("1"))
 	s.waitFor("ready> ")
@@ -578,7 +578,7 @@ func TestUTF8WithoutLocale(t *testing.T) {
 
 func TestSessionInheritsNoMoreThanItMay(t *testing.T) {
 	t.Setenv("WSEP_SECRET", "secret")
-	_, execer := handlerServer(t, &wsep.Handler{Execer: wsep.LocalExecer{InheritEnv: []string{}}})
+	_, execer := handlerServer(t, &wsep.Handler{Execer: wsep.LocalExecer{InheritEnv: &[]string{}}})
 	p, s := startScreen(t, execer, wsep.Command{ID: "1", Command: "env", TTY: true})
 	shown := textOf(s.rest())
 	require.Contains(t, shown, "WSEP_TTY=true")

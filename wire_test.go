@@ -305,9 +305,8 @@ func heap() int {
 
 func TestUnknownIsIgnoredAndLoggedQuoted(t *testing.T) {
 	var log syncBuffer
-	url := newServer(t, &wsep.Handler{
-		Options: &wsep.Options{Logger: slog.Make(sloghuman.Sink(&log))},
-	})
+	logger := slog.Make(sloghuman.Sink(&log))
+	url := newServer(t, &wsep.Handler{Options: &wsep.Options{Logger: &logger}})
 	c := dialRaw(t, url)
 	c.send(
 		`{"type":"hello\nworld\u001b[31m","x":1}`,

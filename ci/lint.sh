@@ -24,6 +24,16 @@ check() {
 	static_check
 }
 
+# v024_changes prints what of v0.2.4's API has changed so that a program that uses it may not compile.
+v024_changes() {
+	(cd ci/v024 && "$tools/apidiff" -w "$tools/v0.2.4" cdr.dev/wsep)
+	"$tools/apidiff" -incompatible "$tools/v0.2.4" cdr.dev/wsep
+}
+
+# Server and Session hold a lock. So they are not copied, and nobody compares them but by their pointers.
+known_changes='- Server: old is comparable, new is not
+- Session: old is comparable, new is not'
+
 echo "gofmt"
 ci/fmt.sh --check
 
@@ -35,6 +45,9 @@ fi
 
 echo "go mod tidy"
 go mod tidy -diff
+
+echo "apidiff: v0.2.4, what is known, and what is"
+diff <(echo "$known_changes") <(v024_changes)
 
 for system in linux darwin windows; do
 	echo "vet, build, staticcheck, imports: $system"

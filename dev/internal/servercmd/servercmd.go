@@ -110,7 +110,7 @@ func (c config) pageURL(server *serve.Server) string {
 // handler returns the handler that c describes.
 func (c config) handler(execer wsep.Execer, logger slog.Logger) *wsep.Handler {
 	opts := c.options
-	opts.Logger = logger
+	opts.Logger = &logger
 	h := &wsep.Handler{
 		Execer:         execer,
 		Server:         wsep.NewServer(),
