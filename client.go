@@ -14,6 +14,7 @@ import (
 	"golang.org/x/xerrors"
 	"nhooyr.io/websocket"
 
+	"cdr.dev/wsep/internal/flow"
 	"cdr.dev/wsep/internal/proto"
 )
 
@@ -108,7 +109,7 @@ type remoteProcess struct {
 	peer    proto.Extensions // what the server agreed to
 
 	stdin          *remoteStdin // nil if the command has none
-	stdout, stderr *buffer
+	stdout, stderr *flow.Buffer
 
 	settleOnce sync.Once
 	done       chan struct{} // closed when the process's end is known and result is set
@@ -126,8 +127,8 @@ func newRemoteProcess(conn Conn, c Command) *remoteProcess {
 	p := &remoteProcess{
 		link:    link{conn: conn},
 		command: c,
-		stdout:  newBuffer(defaultWindow),
-		stderr:  newBuffer(defaultWindow),
+		stdout:  flow.NewBuffer(defaultWindow),
+		stderr:  flow.NewBuffer(defaultWindow),
 		done:    make(chan struct{}),
 	}
 	p.ctx, p.end = context.WithCancel(context.Background())
@@ -248,13 +249,13 @@ func (p *remoteProcess) agree(peer *proto.Extensions) {
 		p.peer = *peer
 	}
 	if p.peer.Window > 0 {
-		p.stdout.strict, p.stderr.strict = true, true
-		p.stdout.consumed = newReceipts(defaultWindow, p.newAckSender(proto.TypeStdout).send).add
-		p.stderr.consumed = newReceipts(defaultWindow, p.newAckSender(proto.TypeStderr).send).add
+		p.stdout.Strict, p.stderr.Strict = true, true
+		p.stdout.Consumed = flow.NewReceipts(defaultWindow, p.newAckSender(proto.TypeStdout).send).Add
+		p.stderr.Consumed = flow.NewReceipts(defaultWindow, p.newAckSender(proto.TypeStderr).send).Add
 	}
 	if p.stdin != nil {
 		p.stdin.sender.limit = sizeLimit(&p.peer)
-		p.stdin.sender.credit = newCredit(p.peer.Window)
+		p.stdin.sender.credit = flow.NewCredit(p.peer.Window)
 	}
 }
 
@@ -302,7 +303,7 @@ func (p *remoteProcess) readMessages() error {
 			err = p.receive(data)
 		case *proto.Ack:
 			if p.stdin != nil {
-				err = p.stdin.sender.credit.ack(msg.Stdin)
+				err = p.stdin.sender.credit.Ack(msg.Stdin)
 			}
 		case proto.ExitCode:
 			p.settle(outcomeError(msg))
@@ -314,7 +315,7 @@ func (p *remoteProcess) readMessages() error {
 			return nil
 		}
 		if err != nil {
-			return err
+			return violation(err)
 		}
 	}
 }
@@ -322,9 +323,9 @@ func (p *remoteProcess) readMessages() error {
 func (p *remoteProcess) receive(data bulk) error {
 	switch data.stream {
 	case proto.TypeStdout:
-		return p.stdout.fill(data.body, p.ctx.Done())
+		return p.stdout.Fill(data.body, p.ctx.Done())
 	case proto.TypeStderr:
-		return p.stderr.fill(data.body, p.ctx.Done())
+		return p.stderr.Fill(data.body, p.ctx.Done())
 	}
 	_, err := io.Copy(io.Discard, data.body)
 	return err
@@ -344,8 +345,8 @@ func (p *remoteProcess) settle(err error) {
 // finish ends the conversation: end is what comes after the output.
 func (p *remoteProcess) finish(end error) {
 	p.overOnce.Do(func() {
-		p.stdout.close(end)
-		p.stderr.close(end)
+		p.stdout.Close(end)
+		p.stderr.Close(end)
 		p.end()
 	})
 }

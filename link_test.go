@@ -20,7 +20,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"cdr.dev/wsep/internal/flow"
 	"cdr.dev/wsep/internal/proto"
+	"cdr.dev/wsep/internal/streamtest"
 	"cdr.dev/wsep/internal/wstest"
 )
 
@@ -252,7 +254,7 @@ func scriptedPieces(msg, sizes []byte) io.Reader {
 		return bytes.NewReader(msg)
 	}
 	i := 0
-	var r io.Reader = &piecesReader{msg, func() int {
+	var r io.Reader = &streamtest.PiecesReader{Data: msg, Next: func() int {
 		n := int(sizes[i%len(sizes)])
 		i++
 		return n
@@ -322,7 +324,7 @@ func FuzzLinkRead(f *testing.F) {
 }
 
 // newSender returns a sender of stdout to a scriptConn.
-func newSender(limit int, c *credit) (*sender, *scriptConn) {
+func newSender(limit int, c *flow.Credit) (*sender, *scriptConn) {
 	conn := &scriptConn{}
 	return &sender{link: &link{conn: conn}, header: proto.StdoutHeader, limit: limit, credit: c}, conn
 }
@@ -352,12 +354,12 @@ func TestSenderCarriesWhateverTheReaderReturns(t *testing.T) {
 		"an error":             func(r io.Reader) io.Reader { return io.MultiReader(r, iotest.ErrReader(io.ErrClosedPipe)) },
 		"nothing and something": func(r io.Reader) io.Reader {
 			data, _ := io.ReadAll(r)
-			return &piecesReader{data, upTo(2)}
+			return &streamtest.PiecesReader{Data: data, Next: streamtest.UpTo(2)}
 		},
 		"large and small": func(r io.Reader) io.Reader {
 			data, _ := io.ReadAll(r)
-			size, large := upTo(300000), upTo(1)
-			return &piecesReader{data, func() int { return size() * large() / (1 + 1000*large()) }}
+			size, large := streamtest.UpTo(300000), streamtest.UpTo(1)
+			return &streamtest.PiecesReader{Data: data, Next: func() int { return size() * large() / (1 + 1000*large()) }}
 		},
 	}
 	const header = len(proto.StdoutHeader)
@@ -369,8 +371,8 @@ func TestSenderCarriesWhateverTheReaderReturns(t *testing.T) {
 					continue // The race detector makes these slow.
 				}
 				t.Run(fmt.Sprintf("%s, limit %d, size %d", name, limit, size), func(t *testing.T) {
-					data := randomBytes(size)
-					s, conn := newSender(limit, newCredit(0))
+					data := streamtest.RandomBytes(size)
+					s, conn := newSender(limit, flow.NewCredit(0))
 					require.NoError(t, carry(s, reader(bytes.NewReader(data))))
 					requireSent(t, conn, limit, data)
 				})
@@ -383,8 +385,8 @@ func TestSenderSends(t *testing.T) {
 	const header = len(proto.StdoutHeader)
 	for _, limit := range senderLimits {
 		for _, size := range []int{0, 1, limit - header - 1, limit - header, limit - header + 1, limit, 3 * limit} {
-			data := randomBytes(size)
-			s, conn := newSender(limit, newCredit(0))
+			data := streamtest.RandomBytes(size)
+			s, conn := newSender(limit, flow.NewCredit(0))
 			n, err := s.send(data)
 			require.NoError(t, err)
 			require.Equal(t, size, n)
@@ -397,12 +399,12 @@ func TestSenderSends(t *testing.T) {
 // TestSenderKeepsToItsWindow sends with windows that are smaller and larger than messages. The peer acknowledges
 // whenever the sender has nothing left.
 func TestSenderKeepsToItsWindow(t *testing.T) {
-	data := randomBytes(600000)
+	data := streamtest.RandomBytes(600000)
 	for _, window := range []int64{4096, 5000, 64000, 300000} {
 		for name, send := range map[string]func(s *sender) error{
 			"carry": func(s *sender) error { return carry(s, bytes.NewReader(data)) },
 			"carry in pieces": func(s *sender) error {
-				return carry(s, &piecesReader{data, upTo(20000)})
+				return carry(s, &streamtest.PiecesReader{Data: data, Next: streamtest.UpTo(20000)})
 			},
 			"send": func(s *sender) error {
 				n, err := s.send(data)
@@ -410,16 +412,20 @@ func TestSenderKeepsToItsWindow(t *testing.T) {
 				return err
 			},
 		} {
-			c := newCredit(window)
+			c := flow.NewCredit(window)
 			s, conn := newSender(proto.MaxMessage, c)
+			stop := make(chan struct{})
+			close(stop)
+			acked := int64(0)
 			conn.onWrite = func() error {
-				c.mu.Lock()
-				sent, free := c.sent, c.acked+c.window-c.sent
-				c.mu.Unlock()
-				require.GreaterOrEqual(t, free, int64(0), "%s: over the window", name)
-				if free == 0 {
-					require.NoError(t, c.ack(sent), "credit is spent before the bytes go out")
+				if _, err := c.Available(1, stop); err == nil {
+					return nil
 				}
+				acked += window
+				require.NoError(t, c.Ack(acked), "credit is spent before the bytes go out")
+				free, err := c.Available(len(data), stop)
+				require.NoError(t, err)
+				require.Equal(t, min(int(window), len(data)), free, "%s: over the window", name)
 				return nil
 			}
 			require.NoError(t, send(s))
@@ -432,8 +438,8 @@ func TestSenderKeepsToItsWindow(t *testing.T) {
 // reads it.
 func TestCarryNoticesEndWhenWindowIsFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		data := randomBytes(5000)
-		s, conn := newSender(proto.MaxMessage, newCredit(int64(len(data))))
+		data := streamtest.RandomBytes(5000)
+		s, conn := newSender(proto.MaxMessage, flow.NewCredit(int64(len(data))))
 		stop := make(chan struct{})
 		s.stop = stop
 		carried := make(chan error, 1)
@@ -446,13 +452,13 @@ func TestCarryNoticesEndWhenWindowIsFull(t *testing.T) {
 }
 
 func TestSenderStopsWaiting(t *testing.T) {
-	data := randomBytes(10000)
+	data := streamtest.RandomBytes(10000)
 	for name, send := range map[string]func(s *sender) (int, error){
 		"carry": func(s *sender) (int, error) { return 5000, carry(s, bytes.NewReader(data)) },
 		"send":  func(s *sender) (int, error) { return s.send(data) },
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			s, conn := newSender(proto.MaxMessage, newCredit(5000))
+			s, conn := newSender(proto.MaxMessage, flow.NewCredit(5000))
 			stop := make(chan struct{})
 			s.stop = stop
 			type result struct {
@@ -468,7 +474,7 @@ func TestSenderStopsWaiting(t *testing.T) {
 			require.Empty(t, results, name)
 			close(stop)
 			r := <-results
-			require.ErrorIs(t, r.err, errStopped, name)
+			require.ErrorIs(t, r.err, flow.ErrStopped, name)
 			require.NotErrorIs(t, r.err, ErrDisconnected, name)
 			require.Equal(t, 5000, r.n, name)
 			requireSent(t, conn, proto.MaxMessage, data[:5000])
@@ -477,13 +483,13 @@ func TestSenderStopsWaiting(t *testing.T) {
 }
 
 func TestSenderTellsLostConnection(t *testing.T) {
-	s, conn := newSender(proto.MaxMessage, newCredit(0))
+	s, conn := newSender(proto.MaxMessage, flow.NewCredit(0))
 	conn.onWrite = func() error { return io.ErrClosedPipe }
 	err := carry(s, zeros{})
 	require.ErrorIs(t, err, ErrDisconnected)
 	require.ErrorIs(t, err, io.ErrClosedPipe)
 
-	s, conn = newSender(proto.MaxMessage, newCredit(0))
+	s, conn = newSender(proto.MaxMessage, flow.NewCredit(0))
 	conn.onWrite = func() error {
 		if len(conn.sent) == 2 {
 			return io.ErrClosedPipe
@@ -536,7 +542,7 @@ func (c *slowConn) Write(_ context.Context, p []byte) error {
 func TestSlowNetworkGetsSmallMessages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn := &slowConn{rate: 32 << 10}
-		s := &sender{link: &link{conn: conn}, header: proto.StdoutHeader, limit: defaultMaxMessage, credit: newCredit(0)}
+		s := &sender{link: &link{conn: conn}, header: proto.StdoutHeader, limit: defaultMaxMessage, credit: flow.NewCredit(0)}
 		for _, send := range []func([]byte) error{
 			func(p []byte) error { _, err := s.send(p); return err },
 			func(p []byte) error { return carry(s, bytes.NewReader(p)) },
@@ -596,13 +602,13 @@ func TestSenderGivesLargeFrameBack(t *testing.T) {
 		small = idleFrame - len(proto.StdoutHeader)
 		large = proto.MaxMessage - len(proto.StdoutHeader)
 	)
-	s, _ := newSender(proto.MaxMessage, newCredit(0))
+	s, _ := newSender(proto.MaxMessage, flow.NewCredit(0))
 	r := &askedReader{sizes: burst(calmReads + 9), reads: 2 * (calmReads + 10)}
 	require.NoError(t, carry(s, r))
 	once := slices.Concat([]int{small}, slices.Repeat([]int{large}, calmReads), slices.Repeat([]int{small}, 9))
 	require.Equal(t, slices.Repeat(once, 2), r.asked)
 
-	s, _ = newSender(proto.MaxMessage, newCredit(0))
+	s, _ = newSender(proto.MaxMessage, flow.NewCredit(0))
 	r = &askedReader{sizes: burst(calmReads - 1), reads: 3 * calmReads}
 	require.NoError(t, carry(s, r))
 	want := append([]int{small}, slices.Repeat([]int{large}, 3*calmReads-1)...)
@@ -619,7 +625,7 @@ func TestLargeFramesAreShared(t *testing.T) {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		for range rounds {
-			s, _ := newSender(proto.MaxMessage, newCredit(0))
+			s, _ := newSender(proto.MaxMessage, flow.NewCredit(0))
 			s.link.conn = &nullConn{}
 			require.NoError(t, carry(s, &askedReader{sizes: burst(calmReads), reads: tc.reads}))
 		}
@@ -702,20 +708,20 @@ func stringsOf(messages [][]byte) []string {
 
 // TestStreamOverLinks sends a stream from link to link over a connection, with acknowledgements back.
 func TestStreamOverLinks(t *testing.T) {
-	data := randomBytes(2 << 20)
-	for _, window := range []int64{4096, chunkSize, defaultWindow} {
+	data := streamtest.RandomBytes(2 << 20)
+	for _, window := range []int64{4096, 64 << 10, defaultWindow} {
 		t.Run(fmt.Sprint(window), func(t *testing.T) {
 			near, far := wstest.Pipe()
 			sending, receiving := &link{conn: near}, &link{conn: far}
-			c := newCredit(window)
-			b := newBuffer(int(window))
-			b.strict = true
-			b.consumed = newReceipts(window, receiving.newAckSender(proto.TypeStdout).send).add
+			c := flow.NewCredit(window)
+			b := flow.NewBuffer(int(window))
+			b.Strict = true
+			b.Consumed = flow.NewReceipts(window, receiving.newAckSender(proto.TypeStdout).send).Add
 
 			var all sync.WaitGroup
 			all.Go(func() {
 				s := sender{link: sending, header: proto.StdoutHeader, limit: proto.MaxMessage, credit: c}
-				if err := carry(&s, &piecesReader{data, upTo(100000)}); err != nil {
+				if err := carry(&s, &streamtest.PiecesReader{Data: data, Next: streamtest.UpTo(100000)}); err != nil {
 					t.Error(err)
 				}
 				_ = sending.send(proto.ExitCode{})
@@ -726,7 +732,7 @@ func TestStreamOverLinks(t *testing.T) {
 					if err != nil {
 						return // The other end has closed.
 					}
-					if err := c.ack(msg.(*proto.Ack).Stdout); err != nil {
+					if err := c.Ack(msg.(*proto.Ack).Stdout); err != nil {
 						t.Error(err)
 					}
 				}
@@ -735,18 +741,18 @@ func TestStreamOverLinks(t *testing.T) {
 				for {
 					data, msg, err := receiving.read(proto.StdoutHeader)
 					if err == nil && msg == nil {
-						err = b.fill(data.body, nil)
+						err = b.Fill(data.body, nil)
 					}
 					if err == nil && msg != nil {
 						err = io.EOF
 					}
 					if err != nil {
-						b.close(err)
+						b.Close(err)
 						return
 					}
 				}
 			})
-			got, err := io.ReadAll(&limitedReads{b, upTo(50000)})
+			got, err := io.ReadAll(&streamtest.LimitedReader{R: b, Next: streamtest.UpTo(50000)})
 			require.NoError(t, err)
 			require.True(t, bytes.Equal(data, got))
 			_ = near.CloseNow()
@@ -868,7 +874,7 @@ func BenchmarkSenderCarry(b *testing.B) {
 		size int
 	}{{"10 B", 10}, {"32 KiB", 32 << 10}, {"as much as fits", 1 << 30}} {
 		b.Run(bc.name, func(b *testing.B) {
-			s, _ := newSender(defaultMaxMessage, newCredit(0))
+			s, _ := newSender(defaultMaxMessage, flow.NewCredit(0))
 			s.link.conn = &nullConn{}
 			r := &benchReader{b: b, n: bc.size}
 			b.ReportAllocs()
@@ -893,7 +899,7 @@ func (r *benchReader) Read(p []byte) (int, error) {
 }
 
 func BenchmarkSenderSend(b *testing.B) {
-	s, _ := newSender(defaultMaxMessage, newCredit(0))
+	s, _ := newSender(defaultMaxMessage, flow.NewCredit(0))
 	s.link.conn = &nullConn{}
 	p := make([]byte, 32<<10)
 	b.SetBytes(int64(len(p)))

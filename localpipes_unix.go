@@ -241,8 +241,8 @@ func (s *pipeStdin) Write(b []byte) (int, error) {
 	return s.f.Write(b)
 }
 
-// writeNoWait implements nowaitWriter.
-func (s *pipeStdin) writeNoWait(b []byte) int { return s.nowait.write(b) }
+// WriteNoWait implements flow.NowaitWriter.
+func (s *pipeStdin) WriteNoWait(b []byte) int { return s.nowait.write(b) }
 
 // Close closes the pipe, at the second call too without error.
 func (s *pipeStdin) Close() error {

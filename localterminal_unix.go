@@ -115,8 +115,8 @@ func (s *terminalStdin) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// writeNoWait implements nowaitWriter.
-func (s *terminalStdin) writeNoWait(b []byte) int {
+// WriteNoWait implements flow.NowaitWriter.
+func (s *terminalStdin) WriteNoWait(b []byte) int {
 	if !s.mu.TryLock() {
 		return 0
 	}

@@ -9,6 +9,7 @@ import (
 
 	"cdr.dev/slog"
 
+	"cdr.dev/wsep/internal/flow"
 	"cdr.dev/wsep/internal/proto"
 )
 
@@ -25,7 +26,7 @@ func (s *serving) read(closed chan<- struct{}) {
 		return
 	}
 	// No end of file: to a session, which goes on, it would mean something.
-	s.stdin.close(errStopped)
+	s.stdin.Close(flow.ErrStopped)
 	s.readErr <- err
 	close(closed)
 }
@@ -39,7 +40,7 @@ func (s *serving) take() error {
 			continue
 		}
 		if err == nil {
-			err = s.handle(data, msg)
+			err = violation(s.handle(data, msg))
 		}
 		if _, started := msg.(proto.Start); started || err != nil {
 			return err
@@ -65,7 +66,7 @@ func (s *serving) handle(data bulk, msg any) error {
 		return s.handleBulk(data)
 	case proto.CloseStdin:
 		s.stdinOn = false
-		s.stdin.close(io.EOF)
+		s.stdin.Close(io.EOF)
 	case *proto.Ack:
 		return s.handleAck(*msg)
 	case proto.Resize, proto.Signal, proto.Close:
@@ -86,13 +87,13 @@ func (s *serving) handleStart(start proto.Start) error {
 	if start.Extensions != nil {
 		s.peer = *start.Extensions
 	}
-	s.stdoutCredit, s.stderrCredit = newCredit(s.peer.Window), newCredit(s.peer.Window)
+	s.stdoutCredit, s.stderrCredit = flow.NewCredit(s.peer.Window), flow.NewCredit(s.peer.Window)
 	if s.peer.Window > 0 {
-		s.stdin.strict = true
-		s.stdin.consumed = newReceipts(defaultWindow, s.newAckSender(proto.TypeStdin).send).add
+		s.stdin.Strict = true
+		s.stdin.Consumed = flow.NewReceipts(defaultWindow, s.newAckSender(proto.TypeStdin).send).Add
 	}
 	if s.peer.Window == 0 {
-		s.stdin.full = s.poke
+		s.stdin.Full = s.poke
 	}
 	if s.peer.MaxMessage > 0 {
 		s.conn.SetReadLimit(defaultMaxMessage)
@@ -111,7 +112,7 @@ func (s *serving) handleBulk(data bulk) error {
 		return protocolErrorf("%w", errStdinDisabled)
 	}
 	defer s.life.deaf.Store(false)
-	return s.stdin.fill(data.body, s.over)
+	return s.stdin.Fill(data.body, s.over)
 }
 
 // poke is called while the reader waits for a process to read its stdin. The connection's end can't be read then, so
@@ -135,10 +136,10 @@ func (s *serving) poke() {
 const pokeTimeout = time.Second
 
 func (s *serving) handleAck(ack proto.Ack) error {
-	if err := s.stdoutCredit.ack(ack.Stdout); err != nil {
+	if err := s.stdoutCredit.Ack(ack.Stdout); err != nil {
 		return err
 	}
-	return s.stderrCredit.ack(ack.Stderr)
+	return s.stderrCredit.Ack(ack.Stderr)
 }
 
 // describe names a message in an error.

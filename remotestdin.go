@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/xerrors"
 
+	"cdr.dev/wsep/internal/flow"
 	"cdr.dev/wsep/internal/proto"
 )
 
@@ -42,7 +43,7 @@ func (s *remoteStdin) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.isShut() {
-		return 0, s.writeError(errStopped)
+		return 0, s.writeError(flow.ErrStopped)
 	}
 	n, err := s.sender.send(p)
 	return n, s.writeError(err)
@@ -54,7 +55,7 @@ func (s *remoteStdin) ReadFrom(r io.Reader) (int64, error) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if s.isShut() {
-			return errStopped
+			return flow.ErrStopped
 		}
 		return s.sender.sendFrame(frame)
 	})
@@ -74,7 +75,7 @@ func (s *remoteStdin) writeError(err error) error {
 		return nil
 	case isClosed(s.process.done):
 		err = errProcessDone
-	case errors.Is(err, errStopped):
+	case errors.Is(err, flow.ErrStopped):
 		err = os.ErrClosed
 	}
 	return xerrors.Errorf("write to stdin: %w", err)

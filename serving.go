@@ -11,6 +11,7 @@ import (
 	"cdr.dev/slog"
 	"golang.org/x/xerrors"
 
+	"cdr.dev/wsep/internal/flow"
 	"cdr.dev/wsep/internal/proto"
 )
 
@@ -34,11 +35,11 @@ type serving struct {
 
 	start    chan *proto.Start // what the client asked for; the reader sends once
 	asked    bool              // a start message has come; the reader's
-	stdin    *buffer
+	stdin    *flow.Buffer
 	stdinOn  bool // the client may send stdin; the reader's
 	requests requests
 	// stdoutCredit and stderrCredit are the client's windows. Set by the reader before it sends on start.
-	stdoutCredit, stderrCredit *credit
+	stdoutCredit, stderrCredit *flow.Credit
 
 	readErr chan error    // how the reader ended
 	lost    chan error    // why the connection is lost, from others than the reader
@@ -54,7 +55,7 @@ func newServing(srv *Server, conn Conn, execer Execer, opts *Options) *serving {
 		execer:  execer,
 		opts:    opts,
 		start:   make(chan *proto.Start, 1),
-		stdin:   newBuffer(defaultWindow),
+		stdin:   flow.NewBuffer(defaultWindow),
 		readErr: make(chan error, 1),
 		lost:    make(chan error, 1),
 		over:    make(chan struct{}),
@@ -186,7 +187,7 @@ func (s *serving) attend(ctx context.Context, cancel context.CancelFunc, start *
 	}
 	s.requests.begin(ctx, s)
 	stdin := s.process.Stdin()
-	s.stdin.pumpTo(stdin, func(err error) { s.stdinEnded(ctx, stdin, err) })
+	s.stdin.PumpTo(stdin, func(err error) { s.stdinEnded(ctx, stdin, err) })
 
 	over, err := s.follow(ctx)
 	if over {
@@ -272,7 +273,7 @@ func (s *serving) sendOutputs() <-chan struct{} {
 	var left atomic.Int32
 	left.Store(2)
 	// Each ends with its output, which ends with the process's context, or when the connection does not take it.
-	carry := func(r io.Reader, header string, credit *credit) {
+	carry := func(r io.Reader, header string, credit *flow.Credit) {
 		out := sender{
 			link: &s.link, header: header, limit: sizeLimit(&s.peer), credit: credit, stop: s.over, pace: firstPace,
 		}
@@ -308,8 +309,8 @@ func (s *serving) stdinEnded(ctx context.Context, stdin io.Closer, err error) {
 		if err := stdin.Close(); err != nil {
 			s.opts.Logger.Debug(ctx, "close stdin", slog.Error(err))
 		}
-	case !errors.Is(err, errStopped):
+	case !errors.Is(err, flow.ErrStopped):
 		s.opts.Logger.Debug(ctx, "process takes no more stdin", slog.Error(err))
-		s.stdin.discard()
+		s.stdin.Discard()
 	}
 }

@@ -41,6 +41,7 @@ never() {
 
 programs='/(dev|cmd|bench)(/.*)?'
 only internal/proto
+only internal/flow 'golang\.org/x/xerrors(/.*)?'
 only internal/wsconn '(nhooyr\.io|github\.com/coder)/websocket(/.*)?'
 never . "/(sshexec|coderws|execertest|wsplice|internal/(wstest|sshtest))(/.*)?"
 never wsplice/... ''

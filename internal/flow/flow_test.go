@@ -1,10 +1,9 @@
-package wsep
+package flow
 
 import (
 	"bytes"
 	"errors"
 	"io"
-	"math/rand/v2"
 	"runtime"
 	"slices"
 	"sync"
@@ -15,50 +14,27 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"cdr.dev/wsep/internal/streamtest"
 )
 
-// randomBytes returns n bytes that are the same in every run.
-func randomBytes(n int) []byte {
-	p := make([]byte, n)
-	_, _ = rand.NewChaCha8([32]byte{1}).Read(p)
-	return p
-}
-
-// piecesReader returns data in pieces of the sizes that next gives, 0 included, and then io.EOF.
-type piecesReader struct {
-	data []byte
-	next func() int
-}
-
-func (r *piecesReader) Read(p []byte) (int, error) {
-	if len(r.data) == 0 {
-		return 0, io.EOF
-	}
-	n := copy(p[:min(r.next(), len(p))], r.data)
-	r.data = r.data[n:]
-	return n, nil
-}
-
-// upTo returns a function that returns random numbers from 0 to most.
-func upTo(most int) func() int {
-	r := rand.New(rand.NewPCG(1, uint64(most)))
-	return func() int { return r.IntN(most + 1) }
-}
+// testWindow is the window of a stream in use.
+const testWindow = 2 << 20
 
 // bufferLimits are limits on both sides of what a chunk holds.
 var bufferLimits = []int{1, 100, chunkSize - 1, chunkSize, chunkSize + 1, 5 * chunkSize / 2}
 
 // fillAndClose fills b and then ends it, with the error of fill if there is one.
-func fillAndClose(b *buffer, r io.Reader) {
-	err := b.fill(r, nil)
+func fillAndClose(b *Buffer, r io.Reader) {
+	err := b.Fill(r, nil)
 	if err == nil {
 		err = io.EOF
 	}
-	b.close(err)
+	b.Close(err)
 }
 
 // requireNoMemory shows that the buffer holds no chunk, also not behind its back.
-func requireNoMemory(t *testing.T, b *buffer) {
+func requireNoMemory(t *testing.T, b *Buffer) {
 	t.Helper()
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -71,7 +47,7 @@ func requireNoMemory(t *testing.T, b *buffer) {
 
 // requireFull shows that a buffer whose producer waits holds its limit. One byte more is allowed, since only who reads
 // on learns whether there is more.
-func requireFull(t *testing.T, b *buffer) {
+func requireFull(t *testing.T, b *Buffer) {
 	t.Helper()
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -81,8 +57,8 @@ func requireFull(t *testing.T, b *buffer) {
 func TestBufferTakesItsLimitAndNoMore(t *testing.T) {
 	for _, limit := range bufferLimits {
 		synctest.Test(t, func(t *testing.T) {
-			data := randomBytes(3*limit + 7)
-			b := newBuffer(limit)
+			data := streamtest.RandomBytes(3*limit + 7)
+			b := NewBuffer(limit)
 			go fillAndClose(b, bytes.NewReader(data))
 			synctest.Wait()
 			requireFull(t, b)
@@ -106,10 +82,10 @@ func TestBufferTakesItsLimitAndNoMore(t *testing.T) {
 func TestBufferTakesWhatJustFits(t *testing.T) {
 	for _, limit := range bufferLimits {
 		synctest.Test(t, func(t *testing.T) {
-			b := newBuffer(limit)
+			b := NewBuffer(limit)
 			stop := make(chan struct{})
 			filled := make(chan error, 1)
-			go func() { filled <- b.fill(bytes.NewReader(randomBytes(limit)), stop) }()
+			go func() { filled <- b.Fill(bytes.NewReader(streamtest.RandomBytes(limit)), stop) }()
 			synctest.Wait()
 			close(stop)
 			require.NoError(t, <-filled, "limit %d", limit)
@@ -119,29 +95,29 @@ func TestBufferTakesWhatJustFits(t *testing.T) {
 
 func TestBufferStopsWaitingForRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBuffer(10)
+		b := NewBuffer(10)
 		stop := make(chan struct{})
 		filled := make(chan error, 1)
-		go func() { filled <- b.fill(bytes.NewReader(randomBytes(25)), stop) }()
+		go func() { filled <- b.Fill(bytes.NewReader(streamtest.RandomBytes(25)), stop) }()
 		synctest.Wait()
 		require.Empty(t, filled)
 		close(stop)
-		require.ErrorIs(t, <-filled, errStopped)
+		require.ErrorIs(t, <-filled, ErrStopped)
 
-		b.close(io.ErrUnexpectedEOF)
+		b.Close(io.ErrUnexpectedEOF)
 		got, err := io.ReadAll(b)
 		require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 		require.GreaterOrEqual(t, len(got), 10)
-		require.Equal(t, randomBytes(25)[:len(got)], got, "what was taken is not lost")
+		require.Equal(t, streamtest.RandomBytes(25)[:len(got)], got, "what was taken is not lost")
 	})
 }
 
 func TestBufferTellsThatItIsFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBuffer(10)
+		b := NewBuffer(10)
 		told := 0
-		b.full = func() { told++ }
-		go fillAndClose(b, bytes.NewReader(randomBytes(15)))
+		b.Full = func() { told++ }
+		go fillAndClose(b, bytes.NewReader(streamtest.RandomBytes(15)))
 		time.Sleep(10*fullInterval + fullInterval/2)
 		synctest.Wait()
 		require.Equal(t, 10, told)
@@ -155,19 +131,16 @@ func TestBufferTellsThatItIsFull(t *testing.T) {
 
 func TestStrictBufferRefusesMoreThanItsLimit(t *testing.T) {
 	for _, limit := range bufferLimits {
-		b := newBuffer(limit)
-		b.strict = true
-		require.NoError(t, b.fill(bytes.NewReader(randomBytes(limit)), nil))
-		err := b.fill(bytes.NewReader([]byte("x")), nil)
-		require.ErrorIs(t, err, errWindowExceeded)
-		code, reason := CloseStatus(err)
-		require.Equal(t, statusProtocolError, code)
-		require.NotEmpty(t, reason)
+		b := NewBuffer(limit)
+		b.Strict = true
+		require.NoError(t, b.Fill(bytes.NewReader(streamtest.RandomBytes(limit)), nil))
+		err := b.Fill(bytes.NewReader([]byte("x")), nil)
+		require.ErrorIs(t, err, ErrWindow)
 
-		b = newBuffer(limit)
-		b.strict = true
+		b = NewBuffer(limit)
+		b.Strict = true
 		for range 3 {
-			require.NoError(t, b.fill(bytes.NewReader(randomBytes(limit)), nil))
+			require.NoError(t, b.Fill(bytes.NewReader(streamtest.RandomBytes(limit)), nil))
 			_, err := io.ReadFull(b, make([]byte, limit))
 			require.NoError(t, err, "what was read is room again")
 		}
@@ -176,11 +149,11 @@ func TestStrictBufferRefusesMoreThanItsLimit(t *testing.T) {
 
 func TestStrictBufferIsBounded(t *testing.T) {
 	for _, limit := range bufferLimits {
-		b := newBuffer(limit)
-		b.strict = true
+		b := NewBuffer(limit)
+		b.Strict = true
 		var taken countingWriter
-		endless := io.TeeReader(&piecesReader{randomBytes(limit + 10*chunkSize), upTo(5000)}, &taken)
-		require.ErrorIs(t, b.fill(endless, nil), errWindowExceeded)
+		endless := io.TeeReader(&streamtest.PiecesReader{Data: streamtest.RandomBytes(limit + 10*chunkSize), Next: streamtest.UpTo(5000)}, &taken)
+		require.ErrorIs(t, b.Fill(endless, nil), ErrWindow)
 		require.LessOrEqual(t, taken.n, limit+chunkSize)
 	}
 }
@@ -194,15 +167,15 @@ func (w *countingWriter) Write(p []byte) (int, error) {
 
 func TestBufferKeepsWhatCameBeforeAnError(t *testing.T) {
 	for _, r := range []io.Reader{
-		io.MultiReader(bytes.NewReader(randomBytes(100)), iotest.ErrReader(io.ErrClosedPipe)),
-		&failingWithData{randomBytes(100)},
+		io.MultiReader(bytes.NewReader(streamtest.RandomBytes(100)), iotest.ErrReader(io.ErrClosedPipe)),
+		&failingWithData{streamtest.RandomBytes(100)},
 	} {
-		b := newBuffer(1000)
-		require.ErrorIs(t, b.fill(r, nil), io.ErrClosedPipe)
-		b.close(io.EOF)
+		b := NewBuffer(1000)
+		require.ErrorIs(t, b.Fill(r, nil), io.ErrClosedPipe)
+		b.Close(io.EOF)
 		got, err := io.ReadAll(b)
 		require.NoError(t, err)
-		require.Equal(t, randomBytes(100), got)
+		require.Equal(t, streamtest.RandomBytes(100), got)
 	}
 }
 
@@ -221,23 +194,23 @@ func (r *failingWithData) Read(p []byte) (int, error) {
 func TestBufferDiscards(t *testing.T) {
 	for _, strict := range []bool{false, true} {
 		var consumed int
-		b := newBuffer(2 * chunkSize)
-		b.strict = strict
-		b.consumed = func(n int) { consumed += n }
-		require.NoError(t, b.fill(bytes.NewReader(randomBytes(chunkSize+10)), nil))
+		b := NewBuffer(2 * chunkSize)
+		b.Strict = strict
+		b.Consumed = func(n int) { consumed += n }
+		require.NoError(t, b.Fill(bytes.NewReader(streamtest.RandomBytes(chunkSize+10)), nil))
 		_, err := io.ReadFull(b, make([]byte, 10))
 		require.NoError(t, err)
 		require.Equal(t, 10, consumed)
 
-		b.discard()
+		b.Discard()
 		require.Equal(t, chunkSize+10, consumed)
 		requireNoMemory(t, b)
 
-		require.NoError(t, b.fill(bytes.NewReader(randomBytes(10*chunkSize)), nil), "there is no limit any more")
+		require.NoError(t, b.Fill(bytes.NewReader(streamtest.RandomBytes(10*chunkSize)), nil), "there is no limit any more")
 		require.Equal(t, 11*chunkSize+10, consumed)
 		requireNoMemory(t, b)
 
-		b.close(io.EOF)
+		b.Close(io.EOF)
 		got, err := io.ReadAll(b)
 		require.NoError(t, err)
 		require.Empty(t, got)
@@ -247,13 +220,13 @@ func TestBufferDiscards(t *testing.T) {
 func TestDiscardWakesProducer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var consumed atomic.Int64
-		b := newBuffer(10)
-		b.consumed = func(n int) { consumed.Add(int64(n)) }
+		b := NewBuffer(10)
+		b.Consumed = func(n int) { consumed.Add(int64(n)) }
 		filled := make(chan error, 1)
-		go func() { filled <- b.fill(bytes.NewReader(randomBytes(1000)), nil) }()
+		go func() { filled <- b.Fill(bytes.NewReader(streamtest.RandomBytes(1000)), nil) }()
 		synctest.Wait()
 		require.Empty(t, filled)
-		b.discard()
+		b.Discard()
 		require.NoError(t, <-filled)
 		require.EqualValues(t, 1000, consumed.Load())
 		requireNoMemory(t, b)
@@ -276,21 +249,21 @@ func (r *actingReader) Read(p []byte) (int, error) {
 
 func TestDiscardWhileProducerReads(t *testing.T) {
 	var consumed int
-	b := newBuffer(1000)
-	b.consumed = func(n int) { consumed += n }
-	require.NoError(t, b.fill(bytes.NewReader(randomBytes(100)), nil))
+	b := NewBuffer(1000)
+	b.Consumed = func(n int) { consumed += n }
+	require.NoError(t, b.Fill(bytes.NewReader(streamtest.RandomBytes(100)), nil))
 	discard := func() {
-		b.discard()
+		b.Discard()
 		require.Len(t, b.chunks, 1, "the producer is writing to it")
 	}
-	require.NoError(t, b.fill(&actingReader{bytes.NewReader(randomBytes(200)), discard}, nil))
+	require.NoError(t, b.Fill(&actingReader{bytes.NewReader(streamtest.RandomBytes(200)), discard}, nil))
 	require.Equal(t, 300, consumed)
 	requireNoMemory(t, b)
 }
 
 func TestReadWhileProducerReads(t *testing.T) {
-	b := newBuffer(1000)
-	require.NoError(t, b.fill(bytes.NewReader(randomBytes(100)), nil))
+	b := NewBuffer(1000)
+	require.NoError(t, b.Fill(bytes.NewReader(streamtest.RandomBytes(100)), nil))
 	got := make([]byte, 100)
 	readAll := func() {
 		_, err := io.ReadFull(b, got)
@@ -299,21 +272,21 @@ func TestReadWhileProducerReads(t *testing.T) {
 		defer b.mu.Unlock()
 		require.Len(t, b.chunks, 1, "the producer is writing to it")
 	}
-	require.NoError(t, b.fill(&actingReader{bytes.NewReader(randomBytes(200)), readAll}, nil))
-	require.Equal(t, randomBytes(100), got)
-	b.close(io.EOF)
+	require.NoError(t, b.Fill(&actingReader{bytes.NewReader(streamtest.RandomBytes(200)), readAll}, nil))
+	require.Equal(t, streamtest.RandomBytes(100), got)
+	b.Close(io.EOF)
 	rest, err := io.ReadAll(b)
 	require.NoError(t, err)
-	require.Equal(t, randomBytes(200), rest)
+	require.Equal(t, streamtest.RandomBytes(200), rest)
 	requireNoMemory(t, b)
 }
 
 func TestBufferGivesMemoryBack(t *testing.T) {
-	b := newBuffer(20 * chunkSize)
-	require.NoError(t, b.fill(bytes.NewReader(nil), nil))
+	b := NewBuffer(20 * chunkSize)
+	require.NoError(t, b.Fill(bytes.NewReader(nil), nil))
 	requireNoMemory(t, b)
 
-	require.NoError(t, b.fill(bytes.NewReader(randomBytes(10*chunkSize)), nil))
+	require.NoError(t, b.Fill(bytes.NewReader(streamtest.RandomBytes(10*chunkSize)), nil))
 	p := make([]byte, 1000)
 	for left := 10 * chunkSize; left > 0; {
 		n, err := b.Read(p)
@@ -328,9 +301,9 @@ func TestBufferGivesMemoryBack(t *testing.T) {
 }
 
 func TestBufferKeepsData(t *testing.T) {
-	data := randomBytes(1 << 20)
-	consumers := map[string]func(b *buffer, got *bytes.Buffer, size func() int) error{
-		"Read": func(b *buffer, got *bytes.Buffer, size func() int) error {
+	data := streamtest.RandomBytes(1 << 20)
+	consumers := map[string]func(b *Buffer, got *bytes.Buffer, size func() int) error{
+		"Read": func(b *Buffer, got *bytes.Buffer, size func() int) error {
 			for {
 				p := make([]byte, size())
 				n, err := b.Read(p)
@@ -343,11 +316,11 @@ func TestBufferKeepsData(t *testing.T) {
 				}
 			}
 		},
-		"WriteTo": func(b *buffer, got *bytes.Buffer, _ func() int) error {
+		"WriteTo": func(b *Buffer, got *bytes.Buffer, _ func() int) error {
 			_, err := b.WriteTo(got)
 			return err
 		},
-		"first one, then the other": func(b *buffer, got *bytes.Buffer, _ func() int) error {
+		"first one, then the other": func(b *Buffer, got *bytes.Buffer, _ func() int) error {
 			if _, err := io.CopyN(got, b, 300000); err != nil {
 				return err
 			}
@@ -362,15 +335,15 @@ func TestBufferKeepsData(t *testing.T) {
 		for i, limit := range bufferLimits[1:] {
 			all.Go(func() {
 				var consumed int
-				b := newBuffer(limit)
-				b.consumed = func(n int) { consumed += n }
-				var producer io.Reader = &piecesReader{data, upTo(3 * limit / 2)}
+				b := NewBuffer(limit)
+				b.Consumed = func(n int) { consumed += n }
+				var producer io.Reader = &streamtest.PiecesReader{Data: data, Next: streamtest.UpTo(3 * limit / 2)}
 				if i%2 == 0 {
 					producer = iotest.DataErrReader(producer) // The end comes with the last bytes.
 				}
 				go fillAndClose(b, producer)
 				var got bytes.Buffer
-				if err := consume(b, &got, upTo(3*limit/2)); err != nil {
+				if err := consume(b, &got, streamtest.UpTo(3*limit/2)); err != nil {
 					t.Errorf("%s, limit %d: %v", name, limit, err)
 				}
 				if !bytes.Equal(data, got.Bytes()) {
@@ -385,9 +358,9 @@ func TestBufferKeepsData(t *testing.T) {
 }
 
 func TestConcurrentReadsTakeTurns(t *testing.T) {
-	data := randomBytes(1 << 20)
-	b := newBuffer(chunkSize)
-	go fillAndClose(b, &piecesReader{data, upTo(10000)})
+	data := streamtest.RandomBytes(1 << 20)
+	b := NewBuffer(chunkSize)
+	go fillAndClose(b, &streamtest.PiecesReader{Data: data, Next: streamtest.UpTo(10000)})
 	var mu sync.Mutex
 	var got []byte
 	take := func(p []byte) {
@@ -429,17 +402,17 @@ func (w yieldingWriter) Write(p []byte) (int, error) {
 }
 
 func TestEmptyReadReturnsAtOnce(t *testing.T) {
-	n, err := newBuffer(10).Read(nil)
+	n, err := NewBuffer(10).Read(nil)
 	require.NoError(t, err)
 	require.Zero(t, n)
 }
 
 func TestBufferEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBuffer(10)
-		require.NoError(t, b.fill(bytes.NewReader([]byte("abc")), nil))
-		b.close(io.ErrClosedPipe)
-		b.close(io.EOF)
+		b := NewBuffer(10)
+		require.NoError(t, b.Fill(bytes.NewReader([]byte("abc")), nil))
+		b.Close(io.ErrClosedPipe)
+		b.Close(io.EOF)
 		got, err := io.ReadAll(b)
 		require.Equal(t, "abc", string(got), "the end comes after the last byte")
 		require.ErrorIs(t, err, io.ErrClosedPipe, "the first end counts")
@@ -448,7 +421,7 @@ func TestBufferEnds(t *testing.T) {
 		_, err = b.WriteTo(io.Discard)
 		require.ErrorIs(t, err, io.ErrClosedPipe)
 
-		b = newBuffer(10)
+		b = NewBuffer(10)
 		read := make(chan error, 1)
 		go func() {
 			_, err := b.Read(make([]byte, 1))
@@ -456,7 +429,7 @@ func TestBufferEnds(t *testing.T) {
 		}()
 		synctest.Wait()
 		require.Empty(t, read)
-		b.close(io.EOF)
+		b.Close(io.EOF)
 		require.Equal(t, io.EOF, <-read, "a reader that waits is woken")
 
 		n, err := b.WriteTo(io.Discard)
@@ -485,17 +458,17 @@ func (w *limitedWriter) Write(p []byte) (int, error) {
 }
 
 func TestWriteToFailingWriter(t *testing.T) {
-	data := randomBytes(3 * chunkSize)
+	data := streamtest.RandomBytes(3 * chunkSize)
 	for _, taken := range []int{0, 1, chunkSize - 1, chunkSize, chunkSize + 1, 3*chunkSize - 1} {
 		for _, tc := range []struct{ err, want error }{
 			{io.ErrClosedPipe, io.ErrClosedPipe},
 			{nil, io.ErrShortWrite},
 		} {
 			consumed := 0
-			b := newBuffer(2 * len(data))
-			b.consumed = func(n int) { consumed += n }
-			require.NoError(t, b.fill(bytes.NewReader(data), nil))
-			b.close(io.EOF)
+			b := NewBuffer(2 * len(data))
+			b.Consumed = func(n int) { consumed += n }
+			require.NoError(t, b.Fill(bytes.NewReader(data), nil))
+			b.Close(io.EOF)
 
 			w := &limitedWriter{n: taken, err: tc.err}
 			n, err := b.WriteTo(w)
@@ -512,74 +485,72 @@ func TestWriteToFailingWriter(t *testing.T) {
 }
 
 func TestConsumedIsCalledWithoutLock(t *testing.T) {
-	b := newBuffer(10)
-	b.consumed = func(int) { b.close(io.ErrClosedPipe) }
-	require.NoError(t, b.fill(bytes.NewReader([]byte("ab")), nil))
+	b := NewBuffer(10)
+	b.Consumed = func(int) { b.Close(io.ErrClosedPipe) }
+	require.NoError(t, b.Fill(bytes.NewReader([]byte("ab")), nil))
 	_, err := io.ReadFull(b, make([]byte, 1))
 	require.NoError(t, err)
-	b.discard()
+	b.Discard()
 	_, err = b.Read(make([]byte, 1))
 	require.ErrorIs(t, err, io.ErrClosedPipe)
 }
 
 func TestCreditWithoutFlowControl(t *testing.T) {
-	c := newCredit(0)
+	c := NewCredit(0)
 	for range 3 {
-		n, err := c.available(1<<30, nil)
+		n, err := c.Available(1<<30, nil)
 		require.NoError(t, err)
 		require.Equal(t, 1<<30, n)
-		c.spend(n)
+		c.Spend(n)
 	}
 }
 
 func TestCredit(t *testing.T) {
-	c := newCredit(100)
+	c := NewCredit(100)
 	available := func(most, want int) {
 		t.Helper()
-		n, err := c.available(most, nil)
+		n, err := c.Available(most, nil)
 		require.NoError(t, err)
 		require.Equal(t, want, n)
 	}
 	available(60, 60)
 	available(100, 100)
 	available(101, 100)
-	c.spend(60)
+	c.Spend(60)
 	available(60, 40)
 	available(40, 40)
 	available(10, 10)
-	require.NoError(t, c.ack(25))
+	require.NoError(t, c.Ack(25))
 	available(100, 65)
-	c.spend(65)
-	require.NoError(t, c.ack(25), "twice the same says nothing new")
-	require.NoError(t, c.ack(125))
+	c.Spend(65)
+	require.NoError(t, c.Ack(25), "twice the same says nothing new")
+	require.NoError(t, c.Ack(125))
 	available(1000, 100)
 }
 
 func TestBadAcks(t *testing.T) {
-	c := newCredit(100)
-	c.spend(80)
-	require.NoError(t, c.ack(50))
+	c := NewCredit(100)
+	c.Spend(80)
+	require.NoError(t, c.Ack(50))
 	for _, offset := range []int64{81, 1 << 62, 49, 1, -1, -1 << 63} {
-		err := c.ack(offset)
-		require.Error(t, err, "%d", offset)
-		code, _ := CloseStatus(err)
-		require.Equal(t, statusProtocolError, code)
+		err := c.Ack(offset)
+		require.ErrorIs(t, err, ErrAck, "%d", offset)
 	}
-	n, err := c.available(1000, nil)
+	n, err := c.Available(1000, nil)
 	require.NoError(t, err)
 	require.Equal(t, 70, n, "a bad ack changes nothing")
-	require.NoError(t, c.ack(0), "0 says that the stream was left out")
-	n, err = c.available(1000, nil)
+	require.NoError(t, c.Ack(0), "0 says that the stream was left out")
+	n, err = c.Available(1000, nil)
 	require.NoError(t, err)
 	require.Equal(t, 70, n)
 
-	require.Error(t, newCredit(100).ack(1), "nothing was sent")
-	require.Error(t, newCredit(0).ack(1), "nor without flow control")
+	require.ErrorIs(t, NewCredit(100).Ack(1), ErrAck, "nothing was sent")
+	require.ErrorIs(t, NewCredit(0).Ack(1), ErrAck, "nor without flow control")
 }
 
 func TestCreditIsWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newCredit(100)
+		c := NewCredit(100)
 		stop := make(chan struct{})
 		type result struct {
 			n   int
@@ -587,50 +558,50 @@ func TestCreditIsWaitedFor(t *testing.T) {
 		}
 		results := make(chan result, 1)
 		await := func() {
-			n, err := c.available(1000, stop)
+			n, err := c.Available(1000, stop)
 			results <- result{n, err}
 		}
-		c.spend(100)
+		c.Spend(100)
 		go await()
 		synctest.Wait()
 		require.Empty(t, results)
-		require.NoError(t, c.ack(0))
+		require.NoError(t, c.Ack(0))
 		synctest.Wait()
 		require.Empty(t, results, "an ack of nothing grants nothing")
-		require.NoError(t, c.ack(30))
+		require.NoError(t, c.Ack(30))
 		require.Equal(t, result{n: 30}, <-results)
 
-		c.spend(30)
+		c.Spend(30)
 		go await()
 		synctest.Wait()
 		require.Empty(t, results)
 		close(stop)
-		require.Equal(t, result{err: errStopped}, <-results)
+		require.Equal(t, result{err: ErrStopped}, <-results)
 	})
 }
 
 // TestStaleGrantGrantsNothing: the grant of an ack that came while nobody waited must not be taken for credit later.
 func TestStaleGrantGrantsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newCredit(100)
-		c.spend(50)
-		require.NoError(t, c.ack(50))
-		c.spend(100)
+		c := NewCredit(100)
+		c.Spend(50)
+		require.NoError(t, c.Ack(50))
+		c.Spend(100)
 		got := make(chan int, 1)
 		go func() {
-			n, _ := c.available(1, nil)
+			n, _ := c.Available(1, nil)
 			got <- n
 		}()
 		synctest.Wait()
 		require.Empty(t, got)
-		require.NoError(t, c.ack(51))
+		require.NoError(t, c.Ack(51))
 		require.Equal(t, 1, <-got)
 	})
 }
 
 func TestReceipts(t *testing.T) {
 	var told []int64
-	r := newReceipts(400, func(offset int64) { told = append(told, offset) })
+	r := NewReceipts(400, func(offset int64) { told = append(told, offset) })
 	for _, tc := range []struct {
 		n    int
 		want []int64
@@ -643,19 +614,19 @@ func TestReceipts(t *testing.T) {
 		{0, []int64{100, 499}},
 		{100, []int64{100, 499, 599}},
 	} {
-		r.add(tc.n)
+		r.Add(tc.n)
 		require.Equal(t, tc.want, told)
 	}
 }
 
 func TestReceiptsFromManyReaders(t *testing.T) {
 	var told []int64
-	r := newReceipts(4000, func(offset int64) { told = append(told, offset) })
+	r := NewReceipts(4000, func(offset int64) { told = append(told, offset) })
 	var readers sync.WaitGroup
 	for range 8 {
 		readers.Go(func() {
 			for range 1000 {
-				r.add(7)
+				r.Add(7)
 			}
 		})
 	}
@@ -673,48 +644,38 @@ func TestReceiptsFromManyReaders(t *testing.T) {
 // TestWindowKeepsSenderWithinBuffer joins the three: what the credit lets through fits the strict buffer, and the
 // receipts keep it flowing, whatever the sizes.
 func TestWindowKeepsSenderWithinBuffer(t *testing.T) {
-	data := randomBytes(1 << 20)
+	data := streamtest.RandomBytes(1 << 20)
 	for _, window := range []int{4096, 5000, chunkSize, 300000, 4 << 20} {
-		b := newBuffer(window)
-		b.strict = true
-		c := newCredit(int64(window))
+		b := NewBuffer(window)
+		b.Strict = true
+		c := NewCredit(int64(window))
 		failed := make(chan error, 1)
-		b.consumed = newReceipts(int64(window), func(offset int64) {
-			if err := c.ack(offset); err != nil {
+		b.Consumed = NewReceipts(int64(window), func(offset int64) {
+			if err := c.Ack(offset); err != nil {
 				failed <- err
 			}
-		}).add
+		}).Add
 		go func() {
-			left, size := data, upTo(2*window)
+			left, size := data, streamtest.UpTo(2*window)
 			for len(left) > 0 {
-				n, err := c.available(min(size(), len(left)), nil)
+				n, err := c.Available(min(size(), len(left)), nil)
 				if err == nil {
-					c.spend(n)
-					err = b.fill(bytes.NewReader(left[:n]), nil)
+					c.Spend(n)
+					err = b.Fill(bytes.NewReader(left[:n]), nil)
 				}
 				if err != nil {
-					b.close(err)
+					b.Close(err)
 					return
 				}
 				left = left[n:]
 			}
-			b.close(io.EOF)
+			b.Close(io.EOF)
 		}()
-		got, err := io.ReadAll(&limitedReads{b, upTo(window)})
+		got, err := io.ReadAll(&streamtest.LimitedReader{R: b, Next: streamtest.UpTo(window)})
 		require.NoError(t, err, "window %d", window)
 		require.True(t, bytes.Equal(data, got), "window %d", window)
 		require.Empty(t, failed)
 	}
-}
-
-// limitedReads reads in pieces of the sizes that next gives, or of one byte instead of none.
-type limitedReads struct {
-	r    io.Reader
-	next func() int
-}
-
-func (l *limitedReads) Read(p []byte) (int, error) {
-	return l.r.Read(p[:min(max(1, l.next()), len(p))])
 }
 
 func BenchmarkBuffer(b *testing.B) {
@@ -723,13 +684,13 @@ func BenchmarkBuffer(b *testing.B) {
 		size int
 	}{{"100 B", 100}, {"32 KiB", 32 << 10}, {"256 KiB", 256 << 10}} {
 		b.Run("fill and Read/"+bc.name, func(b *testing.B) {
-			buf := newBuffer(defaultWindow)
+			buf := NewBuffer(testWindow)
 			data, p := bytes.NewReader(make([]byte, bc.size)), make([]byte, bc.size)
 			b.SetBytes(int64(bc.size))
 			b.ReportAllocs()
 			for b.Loop() {
 				_, _ = data.Seek(0, io.SeekStart)
-				if err := buf.fill(data, nil); err != nil {
+				if err := buf.Fill(data, nil); err != nil {
 					b.Fatal(err)
 				}
 				if _, err := io.ReadFull(buf, p); err != nil {
@@ -738,7 +699,7 @@ func BenchmarkBuffer(b *testing.B) {
 			}
 		})
 		b.Run("between two goroutines/"+bc.name, func(b *testing.B) {
-			buf := newBuffer(defaultWindow)
+			buf := NewBuffer(testWindow)
 			drained := make(chan error, 1)
 			go func() {
 				_, err := buf.WriteTo(discardWriter{})
@@ -749,11 +710,11 @@ func BenchmarkBuffer(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				_, _ = data.Seek(0, io.SeekStart)
-				if err := buf.fill(data, nil); err != nil {
+				if err := buf.Fill(data, nil); err != nil {
 					b.Fatal(err)
 				}
 			}
-			buf.close(io.EOF)
+			buf.Close(io.EOF)
 			if err := <-drained; err != nil {
 				b.Fatal(err)
 			}
@@ -766,34 +727,34 @@ type discardWriter struct{}
 func (discardWriter) Write(p []byte) (int, error) { return len(p), nil }
 
 func BenchmarkCredit(b *testing.B) {
-	c := newCredit(defaultWindow)
-	r := newReceipts(defaultWindow, func(offset int64) {
-		if err := c.ack(offset); err != nil {
+	c := NewCredit(testWindow)
+	r := NewReceipts(testWindow, func(offset int64) {
+		if err := c.Ack(offset); err != nil {
 			b.Fatal(err)
 		}
 	})
 	b.ReportAllocs()
 	for b.Loop() {
-		n, err := c.available(32<<10, nil)
+		n, err := c.Available(32<<10, nil)
 		if err != nil {
 			b.Fatal(err)
 		}
-		c.spend(n)
-		r.add(n)
+		c.Spend(n)
+		r.Add(n)
 	}
 }
 
 // TestSteadyStateDoesNotAllocate: streams of any length cost no memory but what they hold.
 func TestSteadyStateDoesNotAllocate(t *testing.T) {
-	b := newBuffer(defaultWindow)
-	c := newCredit(defaultWindow)
-	b.consumed = newReceipts(defaultWindow, func(offset int64) { _ = c.ack(offset) }).add
+	b := NewBuffer(testWindow)
+	c := NewCredit(testWindow)
+	b.Consumed = NewReceipts(testWindow, func(offset int64) { _ = c.Ack(offset) }).Add
 	data, p := bytes.NewReader(make([]byte, 1000)), make([]byte, 1000)
 	allocs := testing.AllocsPerRun(1000, func() {
 		_, _ = data.Seek(0, io.SeekStart)
-		n, err := c.available(len(p), nil)
-		c.spend(n)
-		err = errors.Join(err, b.fill(data, nil))
+		n, err := c.Available(len(p), nil)
+		c.Spend(n)
+		err = errors.Join(err, b.Fill(data, nil))
 		_, readErr := io.ReadFull(b, p)
 		if err != nil || readErr != nil {
 			t.Fatal(err, readErr)
