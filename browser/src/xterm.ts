@@ -2,6 +2,8 @@ import type { IDisposable, ITerminalAddon, Terminal } from "@xterm/xterm";
 
 import type { Process, State } from "./process.js";
 
+export { SafePasteAddon } from "./paste.js";
+
 /** How many bytes the terminal may have before it that it has not parsed yet, and when it gets more. */
 const HIGH_WATERMARK = 256 << 10;
 const LOW_WATERMARK = 64 << 10;

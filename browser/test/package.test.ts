@@ -7,7 +7,7 @@ import * as xterm from "@wsep/client/xterm";
 
 test("the package as it is built", () => {
   assert.deepEqual(Object.keys(client), ["DisconnectedError", "EndedError", "OutcomeError", "StartError", "connect"]);
-  assert.deepEqual(Object.keys(xterm), ["ProcessAddon"]);
+  assert.deepEqual(Object.keys(xterm), ["ProcessAddon", "SafePasteAddon"]);
   const typed: client.Client = client.connect("ws://host.test", { WebSocket: client.connect as never });
   assert.equal(typeof typed.spawn, "function");
 });

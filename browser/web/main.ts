@@ -3,6 +3,7 @@ import type { Terminal } from "@xterm/xterm";
 import { goTo, newID, sessionID, takeToken } from "./address.js";
 import { copySelection } from "./clipboard.js";
 import { find } from "./dom.js";
+import { takeDrops } from "./drop.js";
 import { KeyRow } from "./keys.js";
 import { Notice } from "./notice.js";
 import { createTerminal } from "./screen.js";
@@ -37,6 +38,7 @@ class App {
     globalThis.terminal = this.#terminal;
     new KeyRow(this.#terminal);
     new TouchScroll(this.#terminal, find("#terminal"));
+    takeDrops(this.#terminal);
     followViewport();
     this.#listen();
     this.#arrive();

@@ -1,3 +1,4 @@
+import { SafePasteAddon } from "@wsep/client/xterm";
 import { FitAddon } from "@xterm/addon-fit";
 import { UnicodeGraphemesAddon } from "@xterm/addon-unicode-graphemes";
 import { WebLinksAddon } from "@xterm/addon-web-links";
@@ -23,6 +24,7 @@ export function createTerminal(parent: HTMLElement): Terminal {
   terminal.loadAddon(new UnicodeGraphemesAddon());
   terminal.loadAddon(new WebLinksAddon((_, address) => openLink(address)));
   terminal.open(parent);
+  terminal.loadAddon(new SafePasteAddon());
   drawFast(terminal);
   fill(parent, terminal);
   onThemeChange((changed) => (terminal.options.theme = changed));
