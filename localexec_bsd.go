@@ -20,6 +20,3 @@ func (*exitWatch) whenExited(do func()) { go do() }
 
 // widen is for systems that let a pipe's size be changed.
 func widen(*os.File) {}
-
-// whenReadable is for systems that tell when a file is readable to others than the reader.
-func whenReadable(*os.File, func()) (hurry func(), ok bool) { return nil, false }

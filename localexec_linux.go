@@ -5,6 +5,8 @@ import (
 	"os/exec"
 
 	"golang.org/x/sys/unix"
+
+	"cdr.dev/wsep/internal/readiness"
 )
 
 const ioctlGetTermios = unix.TCGETS
@@ -31,7 +33,7 @@ func (w *exitWatch) whenExited(do func()) {
 		_ = unix.Close(w.pidfd)
 		do()
 	}
-	if _, err := watched.add(w.pidfd, exited); err != nil {
+	if _, err := readiness.When(w.pidfd, exited); err != nil {
 		go exited()
 	}
 }

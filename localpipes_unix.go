@@ -13,6 +13,8 @@ import (
 
 	"golang.org/x/sys/unix"
 	"golang.org/x/xerrors"
+
+	"cdr.dev/wsep/internal/readiness"
 )
 
 // The pipes of a local process, of which its output may also be a terminal.
@@ -25,7 +27,7 @@ type localOutput struct {
 	mu    sync.Mutex // held during a read; guards what follows
 	f     *os.File   // nil when closed
 	rest  []byte     // read ahead of the reader, when f has been closed
-	ready func()     // has the callback of whenReady made, if that waits; otherwise nil
+	ready func()     // makes the callback of whenReady, if that waits; otherwise nil
 
 	widening widening
 
@@ -96,7 +98,7 @@ func (o *localOutput) whenReady(do func()) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.f != nil {
-		if hurry, ok := whenReadable(o.f, do); ok {
+		if hurry, err := readiness.WhenReadable(o.f, do); err == nil {
 			o.ready = hurry
 			return
 		}

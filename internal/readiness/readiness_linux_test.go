@@ -1,4 +1,4 @@
-package wsep
+package readiness
 
 import (
 	"os"
@@ -13,11 +13,26 @@ func readyPipe(t *testing.T) (r, w *os.File, hurry func(), ready chan struct{}) 
 	t.Helper()
 	r, w, err := os.Pipe()
 	require.NoError(t, err)
-	t.Cleanup(func() { closeAll([]*os.File{r, w}) })
+	t.Cleanup(func() { closeAll(r, w) })
 	ready = make(chan struct{})
-	hurry, ok := whenReadable(r, func() { close(ready) }) // A second call panics.
-	require.True(t, ok)
+	hurry, err = WhenReadable(r, func() { close(ready) }) // A second call panics.
+	require.NoError(t, err)
 	return r, w, hurry, ready
+}
+
+func closeAll(files ...*os.File) {
+	for _, f := range files {
+		_ = f.Close()
+	}
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }
 
 func requireReady(t *testing.T, ready <-chan struct{}) {
@@ -55,12 +70,9 @@ func TestReadiness(t *testing.T) {
 	require.False(t, isClosed(idle))
 	hurryIdle()
 	requireReady(t, idle)
-	// Others may be waiting for processes of their own.
-	require.Eventually(t, func() bool {
-		watched.mu.Lock()
-		defer watched.mu.Unlock()
-		return watched.epoll == nil
-	}, 10*time.Second, time.Millisecond, "nothing is left when nothing is waited for")
+	shared.mu.Lock()
+	defer shared.mu.Unlock()
+	require.Nil(t, shared.epoll, "nothing is left when nothing is waited for")
 }
 
 // TestReadinessOfManyAtOnce: more than one look takes.
@@ -71,7 +83,7 @@ func TestReadinessOfManyAtOnce(t *testing.T) {
 		_, w, _, c := readyPipe(t)
 		ready, ends = append(ready, c), append(ends, w)
 	}
-	closeAll(ends)
+	closeAll(ends...)
 	for _, c := range ready {
 		requireReady(t, c)
 	}
