@@ -1,16 +1,13 @@
 package wsplice
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
-	"net"
 	"net/http"
 	"sync"
 	"time"
 
 	"cdr.dev/slog"
-	"github.com/gobwas/ws"
 	"golang.org/x/xerrors"
 )
 
@@ -118,7 +115,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	status, err := s.admit(r)
 	if err != nil {
 		s.Logger.Warn(r.Context(), "refused client", slog.F("remote", r.RemoteAddr), slog.Error(err))
-		http.Error(w, http.StatusText(status), status)
+		refuse(w, status)
 		return
 	}
 	defer s.leave()
@@ -138,6 +135,8 @@ func (s *Server) admit(r *http.Request) (status int, err error) {
 		return http.StatusForbidden, errHost
 	case !originAllowed(s.AllowedOrigins, r):
 		return http.StatusForbidden, errOrigin
+	case !isHandshake(r):
+		return http.StatusBadRequest, errHandshake
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -163,25 +162,6 @@ func (s *Server) leave() {
 		close(s.empty)
 		s.empty = nil
 	}
-}
-
-// smallBuffer is the size of the buffers that net/http keeps of a connection that has been taken over.
-const smallBuffer = 512
-
-// upgrade makes a WebSocket of a request, without any of its headers in the answer. It returns what has been read
-// already.
-func upgrade(w http.ResponseWriter, r *http.Request) (net.Conn, []byte, error) {
-	conn, rw, _, err := ws.UpgradeHTTP(r, w)
-	if err != nil {
-		return nil, nil, err
-	}
-	early := make([]byte, rw.Reader.Buffered())
-	_, _ = rw.Reader.Read(early)
-	// In their place, for the goroutine of the request keeps them as long as the connection lives.
-	*rw.Reader = *bufio.NewReaderSize(conn, smallBuffer)
-	*rw.Writer = *bufio.NewWriterSize(conn, smallBuffer)
-	_ = conn.SetDeadline(time.Time{})
-	return conn, early, nil
 }
 
 // serve runs a session until it ends, which the context may have it do.
