@@ -51,11 +51,11 @@ func (s *remoteStdin) Write(p []byte) (int, error) {
 
 // ReadFrom implements io.ReaderFrom. Writes may come between what it reads.
 func (s *remoteStdin) ReadFrom(r io.Reader) (int64, error) {
-	n, readErr, err := s.sender.carry(r, func(frame []byte) error {
+	n, readErr, err := s.sender.carry(r, func(frame []byte) (int, error) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if s.isShut() {
-			return flow.ErrStopped
+			return 0, flow.ErrStopped
 		}
 		return s.sender.sendFrame(frame)
 	})
