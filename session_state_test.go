@@ -23,7 +23,7 @@ import (
 // These tests have a session's life in fake time, on a stage. A session's limits are in them as numbers, for they are
 // part of what it does: 10 s for a start, 30 s for a first client to come, 1 s for a hang-up and 1 s more for a kill.
 
-// stage is an Execer whose processes are played: a session's keeper, which speaks as screen.sh does, and those that
+// stage is an Execer whose processes are played: a session's keeper, which speaks as session_screen.sh does, and those that
 // attach.
 type stage struct {
 	keep   func(p *role) error // plays a keeper; the error is what its Wait returns

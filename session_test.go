@@ -608,7 +608,7 @@ func TestSessionFilesArePrivate(t *testing.T) {
 func TestSessionNameTaken(t *testing.T) {
 	dir := sessionDir(t)
 	victim := t.TempDir()
-	keeper, err := os.ReadFile("screen.sh")
+	keeper, err := os.ReadFile("session_screen.sh")
 	require.NoError(t, err)
 	for name, take := range map[string]func(path string) error{
 		"directory":        func(path string) error { return os.Mkdir(path, 0o777) },
@@ -1253,7 +1253,7 @@ func startKeeperScript(t *testing.T, mode, name string, command ...string) keepe
 	words, stdout, err := os.Pipe()
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = words.Close() })
-	cmd := exec.Command("sh", append([]string{"screen.sh", mode, name, server, patience}, command...)...)
+	cmd := exec.Command("sh", append([]string{"session_screen.sh", mode, name, server, patience}, command...)...)
 	cmd.Stdout = stdout
 	orders, err := cmd.StdinPipe()
 	require.NoError(t, err)

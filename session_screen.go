@@ -20,9 +20,9 @@ import (
 	"golang.org/x/xerrors"
 )
 
-// This file and screen.sh are all that knows GNU screen.
+// This file and session_screen.sh are all that knows GNU screen.
 
-//go:embed screen.sh
+//go:embed session_screen.sh
 var keeperScript string
 
 // errNoScreen is matched by the error of a session on a machine without a screen that is fit for use.
@@ -34,7 +34,7 @@ var errSessionLost = xerrors.Errorf("session is gone from its machine: %w", fs.E
 // errDetached is how an attached process ended whose session goes on.
 var errDetached = xerrors.New("detached from session")
 
-// keeper is the process that keeps a session on the session's machine, and the session's line to it. See screen.sh.
+// keeper is the process that keeps a session on the session's machine, and the session's line to it. See session_screen.sh.
 type keeper struct {
 	process Process
 	cancel  context.CancelFunc
@@ -372,7 +372,7 @@ func farewellSuffix(b []byte) int {
 	return 0
 }
 
-// serverIdentity tells the keeper which process it serves, if the two can see each other: see screen.sh. It is empty where
+// serverIdentity tells the keeper which process it serves, if the two can see each other: see session_screen.sh. It is empty where
 // the system does not say.
 func serverIdentity() string {
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
