@@ -280,8 +280,10 @@ func await(a, b <-chan struct{}, d time.Duration) {
 // leader. Before it is there the hang-up must not end it; so it is repeated. And it leaves without a word if the mode of the
 // socket says that nobody is attached, as it does for a moment after the session is shown.
 //
-// A terminal type that the machine does not know would be refused.
-const attachScript = `tput -T "$TERM" longname >/dev/null 2>&1 || export TERM=xterm-256color
+// A terminal type that the machine does not know, or that can't clear and move the cursor, would be refused. The modes of
+// the terminal, which is still as the Execer made it, are for the session's: see screen.sh.
+const attachScript = `printf '%s\n' clear 'cup 0 0' | tput -T "$TERM" -S >/dev/null 2>&1 || export TERM=xterm-256color
+[ ! -p "$0/go" ] || { stty -g >"$0/modes.$$" && mv "$0/modes.$$" "$0/modes"; } 2>/dev/null
 leaving=
 trap leaving=yes TERM
 exec 3<&0

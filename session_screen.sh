@@ -83,8 +83,11 @@ create() {
 	take
 	type=screen-256color
 	has_terminal_type $type || type=screen
-	# Nothing on the display but what the command shows; no key that is not the command's; no wait for utmp or for a
-	# client that has stopped reading. The display keeps its own scrollback, so screen stays off its alternate screen.
+	# Nothing on the display but what the command shows; no key that is not the command's, Ctrl-S and Ctrl-Q included; no
+	# wait for utmp or for a client that has stopped reading. The display keeps its own scrollback, so screen stays off its
+	# alternate screen. An escape waits some ms for what would make a key of it. What terminfo says of mouse reports (kmous)
+	# is taken for a key, and becomes what screen's own terminal types say: it has to be the same. Terminals of
+	# all types understand titles, mouse modes and bracketed paste, or ignore them (XT).
 	say "
 		startup_message off
 		deflogin off
@@ -99,8 +102,10 @@ create() {
 		defnonblock 2
 		altscreen on
 		defutf8 on
+		defflow off
+		maptimeout 10
 		term $type
-		termcapinfo xterm* ti@:te@
+		termcapinfo * ti@:te@:Km=\E[M:XT
 	" >"$dir/screenrc"
 	reason=$(start_screen "$program" wsep "$dir" "$mask" "$@" 2>&1 </dev/null) || fail other "screen: $reason"
 }
@@ -117,16 +122,18 @@ start_screen() {
 }
 
 # program runs in screen. It waits until a client is there, so that the command finds the client's size, and clears what
-# the change of size left behind. It leaves the command's exit code in a file; that it ends shows by the pipe. Who opens
-# a pipe for both reading and writing does not wait for the other end, so that "go" reaches it in any case.
+# the change of size left behind. The terminal gets the modes that the client's had before screen, for screen has others.
+# It leaves the command's exit code in a file; that it ends shows by the pipe. Who opens a pipe for both reading and
+# writing does not wait for the other end, so that "go" reaches it in any case. Screen has no 24-bit colors.
 program='
-	unset SCREENDIR SYSSCREENRC STY WINDOW TERMCAP
+	unset SCREENDIR SYSSCREENRC STY WINDOW TERMCAP COLORTERM
 	export WSEP_TTY=true
 	[ -p "$1/go" ] && [ -p "$1/alive" ] || exit
 	echo $$ >"$1/pid"
 	exec 4<>"$1/go" 3>"$1/alive"
 	read -r _ <&4
 	exec 4<&-
+	{ read -r modes <"$1/modes" && stty "$modes"; } 2>/dev/null
 	rm -f "$1/go"
 	printf "\033[H\033[2J"
 	trap : HUP INT QUIT ILL ABRT FPE SEGV PIPE ALRM TERM USR1 USR2

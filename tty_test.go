@@ -651,16 +651,18 @@ func TestTerminalType(t *testing.T) {
 		{"named", "TERM=vt100", "vt100"},
 		{"empty", "TERM=", "xterm-256color"},
 		{"unknown", "TERM=no-such-terminal", "xterm-256color"},
+		{"unable to clear", "TERM=dumb", "xterm-256color"},
 		{"hostile", "TERM=$(touch x); -x ../../etc/passwd", "xterm-256color"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := bash(t.Name())
+			c.Env = append(c.Env, "COLORTERM=truecolor")
 			if tc.env != "" {
 				c.Env = append(c.Env, tc.env)
 			}
 			p, s := startScreen(t, execer, c)
 			require.Equal(t, "256", s.ask(p, "$(tput colors)"))
-			require.Equal(t, "screen-256color", s.ask(p, "$TERM"))
+			require.Equal(t, "screen-256color ", s.ask(p, "$TERM $COLORTERM"), "screen has 256 colors")
 			screen, err := exec.Command("pgrep", "-P", strconv.Itoa(p.Pid())).Output()
 			require.NoError(t, err)
 			environ, err := os.ReadFile("/proc/" + strings.TrimSpace(string(screen)) + "/environ")
@@ -682,7 +684,7 @@ func TestSessionIsLikeAnyTerminal(t *testing.T) {
 		ulimit -a | sed 's/^/limit /'
 		grep -E 'Sig(Blk|Ign)' /proc/self/status
 		for fd in 0 1 2 3 4 5 6 7 8 9; do [ -e /proc/$$/fd/$fd ] && echo "open $fd"; done
-		stty size
+		stty -a
 		echo 'a  b' "$@"
 		echo THE-END`
 	see := func(id string) string {

@@ -1,0 +1,135 @@
+//go:build linux
+
+package wsep_test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"cdr.dev/wsep"
+	"cdr.dev/wsep/internal/timetest"
+)
+
+// keyboard types into a program that reads byte by byte, and tells what has reached it.
+type keyboard struct {
+	t    *testing.T
+	p    wsep.Process
+	file string // what the program has read
+	at   int    // how much of that reached has returned
+}
+
+// newKeyboard starts the program in a session, in a terminal of a type, with modes set by escape sequences.
+func newKeyboard(t *testing.T, execer wsep.Execer, terminal, modes string) *keyboard {
+	t.Helper()
+	k := &keyboard{t: t, file: filepath.Join(t.TempDir(), "read")}
+	c := script("1", `printf "$MODES"; stty raw -echo; echo ready; exec cat >"$FILE"`)
+	c.Env = []string{"TERM=" + terminal, "MODES=" + modes, "FILE=" + k.file}
+	var s *screenOf
+	k.p, s = startScreen(t, execer, c)
+	s.waitFor("ready")
+	return k
+}
+
+// typeKeys types, and returns what reaches the program: up to a byte that is typed after it.
+func (k *keyboard) typeKeys(keys string) string {
+	k.t.Helper()
+	_, err := io.WriteString(k.p.Stdin(), keys+"\x00")
+	require.NoError(k.t, err)
+	return k.reached("\x00")
+}
+
+// reached waits for the program to have read up to the end of a text, and returns what is before that.
+func (k *keyboard) reached(end string) (keys string) {
+	k.t.Helper()
+	require.Eventually(k.t, func() bool {
+		read, err := os.ReadFile(k.file)
+		if err != nil {
+			return false
+		}
+		before, _, ok := bytes.Cut(read[k.at:], []byte(end))
+		keys = string(before)
+		return ok
+	}, patience, time.Millisecond)
+	k.at += len(keys) + len(end)
+	return keys
+}
+
+// keys are what terminals send, however they are set up.
+func keys() (all []string) {
+	for b := range 255 {
+		all = append(all, string([]byte{byte(b + 1)}))
+	}
+	for _, key := range "azAZ059[O;:'\"\\ \r\n\t\x7f\x01\x1b" {
+		all = append(all, "\x1b"+string(key)) // with Alt
+	}
+	for _, key := range "ABCDEFHPQRSZ" {
+		all = append(all, fmt.Sprintf("\x1b[1;5%c", key))
+	}
+	for key := 1; key < 35; key++ {
+		all = append(all, fmt.Sprintf("\x1b[%d~", key), fmt.Sprintf("\x1b[%d;5~", key))
+	}
+	return append(all,
+		"é漢\u0301😀", "\x9b1;2P", "\x1b[A", "\x1b[H", "\x1b[F", "\x1bOP",
+		"\x1b[I", "\x1b[O", // focus
+		"\x1b[27;5;9~", "\x1b[9;5u", // modifyOtherKeys, CSI u
+		"\x1b[200~pasted\rtext\x1b[201~",
+		"\x1b[<0;10;12M", "\x1b[<0;10;12m", "\x1b[<64;80;24M", "\x1b[M !!", // mouse
+		"\x1b[?62;c", "\x1b[24;80R", "\x1b]11;rgb:0000/0000/0000\x1b\\", "\x1bP>|xterm\x1b\\", // answers
+	)
+}
+
+func TestKeysReachTheProgram(t *testing.T) {
+	_, execer := sessionServer(t, nil)
+	for _, terminal := range []string{"xterm-256color", "tmux-256color", "vt100"} {
+		for name, modes := range map[string]string{
+			"none": "", "mouse": `\033[?1000h\033[?1006h`, "paste, cursor and keypad": `\033[?2004h\033[?1h\033=`,
+		} {
+			t.Run(terminal+", modes: "+name, func(t *testing.T) {
+				k := newKeyboard(t, execer, terminal, modes)
+				for typed := range slices.Chunk(keys(), 20) {
+					typed := strings.Join(typed, " ")
+					require.Equal(t, typed, k.typeKeys(typed))
+				}
+				if name != "mouse" {
+					timetest.Within(t, 100*time.Millisecond, k.escape)
+				}
+				require.NoError(t, k.p.(wsep.Signaler).Signal(t.Context(), "KILL"))
+				requireExit(t, k.p, 128+9)
+			})
+		}
+	}
+}
+
+// escape types Esc alone, and returns how long that takes to reach the program.
+func (k *keyboard) escape() time.Duration {
+	k.t.Helper()
+	began := time.Now()
+	_, err := io.WriteString(k.p.Stdin(), "\x1b")
+	require.NoError(k.t, err)
+	k.reached("\x1b")
+	return time.Since(began)
+}
+
+// TestModesReachTheDisplay has a command set modes that screen passes on, if it thinks that the display knows them.
+func TestModesReachTheDisplay(t *testing.T) {
+	_, execer := sessionServer(t, nil)
+	for _, terminal := range []string{"xterm-256color", "tmux-256color"} {
+		c := script("1", `printf '\033[?1000h\033[?2004h\033]2;a title\007'; echo end`)
+		c.Env = []string{"TERM=" + terminal}
+		p, s := startScreen(t, execer, c)
+		shown := s.rest()
+		for _, sequence := range []string{"\x1b[?1000h", "\x1b[?2004h", "\x1b]2;a title\a"} {
+			require.Contains(t, shown, sequence, terminal)
+		}
+		requireExit(t, p, 0)
+	}
+}
