@@ -220,17 +220,28 @@ func startError(reason error) error {
 	return &StartError{reason}
 }
 
-// startFailure interprets an error in pid's place. A v0.2.4 server closes the connection with the reason why the
-// command did not start.
+// startFailure interprets an error in pid's place. A server that sends no start_error closes the connection with the reason
+// why the command did not start, and says so. All other closing may be a proxy's, and then nobody knows whether it did.
 func startFailure(err error) error {
-	code, reason, ok := peerClose(err)
+	code, reason, _ := peerClose(err)
+	reason, failed := cutStartFailed(reason)
 	switch {
-	case ok && code == statusTryAgainLater:
+	case !failed || code == statusGoingAway:
+		return disconnected(xerrors.Errorf("read pid: %w", err))
+	case code == statusTryAgainLater:
 		return &StartError{&remoteError{kind: "busy", message: reason}}
-	case ok && code != statusGoingAway && reason != "":
-		return &StartError{&refusal{reason: reason, cause: err}}
 	}
-	return disconnected(xerrors.Errorf("read pid: %w", err))
+	return &StartError{&refusal{reason: reason, cause: err}}
+}
+
+// cutStartFailed returns a close frame's reason without the words by which a server says that the command did not start.
+func cutStartFailed(reason string) (string, bool) {
+	for _, prefix := range []string{startErrorPrefix, "start command with pty: "} { // The latter is v0.2.4's for terminals.
+		if rest, ok := strings.CutPrefix(reason, prefix); ok {
+			return rest, true
+		}
+	}
+	return reason, false
 }
 
 // refusal is the reason of a close frame in pid's place. Its text is no longer than the reason, so that it fits the close
@@ -240,7 +251,7 @@ type refusal struct {
 	cause  error
 }
 
-func (e *refusal) Error() string { return strings.TrimPrefix(e.reason, startErrorPrefix) }
+func (e *refusal) Error() string { return e.reason }
 func (e *refusal) Unwrap() error { return e.cause }
 
 // agree sets up what the server agreed to.

@@ -1,9 +1,10 @@
-import { DisconnectedError } from "./errors.js";
 import { MAX_RECEIVED, MIN_WINDOW } from "./message.js";
 import type { Start } from "./message.js";
 import type { Process } from "./process.js";
 import { RemoteProcess, checkSize } from "./remote.js";
 import type { SocketConstructor } from "./socket.js";
+import { protocols } from "./token.js";
+import type { TokenSource } from "./token.js";
 
 export interface ConnectOptions {
   /** Subprotocols to offer. A browser fails the connection if the server takes none of those that it was offered. */
@@ -11,9 +12,10 @@ export interface ConnectOptions {
   /**
    * A token for the server, as a subprotocol, because a browser can send no header: "wsep" is offered, and
    * "wsep.token." with the token in base64url. An empty one is not presented, and then a cookie's may count. A function
-   * is asked for every connection.
+   * is asked for every connection, and has 30 s to answer: its signal is aborted then, or when nobody wants to know any
+   * more. What it throws may go better at the next attempt, unless it is a DisconnectedError that says otherwise.
    */
-  token?: string | (() => string | Promise<string>);
+  token?: TokenSource;
   /** What makes connections, where the global WebSocket is missing or not the one. */
   WebSocket?: SocketConstructor;
   /** Closes all connections when it is aborted. */
@@ -68,7 +70,8 @@ export function connect(url: string | URL, options: ConnectOptions = {}): Client
     spawn: (command, spawnOptions = {}) =>
       new RemoteProcess({
         start: startMessage(command, spawnOptions),
-        dial: async () => new Constructor(address, await protocols(options)),
+        protocols: (signal) => protocols(options.protocols ?? [], options.token ?? "", signal),
+        dial: (offered) => new Constructor(address, offered),
         reconnect: (options.reconnect ?? true) && !!spawnOptions.tty && !!spawnOptions.id,
         signal: options.signal,
       }),
@@ -80,28 +83,6 @@ function socketURL(url: string | URL): string {
   u.protocol = u.protocol.replace(/^http/, "ws");
   u.hash = "";
   return u.href;
-}
-
-async function protocols(options: ConnectOptions): Promise<string[]> {
-  const offered = options.protocols ?? [];
-  const presented = options.token === undefined ? "" : await token(options.token);
-  if (!presented) return [...offered];
-  // A WebSocket refuses what is offered twice.
-  return [...new Set([...offered, "wsep", `wsep.token.${base64url(presented)}`])];
-}
-
-async function token(source: NonNullable<ConnectOptions["token"]>): Promise<string> {
-  if (typeof source === "string") return source;
-  try {
-    return await source();
-  } catch (cause) {
-    throw new DisconnectedError("there is no token to connect with", { cause });
-  }
-}
-
-function base64url(s: string): string {
-  const binary = String.fromCharCode(...new TextEncoder().encode(s));
-  return btoa(binary).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 }
 
 function startMessage(command: string, options: SpawnOptions): Start {

@@ -1,11 +1,19 @@
 import { DisconnectedError, OutcomeError, StartError, toKind } from "./errors.js";
-import type { Kind } from "./errors.js";
+import type { Kind, Loss } from "./errors.js";
 import { Credit, Receipts } from "./flow.js";
 import { MAX_RECEIVED, MAX_STDIN, ProtocolError, decode, encode, encodeStdin } from "./message.js";
 import type { Answer, ExitMessage, Extensions, Request, Start } from "./message.js";
 import type { Output } from "./output.js";
 import type { Exit } from "./process.js";
-import { CLOSE_ABNORMAL, CLOSE_GOING_AWAY, CLOSE_NORMAL, CLOSE_TRY_AGAIN_LATER, worthRetrying } from "./socket.js";
+import {
+  CLOSE_ABNORMAL,
+  CLOSE_GOING_AWAY,
+  CLOSE_NORMAL,
+  CLOSE_TRY_AGAIN_LATER,
+  causeOf,
+  lossOf,
+  onRefusal,
+} from "./socket.js";
 import type { Socket } from "./socket.js";
 
 /** How long the server has from the beginning to the answer to start. */
@@ -20,11 +28,7 @@ const BUFFERED_POLL_MS = 10;
 const MAX_UNREAD = 64 << 20;
 
 /** Why a conversation is over before its time. */
-export interface Failure {
-  readonly error: StartError | DisconnectedError;
-  /** Another conversation may go better. */
-  readonly retry: boolean;
-}
+export type Failure = StartError | DisconnectedError;
 
 export interface Events {
   /** The command has started. */
@@ -48,6 +52,8 @@ export class Conversation {
   readonly #answerTimer: ReturnType<typeof setTimeout>;
 
   #opened = false;
+  /** What the socket's error said. */
+  #cause: unknown;
   /** What the server agreed to, from pid on. */
   #peer: Extensions | undefined;
   #exited = false;
@@ -62,7 +68,7 @@ export class Conversation {
     this.#outputs = outputs;
     this.#events = events;
     this.#window = start.extensions?.window ?? 0;
-    this.#answerTimer = setTimeout(() => this.#lose("server does not answer"), ANSWER_TIMEOUT_MS);
+    this.#answerTimer = setTimeout(() => this.#lose("silent", "server does not answer"), ANSWER_TIMEOUT_MS);
     socket.binaryType = "arraybuffer";
     socket.onopen = () => {
       this.#opened = true;
@@ -70,8 +76,8 @@ export class Conversation {
     };
     socket.onmessage = (event: { readonly data: unknown }) => this.#receive(event.data);
     socket.onclose = (event: { readonly code: number; readonly reason: string }) => this.#closed(event);
-    // close tells the same and more; a listener is all that some implementations want.
-    socket.onerror = () => {};
+    socket.onerror = (event: { readonly error?: unknown; readonly message?: unknown }) => this.#failed(causeOf(event));
+    onRefusal(socket, (status) => this.#finish(refusedWith(status)));
   }
 
   /** The server takes signal and close. */
@@ -140,8 +146,8 @@ export class Conversation {
     this.#events.over(failure);
   }
 
-  #lose(message: string): void {
-    this.#finish({ error: new DisconnectedError(message), retry: true });
+  #lose(kind: Loss, message: string, options: { readonly code?: number; readonly cause?: unknown } = {}): void {
+    this.#finish(new DisconnectedError(message, { kind, ...options }));
   }
 
   #receive(data: unknown): void {
@@ -149,8 +155,7 @@ export class Conversation {
       this.#handle(decode(messageBytes(data)));
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
-      const broken = new DisconnectedError(`server broke the protocol: ${error.message}`, { cause: error });
-      this.#finish({ error: broken, retry: false });
+      this.#lose("protocol", `server broke the protocol: ${error.message}`, { cause: error });
     }
   }
 
@@ -219,7 +224,7 @@ export class Conversation {
 
   #exit(message: ExitMessage): void {
     if (message.kind === "disconnected") {
-      this.#finish({ error: new DisconnectedError(message.error), retry: true });
+      this.#lose("remote", message.error);
       return;
     }
     this.#exited = true;
@@ -229,23 +234,33 @@ export class Conversation {
     this.#wake();
   }
 
-  #closed(event: { readonly code: number; readonly reason: string }): void {
-    const { code, reason } = event;
-    if (!this.#peer && code === CLOSE_TRY_AGAIN_LATER) {
-      this.#finish(startFailure("busy", withoutPrefix(reason)));
-    } else if (!this.#peer && code !== CLOSE_GOING_AWAY && reason !== "") {
-      this.#finish(startFailure("other", withoutPrefix(reason)));
-    } else {
-      const error = new DisconnectedError(this.#lossMessage(code, reason), { code });
-      this.#finish({ error, retry: worthRetrying(code) });
-    }
+  /** The socket has failed. Before it was open that is all there is to come: not every runtime then closes it. */
+  #failed(cause: unknown): void {
+    this.#cause = cause;
+    if (!this.#opened) this.#closed({ code: CLOSE_ABNORMAL, reason: "" });
   }
 
-  #lossMessage(code: number, reason: string): string {
-    if (!this.#opened) return "connection could not be made";
-    if (reason !== "") return `connection lost: ${reason}`;
-    return code === CLOSE_ABNORMAL ? "connection lost" : `connection lost: closed with code ${code}`;
+  #closed(event: { readonly code: number; readonly reason: string }): void {
+    const { code, reason } = event;
+    const cause = this.#cause;
+    if (!this.#opened) this.#lose("unreachable", unreachableMessage(cause), { code: CLOSE_ABNORMAL, cause });
+    else if (!this.#peer && saysStartFailed(code, reason)) this.#finish(closedStart(code, reason));
+    else this.#lose(lossOf(code), lossMessage(code, reason), { code, cause });
   }
+}
+
+function unreachableMessage(cause: unknown): string {
+  const why = cause instanceof Error ? cause.message : "";
+  return `connection could not be made${why && `: ${why}`}`;
+}
+
+function refusedWith(status: number): DisconnectedError {
+  return new DisconnectedError(`server refuses the connection with status ${status}`, { status });
+}
+
+function lossMessage(code: number, reason: string): string {
+  if (reason !== "") return `connection lost: ${reason}`;
+  return code === CLOSE_ABNORMAL ? "connection lost" : `connection lost: closed with code ${code}`;
 }
 
 function messageBytes(data: unknown): Uint8Array<ArrayBuffer> {
@@ -254,17 +269,19 @@ function messageBytes(data: unknown): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-/** Why a start fails that may go well another time. */
-const passing: ReadonlySet<Kind> = new Set<Kind>(["busy", "canceled", "deadline"]);
-
 function startFailure(kind: Kind, message: string): Failure {
-  if (kind === "disconnected") return { error: new DisconnectedError(message), retry: true };
-  return { error: new StartError(kind, message), retry: passing.has(kind) };
+  return kind === "disconnected" ? new DisconnectedError(message, { kind: "remote" }) : new StartError(kind, message);
 }
 
-/** A close frame's reason without what a server puts before every such reason. */
-function withoutPrefix(reason: string): string {
-  return reason.replace(/^start command: /, "");
+/** What a server that sends no start_error puts before the reason. A proxy closes connections for reasons of its own. */
+const START_FAILED = /^start command(?: with pty)?: /;
+
+function saysStartFailed(code: number, reason: string): boolean {
+  return code !== CLOSE_GOING_AWAY && START_FAILED.test(reason);
+}
+
+function closedStart(code: number, reason: string): Failure {
+  return startFailure(code === CLOSE_TRY_AGAIN_LATER ? "busy" : "other", reason.replace(START_FAILED, ""));
 }
 
 function outcome(message: ExitMessage): Exit | OutcomeError {

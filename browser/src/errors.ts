@@ -31,16 +31,65 @@ export class StartError extends Error {
   }
 }
 
+/** Why there is no connection. */
+export type Loss =
+  /** None could be made. A browser tells no more, whatever the reason. */
+  | "unreachable"
+  /** The server refused the handshake: `status` says how. */
+  | "refused"
+  /** The server does not take the token or the cookie: 401 or 403. */
+  | "unauthorized"
+  /** The token function failed, or did not answer in time: `cause` says why. */
+  | "no_token"
+  /** The server does not answer. */
+  | "silent"
+  /** The connection was made, and was closed or broke. */
+  | "lost"
+  /** One end does not take what the other sends. */
+  | "protocol"
+  /** A connection further down a chain of servers is lost. */
+  | "remote"
+  /** close() was called. */
+  | "closed";
+
+export interface DisconnectedOptions {
+  readonly kind?: Loss | undefined;
+  readonly status?: number | undefined;
+  readonly code?: number | undefined;
+  readonly cause?: unknown;
+}
+
 /** The connection is lost, so that it is not known how the command ended, or whether it has started. */
 export class DisconnectedError extends Error {
   override readonly name = "DisconnectedError";
+  /** Why, for programs; the message says it to people. */
+  readonly kind: Loss;
+  /** With which HTTP status the server refused the handshake, where that is told: WebSockets of browsers never do. */
+  readonly status: number | undefined;
   /** How the WebSocket was closed: 1006 without a word, undefined if this end did it. */
   readonly code: number | undefined;
 
-  constructor(message: string, options: { readonly code?: number; readonly cause?: unknown } = {}) {
-    super(message, "cause" in options ? { cause: options.cause } : undefined);
+  constructor(message: string, options: DisconnectedOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.kind = options.kind ?? (options.status === undefined ? "lost" : refusal(options.status));
+    this.status = options.status;
     this.code = options.code;
   }
+}
+
+function refusal(status: number): Loss {
+  return status === 401 || status === 403 ? "unauthorized" : "refused";
+}
+
+/** What another attempt does not change. */
+const lasting: ReadonlySet<Loss> = new Set<Loss>(["unauthorized", "protocol", "closed"]);
+
+/** Why a start fails that may go well another time. */
+const passing: ReadonlySet<Kind> = new Set<Kind>(["busy", "canceled", "deadline"]);
+
+/** Whether another attempt may go better. */
+export function worthRetrying(error: StartError | DisconnectedError): boolean {
+  return error instanceof StartError ? passing.has(error.kind) : !lasting.has(error.kind);
 }
 
 /** The command has ended, and the server does not know how. */

@@ -66,7 +66,10 @@ export interface Process {
   /** Calls the listener at every change of state, until the function that is returned is called. */
   onStateChange(listener: (state: State) => void): () => void;
 
-  /** Ends the waiting for the next attempt to connect. At other times it does nothing. */
+  /**
+   * Has the next attempt to connect made now, in the place of one that is under way. Once there is a connection, and for a
+   * command without an ID, it does nothing.
+   */
   retry(): void;
 
   /** Tells the terminal's size, also to every later connection. Without a terminal it does nothing. */

@@ -1,6 +1,6 @@
 import { Conversation } from "./conversation.js";
 import type { Events, Failure } from "./conversation.js";
-import { DisconnectedError, EndedError, OutcomeError, StartError } from "./errors.js";
+import { DisconnectedError, EndedError, OutcomeError, StartError, worthRetrying } from "./errors.js";
 import { MAX_SENT, encode } from "./message.js";
 import type { Start } from "./message.js";
 import { Output } from "./output.js";
@@ -16,8 +16,10 @@ const CLOSE_TIMEOUT_MS = 10_000;
 
 export interface Plan {
   readonly start: Start;
-  /** Makes a connection. A DisconnectedError may go away by itself. */
-  readonly dial: () => Promise<Socket>;
+  /** What to offer in the handshake. The signal says when nobody wants to know any more. */
+  readonly protocols: (signal: AbortSignal) => Promise<string[]>;
+  /** Makes a connection. */
+  readonly dial: (protocols: string[]) => Socket;
   /** Whether to connect again when the connection is lost. */
   readonly reconnect: boolean;
   readonly signal: AbortSignal | undefined;
@@ -45,6 +47,8 @@ export class RemoteProcess implements Process {
   #closing = false;
   #closeTimer: ReturnType<typeof setTimeout> | undefined;
   #pause: Pause | undefined;
+  /** Aborted when another attempt to connect has taken the place of the one under way, or none is wanted any more. */
+  #attempting = new AbortController();
   /** What is being held, from the dialing to its end. */
   #conversation: Conversation | undefined;
 
@@ -86,7 +90,8 @@ export class RemoteProcess implements Process {
   }
 
   retry(): void {
-    this.#pause?.end();
+    if (this.#state.status === "waiting") this.#pause?.end();
+    else if (this.#state.status === "connecting" && this.#plan.reconnect) this.#connectAnew();
   }
 
   resize(rows: number, cols: number): void {
@@ -108,13 +113,13 @@ export class RemoteProcess implements Process {
   close(): void {
     const ask = this.#state.status === "connected" && this.#conversation?.takesSignals;
     if (!ask) {
-      this.#disconnect(new DisconnectedError("process was closed"));
+      this.#disconnect(new DisconnectedError("process was closed", { kind: "closed" }));
       return;
     }
     if (this.#closing) return;
     this.#closing = true;
     this.#conversation?.request({ type: "close" });
-    const late = new DisconnectedError("process was closed, and did not end in time");
+    const late = new DisconnectedError("process was closed, and did not end in time", { kind: "closed" });
     this.#closeTimer = setTimeout(() => this.#disconnect(late), CLOSE_TIMEOUT_MS);
   }
 
@@ -131,17 +136,26 @@ export class RemoteProcess implements Process {
   async #connect(attempt: number): Promise<void> {
     this.#pause = undefined;
     this.#attempt = attempt;
+    const { signal } = (this.#attempting = new AbortController());
     this.#setState({ status: "connecting", attempt });
-    let socket: Socket;
+    if (signal.aborted) return; // A listener has had enough.
     try {
-      socket = await this.#plan.dial();
+      const protocols = await this.#plan.protocols(signal);
+      // Nothing may come between the making of a socket and its handlers: what it tells meanwhile would be lost.
+      if (!signal.aborted) this.#converse(this.#plan.dial(protocols));
     } catch (error) {
-      if (this.#state.status === "ended") return;
-      if (error instanceof DisconnectedError) this.#lost({ error, retry: true });
+      if (signal.aborted) return;
+      if (error instanceof DisconnectedError) this.#lost(error);
       else this.#fail(error);
-      return;
     }
-    this.#converse(socket);
+  }
+
+  /** Makes the next attempt to connect in the place of the one under way. */
+  #connectAnew(): void {
+    this.#attempting.abort();
+    this.#conversation?.hangUp();
+    this.#conversation = undefined;
+    void this.#connect(this.#attempt + 1);
   }
 
   #converse(socket: Socket): void {
@@ -155,9 +169,7 @@ export class RemoteProcess implements Process {
       exited: (outcome) => this.#end(outcome instanceof OutcomeError ? { error: outcome } : { exit: outcome }),
       over: (failure) => this.#conversationOver(failure),
     };
-    const conversation = new Conversation(socket, { ...this.#plan.start, command }, this.#outputs, events);
-    if (this.#state.status === "ended") conversation.hangUp();
-    else this.#conversation = conversation;
+    this.#conversation = new Conversation(socket, { ...this.#plan.start, command }, this.#outputs, events);
   }
 
   #startedAs(pid: number): void {
@@ -173,19 +185,19 @@ export class RemoteProcess implements Process {
   #conversationOver(failure: Failure | undefined): void {
     this.#conversation = undefined;
     if (failure && this.#state.status !== "ended") this.#lost(failure);
-    else this.#closeOutputs(failure ? { error: failure.error } : {});
+    else this.#closeOutputs(failure ? { error: failure } : {});
   }
 
   #lost(failure: Failure): void {
-    if (!failure.retry || !this.#plan.reconnect || this.#closing) {
-      this.#fail(failure.error);
+    if (!worthRetrying(failure) || !this.#plan.reconnect || this.#closing) {
+      this.#fail(failure);
       return;
     }
     const held = this.#state.status === "connected" && Date.now() - this.#connectedAt >= HELD_MS;
     const attempt = held ? 1 : this.#attempt + 1;
     const ms = delay(attempt);
     this.#pause = new Pause(ms, () => void this.#connect(attempt));
-    this.#setState({ status: "waiting", attempt, retryAt: Date.now() + ms, error: failure.error });
+    this.#setState({ status: "waiting", attempt, retryAt: Date.now() + ms, error: failure });
   }
 
   readonly #abort = (): void => this.#disconnect(this.#plan.signal?.reason);
@@ -194,6 +206,7 @@ export class RemoteProcess implements Process {
   #disconnect(error: unknown): void {
     this.#pause?.cancel();
     this.#pause = undefined;
+    this.#attempting.abort();
     this.#conversation?.hangUp();
     this.#conversation = undefined;
     this.#fail(error);

@@ -1,3 +1,5 @@
+import type { Loss } from "./errors.js";
+
 /** The part of a WebSocket that is used here. */
 export interface Socket {
   binaryType: string;
@@ -18,10 +20,29 @@ export const CLOSE_GOING_AWAY = 1001;
 export const CLOSE_ABNORMAL = 1006;
 export const CLOSE_TRY_AGAIN_LATER = 1013;
 
-/** Codes that say that one end does not take what the other says, which another connection does not change. */
-const refusals: ReadonlySet<number> = new Set([1002, 1003, 1007, 1008, 1009, 1010]);
+/** Codes that say that one end does not take what the other sends. */
+const breaches: ReadonlySet<number> = new Set([1002, 1003, 1007, 1008, 1009, 1010]);
 
-/** Whether a connection that was closed with the code is worth making again. */
-export function worthRetrying(code: number): boolean {
-  return !refusals.has(code);
+/** Codes that stand for the HTTP statuses 401 and 403 in IANA's registry of close codes. */
+const refusals: ReadonlySet<number> = new Set([3000, 3003]);
+
+/** Why a connection is lost that was closed with the code. */
+export function lossOf(code: number): Loss {
+  if (breaches.has(code)) return "protocol";
+  return refusals.has(code) ? "unauthorized" : "lost";
+}
+
+/** What a runtime tells with a socket's error: `ws`, Node, Bun and Deno say something, browsers nothing. */
+export function causeOf(event: { readonly error?: unknown; readonly message?: unknown }): unknown {
+  return event.error ?? (event.message ? new Error(String(event.message)) : undefined);
+}
+
+interface Emitter {
+  on?(event: "unexpected-response", listener: (request: unknown, response: { statusCode: number }) => void): void;
+}
+
+/** Calls back with the HTTP status of a refused handshake, which `ws` alone tells. The socket is left to be closed then. */
+export function onRefusal(socket: Socket, refused: (status: number) => void): void {
+  const { on } = socket as Emitter;
+  if (typeof on === "function") on.call(socket, "unexpected-response", (_, { statusCode }) => refused(statusCode));
 }

@@ -8,7 +8,7 @@ export class FakeSocket implements Socket {
   bufferedAmount = 0;
   onopen: (() => void) | null = null;
   onmessage: ((event: never) => void) | null = null;
-  onerror: (() => void) | null = null;
+  onerror: ((event: never) => void) | null = null;
   onclose: ((event: never) => void) | null = null;
   /** What was sent and not yet taken. */
   readonly sent: Uint8Array[] = [];
@@ -37,6 +37,11 @@ export class FakeSocket implements Socket {
     const text = typeof header === "string" ? header : JSON.stringify(header);
     const message = Buffer.concat([Buffer.from(`${text}\n`), Buffer.from(body)]);
     this.onmessage?.({ data: new Uint8Array(message).buffer } as never);
+  }
+
+  /** An error is told, and no close after it, as by Node 22 where a connection can't be made. */
+  fail(event: object = {}): void {
+    this.onerror?.(event as never);
   }
 
   /** The connection ends. */

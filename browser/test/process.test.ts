@@ -3,7 +3,7 @@ import { mock, test } from "node:test";
 import type { TestContext } from "node:test";
 
 import { DisconnectedError, EndedError, OutcomeError, StartError, connect } from "../src/index.js";
-import type { ConnectOptions, Process, SpawnOptions, State } from "../src/index.js";
+import type { ConnectOptions, Loss, Process, SpawnOptions, State } from "../src/index.js";
 import { FakeSocket, allExtensions, fakeSockets, settle } from "./fake.js";
 
 interface Spawned {
@@ -66,7 +66,11 @@ test("how commands end", async (t) => {
     ["v0.2.4 does not know", { exit_code: 0, error: "wait: no child" }, new OutcomeError("other", "wait: no child")],
     ["a kind", { exit_code: -1, error: "no", kind: "permission" }, new OutcomeError("permission", "no")],
     ["a kind of the future", { exit_code: -1, error: "no", kind: "future" }, new OutcomeError("other", "no")],
-    ["lost further on", { exit_code: -1, error: "gone", kind: "disconnected" }, new DisconnectedError("gone")],
+    [
+      "lost further on",
+      { exit_code: -1, error: "gone", kind: "disconnected" },
+      new DisconnectedError("gone", { kind: "remote" }),
+    ],
   ];
   for (const [name, message, expected] of outcomes) {
     await t.test(name, async () => {
@@ -78,6 +82,10 @@ test("how commands end", async (t) => {
   }
 });
 
+function lost(reason: string, code: number, kind: Loss = "lost"): DisconnectedError {
+  return new DisconnectedError(`connection lost: ${reason}`, { code, kind });
+}
+
 test("how starts fail", async (t) => {
   const failures: [string, (socket: FakeSocket) => void, unknown][] = [
     [
@@ -86,8 +94,22 @@ test("how starts fail", async (t) => {
       new StartError("not_found", "no such program"),
     ],
     ["a reason", (socket) => socket.drop(1011, "start command: no program"), new StartError("other", "no program")],
-    ["busy", (socket) => socket.drop(1013, "too many processes"), new StartError("busy", "too many processes")],
-    ["going away", (socket) => socket.drop(1001, "bye"), new DisconnectedError("connection lost: bye", { code: 1001 })],
+    ["v0.2.4's terminal", (socket) => socket.drop(1011, "start command with pty: no"), new StartError("other", "no")],
+    ["busy", (socket) => socket.drop(1013, "start command: too many"), new StartError("busy", "too many")],
+    [
+      "lost further on",
+      (socket) => socket.deliver({ type: "start_error", kind: "disconnected", message: "gone" }),
+      new DisconnectedError("gone", { kind: "remote" }),
+    ],
+    ["a proxy's timeout", (socket) => socket.drop(1011, "upstream timeout"), lost("upstream timeout", 1011)],
+    ["a restart", (socket) => socket.drop(1012, "service restart"), lost("service restart", 1012)],
+    ["a busy proxy", (socket) => socket.drop(1013, "try again later"), lost("try again later", 1013)],
+    ["a bad gateway", (socket) => socket.drop(1014, "bad gateway"), lost("bad gateway", 1014)],
+    ["a code of somebody's own", (socket) => socket.drop(4000, "idle"), lost("idle", 4000)],
+    ["going away", (socket) => socket.drop(1001, "bye"), lost("bye", 1001)],
+    ["a chain's end", (socket) => socket.drop(1001, "start command: x"), lost("start command: x", 1001)],
+    ["unauthorized", (socket) => socket.drop(3000, "no"), lost("no", 3000, "unauthorized")],
+    ["policy", (socket) => socket.drop(1008, "no"), lost("no", 1008, "protocol")],
     [
       "no reason",
       (socket) => socket.drop(1011),
@@ -111,9 +133,77 @@ test("how starts fail", async (t) => {
 });
 
 test("a connection that can't be made", async () => {
+  const cause = new Error("no route");
+  const failures: [(socket: FakeSocket) => void, string, unknown][] = [
+    [(socket) => socket.drop(), "connection could not be made", undefined],
+    [(socket) => socket.drop(1002, "Expected 101"), "connection could not be made", undefined],
+    [(socket) => socket.fail(), "connection could not be made", undefined],
+    [(socket) => socket.fail({ error: cause }), "connection could not be made: no route", cause],
+    [(socket) => socket.fail({ message: "no route" }), "connection could not be made: no route", cause],
+  ];
+  for (const [fail, message, cause] of failures) {
+    const { process, socket } = await spawn();
+    fail(socket);
+    const expected = new DisconnectedError(message, { kind: "unreachable", code: 1006, cause });
+    assert.deepEqual(await process.exited.catch((error: unknown) => error), expected);
+  }
+});
+
+test("an error after the opening is the cause of what close tells", async () => {
   const { process, socket } = await spawn();
+  socket.start(allExtensions);
+  const cause = new Error("reset");
+  socket.fail({ error: cause });
+  assert.equal(process.state.status, "connected");
   socket.drop();
-  await assert.rejects(process.exited, new DisconnectedError("connection could not be made", { code: 1006 }));
+  await assert.rejects(process.exited, { name: "DisconnectedError", kind: "lost", code: 1006, cause });
+});
+
+test("an abort while the token is waited for leaves no socket", async () => {
+  const aborting = new AbortController();
+  let answer = (_: string): void => {};
+  const asked: AbortSignal[] = [];
+  const token = (signal: AbortSignal): Promise<string> => {
+    asked.push(signal);
+    return new Promise((resolve) => (answer = resolve));
+  };
+  const { process, sockets } = await spawn({}, { signal: aborting.signal, token });
+  const reason = new Error("enough");
+  aborting.abort(reason);
+  assert.ok(asked[0]!.aborted);
+  answer("secret");
+  await settle();
+  await assert.rejects(process.exited, reason);
+  assert.equal(sockets.length, 0);
+});
+
+test("a socket has its handlers before anything else happens", async () => {
+  let handlers: unknown[] = [];
+  class Hasty extends FakeSocket {
+    constructor(url: string, protocols: string[]) {
+      super(url, protocols);
+      queueMicrotask(() => (handlers = [this.onopen, this.onmessage, this.onerror, this.onclose]));
+    }
+  }
+  await spawn({}, { WebSocket: Hasty, token: async () => "t" });
+  assert.equal(handlers.filter((handler) => typeof handler === "function").length, 4);
+});
+
+test("a token function that does not answer", async (t) => {
+  fakeTime(t);
+  const signals: AbortSignal[] = [];
+  const token = (signal: AbortSignal): Promise<string> => {
+    signals.push(signal);
+    return new Promise(() => {});
+  };
+  const { process, sockets } = await spawn({}, { token });
+  mock.timers.tick(29_999);
+  await settle();
+  assert.equal(process.state.status, "connecting");
+  mock.timers.tick(1);
+  await assert.rejects(process.exited, { name: "DisconnectedError", kind: "no_token" });
+  assert.ok(signals[0]!.aborted);
+  assert.equal(sockets.length, 0);
 });
 
 test("a lost connection is no success, whatever it was closed with", async () => {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { mock, test } from "node:test";
 import type { TestContext } from "node:test";
 
-import { StartError, connect } from "../src/index.js";
+import { DisconnectedError, StartError, connect } from "../src/index.js";
 import type { ConnectOptions, Process, SpawnOptions, State } from "../src/index.js";
 import { FakeSocket, allExtensions, fakeSockets, settle } from "./fake.js";
 
@@ -95,20 +95,57 @@ test("jitter", async (t) => {
   const s = await Session.begin(t);
   mock.method(Math, "random", () => 0);
   s.socket.drop();
-  await s.expectAttemptAfter(500);
+  await s.expectAttemptAfter(100);
+  s.socket.start(allExtensions);
+  await s.pass(10_000);
+  mock.method(Math, "random", () => 0.5);
+  s.socket.drop();
+  await s.expectAttemptAfter(275); // The first after a connection that held, too.
 });
 
 test("retry now", async (t) => {
   const s = await Session.begin(t);
-  s.process.retry();
-  assert.equal(s.sockets.length, 1);
   s.socket.drop();
-  s.process.retry();
   s.process.retry();
   await settle();
   assert.equal(s.sockets.length, 2);
   await s.pass(29_999);
   assert.equal(s.sockets.length, 2, "the timer of the pause is gone");
+  s.socket.start(allExtensions);
+  s.process.retry();
+  await settle();
+  assert.equal(s.sockets.length, 2);
+});
+
+test("retry now, although an attempt is under way", async (t) => {
+  const s = await Session.begin(t);
+  s.socket.open();
+  s.process.retry();
+  await settle();
+  assert.equal(s.sockets.length, 2);
+  assert.equal(s.sockets[0]!.closedWith, 1000);
+  s.sockets[0]!.drop();
+  s.socket.start(allExtensions);
+  assert.deepEqual(s.states.map(({ status }) => status), ["connecting", "connected"]);
+});
+
+test("retry now, although a token is being waited for", async (t) => {
+  const answers: ((token: string) => void)[] = [];
+  const s = await Session.begin(t, {}, { token: () => new Promise((resolve) => answers.push(resolve)) });
+  s.process.retry();
+  answers[1]!("new");
+  answers[0]!("old");
+  await settle();
+  assert.equal(s.sockets.length, 1);
+  assert.ok(s.socket.protocols.includes("wsep.token.bmV3"));
+});
+
+test("retry does not start a command without a session twice", async (t) => {
+  const s = await Session.begin(t, { id: "" });
+  s.socket.open();
+  s.process.retry();
+  await settle();
+  assert.equal(s.sockets.length, 1);
 });
 
 test("the network comes back, and the page into view", async (t) => {
@@ -184,8 +221,8 @@ test("what passes is tried again", async (t) => {
     (socket) => socket.deliver({ type: "start_error", kind: "busy", message: "" }),
     (socket) => socket.deliver({ type: "start_error", kind: "deadline", message: "" }),
     (socket) => socket.deliver({ type: "start_error", kind: "disconnected", message: "" }),
-    (socket) => socket.drop(1013, "too many processes"),
-    (socket) => socket.drop(1001, "going away"),
+    (socket) => socket.drop(1013, "start command: too many processes"),
+    (socket) => socket.drop(1011, "upstream timeout"),
   ];
   const s = await Session.begin(t);
   for (const [i, fail] of failures.entries()) {
@@ -199,6 +236,7 @@ test("what is permanent is not", async (t) => {
   const failures: [string, (socket: FakeSocket) => void][] = [
     ["not found", (socket) => socket.deliver({ type: "start_error", kind: "not_found", message: "" })],
     ["refused", (socket) => socket.drop(1011, "start command: permission denied")],
+    ["unauthorized", (socket) => socket.drop(3000)],
     ["policy", (socket) => socket.drop(1008)],
     ["protocol", (socket) => socket.drop(1002)],
     ["too big", (socket) => socket.drop(1009)],
@@ -267,6 +305,12 @@ test("a connection that is lost while the process is being closed is not made ag
   await assert.rejects(s.process.exited);
   await s.pass(60_000);
   assert.equal(s.sockets.length, 1);
+});
+
+test("a token function may say that there will be no token", async (t) => {
+  const error = new DisconnectedError("the user does not want to", { status: 401 });
+  const s = await Session.begin(t, {}, { token: () => Promise.reject(error) });
+  assert.equal(await s.process.exited.catch((e: unknown) => e), error);
 });
 
 test("a token that can't be had now may be had later", async (t) => {

@@ -116,8 +116,11 @@ test("a token", async (t) => {
   const { url } = await serve(t, program, ...local, "--token", "s3cret");
   const token = (): string => "s3cret";
   assert.deepEqual(await connect(url, { WebSocket, token }).spawn("true").exited, { code: 0 });
-  await assert.rejects(connect(url, { WebSocket }).spawn("true").exited, DisconnectedError);
-  await assert.rejects(connect(url, { WebSocket, token: "wrong" }).spawn("true").exited, DisconnectedError);
+  const refused = { name: "DisconnectedError", kind: "unauthorized", status: 401 };
+  for (const token of ["", "wrong"]) {
+    const process = connect(url, { WebSocket, token }).spawn("sh", { tty: true, id: "s" });
+    await assert.rejects(process.exited, refused); // And so it is not tried again.
+  }
 });
 
 test("signals", async (t) => {
