@@ -206,7 +206,7 @@ func (c churner) way(id string, code int, cancel func()) func(p wsep.Process) {
 			cancel()
 		}},
 		{"close of the session", func(p wsep.Process) {
-			c.srv.CloseSession(id, "no reason")
+			c.srv.CloseSession("", id, "no reason")
 			if p == nil {
 				cancel() // It may not have been there yet.
 			}

@@ -32,11 +32,18 @@ type Options struct {
 	// negative value means no bound.
 	StartTimeout time.Duration
 	// MaxProcesses bounds how many processes the Server runs at a time, over all connections. Above it a start is refused
-	// with ErrBusy. 0 means no bound. A process counts until it has ended, also when its connection is gone, and a session
-	// until it is done; a start waits some seconds for one that is closing. It is no bound for connections: one whose
-	// command has ended counts no more, though a client that is slow to read, or does not, may keep it.
+	// with ErrBusy. 0 means no bound.
+	//
+	// A process counts until it has ended, also when its connection is gone. A session counts as one until it is done, its
+	// first client included. Each further client that looks at it counts as one more, until it has left or its loss has been
+	// noticed. A start waits up to five seconds for a session that is closing, and a client that returns to its session for
+	// the place that it may have had.
+	//
+	// It is no bound for connections: one whose command has ended counts no more, though a client that is slow to read, or
+	// does not, may keep it.
 	MaxProcesses int
-	// Owner says who the client is, in terms of the embedding program. Only the owner of a session may return to it.
+	// Owner says who the client is, in terms of the embedding program. Only the owner of a session may return to it. Each
+	// owner has session IDs of its own.
 	Owner string
 }
 
@@ -71,9 +78,9 @@ func (o *Options) withDefaults() *Options {
 type Server struct {
 	mu        sync.Mutex // guards what follows
 	processes int
-	sessions  map[string]registered // by ID; one that closes makes room for the next
-	all       map[*Session]registered
-	vacated   chan struct{} // closed when a process counts no longer; nil if nobody waits for that
+	sessions  map[sessionKey]*registered // one that closes makes room for the next
+	all       map[*registered]struct{}   // those that are not done
+	vacated   chan struct{}              // closed when a place may be free; nil if nobody waits for that
 }
 
 // NewServer returns a Server without sessions.
@@ -118,8 +125,8 @@ func (srv *Server) serve(ctx context.Context, conn Conn, execer Execer, opts *Op
 	return newServing(srv, conn, execer, opts).run(ctx)
 }
 
-// start starts a command for a connection. What it starts counts as a process until release is called, or, if it is a
-// session, until that is done.
+// start starts a command for a connection. What it starts counts as a process until release is called. A session, and who
+// looks at it, is counted on its own.
 func (srv *Server) start(ctx context.Context, execer Execer, c Command, opts *Options) (p Process, release func(), err error) {
 	if c.TTY && c.ID != "" {
 		if _, ok := execer.(sessionKeeping); ok {
@@ -133,10 +140,7 @@ func (srv *Server) start(ctx context.Context, execer Execer, c Command, opts *Op
 			c.ID = ""
 		}
 	}
-	srv.mu.Lock()
-	err = srv.acquire(ctx, opts.MaxProcesses)
-	srv.mu.Unlock()
-	if err != nil {
+	if err := srv.acquire(ctx, opts); err != nil {
 		return nil, nil, &StartError{err}
 	}
 	p, err = execer.Start(ctx, c)
@@ -148,24 +152,59 @@ func (srv *Server) start(ctx context.Context, execer Execer, c Command, opts *Op
 }
 
 // acquire counts a process, unless there are most already. A session whose command has ended counts until it is done, so
-// where there is one acquire waits a moment. The lock is held, but not while it waits.
-func (srv *Server) acquire(ctx context.Context, most int) error {
+// where there is one acquire waits a moment.
+func (srv *Server) acquire(ctx context.Context, opts *Options) error {
 	ctx, cancel := context.WithTimeout(ctx, vacateTimeout)
 	defer cancel()
-	for most > 0 && srv.processes >= most {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	for srv.full(opts) {
 		if !srv.anyCloses() || !srv.awaitVacated(ctx) {
-			return xerrors.Errorf("server runs %d processes: %w", srv.processes, ErrBusy)
+			return srv.busy()
 		}
 	}
-	srv.processes++
+	srv.count(1)
 	return nil
 }
 
-// vacateTimeout is how long a start waits for sessions that are closing.
+// release counts a process no longer.
+func (srv *Server) release() {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	srv.count(-1)
+}
+
+// full reports whether there are as many processes as there may be. The lock is held.
+func (srv *Server) full(opts *Options) bool {
+	return opts.MaxProcesses > 0 && srv.processes >= opts.MaxProcesses
+}
+
+// busy returns why a full server refuses a start. The lock is held.
+func (srv *Server) busy() error {
+	return xerrors.Errorf("server runs %d processes: %w", srv.processes, ErrBusy)
+}
+
+// count counts n processes more, or fewer. The lock is held.
+func (srv *Server) count(n int) {
+	srv.processes += n
+	if n < 0 {
+		srv.wake()
+	}
+}
+
+// wake has those look again that wait for a place. The lock is held.
+func (srv *Server) wake() {
+	if srv.vacated != nil {
+		close(srv.vacated)
+		srv.vacated = nil
+	}
+}
+
+// vacateTimeout is how long a start waits for a place that is about to become free.
 const vacateTimeout = 5 * time.Second
 
-// awaitVacated waits until a process counts no longer, and reports whether one does before ctx ends. The lock is held, but
-// not while it waits.
+// awaitVacated waits until a place may be free, and reports whether that was before ctx ended. The lock is held, but not
+// while it waits.
 func (srv *Server) awaitVacated(ctx context.Context) bool {
 	if srv.vacated == nil {
 		srv.vacated = make(chan struct{})
@@ -178,20 +217,5 @@ func (srv *Server) awaitVacated(ctx context.Context) bool {
 		return true
 	case <-ctx.Done():
 		return false
-	}
-}
-
-func (srv *Server) release() {
-	srv.mu.Lock()
-	defer srv.mu.Unlock()
-	srv.vacate()
-}
-
-// vacate counts a process no longer. The lock is held.
-func (srv *Server) vacate() {
-	srv.processes--
-	if srv.vacated != nil {
-		close(srv.vacated)
-		srv.vacated = nil
 	}
 }

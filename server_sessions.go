@@ -29,24 +29,38 @@ type SessionInfo struct {
 	State State
 }
 
-// registered is a session in a Server.
+// sessionKey is what a session is found by. Each owner's IDs are the owner's own.
+type sessionKey struct{ owner, id string }
+
+// registered is a session in a Server, whose lock guards what follows.
 type registered struct {
 	*Session
-	owner string
+	key     sessionKey
+	viewers int  // clients whose attaching process has not ended, or has not started yet
+	gone    bool // the session is done, and counts no longer
 }
 
-func (r registered) info() SessionInfo {
+// places is how many processes a session counts as: one until it is done, which its first client shares, and one for each
+// further client.
+func (r *registered) places() int {
+	if r.gone {
+		return r.viewers
+	}
+	return max(1, r.viewers)
+}
+
+func (r *registered) info() SessionInfo {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return SessionInfo{
-		ID: r.command.ID, Owner: r.owner, Command: r.command, Started: r.started, Clients: r.clients, State: r.state,
+		ID: r.key.id, Owner: r.key.owner, Command: r.command, Started: r.started, Clients: r.clients, State: r.state,
 	}
 }
 
-// admits reports whether a client may attach: the session's owner, as the user that the session runs as.
-func (r registered) admits(owner string, c Command) error {
-	if r.owner != owner || r.command.UID != c.UID || r.command.GID != c.GID {
-		return &StartError{xerrors.Errorf("session %q belongs to another: %w", c.ID, fs.ErrPermission)}
+// admits refuses a client that would be another user than the one that the session runs as.
+func (r *registered) admits(c Command) error {
+	if r.command.UID != c.UID || r.command.GID != c.GID {
+		return &StartError{xerrors.Errorf("session %q runs as another user: %w", c.ID, fs.ErrPermission)}
 	}
 	return nil
 }
@@ -54,17 +68,18 @@ func (r registered) admits(owner string, c Command) error {
 // attachTries bounds how often a client that finds its session closing is given a new one.
 const attachTries = 3
 
-// attachSession attaches a client to the session that its command names, which is started if there is none.
+// attachSession attaches a client to the session that its command names, which is started if there is none. The client
+// counts as long as its attaching process.
 func (srv *Server) attachSession(ctx context.Context, execer Execer, c Command, opts *Options) (Process, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, &StartError{err}
 	}
 	for try := 1; ; try++ {
-		s, found, err := srv.session(ctx, execer, c, opts)
+		s, found, err := srv.enter(ctx, execer, c, opts)
 		if err != nil {
 			return nil, err
 		}
-		p, err := s.attach(ctx, c)
+		p, err := s.attach(ctx, c, func() { srv.leave(s) })
 		if err != nil && s.done() {
 			srv.forget(s) // Before the client's next try.
 		}
@@ -75,42 +90,66 @@ func (srv *Server) attachSession(ctx context.Context, execer Execer, c Command, 
 	}
 }
 
-// session returns the session that a command names, and whether it was there before.
-func (srv *Server) session(ctx context.Context, execer Execer, c Command, opts *Options) (s registered, found bool, err error) {
+// enter counts a client of the session that a command names, which is started if there is none, and returns the session
+// and whether it was there before. It waits a moment for a place that is about to become free: one of a session that is
+// closing, or that of a client that may have gone only to return.
+func (srv *Server) enter(ctx context.Context, execer Execer, c Command, opts *Options) (*registered, bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, vacateTimeout)
+	defer cancel()
+	key := sessionKey{opts.Owner, c.ID}
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
-	if s, found = srv.living(c.ID); found {
-		return s, true, s.admits(opts.Owner, c)
-	}
-	err = srv.acquire(ctx, opts.MaxProcesses)
-	if s, found = srv.living(c.ID); found {
-		// Another client was faster.
-		if err == nil {
-			srv.vacate()
+	for {
+		s, found := srv.living(key)
+		if found {
+			if err := s.admits(c); err != nil {
+				return nil, true, err
+			}
 		}
-		return s, true, s.admits(opts.Owner, c)
+		if free := found && s.viewers == 0; free || !srv.full(opts) {
+			if !found {
+				s = srv.newSession(execer, c, opts, key)
+			}
+			srv.recount(s, func() { s.viewers++ })
+			return s, found, nil
+		}
+		if !(found || srv.anyCloses()) || !srv.awaitVacated(ctx) {
+			return nil, found, &StartError{srv.busy()}
+		}
 	}
-	if err != nil {
-		return s, false, &StartError{err}
-	}
-	return srv.newSession(execer, c, opts), false, nil
 }
 
-// living returns the session with the ID, unless it has begun to close. The lock is held.
-func (srv *Server) living(id string) (s registered, ok bool) {
-	s, ok = srv.sessions[id]
+// leave counts a client no longer.
+func (srv *Server) leave(s *registered) {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	srv.recount(s, func() { s.viewers-- })
+	srv.wake() // The session's own place may be free.
+}
+
+// recount counts a session anew that changes. The lock is held.
+func (srv *Server) recount(s *registered, change func()) {
+	before := s.places()
+	change()
+	srv.count(s.places() - before)
+}
+
+// living returns a session, unless it has begun to close. The lock is held.
+func (srv *Server) living(key sessionKey) (s *registered, ok bool) {
+	s, ok = srv.sessions[key]
 	return s, ok && !s.over()
 }
 
-// newSession starts a session, which has been counted. The lock is held.
-func (srv *Server) newSession(execer Execer, c Command, opts *Options) registered {
-	s := registered{NewSession(&c, execer, opts), opts.Owner}
+// newSession starts a session and counts it. The lock is held.
+func (srv *Server) newSession(execer Execer, c Command, opts *Options, key sessionKey) *registered {
+	s := &registered{Session: NewSession(&c, execer, opts), key: key}
 	if srv.sessions == nil {
-		srv.sessions = make(map[string]registered)
-		srv.all = make(map[*Session]registered)
+		srv.sessions = make(map[sessionKey]*registered)
+		srv.all = make(map[*registered]struct{})
 	}
-	srv.sessions[c.ID] = s
-	srv.all[s.Session] = s
+	srv.sessions[key] = s
+	srv.all[s] = struct{}{}
+	srv.count(s.places())
 	// Ends with the session.
 	go func() {
 		_, _ = s.WaitForState(StateDone)
@@ -120,16 +159,13 @@ func (srv *Server) newSession(execer Execer, c Command, opts *Options) registere
 }
 
 // forget removes a session that is done, the first time that it is called.
-func (srv *Server) forget(s registered) {
+func (srv *Server) forget(s *registered) {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
-	if _, ok := srv.all[s.Session]; !ok {
-		return
-	}
-	srv.vacate()
-	delete(srv.all, s.Session)
-	if srv.sessions[s.command.ID] == s {
-		delete(srv.sessions, s.command.ID)
+	srv.recount(s, func() { s.gone = true })
+	delete(srv.all, s)
+	if srv.sessions[s.key] == s {
+		delete(srv.sessions, s.key)
 	}
 }
 
@@ -143,7 +179,7 @@ func (srv *Server) anyCloses() bool {
 	return false
 }
 
-// Sessions returns the sessions, the oldest first.
+// Sessions returns the sessions of all owners, the oldest first.
 func (srv *Server) Sessions() []SessionInfo {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
@@ -155,11 +191,10 @@ func (srv *Server) Sessions() []SessionInfo {
 	return infos
 }
 
-// CloseSession closes the session with the ID, as Session.Close does, and reports whether there was one. It is up to the
-// caller to see whether its client owns the session.
-func (srv *Server) CloseSession(id, reason string) bool {
+// CloseSession closes the owner's session with the ID, as Session.Close does, and reports whether there was one.
+func (srv *Server) CloseSession(owner, id, reason string) bool {
 	srv.mu.Lock()
-	s, ok := srv.sessions[id]
+	s, ok := srv.sessions[sessionKey{owner, id}]
 	srv.mu.Unlock()
 	if ok {
 		s.Close(reason)
@@ -180,7 +215,7 @@ func (srv *Server) SessionCount() int {
 // be used again.
 func (srv *Server) Close() {
 	srv.mu.Lock()
-	sessions := slices.Collect(maps.Values(srv.all))
+	sessions := slices.Collect(maps.Keys(srv.all))
 	srv.mu.Unlock()
 	var closing sync.WaitGroup
 	for _, s := range sessions {

@@ -249,7 +249,7 @@ func (s *Session) finish(state State, err, result error) {
 // The process's Wait returns how the session's command ended, and an error when the process was detached instead. Its
 // Close detaches. Its Signal goes to the command. Its Pid is the attaching process's.
 func (s *Session) Attach(ctx context.Context) (Process, error) {
-	p, err := s.attach(ctx, s.command)
+	p, err := s.attach(ctx, s.command, func() {})
 	if errors.Is(err, errNoScreen) {
 		c := s.command
 		c.ID, c.TTY = "", true
@@ -258,22 +258,24 @@ func (s *Session) Attach(ctx context.Context) (Process, error) {
 	return p, err
 }
 
-// attach is Attach for a client whose terminal is as the command says.
-func (s *Session) attach(ctx context.Context, c Command) (Process, error) {
-	if err := ctx.Err(); err != nil {
+// attach is Attach for a client whose terminal is as the command says. It calls left when the attaching process has ended,
+// or it is clear that none is started.
+func (s *Session) attach(ctx context.Context, c Command, left func()) (Process, error) {
+	if err := s.enter(ctx); err != nil {
+		left()
 		return nil, err
 	}
-	if state, err := s.waitForState(ctx, StateReady); state != StateReady {
-		return nil, err
-	}
-	if err := s.enter(); err != nil {
-		return nil, err
-	}
-	return s.display(ctx, c)
+	return s.display(ctx, c, left)
 }
 
-// enter counts a client.
-func (s *Session) enter() error {
+// enter waits for the session to be ready and counts a client.
+func (s *Session) enter(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if state, err := s.waitForState(ctx, StateReady); state != StateReady {
+		return err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state != StateReady || s.closing.Err() != nil {
@@ -316,8 +318,8 @@ func (s *Session) fit() {
 }
 
 // display starts an attaching process and waits until it shows something. The client, which has entered, leaves with the
-// process.
-func (s *Session) display(ctx context.Context, c Command) (Process, error) {
+// process, which calls left then.
+func (s *Session) display(ctx context.Context, c Command, left func()) (Process, error) {
 	if c.Env == nil {
 		c.Env = s.command.Env
 	}
@@ -330,11 +332,13 @@ func (s *Session) display(ctx context.Context, c Command) (Process, error) {
 	if err != nil {
 		cancel()
 		s.leave()
+		left()
 		return nil, err
 	}
 	p := &sessionProcess{
 		Process:  inner,
 		session:  s,
+		left:     left,
 		display:  &display{r: inner.Stdout()},
 		cancel:   cancel,
 		attached: make(chan struct{}),

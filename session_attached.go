@@ -17,6 +17,7 @@ type sessionProcess struct {
 	session *Session
 	display *display
 	cancel  context.CancelFunc // ends the process by force
+	left    func()             // called when the process has ended, before its result is known
 
 	leaving  atomic.Bool
 	attached chan struct{} // closed when the process shows the session, or can't any more
@@ -58,6 +59,7 @@ func (p *sessionProcess) follow(ctx context.Context) {
 	ended()
 	p.result = p.outcome(err)
 	p.session.leave()
+	p.left()
 	close(p.done)
 	if p.session.over() {
 		// What is left of the output may be read as slowly as its reader likes, within reason, while there is one.

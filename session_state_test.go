@@ -1010,7 +1010,7 @@ func TestStartWaitsForClosingSession(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
 		next    wsep.Command
-		ends    bool          // the first session's command ends
+		ends    bool          // the first session's command ends; if not, its client leaves
 		closing time.Duration // how long the first session takes to close after that
 		refused bool
 		took    time.Duration
@@ -1036,6 +1036,8 @@ func TestStartWaitsForClosingSession(t *testing.T) {
 			if tc.ends {
 				st.last("new").do("exit 3")
 				require.EqualError(t, p.Wait(), "exit status 3")
+			} else {
+				leave(t, p)
 			}
 			began := time.Now()
 			_, err = start(tc.next)
@@ -1053,7 +1055,7 @@ func TestStartWaitsForClosingSession(t *testing.T) {
 			p.pause(2 * time.Second)
 			return err
 		}
-		start := st.serve(t, wsep.NewServer(), &wsep.Options{MaxProcesses: 1})
+		start := st.serve(t, wsep.NewServer(), &wsep.Options{MaxProcesses: 10})
 		p, err := start(again)
 		require.NoError(t, err)
 		st.last("new").do("exit 3")

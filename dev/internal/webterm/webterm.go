@@ -122,8 +122,7 @@ func (t *terminal) sessions(w http.ResponseWriter, _ *http.Request, owner string
 
 func (t *terminal) closeSession(w http.ResponseWriter, r *http.Request, owner string) {
 	id := r.URL.Query().Get("id")
-	owns := slices.ContainsFunc(t.owned(owner), func(s wsep.SessionInfo) bool { return s.ID == id })
-	if !owns || !t.wsep.Server.CloseSession(id, "session was closed in the list of sessions") {
+	if !t.wsep.Server.CloseSession(owner, id, "session was closed in the list of sessions") {
 		http.Error(w, "there is no such session", http.StatusNotFound)
 		return
 	}

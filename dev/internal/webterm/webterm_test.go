@@ -198,6 +198,8 @@ func TestSessions(t *testing.T) {
 	require.Len(t, list(), 1)
 	handler.Options = nil
 	require.Empty(t, list())
+	require.Equal(t, 1, handler.Server.SessionCount())
 	resp, _ = ask(t, http.MethodDelete, address+"/api/sessions?id="+url.QueryEscape(id), nil)
 	require.Equal(t, http.StatusNotFound, resp.StatusCode)
+	require.Equal(t, 1, handler.Server.SessionCount())
 }
