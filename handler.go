@@ -3,15 +3,12 @@ package wsep
 import (
 	"errors"
 	"io/fs"
-	"net"
 	"net/http"
-	"net/url"
-	"path"
-	"strings"
 
 	"cdr.dev/slog"
 	"golang.org/x/xerrors"
 
+	"cdr.dev/wsep/internal/origin"
 	"cdr.dev/wsep/internal/wsconn"
 )
 
@@ -108,14 +105,13 @@ func (h *Handler) server() *Server {
 
 // admit decides whether a request is served. If it is not, status says how to refuse it.
 func (h *Handler) admit(r *http.Request) (owner string, status int, err error) {
-	switch {
-	case h.Execer == nil:
+	if h.Execer == nil {
 		return "", http.StatusInternalServerError, errNoExecer
-	case !h.hostAllowed(r.Host):
-		return "", http.StatusForbidden, errHost
-	case !h.originAllowed(r):
-		return "", http.StatusForbidden, errOrigin
-	case h.Authorize == nil:
+	}
+	if err := origin.Check(r, h.AllowedHosts, h.AllowedOrigins); err != nil {
+		return "", http.StatusForbidden, err
+	}
+	if h.Authorize == nil {
 		return "", 0, nil
 	}
 	owner, err = h.Authorize(r)
@@ -128,62 +124,4 @@ func (h *Handler) admit(r *http.Request) (owner string, status int, err error) {
 	return "", http.StatusUnauthorized, err
 }
 
-var (
-	errNoExecer = xerrors.New("handler has no execer")
-	errHost     = xerrors.New("host is not among the allowed ones")
-	errOrigin   = xerrors.New("origin is not among the allowed ones")
-)
-
-// hostAllowed keeps out web pages that reach this server under a name of their own (DNS rebinding): their Origin and
-// Host agree, but Host is not ours.
-func (h *Handler) hostAllowed(hostport string) bool {
-	host := hostname(hostport)
-	if h.AllowedHosts == nil {
-		return loopback(host)
-	}
-	return matchesAny(h.AllowedHosts, host)
-}
-
-// originAllowed keeps out web pages of other origins, which a browser lets connect to any WebSocket (RFC 6455 section
-// 10.2).
-func (h *Handler) originAllowed(r *http.Request) bool {
-	origins := r.Header.Values("Origin")
-	if len(origins) == 0 {
-		return true
-	}
-	if len(origins) > 1 {
-		return false
-	}
-	u, err := url.Parse(origins[0])
-	if err != nil || u.Host == "" {
-		return false
-	}
-	return strings.EqualFold(u.Host, r.Host) || matchesAny(h.AllowedOrigins, origins[0])
-}
-
-func matchesAny(patterns []string, s string) bool {
-	for _, pattern := range patterns {
-		if ok, err := path.Match(strings.ToLower(pattern), strings.ToLower(s)); err == nil && ok {
-			return true
-		}
-	}
-	return false
-}
-
-// hostname returns a Host header without the port and without an IPv6 address's brackets.
-func hostname(hostport string) string {
-	if host, _, err := net.SplitHostPort(hostport); err == nil {
-		return host
-	}
-	return strings.TrimSuffix(strings.TrimPrefix(hostport, "["), "]")
-}
-
-// loopback reports whether a name always means the machine itself: an address of the loopback range, or a name that
-// RFC 6761 section 6.3 reserves for it.
-func loopback(host string) bool {
-	if ip := net.ParseIP(host); ip != nil {
-		return ip.IsLoopback()
-	}
-	host = strings.ToLower(strings.TrimSuffix(host, "."))
-	return host == "localhost" || strings.HasSuffix(host, ".localhost")
-}
+var errNoExecer = xerrors.New("handler has no execer")

@@ -43,6 +43,7 @@ programs='/(dev|cmd|bench)(/.*)?'
 only internal/proto
 only internal/flow 'golang\.org/x/xerrors(/.*)?'
 only internal/readiness 'golang\.org/x/sys/unix(/.*)?'
+only internal/origin 'golang\.org/x/xerrors(/.*)?'
 only internal/wsconn '(nhooyr\.io|github\.com/coder)/websocket(/.*)?'
 never . "/(sshexec|coderws|execertest|wsplice|internal/(wstest|sshtest))(/.*)?"
 never wsplice/... ''

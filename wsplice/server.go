@@ -9,6 +9,8 @@ import (
 
 	"cdr.dev/slog"
 	"golang.org/x/xerrors"
+
+	"cdr.dev/wsep/internal/origin"
 )
 
 // Server is an http.Handler that serves wsplice: each client opens one WebSocket to it, and through that as many to
@@ -130,12 +132,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // admit decides whether a request is served, and takes a place for it. If it is not, status says how to refuse it.
 func (s *Server) admit(r *http.Request) (status int, err error) {
-	switch {
-	case !hostAllowed(s.AllowedHosts, r.Host):
-		return http.StatusForbidden, errHost
-	case !originAllowed(s.AllowedOrigins, r):
-		return http.StatusForbidden, errOrigin
-	case !isHandshake(r):
+	if err := origin.Check(r, s.AllowedHosts, s.AllowedOrigins); err != nil {
+		return http.StatusForbidden, err
+	}
+	if !isHandshake(r) {
 		return http.StatusBadRequest, errHandshake
 	}
 	s.mu.Lock()
