@@ -362,23 +362,36 @@ func (s *Session) display(ctx context.Context, c Command, left func()) (Process,
 		}
 		return nil, err
 	}
-	s.shown()
+	if err := s.shown(ctx); err != nil {
+		p.detach()
+		return nil, err
+	}
 	return p, nil
 }
 
 // shown is called when a client sees the session. The first sets the command going, for now the terminal has a client's
-// size; a further one has the terminal fitted to its own.
-func (s *Session) shown() {
+// size; a further one has the terminal fitted to its own. It returns when the command goes: what is typed before that is
+// cleared from the display.
+func (s *Session) shown(ctx context.Context) error {
 	s.mu.Lock()
-	first, shared := !s.running, s.clients > 1
+	first, shared, k := !s.running, s.clients > 1, s.keeper
 	s.running = true
 	s.mu.Unlock()
 	switch {
 	case first:
-		s.currentKeeper().order("go")
+		k.order("go")
 	case shared:
 		s.fit()
 	}
+	select {
+	case <-k.running:
+	case <-k.done: // The next keeper has the command go, and nobody knows when.
+	case <-time.After(startTimeout):
+		return xerrors.Errorf("start session's command: %w", context.DeadlineExceeded)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return nil
 }
 
 // Close closes the session: its command's terminal is hung up, and the command killed if that does not end it. Close

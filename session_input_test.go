@@ -133,3 +133,17 @@ func TestModesReachTheDisplay(t *testing.T) {
 		requireExit(t, p, 0)
 	}
 }
+
+// TestWhatIsTypedAtOnceIsShown types before the command has had time to say anything.
+func TestWhatIsTypedAtOnceIsShown(t *testing.T) {
+	overBoth(t, func(t *testing.T, execer wsep.Execer) {
+		for range 3 {
+			p, s := startScreen(t, execer, script("1", `read x; exit 3`))
+			typeLine(t, p, "typed at once")
+			shown := s.rest()
+			cleared := strings.LastIndex(shown, "\x1b[2J")
+			require.Contains(t, shown[max(cleared, 0):], "typed at once\r\n", "%q", shown)
+			requireExit(t, p, 3)
+		}
+	})
+}

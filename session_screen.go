@@ -42,10 +42,11 @@ type keeper struct {
 
 	mu sync.Mutex // held while an order is written
 
-	exit chan ExitError // has room for one: how the command ended, if that is known
-	gone chan struct{}  // closed when nothing is left of the command; exit has been sent before
-	done chan struct{}  // closed when the keeper has ended and err is set
-	err  error          // why it ended; nil if it had done all it was told
+	running chan struct{}  // closed when the command goes, or is gone
+	exit    chan ExitError // has room for one: how the command ended, if that is known
+	gone    chan struct{}  // closed when nothing is left of the command; exit has been sent before
+	done    chan struct{}  // closed when the keeper has ended and err is set
+	err     error          // why it ended; nil if it had done all it was told
 }
 
 // startKeeper starts the session's command, which waits until it is told to go. The context bounds the start.
@@ -101,6 +102,7 @@ func newKeeper(ctx context.Context, execer Execer, c Command, args []string) (*k
 	k := &keeper{
 		process: p,
 		cancel:  cancel,
+		running: make(chan struct{}),
 		exit:    make(chan ExitError, 1),
 		gone:    make(chan struct{}),
 		done:    make(chan struct{}),
@@ -158,6 +160,7 @@ const maxKeeperLine = 4 << 10
 // the session did not.
 func (k *keeper) listen(started func()) error {
 	started, gone := sync.OnceFunc(started), sync.OnceFunc(func() { close(k.gone) })
+	running := sync.OnceFunc(func() { close(k.running) })
 	var reason error
 	lines := bufio.NewScanner(k.process.Stdout())
 	lines.Buffer(nil, maxKeeperLine)
@@ -168,6 +171,8 @@ func (k *keeper) listen(started func()) error {
 			k.dir = rest
 		case "started":
 			started()
+		case "running":
+			running()
 		case "none":
 			reason = xerrors.Errorf("%s: %w", rest, errNoScreen)
 		case "lost":
@@ -179,6 +184,7 @@ func (k *keeper) listen(started func()) error {
 			k.ended(rest)
 		case "gone":
 			gone()
+			running()
 			started()
 		}
 	}

@@ -3,6 +3,7 @@
 #
 #   dir D          the session's directory
 #   started        the command waits for "go"
+#   running        the command goes: what is typed is for it, and what is shown is its own
 #   exit N         the command has ended
 #   gone           nothing is left of the command
 #   lost           there is nothing to take over
@@ -134,9 +135,10 @@ program='
 	read -r _ <&4
 	exec 4<&-
 	{ read -r modes <"$1/modes" && stty "$modes"; } 2>/dev/null
-	rm -f "$1/go"
 	printf "\033[H\033[2J"
+	rm -f "$1/go"
 	trap : HUP INT QUIT ILL ABRT FPE SEGV PIPE ALRM TERM USR1 USR2
+	echo running 2>/dev/null >&3
 	(umask "$2" && shift 2 && exec "$@" 3>&-)
 	echo $? >"$1/exit.new" && mv "$1/exit.new" "$1/exit"
 '
@@ -145,13 +147,17 @@ program='
 take() { echo $$ >"$dir/keeper"; }
 
 # watch tells about the command until it is gone. Opening the pipe waits for the command to open its end, reading it for
-# the command to close it. The keeper takes the watcher's end for the command's, so a watcher that is not heard ends only
+# the command to go and then to close it. The keeper takes the watcher's end for the command's, so a watcher that is not heard ends only
 # where nobody knows of the session.
 watch() {
 	[ "$mode" = new ] || trap '' PIPE
 	{
 		say started
-		read -r _
+		trap '' PIPE # From now on somebody knows.
+		read -r _ && {
+			say running 2>/dev/null
+			read -r _
+		}
 	} <"$dir/alive"
 	if [ -r "$dir/exit" ]; then say exit "$(cat "$dir/exit")"; fi
 	say gone
@@ -336,7 +342,7 @@ esac
 while read -r order argument; do
 	trap - TERM PIPE EXIT
 	case $order in
-	go) [ ! -p "$dir/go" ] || echo 1<>"$dir/go" ;;
+	go) if [ -p "$dir/go" ]; then echo 1<>"$dir/go"; else say running; fi ;;
 	fit) screen -S s -p 0 -X fit >/dev/null 2>&1 & ;;
 	signal) send_signal "$argument" 2>/dev/null ;;
 	check) check ;;
