@@ -11,29 +11,29 @@ import (
 	"cdr.dev/wsep/internal/wsconn"
 )
 
-// Conn is the message connection that wsep speaks over: one WebSocket, or anything that carries messages as one does.
-// It is made of standard types only, so that other packages' connections satisfy it without importing this one.
+// Conn is a connection that carries messages: one WebSocket, or anything like it. Its methods have standard types only, so
+// that connections of other packages satisfy it without an import of this one.
 //
 // One goroutine reads at a time. All other methods are safe for concurrent use, with each other and with a read.
 //
-// When the peer has closed the connection with a close frame, the error of Reader, or of reading the message, has in
-// its chain an error with a method CloseStatus() (code int, reason string).
+// When the peer has closed the connection with a close frame, reads fail. The error's chain then has an error with a method
+// CloseStatus() (code int, reason string).
 type Conn interface {
-	// Reader waits for the next message and returns its bytes, whether text or binary. The reader is valid until it
-	// returns an error, io.EOF at the message's end, and must be read until then before Reader is called again. If the
-	// context ends the connection is closed. Pings are answered while Reader or its result is being read.
+	// Reader waits for the next message, text or binary, and returns its bytes. They must be read to the end, which is
+	// [io.EOF], or to another error, before Reader is called again. If the context ends, the connection is closed. Pings are
+	// answered while Reader, or a Read of its result, waits.
 	Reader(ctx context.Context) (io.Reader, error)
-	// Write sends p as one binary message. It does not keep p. If the context ends before p is written, the connection
-	// is closed, because the peer could not make sense of what followed.
+	// Write sends p as one binary message. It does not keep p. If the context ends before p is written, the connection is
+	// closed: after a part of a message nothing else can follow.
 	Write(ctx context.Context, p []byte) error
-	// Ping sends a ping and waits for its pong, for which somebody must be reading.
+	// Ping sends a ping and waits for its pong. The pong arrives only while another goroutine reads.
 	Ping(ctx context.Context) error
 	// SetReadLimit bounds the size of a message in bytes. A larger one closes the connection with status 1009.
 	SetReadLimit(n int64)
-	// Close sends a close frame with the code and a reason of at most 123 bytes, waits a few seconds for the peer's,
-	// and closes the connection. Everything that waits on the connection returns.
+	// Close sends a close frame with the code and a reason of at most 123 bytes. It waits a few seconds for the peer's
+	// close frame, and closes the connection. All waits on the connection then return.
 	Close(code int, reason string) error
-	// CloseNow closes the connection without a word.
+	// CloseNow closes the connection without a close frame.
 	CloseNow() error
 }
 
@@ -51,8 +51,8 @@ const (
 // maxCloseReason is what a close frame has room for: 125 bytes of payload less two of code (RFC 6455 section 5.5).
 const maxCloseReason = 123
 
-// CloseStatus returns the code and the reason with which to close the WebSocket after Serve returned err, nil
-// included. The reason is the error's text, cut to what fits a close frame.
+// CloseStatus returns the code and the reason with which to close a connection after [Server.Serve] has returned err, which
+// may be nil. The reason is the error's text, cut to the 123 bytes that fit a close frame.
 func CloseStatus(err error) (code int, reason string) {
 	if err == nil {
 		return statusNormal, ""
@@ -68,13 +68,13 @@ func closeCode(err error) int {
 	case errors.Is(err, ErrBusy):
 		return statusTryAgainLater
 	case errors.Is(err, context.Canceled), errors.Is(err, ErrDisconnected):
-		// Whoever waits for its command's start takes any other code for the news that there was none.
+		// A client that waits for its command's start takes any other code for a failed start.
 		return statusGoingAway
 	}
 	return statusInternalError
 }
 
-// peerClose returns how the peer closed the connection, if err says that it did.
+// peerClose returns the code and the reason of the peer's close frame. ok says whether err tells of one.
 func peerClose(err error) (code int, reason string, ok bool) {
 	var closed interface {
 		CloseStatus() (code int, reason string)
@@ -86,7 +86,7 @@ func peerClose(err error) (code int, reason string, ok bool) {
 	return code, reason, true
 }
 
-// cutString shortens s to at most n bytes of valid UTF-8, as a close frame's reason must be.
+// cutString shortens s to at most n bytes of valid UTF-8.
 func cutString(s string, n int) string {
 	s = toValidUTF8(s)
 	if len(s) <= n {

@@ -11,15 +11,15 @@ import (
 	"cdr.dev/wsep/internal/proto"
 )
 
-// link is one end of the wire, client's or server's: what both do with a Conn.
+// link is one end of a connection. It is what client and server both do with a Conn.
 type link struct {
 	conn Conn
 	// writeTimeout bounds each write. 0 means no bound.
 	writeTimeout time.Duration
 
-	// header is where the start of each message is read to. The reading goroutine owns it.
+	// header holds the start of the message that is being read. The reading goroutine owns it.
 	header [len(proto.StdoutHeader)]byte
-	// control holds a message that is no bulk message. The reading goroutine owns it.
+	// control holds a message without a stream's bytes. The reading goroutine owns it.
 	control []byte
 	// ack is the last ack that was read. The reading goroutine owns it.
 	ack proto.Ack
@@ -32,23 +32,25 @@ type link struct {
 // 160 Mbit/s over 100 ms.
 const defaultWindow = 2 << 20
 
-// defaultMaxMessage is the size of the largest message that this version takes from a peer that asks. Larger ones gain
-// no speed, and on a slow link keep everything else waiting.
+// defaultMaxMessage is the size, in bytes, of the largest message that this version takes. Larger messages gain no speed.
+// On a slow network they keep all else waiting.
 const defaultMaxMessage = 256 << 10
 
-// closeGrace is how long an end waits for the other to close a connection that has served its purpose.
+// closeGrace is how long a server waits for its client to close the connection after the last message.
 const closeGrace = 5 * time.Second
 
-// bulk is a message whose body has not been read yet. The body must be read to its end.
+// bulk is a message with a stream's bytes. Its body must be read to the end before the next message.
 type bulk struct {
 	stream proto.Stream
 	body   io.Reader
 }
 
-// read returns the next message: a bulk message with its body still to be read, or a decoded one, an ack as a pointer.
-// canonical is the header of the bulk messages that are expected. A proto.UnknownTypeError is a message to ignore; after
-// any other error nothing more can be read. Reads and writes are interrupted by closing the connection, never by a
-// context, because the libraries close a connection without a close frame when a context ends.
+// read returns the next message: a bulk message, or a decoded one. An ack comes as a pointer. canonical is the header that
+// the expected bulk messages have. A proto.UnknownTypeError stands for a message to ignore. After any other error nothing
+// more can be read.
+//
+// Reads and writes take no context: when a context ends, the libraries close the connection without a close frame. To
+// close the connection interrupts both.
 func (l *link) read(canonical string) (bulk, any, error) {
 	r, err := l.conn.Reader(context.Background())
 	if err != nil {
@@ -67,7 +69,7 @@ func (l *link) read(canonical string) (bulk, any, error) {
 	return l.readControl(n, r, err == nil)
 }
 
-// bulkStream recognises the constant headers.
+// bulkStream recognizes the constant headers.
 func bulkStream(header []byte) (proto.Stream, bool) {
 	switch string(header) {
 	case proto.StdinHeader:
@@ -80,7 +82,7 @@ func bulkStream(header []byte) (proto.Stream, bool) {
 	return "", false
 }
 
-// readControl reads the rest of a message of which n bytes are in l.header and decodes it.
+// readControl reads the rest of a message and decodes it. Its first n bytes are in l.header.
 func (l *link) readControl(n int, rest io.Reader, more bool) (bulk, any, error) {
 	l.control = append(l.control[:0], l.header[:n]...)
 	if more {
@@ -112,7 +114,7 @@ func (l *link) readControl(n int, rest io.Reader, more bool) (bulk, any, error) 
 	return bulk{}, msg, nil
 }
 
-// acknowledged returns an ack as a message that costs no allocation. It is valid until the next read.
+// acknowledged returns an ack as a message, without an allocation. It is valid until the next read.
 func (l *link) acknowledged(ack proto.Ack) *proto.Ack {
 	l.ack = ack
 	return &l.ack
@@ -151,7 +153,7 @@ func (l *link) send(m any) error {
 	return l.write(msg)
 }
 
-// write sends a message. If the peer takes longer than the write timeout the connection is closed.
+// write sends a message. If that takes longer than the write timeout, the connection is closed.
 func (l *link) write(msg []byte) error {
 	ctx := context.Background()
 	if l.writeTimeout > 0 {
@@ -165,7 +167,7 @@ func (l *link) write(msg []byte) error {
 	return err
 }
 
-// sizeLimit returns the size of the largest message that may be sent to a peer that announced these extensions.
+// sizeLimit returns the size, in bytes, of the largest message that a peer with these extensions takes.
 func sizeLimit(peer *proto.Extensions) int {
 	if peer == nil || peer.MaxMessage == 0 {
 		return proto.MaxMessage

@@ -10,24 +10,24 @@ import (
 	"golang.org/x/xerrors"
 )
 
-// defaultKeepAlive is how often an idle or busy connection is pinged.
+// defaultKeepAlive is how often a connection is pinged.
 const defaultKeepAlive = 15 * time.Second
 
-// slowWrite is how long a write may take before the connection counts as blocked. A ping behind it would be blocked
-// too, and nhooyr.io/websocket closes a connection whose ping is not written within 5 s.
+// slowWrite is how long a write may take before the connection counts as blocked. A ping would wait behind that write, and
+// nhooyr.io/websocket closes a connection whose ping is not written within 5 s.
 const slowWrite = time.Second
 
 var errPeerGone = xerrors.New("peer does not answer")
 
-// liveness is what a connection knows of its peer between two pings.
+// liveness is what a link knows of its peer between two pings.
 type liveness struct {
 	heard   atomic.Int64 // messages received
 	written atomic.Int64 // bytes sent
-	deaf    atomic.Bool  // nobody reads the connection, so that no pong can be heard
+	deaf    atomic.Bool  // nobody reads the connection, so no pong can be heard
 
-	writing  atomic.Int32 // writes under way; the connection does them one after another
-	progress atomic.Int64 // when the last of them ended, or the first began, in Unix ns
-	slow     atomic.Bool  // a write was slow since the last look
+	writing  atomic.Int32 // writes under way; the connection does one after the other
+	progress atomic.Int64 // when the last one ended, or the first one began, in Unix ns
+	slow     atomic.Bool  // a write since the last look was slow
 }
 
 // begin and end surround a write.
@@ -53,7 +53,7 @@ func (l *liveness) blocked() bool {
 	return l.writing.Load() > 0 && (slow || waiting > slowWrite)
 }
 
-// keepAlive is the watch over a peer. It has a goroutine only while it looks.
+// keepAlive watches over a peer. It has a goroutine only while it looks.
 type keepAlive struct {
 	link     *link
 	ctx      context.Context
@@ -67,10 +67,11 @@ type keepAlive struct {
 	heard     int64 // messages received when the listening began
 }
 
-// keepAlive pings the peer every interval until ctx ends, unless it hears from the peer just then, and calls gone with
-// errPeerGone when the peer has been silent for two. patient says that the peer may stop reading for as long as it likes:
-// silence then proves nothing if the peer has been sent anything since its last pong. read is how much of what was sent
-// before needs no pong to be known as read.
+// keepAlive pings the peer every interval until ctx ends. It skips a ping while it hears from the peer. When the peer was
+// silent for two intervals, it calls gone with errPeerGone.
+//
+// patient says that the peer may stop reading for as long as it likes. Its silence then proves nothing if it was sent
+// anything since its last pong. read is how many of the bytes sent so far are known to be read.
 func (l *link) keepAlive(ctx context.Context, interval time.Duration, patient bool, read int64, gone func(error)) {
 	k := &keepAlive{link: l, ctx: ctx, interval: interval, patient: patient, pongedAt: read, gone: gone}
 	const never = math.MaxInt64
@@ -79,12 +80,12 @@ func (l *link) keepAlive(ctx context.Context, interval time.Duration, patient bo
 	context.AfterFunc(ctx, func() { k.timer.Stop() })
 }
 
-// listen is for how long a peer is listened to before it is pinged. Whoever talks all the time is not: the libraries have a
-// pong written by the reader, and two peers whose readers wait for their writers, which wait for the other's reader, would
-// lose their connection.
+// listen is how long look listens for the peer before a ping. A peer that talks all the time gets none: in the libraries
+// the reader writes the pong. If both readers waited for their writers, and both writers for the other end's reader, the
+// connection would be lost.
 func (k *keepAlive) listen() time.Duration { return k.interval / 8 }
 
-// look looks after the peer once, and sees to it that it does so again.
+// look looks after the peer once, and schedules the next look.
 func (k *keepAlive) look() {
 	began := time.Now()
 	if k.listening = !k.listening; k.listening {
@@ -99,14 +100,14 @@ func (k *keepAlive) look() {
 	k.again(max(0, k.interval-k.listen()-time.Since(began)))
 }
 
-// again has the next look taken.
+// again schedules the next look.
 func (k *keepAlive) again(after time.Duration) {
 	if k.ctx.Err() == nil {
 		k.timer.Reset(after)
 	}
 }
 
-// alive reports whether the peer has not been silent for too long, or nobody wants to know any more.
+// alive reports whether the peer has not been silent for too long. It is true, too, when nobody wants to know any more.
 func (k *keepAlive) alive() bool {
 	life := &k.link.life
 	if k.ctx.Err() != nil || life.deaf.Load() {
@@ -143,7 +144,7 @@ func (l *link) probe(ctx context.Context, timeout time.Duration, blocked bool) b
 		if err == nil {
 			return true
 		}
-		// The library has a timeout of its own, for a ping that waits behind a message.
+		// The library has its own timeout for a ping that waits behind a message.
 		if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
 			return false
 		}
