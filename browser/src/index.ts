@@ -1,7 +1,8 @@
 export { connect } from "./client.js";
-export type { Client, ConnectOptions, SpawnOptions } from "./client.js";
+export type { Client, ConnectOptions } from "./client.js";
+export type { SpawnOptions } from "./command.js";
 export { DisconnectedError, EndedError, OutcomeError, StartError } from "./errors.js";
 export type { DisconnectedOptions, Kind, Loss } from "./errors.js";
-export type { Exit, Process, State } from "./process.js";
+export type { Chunk, Exit, Finished, Process, State } from "./process.js";
 export type { Socket, SocketConstructor } from "./socket.js";
 export type { TokenSource } from "./token.js";

@@ -2,10 +2,14 @@
 const SMALL = 4096;
 const GATHERED = 16_384;
 
+/** Some bytes: those of the buffer from start to end. */
 interface Piece {
   readonly buffer: Uint8Array<ArrayBuffer>;
-  used: number;
+  start: number;
+  end: number;
 }
+
+type Controller = ReadableByteStreamController | ReadableStreamDefaultController<Uint8Array<ArrayBuffer>>;
 
 /** What comes after the last byte: the end, or an error. */
 export interface End {
@@ -14,7 +18,8 @@ export interface End {
 
 /**
  * The bytes of one output stream between a connection, which can't be made to wait, and a reader. It hands out bytes
- * when they are read and not before, so that what has been consumed is known. How much it holds is the caller's care.
+ * when they are read and not before, so that what has been consumed is known. How much it holds is the caller's care. The
+ * stream is one of bytes, which can be read into a buffer of the reader's, where the platform has such streams.
  */
 export class Output {
   readonly stream: ReadableStream<Uint8Array<ArrayBuffer>>;
@@ -29,13 +34,12 @@ export class Output {
   #wake: () => void = () => {};
 
   constructor() {
-    this.stream = new ReadableStream(
-      {
-        pull: (controller) => this.#pull(controller),
-        cancel: () => this.#cancel(),
-      },
-      { highWaterMark: 0 },
-    );
+    const source = {
+      type: "ReadableByteStreamController" in globalThis ? "bytes" : undefined,
+      pull: (controller: Controller) => this.#pull(controller),
+      cancel: () => this.#cancel(),
+    };
+    this.stream = new ReadableStream(source as UnderlyingByteSource, { highWaterMark: 0 });
   }
 
   /** How many bytes nobody has read yet. */
@@ -70,32 +74,44 @@ export class Output {
   #append(bytes: Uint8Array<ArrayBuffer>): void {
     let last = this.#pieces.at(-1);
     if (!last || bytes.length >= SMALL) {
-      this.#pieces.push({ buffer: bytes, used: bytes.length });
+      this.#pieces.push({ buffer: bytes, start: 0, end: bytes.length });
       return;
     }
-    if (last.used + bytes.length > last.buffer.length) {
-      last = { buffer: new Uint8Array(GATHERED), used: 0 };
+    if (last.end + bytes.length > last.buffer.length) {
+      last = { buffer: new Uint8Array(GATHERED), start: 0, end: 0 };
       this.#pieces.push(last);
     }
-    last.buffer.set(bytes, last.used);
-    last.used += bytes.length;
+    last.buffer.set(bytes, last.end);
+    last.end += bytes.length;
   }
 
-  async #pull(controller: ReadableStreamDefaultController<Uint8Array<ArrayBuffer>>): Promise<void> {
+  async #pull(controller: Controller): Promise<void> {
     while (this.#size === 0 && !this.#end && !this.#cancelled) {
       await new Promise<void>((resolve) => (this.#wake = resolve));
     }
     if (this.#cancelled) return;
-    const piece = this.#pieces.shift();
-    if (piece) {
-      this.#size -= piece.used;
-      controller.enqueue(piece.buffer.subarray(0, piece.used));
-      this.consumed(piece.used);
-    } else if (this.#end && "error" in this.#end) {
-      controller.error(this.#end.error);
+    const piece = this.#pieces[0];
+    if (piece) this.#handOut(piece, controller);
+    else if (this.#end && "error" in this.#end) controller.error(this.#end.error);
+    else close(controller);
+  }
+
+  /** Gives the reader a piece, or as much of it as the reader's own buffer takes. */
+  #handOut(piece: Piece, controller: Controller): void {
+    const request = "byobRequest" in controller ? controller.byobRequest : null;
+    const room = request?.view?.byteLength ?? Infinity;
+    const bytes = piece.buffer.subarray(piece.start, Math.min(piece.end, piece.start + room));
+    piece.start += bytes.length;
+    if (piece.start === piece.end) this.#pieces.shift();
+    const n = bytes.length;
+    this.#size -= n;
+    if (request?.view) {
+      new Uint8Array(request.view.buffer, request.view.byteOffset).set(bytes);
+      request.respond(n);
     } else {
-      controller.close();
+      controller.enqueue(bytes);
     }
+    this.consumed(n);
   }
 
   #cancel(): void {
@@ -105,4 +121,32 @@ export class Output {
     this.#wake();
     this.consumed(n);
   }
+}
+
+/** Closes a stream. A reader that waits with a buffer of its own gets it back empty. */
+function close(controller: Controller): void {
+  controller.close();
+  if ("byobRequest" in controller) controller.byobRequest?.respond(0);
+}
+
+/** Reads a stream to its end. */
+export async function readAll(stream: ReadableStream<Uint8Array>): Promise<Uint8Array<ArrayBuffer>> {
+  const pieces: Uint8Array[] = [];
+  let size = 0;
+  const reader = stream.getReader();
+  for (let next = await reader.read(); !next.done; next = await reader.read()) {
+    pieces.push(next.value);
+    size += next.value.length;
+  }
+  return joined(pieces, size);
+}
+
+function joined(pieces: readonly Uint8Array[], size: number): Uint8Array<ArrayBuffer> {
+  const all = new Uint8Array(size);
+  let end = 0;
+  for (const piece of pieces) {
+    all.set(piece, end);
+    end += piece.length;
+  }
+  return all;
 }

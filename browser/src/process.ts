@@ -1,9 +1,20 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 import type { DisconnectedError, StartError } from "./errors.js";
 
 /** How a command ended: with an exit code, or by a signal, named without SIG. */
 export type Exit =
   | { readonly code: number; readonly signal?: undefined }
   | { readonly code?: undefined; readonly signal: string };
+
+/** What can be written to stdin. */
+export type Chunk = string | ArrayBuffer | ArrayBufferView;
+
+/** A command that has ended, and all that it put out. */
+export interface Finished {
+  readonly exit: Exit;
+  readonly stdout: Uint8Array<ArrayBuffer>;
+  readonly stderr: Uint8Array<ArrayBuffer>;
+}
 
 /** Where a process is with its connection. */
 export type State =
@@ -33,18 +44,22 @@ export interface Process {
   readonly pid: number | undefined;
 
   /**
-   * The command's standard input. Closing or aborting it is end of file. A write is done when the bytes are on their
-   * way, and not before the server has room for them. It fails when the command has ended, with an EndedError, and with
-   * what `exited` rejects with when the connection is lost for good.
+   * The command's standard input: bytes, and strings, which are sent in UTF-8. Closing it is end of file. What aborting
+   * it means is `stdinAbort` in the options. A write is done when the bytes are on their way, and not before the server has
+   * room for them. What is neither bytes nor a string ends the stream with a TypeError, and the command's input with it.
+   *
+   * The stream ends with the command, so that nothing that is piped into it waits for ever: it fails with an EndedError
+   * when the command has ended, and with what `exited` rejects with when the connection is lost for good.
    *
    * What is written while a session's connection is lost goes nowhere, and so may what was on its way: nobody wants
    * keys from a minute ago typed into a shell.
    */
-  readonly stdin: WritableStream<Uint8Array>;
+  readonly stdin: WritableStream<Chunk>;
 
   /**
    * The command's output, of a terminal all of it. What is not read holds the command up when the window is full, so
-   * read both streams, or cancel one. A stream ends after the last byte, and fails if that did not come.
+   * read both streams, or cancel one. A stream ends after the last byte, and fails if that did not come. Both are streams
+   * of bytes, for readers with a buffer of their own too (`mode: "byob"`), where the platform has those.
    *
    * When a session is connected to again it shows its screen anew, and what was unread of the old one is dropped.
    */
@@ -57,9 +72,18 @@ export interface Process {
   /**
    * How the command ended. There may be output left to read. Rejects with a StartError if it did not start, a
    * DisconnectedError if the connection is lost for good or close() did not wait, an OutcomeError if the server can't
-   * tell, and the signal's reason if connect's signal was aborted.
+   * tell, a TimeoutError if the timeout has passed, and a signal's reason if that was aborted.
    */
   readonly exited: Promise<Exit>;
+
+  /** Reads both outputs to their ends, and waits for the command's. Rejects like `exited`, and if one is locked. */
+  output(): Promise<Finished>;
+
+  /**
+   * Reads stdout to its end as UTF-8, whatever the exit code, which `exited` tells. What comes on stderr is dropped, unless
+   * somebody reads that. Rejects like `exited`, and if stdout is locked.
+   */
+  text(): Promise<string>;
 
   readonly state: State;
 
@@ -83,7 +107,12 @@ export interface Process {
 
   /**
    * Ends the command: with SIGTERM, and SIGKILL if that does not help. In a session it leaves, and the command goes on.
-   * A server that can't be asked, or does not answer in time, is disconnected from.
+   * A server that can't be asked, or does not answer in time, is disconnected from. The result is `exited`. Output that
+   * nobody has read by then holds nothing up any more: what has not arrived when the command has ended is given up, and its
+   * stream fails.
    */
-  close(): void;
+  close(): Promise<Exit>;
+
+  /** Calls close() and waits, whatever comes of it: `await using process = client.spawn(…)`. */
+  [Symbol.asyncDispose](): Promise<void>;
 }

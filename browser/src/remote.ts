@@ -1,10 +1,12 @@
+import { onAbort } from "./abort.js";
+import { checkSize } from "./command.js";
 import { Conversation } from "./conversation.js";
 import type { Events, Failure } from "./conversation.js";
 import { DisconnectedError, EndedError, OutcomeError, StartError, worthRetrying } from "./errors.js";
 import { MAX_SENT, encode } from "./message.js";
 import type { Start } from "./message.js";
-import { Output } from "./output.js";
-import type { Exit, Process, State } from "./process.js";
+import { Output, readAll } from "./output.js";
+import type { Chunk, Exit, Finished, Process, State } from "./process.js";
 import { Pause, delay } from "./retry.js";
 import type { Socket } from "./socket.js";
 
@@ -22,12 +24,17 @@ export interface Plan {
   readonly dial: (protocols: string[]) => Socket;
   /** Whether to connect again when the connection is lost. */
   readonly reconnect: boolean;
-  readonly signal: AbortSignal | undefined;
+  /** What ends it when one of them is aborted. */
+  readonly signals: readonly AbortSignal[];
+  /** How long it may take, in milliseconds. */
+  readonly timeout: number | undefined;
+  /** What the command is told when stdin is aborted. */
+  readonly stdinAbort: "close" | "eof";
 }
 
 /** A process over one conversation, or over one after the other. */
 export class RemoteProcess implements Process {
-  readonly stdin: WritableStream<Uint8Array>;
+  readonly stdin: WritableStream<Chunk>;
   readonly started: Promise<void>;
   readonly exited: Promise<Exit>;
 
@@ -46,6 +53,9 @@ export class RemoteProcess implements Process {
   #connectedAt = 0;
   #closing = false;
   #closeTimer: ReturnType<typeof setTimeout> | undefined;
+  #timeoutTimer: ReturnType<typeof setTimeout> | undefined;
+  /** What listens to signals, to be called when they have no more to say. */
+  #deafen: (() => void)[] = [];
   #pause: Pause | undefined;
   /** Aborted when another attempt to connect has taken the place of the one under way, or none is wanted any more. */
   #attempting = new AbortController();
@@ -60,11 +70,10 @@ export class RemoteProcess implements Process {
     this.exited = promise<Exit>((settle) => (this.#settleExited = settle));
     this.stdin = new WritableStream({
       start: (controller) => void (this.#stdinController = controller),
-      write: (bytes, controller) => this.#writeStdin(bytes, controller.signal),
+      write: (chunk, controller) => this.#writeStdin(chunk, controller.signal),
       close: () => this.#closeStdin(),
-      abort: () => this.#closeStdin(),
+      abort: () => this.#abortStdin(),
     });
-    plan.signal?.addEventListener("abort", this.#abort);
     this.#begin();
   }
 
@@ -103,6 +112,7 @@ export class RemoteProcess implements Process {
   }
 
   async signal(name: string): Promise<void> {
+    if (typeof name !== "string") throw new TypeError("signal has no name");
     await this.started;
     if (this.#hasEnded()) throw this.#whyEnded();
     if (this.#state.status !== "connected") throw new DisconnectedError("there is no connection");
@@ -110,7 +120,28 @@ export class RemoteProcess implements Process {
     this.#conversation.request({ type: "signal", signal: name.replace(/^SIG/, "") });
   }
 
-  close(): void {
+  async output(): Promise<Finished> {
+    const all = [readAll(this.stdout), readAll(this.stderr), this.exited] as const;
+    const [stdout, stderr, exit] = await Promise.all(all);
+    return { exit, stdout, stderr };
+  }
+
+  async text(): Promise<string> {
+    const dropped = this.stderr.locked ? undefined : this.stderr.cancel();
+    const [stdout] = await Promise.all([readAll(this.stdout), this.exited, dropped]);
+    return new TextDecoder().decode(stdout);
+  }
+
+  close(): Promise<Exit> {
+    this.#askToEnd();
+    return this.exited;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close().catch(() => {});
+  }
+
+  #askToEnd(): void {
     const ask = this.#state.status === "connected" && this.#conversation?.takesSignals;
     if (!ask) {
       this.#disconnect(new DisconnectedError("process was closed", { kind: "closed" }));
@@ -126,11 +157,22 @@ export class RemoteProcess implements Process {
   // Connections.
 
   #begin(): void {
-    const { signal, start } = this.#plan;
+    const { signals, start } = this.#plan;
     const problem = startProblem(start);
-    if (signal?.aborted) this.#disconnect(signal.reason);
+    const aborted = signals.find((signal) => signal.aborted);
+    if (aborted) this.#disconnect(aborted.reason);
     else if (problem) this.#disconnect(problem);
-    else void this.#connect(1);
+    else this.#heed();
+    if (this.#state.status === "connecting") void this.#connect(1);
+  }
+
+  /** Heeds what may end the process from outside. */
+  #heed(): void {
+    const { signals, timeout } = this.#plan;
+    this.#deafen = signals.map((signal) => onAbort(signal, () => this.#disconnect(signal.reason)));
+    if (timeout === undefined) return;
+    const late = (): void => this.#disconnect(new DOMException(`not done within ${timeout} ms`, "TimeoutError"));
+    this.#timeoutTimer = setTimeout(late, timeout);
   }
 
   async #connect(attempt: number): Promise<void> {
@@ -166,7 +208,7 @@ export class RemoteProcess implements Process {
         this.#startedAs(pid);
         if (rows !== this.#rows || cols !== this.#cols) this.#sendSize();
       },
-      exited: (outcome) => this.#end(outcome instanceof OutcomeError ? { error: outcome } : { exit: outcome }),
+      exited: (outcome) => this.#exitedWith(outcome),
       over: (failure) => this.#conversationOver(failure),
     };
     this.#conversation = new Conversation(socket, { ...this.#plan.start, command }, this.#outputs, events);
@@ -180,6 +222,12 @@ export class RemoteProcess implements Process {
     this.#outputs.stderr.clear();
     this.#settleStarted.resolve();
     this.#setState({ status: "connected" });
+  }
+
+  #exitedWith(outcome: Exit | OutcomeError): void {
+    this.#end(outcome instanceof OutcomeError ? { error: outcome } : { exit: outcome });
+    // Who has closed the process wants no output that it left behind.
+    if (this.#closing) this.#disconnect(new DisconnectedError("process was closed", { kind: "closed" }));
   }
 
   #conversationOver(failure: Failure | undefined): void {
@@ -200,8 +248,6 @@ export class RemoteProcess implements Process {
     this.#setState({ status: "waiting", attempt, retryAt: Date.now() + ms, error: failure });
   }
 
-  readonly #abort = (): void => this.#disconnect(this.#plan.signal?.reason);
-
   /** Ends all that is under way. */
   #disconnect(error: unknown): void {
     this.#pause?.cancel();
@@ -221,6 +267,7 @@ export class RemoteProcess implements Process {
   #end(outcome: { readonly exit: Exit } | { readonly error: unknown }): void {
     if (this.#state.status === "ended") return;
     clearTimeout(this.#closeTimer);
+    clearTimeout(this.#timeoutTimer);
     if ("exit" in outcome) {
       this.#settleExited.resolve(outcome.exit);
       this.#setState({ status: "ended", exit: outcome.exit });
@@ -229,14 +276,14 @@ export class RemoteProcess implements Process {
       this.#settleExited.reject(outcome.error);
       this.#setState({ status: "ended", error: outcome.error });
     }
+    this.#stdinController.error(this.#whyEnded());
   }
 
   /** Ends the streams, and what waits for the connection's end. */
   #closeOutputs(end: { readonly error?: unknown }): void {
-    this.#plan.signal?.removeEventListener("abort", this.#abort);
+    for (const stop of this.#deafen) stop();
     this.#outputs.stdout.close(end);
     this.#outputs.stderr.close(end);
-    if ("error" in end) this.#stdinController.error(end.error);
   }
 
   // What is sent.
@@ -246,15 +293,20 @@ export class RemoteProcess implements Process {
     this.#conversation?.request({ type: "resize", rows: this.#rows, cols: this.#cols });
   }
 
-  async #writeStdin(bytes: Uint8Array, signal: AbortSignal): Promise<void> {
+  async #writeStdin(chunk: Chunk, signal: AbortSignal): Promise<void> {
     if (!this.#plan.start.command.stdin) throw new TypeError("stdin is not enabled for this command");
-    if (!(bytes instanceof Uint8Array)) throw new TypeError("stdin takes Uint8Arrays");
+    const bytes = bytesOf(chunk);
+    if (!bytes) {
+      void this.#closeStdin().catch(() => {}); // The stream has failed, and does not close its sink itself.
+      throw new TypeError("stdin takes bytes and strings");
+    }
     await this.started;
     if (this.#state.status !== "ended") {
       if (this.#state.status !== "connected" || !this.#conversation) return;
       if (await this.#conversation.write(bytes, signal)) return;
     }
     if (this.#hasEnded()) throw this.#whyEnded();
+    if (signal.aborted) throw signal.reason; // Some of it may have been sent.
   }
 
   /** As a function, because the compiler takes it that nothing changes during an await. */
@@ -272,6 +324,12 @@ export class RemoteProcess implements Process {
     if (!this.#plan.start.command.stdin) return;
     await this.started;
     if (this.#state.status === "connected") this.#conversation?.request({ type: "close_stdin" });
+  }
+
+  async #abortStdin(): Promise<void> {
+    if (!this.#plan.start.command.stdin) return;
+    if (this.#plan.stdinAbort === "eof") await this.#closeStdin();
+    else void this.close();
   }
 
   #setState(state: State): void {
@@ -306,12 +364,11 @@ function promise<T>(use: (settle: Settle<T>) => void): Promise<T> {
   return p;
 }
 
-const MAX_SIZE = 65_535;
-
-export function checkSize(rows: number, cols: number): void {
-  for (const n of [rows, cols]) {
-    if (!Number.isInteger(n) || n < 1 || n > MAX_SIZE) throw new RangeError(`terminal of ${rows} by ${cols}`);
-  }
+function bytesOf(chunk: Chunk): Uint8Array | undefined {
+  if (typeof chunk === "string") return new TextEncoder().encode(chunk);
+  if (chunk instanceof ArrayBuffer) return new Uint8Array(chunk);
+  if (ArrayBuffer.isView(chunk)) return new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+  return undefined;
 }
 
 /** Why a command can't be sent, if it can't. */

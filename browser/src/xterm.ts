@@ -55,10 +55,9 @@ export class ProcessAddon implements ITerminalAddon {
 
   #type(terminal: Terminal): void {
     const writer = this.#process.stdin.getWriter();
-    const write = (bytes: Uint8Array): void => void writer.write(bytes).catch(() => {});
-    const encoder = new TextEncoder();
+    const write = (data: string | Uint8Array): void => void writer.write(data).catch(() => {});
     this.#disposables.push(
-      terminal.onData((text) => write(encoder.encode(text))),
+      terminal.onData(write),
       terminal.onBinary((binary) => write(Uint8Array.from(binary, (c) => c.charCodeAt(0)))),
       { dispose: () => writer.releaseLock() },
     );

@@ -415,26 +415,52 @@ test("writes and signals fail as the connection did", async () => {
   await assert.rejects(process.exited, DisconnectedError);
 });
 
-test("stdin can be closed after the command has ended, and not written", async () => {
-  for (const use of ["close", "write"] as const) {
-    const { process, socket } = await spawn({ stdin: true });
-    socket.start(allExtensions);
-    socket.deliver({ type: "exit_code" });
-    const writer = process.stdin.getWriter();
-    if (use === "close") await writer.close();
-    else await assert.rejects(writer.write(Buffer.from("x")), EndedError);
-  }
+test("stdin ends with the command, and with it what is piped there", async () => {
+  const { process, socket } = await spawn({ stdin: true });
+  socket.start(allExtensions);
+  let cancelled: unknown;
+  const source = new ReadableStream({ cancel: (reason) => void (cancelled = reason) });
+  const piped = source.pipeTo(process.stdin);
+  socket.deliver({ type: "exit_code" });
+  await assert.rejects(piped, EndedError);
+  assert.ok(cancelled instanceof EndedError);
+  await assert.rejects(process.stdin.getWriter().write("x"), EndedError);
 });
 
-test("a write that waits can be aborted", async () => {
+test("stdin that was closed before the command's end has not failed", async () => {
   const { process, socket } = await spawn({ stdin: true });
   socket.start(allExtensions);
   const writer = process.stdin.getWriter();
-  const writing = writer.write(new Uint8Array(100_000));
-  await settle();
-  await writer.abort(new Error("enough"));
-  await writing;
-  assert.deepEqual(socket.take().at(-1), { type: "close_stdin" });
+  await writer.close();
+  socket.deliver({ type: "exit_code" });
+  await writer.closed;
+});
+
+test("an aborted write that was sent in part fails, and the command is ended", async () => {
+  for (const [stdinAbort, type] of [
+    [undefined, "close"],
+    ["close", "close"],
+    ["eof", "close_stdin"],
+  ] as const) {
+    const { process, socket } = await spawn({ stdin: true, stdinAbort });
+    socket.start(allExtensions);
+    const writer = process.stdin.getWriter();
+    const writing = writer.write(new Uint8Array(100_000));
+    await settle();
+    const reason = new Error("enough");
+    const aborting = writer.abort(reason);
+    await assert.rejects(writing, reason);
+    await aborting;
+    assert.deepEqual(socket.take().at(-1), { type });
+  }
+});
+
+test("the failure of what is piped into a command is no end of its input", async () => {
+  const { process, socket } = await spawn({ stdin: true });
+  socket.start(allExtensions);
+  const failure = new Error("source failed");
+  await assert.rejects(new ReadableStream({ start: (c) => c.error(failure) }).pipeTo(process.stdin), failure);
+  assert.deepEqual(socket.take(), [{ type: "close" }]);
 });
 
 test("stdin that was not asked for", async () => {
@@ -443,11 +469,98 @@ test("stdin that was not asked for", async () => {
   await assert.rejects(process.stdin.getWriter().write(Buffer.from("x")), TypeError);
 });
 
-test("stdin takes bytes, not what looks like them", async () => {
-  for (const chunk of ["text", new ArrayBuffer(4)]) {
+test("stdin takes bytes in every form, and strings", async () => {
+  const { process, socket } = await spawn({ stdin: true });
+  socket.start(allExtensions);
+  const writer = process.stdin.getWriter();
+  const { buffer } = Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8);
+  const chunks = ["ü€", buffer, new Uint16Array(buffer, 2, 2), new DataView(buffer, 3)];
+  for (const chunk of chunks) await writer.write(chunk);
+  const bodies = socket.sent.map((message) => [...message.subarray(17)]);
+  assert.deepEqual(bodies, [[...Buffer.from("ü€")], [1, 2, 3, 4, 5, 6, 7, 8], [3, 4, 5, 6], [4, 5, 6, 7, 8]]);
+});
+
+test("what is neither ends the command's input", async () => {
+  for (const chunk of [1, null, undefined, ["text"], {}]) {
     const { process, socket } = await spawn({ stdin: true });
     socket.start(allExtensions);
     await assert.rejects(process.stdin.getWriter().write(chunk as never), TypeError);
+    await settle();
+    assert.deepEqual(socket.take(), [{ type: "close_stdin" }]);
+  }
+});
+
+test("output and text", async () => {
+  for (const use of ["output", "text"] as const) {
+    const { process, socket } = await spawn();
+    const reading = process[use]();
+    socket.start(allExtensions);
+    socket.deliver({ type: "stdout" }, Buffer.from("ü").subarray(0, 1));
+    socket.deliver({ type: "stdout" }, Buffer.from("ü").subarray(1));
+    socket.deliver({ type: "stderr" }, "err");
+    socket.deliver({ type: "exit_code", exit_code: 3 });
+    const stdout = new Uint8Array(Buffer.from("ü"));
+    const finished = { exit: { code: 3 }, stdout, stderr: new Uint8Array(Buffer.from("err")) };
+    assert.deepEqual(await reading, use === "text" ? "ü" : finished);
+  }
+});
+
+test("output and text fail as the command does, with no other error", async () => {
+  for (const use of ["output", "text"] as const) {
+    for (const fail of [
+      (socket: FakeSocket) => socket.deliver({ type: "start_error", kind: "not_found", message: "no" }),
+      (socket: FakeSocket) => socket.drop(),
+    ]) {
+      const { process, socket } = await spawn();
+      const reading = process[use]();
+      socket.open();
+      fail(socket);
+      const error = await process.exited.catch((e: unknown) => e);
+      assert.equal(await reading.catch((e: unknown) => e), error);
+    }
+  }
+});
+
+test("text leaves stderr to who reads it", async () => {
+  const { process, socket } = await spawn();
+  const reading = text(process.stderr);
+  const stdout = process.text();
+  socket.start(allExtensions);
+  socket.deliver({ type: "stderr" }, "err");
+  socket.deliver({ type: "exit_code" });
+  assert.equal(await stdout, "");
+  assert.equal(await reading, "err");
+});
+
+test("output can be read into the reader's buffer", async () => {
+  const { process, socket } = await spawn({ window: 4096 });
+  socket.start(allExtensions);
+  socket.deliver({ type: "stdout" }, new Uint8Array(4096).fill(7));
+  const reader = process.stdout.getReader({ mode: "byob" });
+  let buffer = new ArrayBuffer(1000);
+  const sizes: number[] = [];
+  for (;;) {
+    const { done, value } = await reader.read(new Uint8Array(buffer));
+    if (done) break;
+    assert.ok(value.every((byte) => byte === 7));
+    sizes.push(value.length);
+    buffer = value.buffer;
+    if (sizes.length === 5) socket.deliver({ type: "exit_code" });
+  }
+  assert.deepEqual(sizes, [1000, 1000, 1000, 1000, 96]);
+  assert.deepEqual(socket.take(), [1000, 2000, 3000, 4000].flatMap((n) => (n % 2000 ? [] : [{ type: "ack", stdout: n }])));
+});
+
+test("a reader that waits with its buffer learns of the end, and of the loss", async () => {
+  for (const fails of [false, true]) {
+    const { process, socket } = await spawn();
+    socket.start(allExtensions);
+    const reading = process.stdout.getReader({ mode: "byob" }).read(new Uint8Array(8));
+    await settle();
+    if (fails) socket.drop();
+    else socket.deliver({ type: "exit_code" });
+    if (fails) await assert.rejects(reading, DisconnectedError);
+    else assert.deepEqual(await reading, { done: true, value: new Uint8Array(0) });
   }
 });
 
@@ -483,14 +596,34 @@ test("close asks, and does not wait for ever", async (t) => {
   fakeTime(t);
   const { process, socket } = await spawn();
   socket.start(allExtensions);
-  process.close();
-  process.close();
+  const closing = process.close();
+  assert.equal(process.close(), closing);
   assert.deepEqual(socket.take(), [{ type: "close" }]);
   mock.timers.tick(9_999);
   assert.equal(socket.closedWith, undefined);
   mock.timers.tick(1);
   assert.equal(socket.closedWith, 1000);
   await assert.rejects(process.exited, /did not end in time/);
+});
+
+test("close tells how the command ended, and gives up the output that it left", async () => {
+  const { process, socket } = await spawn();
+  socket.start(allExtensions);
+  const closing = process.close();
+  socket.deliver({ type: "exit_code", exit_code: -1, signal: "TERM", pending: true });
+  assert.deepEqual(await closing, { signal: "TERM" });
+  assert.equal(socket.closedWith, 1000);
+  await assert.rejects(text(process.stdout), { name: "DisconnectedError", kind: "closed" });
+});
+
+test("a process disposes of itself", async () => {
+  const { process, socket } = await spawn();
+  socket.start(allExtensions);
+  const disposing = process[Symbol.asyncDispose]();
+  assert.deepEqual(socket.take(), [{ type: "close" }]);
+  socket.drop();
+  await disposing;
+  assert.equal(process.state.status, "ended");
 });
 
 test("output after the exit", async () => {
@@ -542,6 +675,95 @@ test("abort", async () => {
   assert.equal(late.sockets.length, 0);
 });
 
+test("a command's own signal, and its timeout", async (t) => {
+  fakeTime(t);
+  const aborting = new AbortController();
+  const { process, socket } = await spawn({ signal: aborting.signal, timeout: 5_000 });
+  socket.start(allExtensions);
+  mock.timers.tick(4_999);
+  assert.equal(process.state.status, "connected");
+  const reason = new Error("enough");
+  aborting.abort(reason);
+  await assert.rejects(process.exited, reason);
+  assert.equal(socket.closedWith, 1000);
+
+  const late = await spawn({ timeout: 5_000 });
+  late.socket.start(allExtensions);
+  mock.timers.tick(5_000);
+  await assert.rejects(late.process.exited, { name: "TimeoutError" });
+  assert.equal(late.socket.closedWith, 1000);
+
+  const intime = await spawn({ timeout: 5_000 });
+  intime.socket.start(allExtensions);
+  intime.socket.deliver({ type: "exit_code", pending: true });
+  mock.timers.tick(5_000);
+  assert.deepEqual(await intime.process.exited, { code: 0 });
+  assert.equal(intime.socket.closedWith, undefined);
+});
+
+test("a signal has one listener, however many commands share it", async () => {
+  const aborting = new AbortController();
+  const add = mock.method(aborting.signal, "addEventListener");
+  const shared = { signal: aborting.signal };
+  const spawned = await Promise.all(Array.from({ length: 20 }, () => spawn(shared, shared)));
+  assert.equal(add.mock.callCount(), 1);
+  const [ended, ...running] = spawned;
+  ended!.socket.start(allExtensions);
+  ended!.socket.deliver({ type: "exit_code" });
+  aborting.abort();
+  assert.deepEqual(await ended!.process.exited, { code: 0 });
+  for (const { process, socket } of running) {
+    await assert.rejects(process.exited, { name: "AbortError" });
+    assert.equal(socket.closedWith, 1000);
+  }
+});
+
+test("arguments are checked at once", () => {
+  const client = connect("ws://host.test", fakeSockets());
+  const bad: [unknown, object?][] = [
+    [undefined],
+    [["sh"]],
+    ["sh", { args: "-c" }],
+    ["sh", { args: ["-c", 1] }],
+    ["sh", { env: { A: 1 } }],
+    ["sh", { cwd: 1 }],
+    ["sh", { id: 1 }],
+    ["sh", { signal: {} }],
+    ["sh", { signal: null }],
+    ["sh", { stdinAbort: "end" }],
+  ];
+  for (const [command, options] of bad) assert.throws(() => client.spawn(command as never, options), TypeError);
+  for (const timeout of [0, -1, NaN, Infinity, 2 ** 31]) {
+    assert.throws(() => client.spawn("sh", { timeout }), RangeError, `${timeout}`);
+  }
+  for (const options of [{ token: 1 }, { WebSocket: {} }, { protocols: "x" }, { signal: {} }]) {
+    assert.throws(() => connect("ws://host.test", options as never), TypeError);
+  }
+});
+
+test("every option may be undefined", async () => {
+  const { process, socket } = await spawn(
+    {
+      args: undefined,
+      stdin: undefined,
+      tty: undefined,
+      rows: undefined,
+      cols: undefined,
+      env: undefined,
+      cwd: undefined,
+      id: undefined,
+      window: undefined,
+      signal: undefined,
+      timeout: undefined,
+      stdinAbort: undefined,
+    },
+    { protocols: undefined, token: undefined, signal: undefined, reconnect: undefined },
+  );
+  socket.start(allExtensions);
+  socket.deliver({ type: "exit_code" });
+  assert.deepEqual(await process.exited, { code: 0 });
+});
+
 test("commands that can't be sent", async () => {
   for (const options of [{ args: ["x".repeat(64_000)] }, { args: ["\ud800"] }, { env: { A: "\udc00" } }]) {
     const { process, sockets } = await spawn(options);
@@ -566,6 +788,30 @@ test("addresses and protocols", async () => {
   assert.deepEqual(sockets[1]!.protocols, ["wsep", "wsep.token.ZnJlc2g"]);
   assert.throws(() => connect("no address", { WebSocket }));
   aborting.abort();
+});
+
+test("addresses relative to a page", async (t) => {
+  const globals = globalThis as Record<string, unknown>;
+  globals["document"] = { baseURI: "https://host.test/base/" };
+  globals["location"] = { href: "about:srcdoc" };
+  t.after(() => {
+    delete globals["document"];
+    delete globals["location"];
+  });
+  const { WebSocket, sockets } = fakeSockets();
+  for (const [address, expected] of [
+    ["run?a=b#c", "wss://host.test/base/run?a=b"],
+    ["/run", "wss://host.test/run"],
+    ["", "wss://host.test/base/"],
+  ] as const) {
+    connect(address, { WebSocket }).spawn("true");
+    await settle();
+    assert.equal(sockets.at(-1)!.url, expected);
+  }
+  globals["document"] = { baseURI: "https://host.test/prefix?a=b" };
+  connect("", { WebSocket }).spawn("true");
+  await settle();
+  assert.equal(sockets.at(-1)!.url, "wss://host.test/prefix?a=b");
 });
 
 test("nothing is offered twice, and no empty token presented", async () => {

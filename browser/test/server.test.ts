@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -138,6 +139,20 @@ test("close lets the command end", async (t) => {
   process.close();
   await readUntil(reader, /bye/);
   assert.deepEqual(await process.exited, { code: 5 });
+});
+
+test("a program ends although it has closed a command whose output nobody has read", async (t) => {
+  const { url } = await serve(t, program, ...local);
+  const script = `
+    import { connect } from "@wsep/client";
+    import { WebSocket } from "ws";
+    const command = connect(${JSON.stringify(url)}, { WebSocket }).spawn("head", { args: ["-c", "5000000", "/dev/zero"] });
+    await command.started;
+    console.log(JSON.stringify(await command.close()));`;
+  const options = { input: script, encoding: "utf8", timeout: 20_000 } as const;
+  const { status, stdout } = spawnSync(process.execPath, ["--input-type=module", "-"], options);
+  assert.equal(status, 0);
+  assert.match(stdout, /"signal":"(TERM|PIPE)"/);
 });
 
 test("output that comes after the exit", async (t) => {
