@@ -58,6 +58,7 @@ type Client struct {
 	calls    map[int64]*pending
 	channels map[uint16]*Channel
 	pings    map[uint64]chan<- struct{}
+	lastPong uint64 // pings up to this one have been answered
 }
 
 // pending is a call without an answer yet.

@@ -26,7 +26,7 @@ func (c *Client) read() error {
 func (c *Client) control(op ws.OpCode, payload []byte) error {
 	switch op {
 	case ws.OpPing:
-		c.out.answer(answer{frame: appendFrame(nil, ws.OpPong, true, payload)})
+		c.out.pong(appendFrame(nil, ws.OpPong, true, payload))
 	case ws.OpPong:
 		c.ponged(payload)
 	case ws.OpClose:
@@ -39,6 +39,8 @@ func (c *Client) control(op ws.OpCode, payload []byte) error {
 	return nil
 }
 
+// ponged takes a pong. It answers the pings before it too, for the server may answer the newest alone (RFC 6455 section
+// 5.5.3).
 func (c *Client) ponged(payload []byte) {
 	if len(payload) != 8 {
 		return
@@ -46,9 +48,14 @@ func (c *Client) ponged(payload []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	id := binary.BigEndian.Uint64(payload)
-	if pong := c.pings[id]; pong != nil {
-		pong <- struct{}{}
-		delete(c.pings, id)
+	if id > uint64(c.lastID) {
+		return // That of no ping.
+	}
+	for ; c.lastPong < id; c.lastPong++ {
+		if pong := c.pings[c.lastPong+1]; pong != nil {
+			pong <- struct{}{}
+			delete(c.pings, c.lastPong+1)
+		}
 	}
 }
 

@@ -132,6 +132,9 @@ func appendFrame(dst []byte, op ws.OpCode, masked bool, payload ...[]byte) []byt
 	for _, p := range payload {
 		length += len(p)
 	}
+	if dst == nil {
+		dst = make([]byte, 0, maxHeader+length)
+	}
 	if !masked {
 		dst = appendHeader(dst, finBit|byte(op), int64(length))
 		for _, p := range payload {

@@ -18,7 +18,7 @@ type outlet struct {
 	failed  func(error)             // called when writing fails; it must not wait
 	drained func()                  // if set, called after bytes have been taken from the queue, with the lock held
 	moved   chan struct{}           // has room for one, sent when bytes have been taken from the queue
-	urgent  *atomic.Pointer[[]byte] // of the batch: a pong to be sent between two frames
+	urgent  *atomic.Pointer[[]byte] // of the batch: the newest pong, which waits to be sent between two frames
 	taken   atomic.Int64            // how many bytes have been taken from the queue
 	wg      *sync.WaitGroup
 
@@ -53,11 +53,8 @@ func (o *outlet) send(pieces [][]byte, payload int64, total *int64, inFrame bool
 	if *total += payload; o.drained != nil {
 		o.drained()
 	}
-	if o.inFrame = inFrame; !inFrame {
-		if pong := o.urgent.Swap(nil); pong != nil {
-			o.enqueue(o.writeNow([][]byte{*pong}))
-		}
-	}
+	o.inFrame = inFrame
+	o.sendUrgent()
 	return true
 }
 
@@ -91,18 +88,35 @@ func (o *outlet) enqueue(pieces [][]byte) {
 	}
 }
 
-// pong answers a ping. It is left out if the remote does not read.
+// pong answers a ping when no frame has begun and nothing else waits, or before the next frame. Until then a newer one
+// takes its place (RFC 6455 section 5.5.3), so that a remote that does not read costs one, however many pings it sends.
 func (o *outlet) pong(payload []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	frame := appendFrame(nil, ws.OpPong, true, payload)
-	switch {
-	case o.over || o.queue.size > maxQueue:
-	case o.inFrame:
-		o.urgent.Store(&frame) // The latest of several is enough (RFC 6455 section 5.5.3).
-	default:
-		o.enqueue(o.writeNow([][]byte{frame}))
+	o.urgent.Store(&frame)
+	o.sendUrgent()
+}
+
+// sendUrgent sends the pong that waits, unless something else does. The lock is held.
+func (o *outlet) sendUrgent() {
+	if o.working {
+		return
 	}
+	if pong := o.takeUrgent(); pong != nil {
+		o.enqueue(o.writeNow([][]byte{pong}))
+	}
+}
+
+// takeUrgent returns the pong that may be sent now, or nil. The lock is held.
+func (o *outlet) takeUrgent() []byte {
+	if o.inFrame || o.over {
+		return nil
+	}
+	if pong := o.urgent.Swap(nil); pong != nil {
+		return *pong
+	}
+	return nil
 }
 
 // close sends a close frame as the last that is sent. It reports false if that is impossible, because a frame has
@@ -146,6 +160,9 @@ func (o *outlet) work() {
 func (o *outlet) front() [][]byte {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.queue.size == 0 {
+		o.queue.push(o.takeUrgent())
+	}
 	if o.queue.size == 0 {
 		// Under the lock, or it would be the next goroutine's deadline.
 		o.line.endWrites(0)

@@ -161,7 +161,7 @@ func (s *session) tooShort() {
 func (s *session) control(op ws.OpCode, payload []byte) error {
 	switch op {
 	case ws.OpPing:
-		s.out.answer(answer{frame: appendFrame(nil, ws.OpPong, false, payload)})
+		s.out.pong(appendFrame(nil, ws.OpPong, false, payload))
 	case ws.OpClose:
 		said, err := parseClosing(payload)
 		if err != nil {

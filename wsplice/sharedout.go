@@ -23,9 +23,10 @@ type sharedOut struct {
 	answers struct {
 		mu      sync.Mutex // guards what follows. It may be taken while mu is held
 		list    []answer
-		size    int
-		working bool // the goroutine lives
-		closed  bool // no goroutine is started any more
+		cost    int    // of the answers that wait or are being written, in bytes
+		pong    []byte // the newest that waits; nil if there is none
+		working bool   // the goroutine lives
+		closed  bool   // no goroutine is started any more
 	}
 }
 
@@ -39,8 +40,21 @@ type answer struct {
 	skipped bool
 }
 
-// maxAnswers bounds the answers that wait for an end that does not read, in bytes.
-const maxAnswers = 16 << 20
+const (
+	// maxAnswers bounds what the answers cost that wait for an end that does not read, in bytes.
+	maxAnswers = 16 << 20
+	// answerCost is what an answer costs beside its frame, in bytes: its place in the list, and its frame's among the
+	// pieces of a write, with the room that slices have to grow.
+	answerCost = 128
+)
+
+// cost returns what bounds the answer. Those that somebody waits for are as many as there are callers.
+func (a *answer) cost() int {
+	if a.done != nil {
+		return 0
+	}
+	return cap(a.frame) + answerCost
+}
 
 var (
 	errPeerStalled = xerrors.New("peer has taken nothing for the write timeout")
@@ -82,17 +96,43 @@ func (o *sharedOut) answer(a answer) {
 		a.tell(net.ErrClosed)
 		return
 	}
-	if a.done == nil {
-		q.size += len(a.frame)
-	}
-	if q.size > maxAnswers {
+	if q.cost += a.cost(); q.cost > maxAnswers {
 		// Ends at once. Whoever leaves an answer may hold the locks that failed takes.
 		o.wg.Go(func() { o.failed(errPeerDeaf) })
 		return
 	}
 	q.list = append(q.list, a)
-	if !q.working {
-		q.working = true
+	o.work()
+}
+
+// pong answers a ping, without waiting: at once, or when others have written. A newer one takes the place of one that
+// waits (RFC 6455 section 5.5.3), so that an end that does not read costs no more for sending many pings.
+func (o *sharedOut) pong(frame []byte) {
+	if o.mu.TryLock() {
+		rest, err := o.sendNow(frame, nil)
+		begun := len(rest) < len(frame)
+		if begun && len(rest) > 0 {
+			o.finishFrame(rest, func(error) {})
+			return
+		}
+		o.mu.Unlock()
+		if begun || err != nil {
+			return
+		}
+	}
+	q := &o.answers
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.closed {
+		q.pong = frame
+		o.work()
+	}
+}
+
+// work has a goroutine send the answers. Their lock is held.
+func (o *sharedOut) work() {
+	if !o.answers.working {
+		o.answers.working = true
 		// Ends when there are no answers left. Interrupting the connection keeps none of them waiting.
 		o.wg.Go(o.sendAnswers)
 	}
@@ -125,9 +165,9 @@ func (o *sharedOut) start(f func()) {
 }
 
 func (o *sharedOut) sendAnswers() {
+	var list []answer
 	for {
-		list := o.takeAnswers()
-		if list == nil {
+		if list = o.nextAnswers(list); list == nil {
 			return
 		}
 		err := o.sendAll(list)
@@ -180,10 +220,7 @@ func (o *sharedOut) send(ctx context.Context, frame *[]byte, skip func() bool) e
 			putFrame(frame)
 			return err
 		}
-		// Ends when the rest has been sent, for which there is a time limit, or the connection is interrupted.
-		o.start(func() {
-			err := o.write([][]byte{rest})
-			o.mu.Unlock()
+		o.finishFrame(rest, func(err error) {
 			putFrame(frame)
 			done <- err
 		})
@@ -198,9 +235,9 @@ func (o *sharedOut) send(ctx context.Context, frame *[]byte, skip func() bool) e
 	}
 }
 
-// sendNow sends what can be sent at once of a frame, and returns the rest. The lock is held.
+// sendNow sends what can be sent at once of a frame, and returns the rest. skip is as for send, or nil. The lock is held.
 func (o *sharedOut) sendNow(frame []byte, skip func() bool) (rest []byte, err error) {
-	if o.over || skip() {
+	if o.over || skip != nil && skip() {
 		return nil, errSkipped
 	}
 	n, err := o.line.writeNow([][]byte{frame})
@@ -211,12 +248,31 @@ func (o *sharedOut) sendNow(frame []byte, skip func() bool) (rest []byte, err er
 	return frame[n:], err
 }
 
-func (o *sharedOut) takeAnswers() []answer {
+// finishFrame has a goroutine send the rest of a frame, release the lock, which is held, and tell how that went.
+func (o *sharedOut) finishFrame(rest []byte, tell func(error)) {
+	// Ends when the rest has been sent, for which there is a time limit, or the connection is interrupted.
+	o.start(func() {
+		err := o.write([][]byte{rest})
+		o.mu.Unlock()
+		tell(err)
+	})
+}
+
+// nextAnswers returns the answers to be sent when those before have been, or nil, and then the goroutine ends.
+func (o *sharedOut) nextAnswers(sent []answer) []answer {
 	q := &o.answers
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	for i := range sent {
+		q.cost -= sent[i].cost()
+	}
 	list := q.list
-	q.list, q.size = nil, 0
+	q.list = nil
+	if q.pong != nil {
+		pong := answer{frame: q.pong}
+		q.cost += pong.cost()
+		list, q.pong = append(list, pong), nil
+	}
 	q.working = list != nil
 	return list
 }

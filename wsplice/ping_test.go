@@ -1,0 +1,187 @@
+package wsplice
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+	"github.com/gorilla/websocket"
+	"github.com/stretchr/testify/require"
+)
+
+// What pings cost that come from an end that reads nothing.
+
+const (
+	// floodPings is how many pings a flood has. Queued, their pongs would take more than 30 MB.
+	floodPings = 1 << 18
+	// floodMemory is how much memory a flood may take: the buffers of a connection.
+	floodMemory = 4 << 20
+)
+
+// flood sends pings, and returns when the system has taken them.
+func flood(conn net.Conn, masked bool) error {
+	const chunk = 1 << 12
+	pings := bytes.Repeat(appendFrame(nil, ws.OpPing, masked), chunk)
+	for range floodPings / chunk {
+		if _, err := conn.Write(pings); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// growth returns by how much the memory in use has grown since it was before.
+func growth(before uint64) int64 { return int64(inUse()) - int64(before) }
+
+// TestPingsOfAClient has a client that sends pings and reads none of their pongs.
+func TestPingsOfAClient(t *testing.T) {
+	s := startServer(t, false, func(s *Server) { s.WriteTimeout = time.Minute })
+	reached := make(chan struct{})
+	remote := backend(t, func(*websocket.Conn) { close(reached) })
+	p := s.connectRaw(t)
+	p.connect(backend(t, echo)) // Since the handshake's answer comes before the session.
+	require.NoError(t, tcp(p.Conn).SetReadBuffer(4<<10))
+	require.NoError(t, tcp(s.session(t).line.Conn).SetWriteBuffer(4<<10))
+	before := inUse()
+	require.NoError(t, flood(p, true))
+	call := encodeCall(1, methodConnect, connectParams{URL: remote})
+	_, err := p.Write(appendFrame(nil, ws.OpBinary, true, controlPrefix, call))
+	require.NoError(t, err)
+	<-reached // All pings have been read before that.
+	require.Less(t, growth(before), int64(floodMemory))
+}
+
+// TestPingsOfAServer has a server that sends pings and reads none of their pongs.
+func TestPingsOfAServer(t *testing.T) {
+	stop := make(chan struct{})
+	url := backend(t, func(c *websocket.Conn) {
+		_ = tcp(c.NetConn()).SetReadBuffer(4 << 10)
+		if _, _, err := c.ReadMessage(); err != nil { // A call, which is answered behind the pings.
+			t.Error(err)
+		}
+		if err := flood(c.NetConn(), false); err != nil {
+			t.Error(err)
+		}
+		reply := encodeError(1, &Error{Code: CodeDialError})
+		_ = c.WriteMessage(websocket.BinaryMessage, append(bytes.Clone(controlPrefix), reply...))
+		<-stop
+	})
+	defer close(stop)
+	before := inUse()
+	c, err := Dial(t.Context(), url, nil)
+	require.NoError(t, err)
+	defer c.end(ErrClosed)
+	require.NoError(t, tcp(c.line.Conn).SetWriteBuffer(4<<10))
+	_, err = c.Connect(t.Context(), "ws://any", nil)
+	var said *Error
+	require.ErrorAs(t, err, &said)
+	require.Less(t, growth(before), int64(floodMemory))
+}
+
+// blockedOutlet returns an outlet to an end that reads when the test does.
+func blockedOutlet(t *testing.T, wg *sync.WaitGroup) (o *outlet, far net.Conn) {
+	near, far := net.Pipe()
+	t.Cleanup(func() {
+		_ = near.Close()
+		_ = far.Close()
+	})
+	return &outlet{
+		line: newLine(near), timeout: patienceInTests, failed: func(err error) { t.Error(err) }, wg: wg,
+		moved: make(chan struct{}, 1), urgent: new(atomic.Pointer[[]byte]),
+	}, far
+}
+
+// TestNewestPongWaitsForARemote has a remote that pings and does not read.
+func TestNewestPongWaitsForARemote(t *testing.T) {
+	var wg sync.WaitGroup
+	o, far := blockedOutlet(t, &wg)
+	for i := range 1000 {
+		o.pong([]byte{byte(i >> 8), byte(i)})
+	}
+	pongSize := len(appendFrame(nil, ws.OpPong, true, []byte{0, 0}))
+	o.mu.Lock()
+	require.LessOrEqual(t, o.queue.size, pongSize)
+	o.mu.Unlock()
+	requirePong(t, far, 0)
+	requirePong(t, far, 999)
+	wg.Wait()
+	// None comes within a frame, nor after the close frame.
+	var total int64
+	begun := appendMasked(nil, finBit|byte(ws.OpBinary), 2, [4]byte{})
+	require.True(t, o.send([][]byte{append(begun, 'a')}, 1, &total, true, maxQueue))
+	o.pong([]byte{0, 7})
+	require.True(t, o.send([][]byte{{'b'}}, 1, &total, false, maxQueue))
+	f, err := ws.ReadFrame(far)
+	require.NoError(t, err)
+	require.Equal(t, "ab", string(f.Payload))
+	requirePong(t, far, 7)
+	wg.Wait()
+	require.True(t, o.close(closing{code: ws.StatusNormalClosure}))
+	o.pong([]byte{0, 8})
+	f, err = ws.ReadFrame(far)
+	require.NoError(t, err)
+	require.Equal(t, ws.OpClose, f.Header.OpCode)
+	wg.Wait()
+	require.Zero(t, o.queue.size)
+}
+
+func requirePong(t *testing.T, from io.Reader, number int) {
+	t.Helper()
+	f, err := ws.ReadFrame(from)
+	require.NoError(t, err)
+	require.Equal(t, ws.OpPong, f.Header.OpCode)
+	require.EqualValues(t, number, binary.BigEndian.Uint16(ws.UnmaskFrame(f).Payload))
+}
+
+// TestAnswersCountWithTheirCost has answers wait for an end that takes nothing.
+func TestAnswersCountWithTheirCost(t *testing.T) {
+	near, far := net.Pipe()
+	var wg sync.WaitGroup
+	failed := make(chan error, 1<<20)
+	o := &sharedOut{line: newLine(near), timeout: patienceInTests, failed: func(err error) { failed <- err }, wg: &wg}
+	before := inUse()
+	sent := 0
+	for ; len(failed) == 0 && sent < 2*maxAnswers/answerCost; sent++ {
+		o.answer(answer{frame: appendFrame(nil, ws.OpText, false)})
+	}
+	require.ErrorIs(t, <-failed, errPeerDeaf)
+	require.LessOrEqual(t, growth(before), int64(maxAnswers+floodMemory))
+	t.Logf("%d answers", sent)
+	require.NoError(t, far.Close())
+	wg.Wait()
+	_ = near.Close()
+}
+
+// TestNewestPongAnswersAllPings has a server that answers the last of several pings alone.
+func TestNewestPongAnswersAllPings(t *testing.T) {
+	const pings = 5
+	url := backend(t, func(c *websocket.Conn) {
+		got := 0
+		c.SetPingHandler(func(payload string) error {
+			if got++; got < pings {
+				return nil
+			}
+			_ = c.WriteControl(websocket.PongMessage, bytes.Repeat([]byte{0xff}, 8), time.Time{}) // Of no ping.
+			newest := binary.BigEndian.AppendUint64(nil, pings)
+			return c.WriteControl(websocket.PongMessage, newest, time.Now().Add(patienceInTests))
+		})
+		_, _, _ = c.ReadMessage()
+	})
+	c := dialTest(t, url, nil)
+	ctx, cancel := context.WithTimeout(t.Context(), patienceInTests)
+	defer cancel()
+	errs := make(chan error, pings)
+	for range pings {
+		go func() { errs <- c.ping(ctx) }()
+	}
+	for range pings {
+		require.NoError(t, <-errs)
+	}
+}
