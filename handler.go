@@ -63,7 +63,7 @@ func (h *Handler) accept(w http.ResponseWriter, r *http.Request) (Conn, *Options
 	opts.Owner = owner
 	conn, err := wsconn.Accept(w, r, []string{subprotocol})
 	if err != nil {
-		opts.Logger.Warn(r.Context(), "refused handshake", slog.F("remote", r.RemoteAddr), slog.Error(err))
+		opts.log().Warn(r.Context(), "refused handshake", slog.F("remote", r.RemoteAddr), slog.Error(err))
 		return nil, nil
 	}
 	return conn, opts
@@ -72,7 +72,7 @@ func (h *Handler) accept(w http.ResponseWriter, r *http.Request) (Conn, *Options
 // dismiss closes a connection with what its client has to know.
 func (h *Handler) dismiss(r *http.Request, conn Conn, opts *Options, err error) {
 	if err != nil {
-		opts.Logger.Info(r.Context(), "connection ended", slog.F("remote", r.RemoteAddr), slog.Error(err))
+		opts.log().Info(r.Context(), "connection ended", slog.F("remote", r.RemoteAddr), slog.Error(err))
 	}
 	code, reason := CloseStatus(err)
 	_ = conn.Close(code, reason)
@@ -86,7 +86,7 @@ func (h *Handler) Admit(w http.ResponseWriter, r *http.Request) (owner string, o
 	opts := h.Options.withDefaults()
 	owner, status, err := h.admit(r)
 	if err != nil {
-		opts.Logger.Warn(r.Context(), "refused request", slog.F("remote", r.RemoteAddr), slog.Error(err))
+		opts.log().Warn(r.Context(), "refused request", slog.F("remote", r.RemoteAddr), slog.Error(err))
 		http.Error(w, http.StatusText(status), status)
 		return "", false
 	}

@@ -3,13 +3,14 @@ package wsep
 import (
 	"context"
 	"errors"
-	"strconv"
 	"sync"
 	"time"
 
 	"cdr.dev/slog"
 	"golang.org/x/xerrors"
 	"nhooyr.io/websocket"
+
+	"cdr.dev/wsep/internal/peerlog"
 )
 
 // Options configure how a Server serves a connection. They are read, never written. The zero value of every field is
@@ -17,8 +18,9 @@ import (
 type Options struct {
 	// SessionTimeout is how long a session lives on without a client. The default is 5 minutes.
 	SessionTimeout time.Duration
-	// Logger takes what happens on the connection that its ends are not told. nil is silent. It is a pointer so that
-	// Options can be compared.
+	// Logger takes what happens on the connection that its ends are not told. What comes from outside is escaped there, and
+	// cut, and what a client can cause at will is logged ten times per connection and then once a minute. nil is silent. It
+	// is a pointer so that Options can be compared.
 	Logger *slog.Logger
 	// KeepAlive is how often the client is pinged, unless it is being heard. A client that is silent for two of these is
 	// gone, and its process is ended. The exception is a client of a version without flow control: it stops answering while
@@ -72,6 +74,9 @@ func (o *Options) withDefaults() *Options {
 	}
 	return opts
 }
+
+// log returns the logger, for what may come from outside. The receiver has its defaults.
+func (o *Options) log() slog.Logger { return peerlog.Logger(*o.Logger) }
 
 // Server is the serving end of wsep. It keeps the sessions of its clients. The zero value is ready to use, and a Server
 // is safe for concurrent use.
@@ -136,7 +141,7 @@ func (srv *Server) start(ctx context.Context, execer Execer, c Command, opts *Op
 			if !errors.Is(err, errNoScreen) {
 				return p, func() {}, err
 			}
-			opts.Logger.Warn(ctx, "session does not survive its connection", slog.F("id", strconv.Quote(c.ID)), slog.Error(err))
+			opts.log().Warn(ctx, "session does not survive its connection", slog.F("id", c.ID), slog.Error(err))
 			c.ID = ""
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/xerrors"
 
 	"cdr.dev/wsep/internal/flow"
+	"cdr.dev/wsep/internal/peerlog"
 	"cdr.dev/wsep/internal/proto"
 )
 
@@ -46,6 +47,8 @@ type serving struct {
 	over    chan struct{} // closed when run returns: whoever is not done by then gives up
 
 	cut atomic.Pointer[error] // why an output ended before its end; nil if none has
+
+	noise peerlog.Ration // bounds the log of what the client can cause at will
 }
 
 func newServing(srv *Server, conn Conn, execer Execer, opts *Options) *serving {
@@ -307,10 +310,10 @@ func (s *serving) stdinEnded(ctx context.Context, stdin io.Closer, err error) {
 	switch {
 	case err == io.EOF:
 		if err := stdin.Close(); err != nil {
-			s.opts.Logger.Debug(ctx, "close stdin", slog.Error(err))
+			s.opts.log().Debug(ctx, "close stdin", slog.Error(err))
 		}
 	case !errors.Is(err, flow.ErrStopped):
-		s.opts.Logger.Debug(ctx, "process takes no more stdin", slog.Error(err))
+		s.opts.log().Debug(ctx, "process takes no more stdin", slog.Error(err))
 		s.stdin.Discard()
 	}
 }

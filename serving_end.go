@@ -178,7 +178,7 @@ func (s *serving) awaitEnd() {
 	select {
 	case <-ended:
 	case <-time.After(limit):
-		s.opts.Logger.Error(context.Background(), "process did not end with its context", slog.F("pid", s.process.Pid()))
+		s.opts.log().Error(context.Background(), "process did not end with its context", slog.F("pid", s.process.Pid()))
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"strconv"
 	"time"
 
 	"cdr.dev/slog"
@@ -49,8 +48,10 @@ func (s *serving) take() error {
 }
 
 func (s *serving) logUnknown(unknown proto.UnknownTypeError) {
-	s.opts.Logger.Warn(context.Background(), "ignoring message of unknown type",
-		slog.F("type", strconv.Quote(cutString(unknown.Type, 100))))
+	if ok, unlogged := s.noise.Take(); ok {
+		s.opts.log().Warn(context.Background(), "ignoring message of unknown type",
+			slog.F("type", unknown.Type), slog.F("unlogged", unlogged))
+	}
 }
 
 // handle handles one message of the client.
@@ -72,10 +73,16 @@ func (s *serving) handle(data bulk, msg any) error {
 	case proto.Resize, proto.Signal, proto.Close:
 		return s.requests.add(msg)
 	default:
-		s.opts.Logger.Warn(context.Background(), "ignoring message that servers send",
-			slog.F("message", describe(data, msg)))
+		s.logMisplaced(describe(data, msg))
 	}
 	return nil
+}
+
+func (s *serving) logMisplaced(message string) {
+	if ok, unlogged := s.noise.Take(); ok {
+		s.opts.log().Warn(context.Background(), "ignoring message that servers send",
+			slog.F("message", message), slog.F("unlogged", unlogged))
+	}
 }
 
 func (s *serving) handleStart(start proto.Start) error {

@@ -60,10 +60,16 @@ func (r *requests) work() {
 	go func() {
 		for m, ok := r.next(); ok; m, ok = r.next() {
 			if err := r.serving.do(r.ctx, m); err != nil {
-				r.serving.opts.Logger.Debug(r.ctx, "request failed", slog.F("request", describe(bulk{}, m)), slog.Error(err))
+				r.serving.logFailed(r.ctx, describe(bulk{}, m), err)
 			}
 		}
 	}()
+}
+
+func (s *serving) logFailed(ctx context.Context, request string, err error) {
+	if ok, unlogged := s.noise.Take(); ok {
+		s.opts.log().Debug(ctx, "request failed", slog.F("request", request), slog.F("unlogged", unlogged), slog.Error(err))
+	}
 }
 
 func (r *requests) next() (any, bool) {

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/xerrors"
 
 	"cdr.dev/wsep/internal/origin"
+	"cdr.dev/wsep/internal/peerlog"
 )
 
 // Server is an http.Handler that serves wsplice: each client opens one WebSocket to it, and through that as many to
@@ -57,7 +58,7 @@ type Server struct {
 	// LegacyCloseMethod has clients told of remotes that close by the method that the binaries of version 0.1.0
 	// called, onSocketClosed, instead of onSocketDisconnect.
 	LegacyCloseMethod bool
-	// Logger gets what happens to connections. Its zero value is silent.
+	// Logger gets what happens to connections. What comes from outside is escaped there. Its zero value is silent.
 	Logger slog.Logger
 
 	mu       sync.Mutex // guards what follows
@@ -90,7 +91,7 @@ const (
 
 func (s *Server) options() *options {
 	o := &options{
-		logger:       s.Logger,
+		logger:       s.log(),
 		closeMethod:  methodDisconnect,
 		maxChannels:  min(orDefault(s.MaxChannels, defaultMaxChannels), controlIndex),
 		maxMessage:   orDefault(s.MaxMessage, defaultMaxMessage),
@@ -112,22 +113,25 @@ func orDefault[T int | int64 | time.Duration](v, otherwise T) T {
 	return v
 }
 
+// log returns the logger, for what may come from outside.
+func (s *Server) log() slog.Logger { return peerlog.Logger(s.Logger) }
+
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	status, err := s.admit(r)
 	if err != nil {
-		s.Logger.Warn(r.Context(), "refused client", slog.F("remote", r.RemoteAddr), slog.Error(err))
+		s.log().Warn(r.Context(), "refused client", slog.F("remote", r.RemoteAddr), slog.Error(err))
 		refuse(w, status)
 		return
 	}
 	defer s.leave()
 	conn, early, err := upgrade(w, r)
 	if err != nil {
-		s.Logger.Warn(r.Context(), "refused handshake", slog.F("remote", r.RemoteAddr), slog.Error(err))
+		s.log().Warn(r.Context(), "refused handshake", slog.F("remote", r.RemoteAddr), slog.Error(err))
 		return
 	}
 	err = s.serve(r.Context(), newSession(s.options(), conn, early))
-	s.Logger.Info(r.Context(), "client gone", slog.F("remote", r.RemoteAddr), slog.Error(err))
+	s.log().Info(r.Context(), "client gone", slog.F("remote", r.RemoteAddr), slog.Error(err))
 }
 
 // admit decides whether a request is served, and takes a place for it. If it is not, status says how to refuse it.

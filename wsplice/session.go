@@ -12,6 +12,8 @@ import (
 	"cdr.dev/slog"
 	"github.com/gobwas/ws"
 	"golang.org/x/xerrors"
+
+	"cdr.dev/wsep/internal/peerlog"
 )
 
 // session is a client's connection, at the server. Its reader is the goroutine of the request, which owns the
@@ -32,6 +34,8 @@ type session struct {
 	parting bool       // what comes is dropped
 	broken  error      // why what comes can't be told apart any more
 	hungUp  time.Time  // when the client was seen to be gone, while there was something of it left to read
+
+	noise peerlog.Ration // bounds the log of what the client can cause at will
 
 	wg   sync.WaitGroup     // everything that belongs to the session and is not its reader
 	ctx  context.Context    // ends when the session does
@@ -310,9 +314,15 @@ func (s *session) dialRemote(params connectParams) (*remote, error) {
 	defer cancel()
 	r, err := s.opts.dialer.dial(ctx, params.URL, header, params.Subprotocols)
 	if err != nil {
-		s.opts.logger.Info(s.ctx, "refused or failed connect", slog.Error(err))
+		s.logFailed(err)
 	}
 	return r, err
+}
+
+func (s *session) logFailed(err error) {
+	if ok, unlogged := s.noise.Take(); ok {
+		s.opts.logger.Info(s.ctx, "refused or failed connect", slog.F("unlogged", unlogged), slog.Error(err))
+	}
 }
 
 const (

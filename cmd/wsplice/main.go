@@ -18,6 +18,8 @@ import (
 	"cdr.dev/slog"
 	"cdr.dev/slog/sloggers/sloghuman"
 	"github.com/spf13/pflag"
+
+	"cdr.dev/wsep/internal/peerlog"
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
@@ -38,7 +40,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "wsplice: %v\n", err)
 		return exitUsage
 	}
-	if err := serve(c, stdout, slog.Make(sloghuman.Sink(stderr))); err != nil {
+	if err := serve(c, stdout, peerlog.Logger(slog.Make(sloghuman.Sink(stderr)))); err != nil {
 		fmt.Fprintf(stderr, "wsplice: %v\n", err)
 		return exitFailed
 	}

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/xerrors"
 
 	"cdr.dev/wsep"
+	"cdr.dev/wsep/internal/peerlog"
 )
 
 // The exit codes that are not the command's: those of timeout(1), of the shell (POSIX, Exit Status for Commands) and of
@@ -83,5 +84,5 @@ func report(err error) {
 	if err == nil || exited || signalled {
 		return
 	}
-	fmt.Fprintf(os.Stderr, "client: %v\n", err)
+	fmt.Fprintf(os.Stderr, "client: %s\n", peerlog.Text(err.Error())) // A server's words may be hostile.
 }

@@ -12,12 +12,14 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/pflag"
 	"golang.org/x/xerrors"
 
 	"cdr.dev/wsep"
+	"cdr.dev/wsep/internal/peerlog"
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
@@ -72,7 +74,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := execute(ctx, o, stdout, stderr); err != nil {
-		fmt.Fprintf(stderr, "fleet: %v\n", err)
+		for line := range strings.Lines(err.Error()) {
+			fmt.Fprintf(stderr, "fleet: %s\n", peerlog.Text(strings.TrimSuffix(line, "\n"))) // A host's words may be hostile.
+		}
 		return exitFailed
 	}
 	return 0

@@ -20,6 +20,7 @@ import (
 	"cdr.dev/wsep"
 	"cdr.dev/wsep/dev/internal/serve"
 	"cdr.dev/wsep/dev/internal/webterm"
+	"cdr.dev/wsep/internal/peerlog"
 	"cdr.dev/wsep/sshexec"
 )
 
@@ -40,7 +41,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "server: %v\n", err)
 		return exitUsage
 	}
-	if err := run(c, stdout, slog.Make(sloghuman.Sink(stderr))); err != nil {
+	if err := run(c, stdout, peerlog.Logger(slog.Make(sloghuman.Sink(stderr)))); err != nil {
 		fmt.Fprintf(stderr, "server: %v\n", err)
 		return exitFailed
 	}
