@@ -292,8 +292,12 @@ func (c *channel) ending(err error) (said closing, answer bool) {
 	c.mu.Lock()
 	cause := c.cause
 	c.mu.Unlock()
+	if v, ok := errors.AsType[*violation](cause); ok {
+		return closing(*v), false
+	}
 	if cause != nil {
-		return closing{ws.StatusPolicyViolation, cause.Error()}, false
+		// The system's words, which are not for clients: they have addresses in them.
+		return closing{code: ws.StatusAbnormalClosure}, false
 	}
 	if closed, ok := errors.AsType[*closeError](err); ok {
 		return closed.closing, true

@@ -28,7 +28,7 @@ type DialOptions struct {
 	// nothing until there is room, which holds up all its Channels.
 	Window int64
 	// MaxMessage is the size of the largest message that is accepted from the server. A larger one ends the
-	// connection. 0 means 5 MB, which is a server's default.
+	// connection. 0 means 5 MiB, which is a server's default.
 	MaxMessage int64
 }
 

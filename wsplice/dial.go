@@ -57,12 +57,12 @@ func (d *dialer) dial(
 	defer cancel()
 	conn, err := d.connect(ctx, t)
 	if err != nil {
-		return nil, xerrors.Errorf("connect to %s: %w", t, err)
+		return nil, &dialError{"connect to", t, err}
 	}
 	r, err := shakeHands(ctx, conn, t, header, subprotocols)
 	if err != nil {
 		_ = conn.Close()
-		return nil, xerrors.Errorf("handshake with %s: %w", t, err)
+		return nil, &dialError{"handshake with", t, err}
 	}
 	return r, nil
 }

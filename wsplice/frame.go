@@ -27,9 +27,12 @@ type header struct {
 	first  byte // FIN, RSV and opcode, as on the wire
 	masked bool
 	mask   [4]byte
-	size   int // of the header itself
-	length int64
+	size   int   // of the header itself
+	length int64 // negative if it is none that a frame may have
 }
+
+// badLength is the length of a frame that gives it in more bytes than it takes (RFC 6455 section 5.2).
+const badLength = -1
 
 func (h *header) fin() bool         { return h.first&finBit != 0 }
 func (h *header) opcode() ws.OpCode { return ws.OpCode(h.first & opcodeBits) }
@@ -47,12 +50,18 @@ func (h *header) parse(b []byte) bool {
 			return false
 		}
 		h.length, h.size = int64(binary.BigEndian.Uint16(b[2:])), 4
+		if h.length < 126 {
+			h.length = badLength
+		}
 	case 127:
 		if len(b) < 10 {
 			return false
 		}
-		// A length with the highest bit set is negative, which check refuses.
+		// One with the highest bit set is negative.
 		h.length, h.size = int64(binary.BigEndian.Uint64(b[2:])), 10
+		if h.length <= 0xffff {
+			h.length = badLength
+		}
 	default:
 		h.length = int64(n)
 	}
@@ -80,7 +89,7 @@ func (h *header) check(masked, fragmented bool) error {
 	case h.masked != masked:
 		return &violation{ws.StatusProtocolError, "frame from a server is masked"}
 	case h.length < 0:
-		return &violation{ws.StatusProtocolError, "length has its highest bit set"}
+		return &violation{ws.StatusProtocolError, "length is not written in the fewest bytes, or has its highest bit set"}
 	case op.IsControl() && (!h.fin() || h.length > ws.MaxControlFramePayloadSize):
 		return &violation{ws.StatusProtocolError, "control frame is fragmented or too long"}
 	case op == ws.OpContinuation && !fragmented:

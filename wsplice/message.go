@@ -151,7 +151,7 @@ func encodeReply(id int64, result any) []byte {
 func encodeError(id int64, err error) []byte {
 	var e *Error
 	if !errors.As(err, &e) {
-		e = &Error{Code: CodeDialError, Message: err.Error(), Path: "url"}
+		e = &Error{Code: CodeDialError, Message: refusal(err), Path: "url"}
 	}
 	return encode(reply{ID: id, Type: typeReply, Error: e})
 }

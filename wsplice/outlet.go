@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
-	"golang.org/x/xerrors"
 )
 
 // outlet is the way to a remote. What is sent is written at once by whoever sends it, as far as the system takes it
@@ -31,9 +30,9 @@ type outlet struct {
 }
 
 var (
-	errSlow         = xerrors.New("remote reads too slowly, its queue is full")
-	errWriteTimeout = xerrors.New("remote has taken nothing for the write timeout")
-	errWindow       = xerrors.New("more was sent than the window allows")
+	errSlow         = &violation{ws.StatusPolicyViolation, "remote reads too slowly, its queue is full"}
+	errWriteTimeout = &violation{ws.StatusPolicyViolation, "remote has taken nothing for the write timeout"}
+	errWindow       = &violation{ws.StatusPolicyViolation, "more was sent than the window allows"}
 )
 
 // send sends a batch, without waiting. inFrame says that it ends within a frame. It reports false if the queue would

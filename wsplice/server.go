@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"cdr.dev/slog"
+	"github.com/gobwas/ws"
 	"golang.org/x/xerrors"
 
 	"cdr.dev/wsep/internal/origin"
@@ -43,7 +44,7 @@ type Server struct {
 	// MaxChannels is how many remotes a client may have at a time. 0 means 10,000. There are indexes for 65,535.
 	MaxChannels int
 	// MaxMessage is the size of the largest message that is passed on, in bytes, either way. A client that sends a
-	// larger one is closed with 1009, and so is a remote. 0 means 5 MB.
+	// larger one is closed with 1009, and so is a remote. 0 means 5 MiB.
 	MaxMessage int64
 
 	// DialTimeout bounds the dialing of a remote, handshake included. A client may ask for less. 0 means 10 s.
@@ -55,8 +56,8 @@ type Server struct {
 	// it is closed. Between messages it may be silent for ever. 0 means 30 s.
 	ReadTimeout time.Duration
 
-	// LegacyCloseMethod has clients told of remotes that close by the method that the binaries of version 0.1.0
-	// called, onSocketClosed, instead of onSocketDisconnect.
+	// LegacyCloseMethod has clients told of remotes that close as the binaries of version 0.1.0 did: by the method
+	// onSocketClosed instead of onSocketDisconnect, and with 1001 instead of 1006 of one that was lost.
 	LegacyCloseMethod bool
 	// Logger gets what happens to connections. What comes from outside is escaped there. Its zero value is silent.
 	Logger slog.Logger
@@ -73,6 +74,7 @@ type options struct {
 	dialer       *dialer
 	logger       slog.Logger
 	closeMethod  string
+	lostCode     ws.StatusCode // told of a remote that was lost without a close frame
 	maxChannels  int
 	maxMessage   int64
 	dialTimeout  time.Duration
@@ -83,7 +85,7 @@ type options struct {
 const (
 	defaultMaxClients   = 1024
 	defaultMaxChannels  = 10_000
-	defaultMaxMessage   = 5_000_000
+	defaultMaxMessage   = 5 << 20 // as version 0.1.0 had it
 	defaultDialTimeout  = 10 * time.Second
 	defaultWriteTimeout = 5 * time.Second
 	defaultReadTimeout  = 30 * time.Second
@@ -93,6 +95,7 @@ func (s *Server) options() *options {
 	o := &options{
 		logger:       s.log(),
 		closeMethod:  methodDisconnect,
+		lostCode:     ws.StatusAbnormalClosure,
 		maxChannels:  min(orDefault(s.MaxChannels, defaultMaxChannels), controlIndex),
 		maxMessage:   orDefault(s.MaxMessage, defaultMaxMessage),
 		dialTimeout:  orDefault(s.DialTimeout, defaultDialTimeout),
@@ -100,7 +103,7 @@ func (s *Server) options() *options {
 		readTimeout:  orDefault(s.ReadTimeout, defaultReadTimeout),
 	}
 	if s.LegacyCloseMethod {
-		o.closeMethod = methodClosed
+		o.closeMethod, o.lostCode = methodClosed, ws.StatusGoingAway
 	}
 	o.dialer = &dialer{allowed: s.Allowed, tls: s.TLS, timeout: o.dialTimeout}
 	return o

@@ -368,6 +368,9 @@ func (s *session) disconnected(c *channel, said closing) {
 	if c.window == 0 {
 		s.table.remove(c)
 	}
+	if said.code == ws.StatusAbnormalClosure {
+		said.code = s.opts.lostCode
+	}
 	params := disconnectParams{c.index, uint16(said.code), said.reason}
 	_ = s.out.write([][]byte{s.controlFrame(encodeCall(0, s.opts.closeMethod, params))})
 }

@@ -31,7 +31,7 @@ those who must not use it must be kept from reaching it, by what stands before i
 Flags:
 `
 
-// parse returns what the arguments say. pflag.ErrHelp means that they asked for help and got it.
+// parse returns what the arguments say. pflag.ErrHelp means that they asked for help, or the version, and got it.
 func parse(args []string, help io.Writer) (config, error) {
 	c := config{server: new(wsplice.Server)}
 	var allowed []string
@@ -43,8 +43,13 @@ func parse(args []string, help io.Writer) (config, error) {
 		"the `HOSTS` that clients may connect to: names, *.names, addresses and ranges (10.0.0.0/8), each with :PORT if no "+
 			"other is allowed, separated by spaces or commas. A name that resolves to an address that is not public needs "+
 			"the address, too. May be repeated; the default is none")
+	showVersion := flags.Bool("version", false, "print the version, and end")
 	if err := flags.Parse(args); err != nil {
 		return config{}, err
+	}
+	if *showVersion {
+		fmt.Fprintln(help, "wsplice", ownVersion())
+		return config{}, pflag.ErrHelp
 	}
 	if flags.NArg() > 0 {
 		return config{}, xerrors.Errorf("unexpected argument %q", flags.Arg(0))
@@ -77,12 +82,15 @@ func (c *config) addServing(flags *pflag.FlagSet) {
 	flags.StringVar(&c.pprofAddress, "pprof-address", "",
 		"serve profiles on `ADDRESS`, which without a host is on loopback; the default is not to")
 	flags.BoolVar(&c.server.LegacyCloseMethod, "legacy-close-method", false,
-		"tell clients of remotes that close by onSocketClosed, as version 0.1.0 did, instead of onSocketDisconnect")
+		"tell clients of remotes that close as version 0.1.0 did: by onSocketClosed instead of onSocketDisconnect, and with "+
+			"1001 instead of 1006 of one that was lost")
 }
 
 // addLimits adds the flags that say how much and how long.
 func (c *config) addLimits(flags *pflag.FlagSet) {
-	flags.Int64Var(&c.server.MaxMessage, "frame-size-limit", 5_000_000, "the size of the largest message, in `BYTES`")
+	c.server.MaxMessage = 5 << 20
+	flags.Var((*size)(&c.server.MaxMessage), "frame-size-limit",
+		"the `SIZE` of the largest message: bytes, or with a unit, in which 1KB is 1024 bytes")
 	flags.IntVar(&c.server.MaxClients, "max-clients", 1024, "serve at most `N` clients at a time")
 	flags.IntVar(&c.server.MaxChannels, "max-channels", 10_000, "let each client have at most `N` remotes at a time")
 	flags.DurationVar(&c.server.DialTimeout, "dial-timeout", 10*time.Second,

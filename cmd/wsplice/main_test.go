@@ -27,6 +27,11 @@ func TestUsage(t *testing.T) {
 		"server's name":       {"--allowed-hosts=["},
 		"origin":              {"--allowed-origins=https://["},
 		"negative size":       {"--frame-size-limit=-1"},
+		"unknown unit":        {"--frame-size-limit=5MBs"},
+		"half a unit":         {"--frame-size-limit=5i"},
+		"no number":           {"--frame-size-limit=MB"},
+		"endless size":        {"--frame-size-limit=inf"},
+		"no size":             {"--frame-size-limit="},
 		"no clients":          {"--max-clients=0"},
 		"no channels":         {"--max-channels=0"},
 		"no time to dial":     {"--dial-timeout=0"},
@@ -49,7 +54,7 @@ func TestHelp(t *testing.T) {
 	require.Equal(t, exitOK, run([]string{"--help"}, &stdout, &stderr))
 	for _, flag := range []string{
 		"listen", "network", "allowed-hostnames", "pprof-address", "frame-size-limit", "write-timeout", "read-timeout",
-		"dial-timeout", "tls-cert", "tls-key", "tls-ca", "legacy-close-method",
+		"dial-timeout", "tls-cert", "tls-key", "tls-ca", "legacy-close-method", "version",
 	} {
 		require.Contains(t, stdout.String(), " --"+flag+" ")
 	}
@@ -86,6 +91,27 @@ func TestFlags(t *testing.T) {
 			LegacyCloseMethod: true,
 		},
 	}, c)
+}
+
+// TestSizes has the spellings of version 0.1.0, and plain numbers.
+func TestSizes(t *testing.T) {
+	for text, want := range map[string]int64{
+		"5MB": 5 << 20, "5MiB": 5 << 20, "512KB": 512 << 10, "1.5KB": 1536, "7B": 7, "1GB": 1 << 30, "100": 100,
+	} {
+		c, err := parse([]string{"--frame-size-limit=" + text}, io.Discard)
+		require.NoError(t, err, text)
+		require.Equal(t, want, c.server.MaxMessage, text)
+	}
+	byDefault, err := parse(nil, io.Discard)
+	require.NoError(t, err)
+	require.EqualValues(t, 5<<20, byDefault.server.MaxMessage)
+}
+
+func TestVersion(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	require.Equal(t, exitOK, run([]string{"--version"}, &stdout, &stderr))
+	require.Regexp(t, `^wsplice \S+\n$`, stdout.String())
+	require.Empty(t, stderr.String())
 }
 
 func TestFailedStart(t *testing.T) {

@@ -144,6 +144,8 @@ func echo(conn *websocket.Conn) error {
 		switch {
 		case err != nil:
 			return err
+		case string(message) == "drop":
+			_ = conn.NetConn().Close()
 		case string(message) == "bye":
 			_ = conn.WriteMessage(websocket.CloseMessage, websocket.FormatCloseMessage(4321, "bye"))
 		default:
@@ -244,10 +246,18 @@ func TestEmptyAllowlist(t *testing.T) {
 }
 
 func TestCloseMethod(t *testing.T) {
-	for want, args := range map[string][]string{
-		"onSocketDisconnect": nil, "onSocketClosed": {"--legacy-close-method"},
+	for want, tc := range map[string]struct {
+		args []string
+		lost int // the code of a remote that drops its TCP connection
+	}{
+		"onSocketDisconnect": {nil, 1006}, "onSocketClosed": {[]string{"--legacy-close-method"}, 1001},
 	} {
-		c := connect(t, startProcess(t, append(args, "--allowed-hostnames=127.0.0.1")...).url)
+		c := connect(t, startProcess(t, append(tc.args, "--allowed-hostnames=127.0.0.1")...).url)
+		c.send(c.opened(startBackend(t)), "drop")
+		lost := c.control()
+		require.Equal(t, want, lost.Method)
+		require.Equal(t, tc.lost, lost.Params.Code)
+		require.Empty(t, lost.Params.Reason)
 		c.send(c.opened(startBackend(t)), "bye")
 		said := c.control()
 		require.Equal(t, want, said.Method)
