@@ -75,6 +75,9 @@ var v024Exclusions = execertest.Exclusions{
 	"Terminal/StdinClose":        "hang-up",
 	"Terminal/StdinCloseMidLine": "hang-up",
 
+	// Its terminals take their input for single bytes.
+	"Terminal/Erase": "no-utf8-input",
+
 	// It kills the process, or hangs up its terminal, and leaves the rest of the group.
 	"Close/Group":                "no-groups",
 	"Close/Stubborn":             "no-groups",

@@ -20,9 +20,13 @@ import (
 // Close is called, the whole group is ended: by SIGTERM, on a terminal by SIGHUP too, and by SIGKILL after KillDelay. On
 // Windows, which has no such signals, the process is terminated.
 //
-// The variable WSEP_TTY=true is set for commands in a terminal. As everywhere, a command ignores the signals that this
-// process ignores, such as SIGINT where a script started it in the background. What it handles, by signal.Notify, its
-// commands do not ignore.
+// The variable WSEP_TTY=true is set for commands in a terminal, which takes its input for UTF-8 where the system knows that
+// mode.
+//
+// Commands start with every signal at its default, also those that this process ignores because it was started so, by nohup
+// or in the background of a script, or because it called signal.Ignore. What it was started to ignore beside SIGHUP and
+// SIGINT is known on Linux alone. On Linux they start with no signal blocked, too. For the moment that a start takes, such
+// signals are handled by this process, which does nothing with them.
 type LocalExecer struct {
 	// ChildProcessPriority is the niceness of the commands. nil leaves it as it is. An environment that forbids to
 	// change it is no error.

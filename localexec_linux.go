@@ -9,7 +9,13 @@ import (
 	"cdr.dev/wsep/internal/readiness"
 )
 
-const ioctlGetTermios = unix.TCGETS
+const (
+	ioctlGetTermios = unix.TCGETS
+	ioctlSetTermios = unix.TCSETS
+)
+
+// utf8Input is the mode of a terminal whose input is UTF-8: see termios(3), IUTF8.
+const utf8Input = unix.IUTF8
 
 // exitWatch tells when a process exits. os.Process.Wait blocks a thread for as long as the process runs, which costs more
 // memory than all else that an idle process needs.

@@ -34,7 +34,7 @@ func openTerminal(rows, cols uint16, cred *syscall.Credential) (t *terminal, chi
 		return nil, nil, err
 	}
 	t = &terminal{f}
-	if err = t.resize(rows, cols); err == nil && cred != nil {
+	if err = t.prepare(rows, cols); err == nil && cred != nil {
 		err = child.Chown(int(cred.Uid), -1)
 	}
 	if err != nil {
@@ -69,6 +69,28 @@ func (t *terminal) control(f func(fd int) error) (err error) {
 		return controlErr
 	}
 	return err
+}
+
+// prepare sets what a terminal starts with.
+func (t *terminal) prepare(rows, cols uint16) error {
+	if err := t.resize(rows, cols); err != nil {
+		return err
+	}
+	err := t.control(func(fd int) error {
+		settings, err := unix.IoctlGetTermios(fd, ioctlGetTermios)
+		if err != nil {
+			return err
+		}
+		if settings.Iflag&utf8Input == utf8Input {
+			return nil
+		}
+		settings.Iflag |= utf8Input
+		return unix.IoctlSetTermios(fd, ioctlSetTermios, settings)
+	})
+	if err != nil {
+		return xerrors.Errorf("set terminal's modes: %w", err)
+	}
+	return nil
 }
 
 func (t *terminal) resize(rows, cols uint16) error {

@@ -141,7 +141,7 @@ func (p *localProcess) startPipes(c Command) (err error) {
 	if err == nil {
 		p.cmd.Stdout, p.cmd.Stderr = outW, errW
 		p.cmd.SysProcAttr.Setpgid = true
-		err = p.cmd.Start()
+		err = startCommand(p.cmd)
 	}
 	closeAll(files)
 	if err != nil {
@@ -171,7 +171,7 @@ func (p *localProcess) startTerminal(c Command) error {
 	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = child, child, child
 	p.cmd.SysProcAttr.Setsid = true
 	p.cmd.SysProcAttr.Setctty = true
-	if err := p.cmd.Start(); err != nil {
+	if err := startCommand(p.cmd); err != nil {
 		_ = t.f.Close()
 		return err
 	}

@@ -18,6 +18,7 @@ var terminalLines = []line{
 	{"LastBytes", terminalLastBytes},
 	{"ReadAfterWait", terminalReadAfterWait},
 	{"Typing", terminalTyping},
+	{"Erase", terminalErase},
 	{"Interrupt", terminalInterrupt},
 	{"StdinClose", terminalStdinClose},
 	{"StdinCloseMidLine", terminalStdinCloseMidLine},
@@ -144,6 +145,15 @@ func terminalTyping(f *fixture) {
 	p.write(text.String())
 	require.Contains(f, p.out().all(), want)
 	p.requireExit(0)
+}
+
+// terminalErase: the erase character takes back a whole character, of however many bytes in UTF-8.
+func terminalErase(f *fixture) {
+	p := f.start(onTerminal(shell(`stty -echo erase ^H; echo ready; read line; echo "$line"; exit 5`)))
+	p.out().await("ready")
+	p.write("ax\bé\b€\b𝄞\bb\n")
+	require.Equal(f, crlf("ready\nab\n"), p.out().all())
+	p.requireExit(5)
 }
 
 // terminalInterrupt: the interrupt character sends SIGINT to the program.

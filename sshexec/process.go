@@ -22,7 +22,7 @@ func terminalOf(c wsep.Command) *terminal {
 	if !c.TTY {
 		return nil
 	}
-	t := &terminal{Type: "xterm-256color", Rows: 24, Cols: 80, Modes: "\x00"}
+	t := &terminal{Type: "xterm-256color", Rows: 24, Cols: 80, Modes: terminalModes}
 	for _, variable := range c.Env {
 		if kind, ok := strings.CutPrefix(variable, "TERM="); ok {
 			t.Type = kind
@@ -36,6 +36,10 @@ func terminalOf(c wsep.Command) *terminal {
 	}
 	return t
 }
+
+// terminalModes are those in which a terminal is to differ from what the host has for it: a number, its value, and the end
+// (RFC 4254 section 8). 42 is that its input is UTF-8 (RFC 8160).
+const terminalModes = "\x2a\x00\x00\x00\x01" + "\x00"
 
 // awaitStart waits until the host says that the command starts, and returns its process ID. See start.sh.
 func awaitStart(c wsep.Command, m mark, ch *channel, stdout *output) (pid int, err error) {
