@@ -39,8 +39,7 @@ type keeper struct {
 	process Process
 	cancel  context.CancelFunc
 	dir     string
-
-	mu sync.Mutex // held while an order is written
+	orders  chan string // what it is told and has not been written yet; has room for maxOrders
 
 	running chan struct{}  // closed when the command goes, or is gone
 	exit    chan ExitError // has room for one: how the command ended, if that is known
@@ -102,11 +101,14 @@ func newKeeper(ctx context.Context, execer Execer, c Command, args []string) (*k
 	k := &keeper{
 		process: p,
 		cancel:  cancel,
+		orders:  make(chan string, maxOrders),
 		running: make(chan struct{}),
 		exit:    make(chan ExitError, 1),
 		gone:    make(chan struct{}),
 		done:    make(chan struct{}),
 	}
+	// Ends with the keeper.
+	go k.writeOrders()
 	started := make(chan error, 1)
 	// Ends with the keeper.
 	go func() {
@@ -125,7 +127,7 @@ func newKeeper(ctx context.Context, execer Execer, c Command, args []string) (*k
 	}()
 	if err := <-started; err != nil {
 		<-k.done
-		if ctx.Err() != nil {
+		if ctx.Err() != nil && !errors.Is(err, errNoScreen) {
 			err = ctx.Err()
 		}
 		return k, err
@@ -159,8 +161,12 @@ const maxKeeperLine = 4 << 10
 // listen takes what the keeper says until it ends. It calls started once, when the session has started. The error is why
 // the session did not.
 func (k *keeper) listen(started func()) error {
-	started, gone := sync.OnceFunc(started), sync.OnceFunc(func() { close(k.gone) })
-	running := sync.OnceFunc(func() { close(k.running) })
+	var begun bool
+	begin := sync.OnceFunc(func() {
+		begun = true
+		started()
+	})
+	running, gone := sync.OnceFunc(func() { close(k.running) }), sync.OnceFunc(func() { close(k.gone) })
 	var reason error
 	lines := bufio.NewScanner(k.process.Stdout())
 	lines.Buffer(nil, maxKeeperLine)
@@ -170,7 +176,7 @@ func (k *keeper) listen(started func()) error {
 		case "dir":
 			k.dir = rest
 		case "started":
-			started()
+			begin()
 		case "running":
 			running()
 		case "none":
@@ -185,8 +191,11 @@ func (k *keeper) listen(started func()) error {
 		case "gone":
 			gone()
 			running()
-			started()
+			begin()
 		}
+	}
+	if begun && !isClosed(k.gone) {
+		k.cancel() // Its watcher has died, which it does not notice.
 	}
 	complaint, _ := io.ReadAll(io.LimitReader(k.process.Stderr(), maxKeeperLine))
 	err := k.process.Wait()
@@ -212,12 +221,29 @@ func (k *keeper) ended(code string) {
 	}
 }
 
-// order tells the keeper to do something.
+// maxOrders is how many orders wait for a keeper. One that has not read as many has stopped.
+const maxOrders = 100
+
+// order tells the keeper to do something. It does not wait. A keeper that does not read is ended, so that another takes
+// its place.
 func (k *keeper) order(words ...string) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	// A keeper that can't be told has ended, which listen notices.
-	_, _ = io.WriteString(k.process.Stdin(), strings.Join(words, " ")+"\n")
+	select {
+	case k.orders <- strings.Join(words, " ") + "\n":
+	default:
+		k.cancel()
+	}
+}
+
+// writeOrders writes the orders until the keeper has ended. One that can't be told has ended, which listen notices.
+func (k *keeper) writeOrders() {
+	for {
+		select {
+		case order := <-k.orders:
+			_, _ = io.WriteString(k.process.Stdin(), order)
+		case <-k.done:
+			return
+		}
+	}
 }
 
 // signal has the keeper send the command's process group a signal.
@@ -246,9 +272,6 @@ const (
 // Then, in any case, it removes what the session has on its machine. It reports whether the keeper has done so.
 func (k *keeper) end() bool {
 	defer k.cancel()
-	// An order waits for a keeper that does not read.
-	limit := time.AfterFunc(2*quitGrace+keeperGrace, k.cancel)
-	defer limit.Stop()
 	if !isClosed(k.gone) {
 		k.order("quit")
 		await(k.gone, k.done, quitGrace)
@@ -287,7 +310,7 @@ func await(a, b <-chan struct{}, d time.Duration) {
 // socket says that nobody is attached, as it does for a moment after the session is shown.
 //
 // A terminal type that the machine does not know, or that can't clear and move the cursor, would be refused. The modes of
-// the terminal, which is still as the Execer made it, are for the session's: see screen.sh.
+// the terminal, which is still as the Execer made it, are for the session's: see session_screen.sh.
 const attachScript = `printf '%s\n' clear 'cup 0 0' | tput -T "$TERM" -S >/dev/null 2>&1 || export TERM=xterm-256color
 [ ! -p "$0/go" ] || { stty -g >"$0/modes.$$" && mv "$0/modes.$$" "$0/modes"; } 2>/dev/null
 leaving=

@@ -7,7 +7,7 @@
 #   exit N         the command has ended
 #   gone           nothing is left of the command
 #   lost           there is nothing to take over
-#   none R         there is no screen to use, for the reason R
+#   none R         no screen can keep the session here, for the reason R
 #   fail K R       the session can't be, for a reason R of the kind K
 #
 # Arguments: "new" or, to take over from a keeper that was lost, "join", or, to end what one has left that was killed as it
@@ -21,13 +21,32 @@ shift 4
 say() { printf '%s\n' "$*"; }
 fail() { say "fail $*"; exit 1; }
 
-# A socket's path may have some hundred bytes.
+# A session's directory is in base or, where it can't be made there, in /tmp. A socket's path may have some hundred bytes.
 base=${TMPDIR:-/tmp}
 case $base in /*) ;; *) base=/tmp ;; esac
 [ "${#base}" -le 40 ] || base=/tmp
-dir=$base/wsep-$name
 
-export SCREENDIR="$dir/s" SYSSCREENRC=/dev/null
+export SYSSCREENRC=/dev/null
+
+# find_directory sets dir to the session's directory. It fails if this user has none.
+find_directory() {
+	for dir in "$base/wsep-$name" "/tmp/wsep-$name"; do
+		export SCREENDIR="$dir/s"
+		[ -d "$dir" ] && [ -O "$dir" ] && return
+	done
+	return 1
+}
+
+# put writes a number into a file. It takes the place of what put has written there before, for which a disk that is full
+# by then has room.
+put() { printf '%-9s\n' "$2" 1<>"$1"; }
+
+# number prints the number in one of the session's files, if it has one.
+number() {
+	found=
+	read -r found <"$dir/$1"
+	say "$found"
+} 2>/dev/null
 
 # find_program fails unless $1 can be run, as execvp would find it. It sets found.
 find_program() {
@@ -56,14 +75,71 @@ find_program() {
 # has_terminal_type tells whether the machine knows a terminal type.
 has_terminal_type() { tput -T "$1" longname >/dev/null 2>&1; }
 
-# usable_screen fails unless there is a screen that is fit for use. Release 5.0.0 gives terminals to everybody
-# (CVE-2025-46803) and, where it is setuid root, files too (CVE-2025-23395).
-usable_screen() {
-	command -v screen >/dev/null || { say none "screen is not installed"; exit; }
+# none ends a keeper on a machine that can't keep a session.
+none() { say none "$*"; exit; }
+
+# usable_machine ends the keeper unless there is what it needs, and a screen that is fit for use. Release 5.0.0 gives
+# terminals to everybody (CVE-2025-46803) and, where it is setuid root, files too (CVE-2025-23395).
+usable_machine() {
+	for needed in screen cat mkdir mkfifo rm sleep; do
+		command -v "$needed" >/dev/null || none "$needed is not installed"
+	done
+	sees_processes || none "neither /proc nor ps and pgrep show the processes"
 	case $(screen --version 2>/dev/null) in
-	*" 5.0.0"* | *" 5.00.00"*) say none "screen 5.0.0 is not safe to use"; exit ;;
+	*" 5.0.0"* | *" 5.00.00"*) none "screen 5.0.0 is not safe to use" ;;
 	esac
 }
+
+# What the system tells of processes, by their IDs. Linux tells it in /proc, which is there where ps is not.
+if [ -r /proc/self/stat ]; then
+	sees_processes() { :; }
+
+	# each_stat calls $1 with what /proc/PID/stat says of each process, but for those with a newline in their names. It is
+	# for a subshell, for it changes how words are split.
+	each_stat() {
+		stats=$(cat /proc/[0-9]*/stat 2>/dev/null)
+		set -f
+		IFS='
+'
+		for stat in $stats; do
+			IFS=' '
+			"$1"
+		done
+	}
+
+	# has_value prints a process's ID if its stat has a value at a place. The first after the name is that of the state.
+	has_value() {
+		# shellcheck disable=SC2086
+		set -- ${stat##*) }
+		shift "$place"
+		[ "$1" != "$value" ] || echo "${stat%% *}"
+	}
+
+	children_of() (place=1 value=$1; each_stat has_value)
+	members_of() (place=3 value=$1; each_stat has_value)
+	command_line() { cat "/proc/$1/cmdline"; }
+
+	# is_screen prints the ID of a screen with a text among its arguments.
+	is_screen() {
+		case $stat in *"(screen) "*) ;; *) return ;; esac
+		case $(command_line "${stat%% *}" 2>/dev/null) in *"$value"*) echo "${stat%% *}" ;; esac
+	}
+
+	screens_of() (value=$1; each_stat is_screen)
+
+	# has_ended tells whether no process with an ID runs.
+	has_ended() {
+		stat=$(cat "/proc/$1/stat" 2>/dev/null)
+		case ${stat##*) } in "" | Z* | X*) ;; *) return 1 ;; esac
+	}
+else
+	sees_processes() { command -v ps && command -v pgrep; } >/dev/null
+	children_of() { pgrep -P "$1"; }
+	members_of() { pgrep -s "$1"; }
+	command_line() { ps -ww -o args= -p "$1"; }
+	screens_of() { pgrep -f "$1"; }
+	has_ended() { case $(ps -o stat= -p "$1") in "" | Z*) ;; *) return 1 ;; esac }
+fi
 
 create() {
 	find_program "$1"
@@ -73,15 +149,28 @@ create() {
 		set -- "$found" "$@"
 		;;
 	esac
-	made=yes
-	reason=$(mkdir "$dir" 2>&1) || {
+	for dir in "$base/wsep-$name" "/tmp/wsep-$name"; do
+		made=yes
+		reason=$(make_directory 2>&1) && break
 		made=
-		fail other "$reason"
-	}
+	done
+	[ -n "$made" ] || none "$reason"
+	export SCREENDIR="$dir/s"
 	say dir "$dir"
-	mkdir "$dir/s" && mkfifo "$dir/alive" "$dir/go" || fail other "can't fill $dir"
-	say "$server" >"$dir/server"
-	take
+	reason=$(start_screen "$program" wsep "$dir" "$mask" "$@" 2>&1 </dev/null) || none "screen: $reason"
+}
+
+# make_directory makes the session's directory, with all files that will be written to.
+make_directory() {
+	mkdir "$dir" || return
+	mkdir "$dir/s" && mkfifo "$dir/alive" "$dir/go" && say "$server" >"$dir/server" && screenrc >"$dir/screenrc" &&
+		put "$dir/pid" "" && put "$dir/exit" "" && take && return
+	rm -rf "$dir"
+	return 1
+}
+
+# screenrc prints the settings of screen.
+screenrc() {
 	type=screen-256color
 	has_terminal_type $type || type=screen
 	# Nothing on the display but what the command shows; no key that is not the command's, Ctrl-S and Ctrl-Q included; no
@@ -107,8 +196,7 @@ create() {
 		maptimeout 10
 		term $type
 		termcapinfo * ti@:te@:Km=\E[M:XT
-	" >"$dir/screenrc"
-	reason=$(start_screen "$program" wsep "$dir" "$mask" "$@" 2>&1 </dev/null) || fail other "screen: $reason"
+	"
 }
 
 # start_screen starts screen in the environment that the command is to have. This script's variables may have changed it.
@@ -130,8 +218,8 @@ program='
 	unset SCREENDIR SYSSCREENRC STY WINDOW TERMCAP COLORTERM
 	export WSEP_TTY=true
 	[ -p "$1/go" ] && [ -p "$1/alive" ] || exit
-	echo $$ >"$1/pid"
 	exec 4<>"$1/go" 3>"$1/alive"
+	printf "%-9s\n" $$ 1<>"$1/pid" && echo up >&3 || exit
 	read -r _ <&4
 	exec 4<&-
 	{ read -r modes <"$1/modes" && stty "$modes"; } 2>/dev/null
@@ -140,32 +228,51 @@ program='
 	trap : HUP INT QUIT ILL ABRT FPE SEGV PIPE ALRM TERM USR1 USR2
 	echo running 2>/dev/null >&3
 	(umask "$2" && shift 2 && exec "$@" 3>&-)
-	echo $? >"$1/exit.new" && mv "$1/exit.new" "$1/exit"
+	printf "%-9s\n" $? 1<>"$1/exit"
 '
 
 # take makes this the session's keeper.
-take() { echo $$ >"$dir/keeper"; }
+take() { put "$dir/keeper" $$; }
 
-# watch tells about the command until it is gone. Opening the pipe waits for the command to open its end, reading it for
-# the command to go and then to close it. The keeper takes the watcher's end for the command's, so a watcher that is not heard ends only
-# where nobody knows of the session.
+# watch tells about the command until it is gone. Opening the pipe waits for the command to open its end. What runs in
+# screen then says a line when it has come to wait for "go", and one when the command goes, and closes its end when the
+# command is gone. The keeper takes the watcher's end for the command's, so a watcher that is not heard ends only where
+# nobody knows of the session.
 watch() {
 	[ "$mode" = new ] || trap '' PIPE
 	{
+		if [ "$mode" = new ] && ! read -r _; then
+			say none "screen did not run a program"
+			kill $$
+			exit
+		fi
 		say started
 		trap '' PIPE # From now on somebody knows.
-		read -r _ && {
-			say running 2>/dev/null
-			read -r _
-		}
-	} <"$dir/alive"
-	if [ -r "$dir/exit" ]; then say exit "$(cat "$dir/exit")"; fi
+		[ -p "$dir/go" ] || say running
+		while read -r _; do
+			say running
+		done
+	} 2>/dev/null <"$dir/alive"
+	code=$(number exit)
+	[ -z "$code" ] || say exit "$code"
 	say gone
 }
 
+# guard wakes the watcher if screen has ended before it ran anything.
+guard() (
+	exec </dev/null
+	i=0
+	while [ $i -lt 10 ] || screen_runs; do
+		command_pid && exit
+		sleep 0.1
+		i=$((i + 1))
+	done
+	command_pid || : >"$dir/alive"
+)
+
 # command_pid prints the command's process ID, and nothing that kill or pkill would take for something else.
 command_pid() {
-	pid=$(cat "$dir/pid" 2>/dev/null)
+	pid=$(number pid)
 	case $pid in "" | 0* | 1 | *[!0-9]*) return 1 ;; esac
 	echo "$pid"
 }
@@ -173,19 +280,26 @@ command_pid() {
 # owns tells whether a process, by its ID, is this session's. When that has ended, the number may be somebody else's.
 owns() {
 	case $1 in "" | *[!0-9]*) return 1 ;; esac
-	case $(ps -ww -o args= -p "$1" 2>/dev/null) in *"$name"*) ;; *) return 1 ;; esac
+	case $(command_line "$1" 2>/dev/null) in *"$name"*) ;; *) return 1 ;; esac
 }
 
-# has_ended tells whether no process with an ID runs.
-has_ended() {
-	case $(ps -o stat= -p "$1" 2>/dev/null) in "" | Z*) ;; *) return 1 ;; esac
+# BusyBox takes "--" for a process. Others want it before a process group.
+dashes=--
+kill -s 0 -- $$ 2>/dev/null || dashes=
+
+# send sends a signal to processes, and to the process groups -ID.
+send() {
+	signal=$1
+	shift
+	# shellcheck disable=SC2086
+	kill -s "$signal" $dashes "$@" 2>/dev/null
 }
 
 # send_signal signals the command. What nobody can trap would end the shell that waits for the exit code too.
 send_signal() {
 	case $1 in
-	KILL | STOP) pkill "-$1" -P "$(command_pid)" ;;
-	*) kill -s "$1" -- "-$(command_pid)" ;;
+	KILL | STOP) send "$1" $(children_of "$(command_pid)") ;;
+	*) send "$1" "-$(command_pid)" ;;
 	esac
 }
 
@@ -195,8 +309,8 @@ quit() { screen -S s -X quit >/dev/null 2>&1 & }
 
 kill_all() {
 	pid=$(command_pid) && if owns "$pid" || { [ -z "$stale" ] && has_ended "$pid"; }; then
-		pkill -KILL -s "$pid" 2>/dev/null
-		kill -KILL -- "-$pid" 2>/dev/null
+		send KILL $(members_of "$pid")
+		send KILL "-$pid"
 	fi
 	for socket in "$dir"/s/*.s; do
 		daemon=${socket##*/}
@@ -251,13 +365,14 @@ finish() {
 }
 
 # abandon ends a session that has not started. A screen that is just starting may not be known by its socket yet, and may
-# put something into a directory that is being removed. The watcher would wait for the command for ever.
+# put something into a directory that is being removed. What it runs ends with its terminal. The watcher would wait for the
+# command for ever.
 abandon() {
 	trap '' TERM PIPE
 	[ -n "$made" ] || return
 	kill "$watcher" 2>/dev/null
 	for _ in 1 2 3; do
-		pkill -KILL -f "/wsep-$name"
+		send KILL $(screens_of "/wsep-$name")
 		rm -rf "$dir"
 		sleep 0.02
 	done 2>/dev/null
@@ -282,20 +397,22 @@ server_gone() {
 # some time when it does not.
 orphan() {
 	i=0
-	while [ $i -lt "$patience" ] && [ "$(cat "$dir/keeper" 2>/dev/null)" = $$ ]; do
+	while [ $i -lt "$patience" ] && [ "$(number keeper)" = $$ ]; do
 		kill -0 "$watcher" 2>/dev/null || break
 		server_gone "$server" && break
 		sleep 1
 		i=$((i + 1))
 	done
-	[ "$(cat "$dir/keeper" 2>/dev/null)" = $$ ] && finish
+	[ "$(number keeper)" = $$ ] && finish
 	kill "$watcher" 2>/dev/null
 }
 
-# sweep ends sessions of this user whose server and keeper have both been killed.
+# sweep ends sessions of this user whose server and keeper have both been killed. It has nothing of the keeper's open, and
+# goes on when that has ended.
 sweep() (
+	exec </dev/null
 	running=$server
-	for dir in "$base"/wsep-????????-????-????-????-????????????; do
+	for dir in "$base"/wsep-????????-????-????-????-???????????? /tmp/wsep-????????-????-????-????-????????????; do
 		[ -d "$dir" ] && [ ! -L "$dir" ] && [ -O "$dir" ] && [ -r "$dir/server" ] || continue
 		read -r other <"$dir/server"
 		[ "$other" != "$running" ] && [ "$other" != "$server" ] || continue
@@ -304,7 +421,7 @@ sweep() (
 			continue
 		}
 		name=${dir##*/wsep-}
-		owns "$(cat "$dir/keeper" 2>/dev/null)" && continue
+		owns "$(number keeper)" && continue
 		export SCREENDIR="$dir/s"
 		stale=
 		watcher=$(command_pid) && owns "$watcher" || stale=yes watcher=
@@ -314,19 +431,20 @@ sweep() (
 
 case $mode in
 new)
-	usable_screen
+	usable_machine
 	trap 'exit 1' TERM PIPE
 	trap abandon EXIT
 	create "$@"
 	;;
 join)
-	[ -d "$dir" ] || { say lost; exit 1; }
+	find_directory || { say lost; exit 1; }
 	say dir "$dir"
-	old=$(cat "$dir/keeper" 2>/dev/null)
-	take
+	old=$(number keeper)
+	take || fail other "can't write to $dir"
 	owns "$old" && kill "$old" 2>/dev/null
 	;;
 drop)
+	find_directory
 	made=yes
 	abandon
 	exit
@@ -334,15 +452,20 @@ drop)
 esac
 watch &
 watcher=$!
+# Only the watcher speaks from here on, so that it is heard when it dies.
+exec >/dev/null 2>&1
 case $mode in
-new) sweep </dev/null >/dev/null 2>&1 & ;;
+new)
+	guard &
+	sweep &
+	;;
 join) : >"$dir/alive" ;; # The command may be gone, and then nobody else opens this end.
 esac
 
 while read -r order argument; do
 	trap - TERM PIPE EXIT
 	case $order in
-	go) if [ -p "$dir/go" ]; then echo 1<>"$dir/go"; else say running; fi ;;
+	go) [ ! -p "$dir/go" ] || echo 1<>"$dir/go" ;;
 	fit) screen -S s -p 0 -X fit >/dev/null 2>&1 & ;;
 	signal) send_signal "$argument" 2>/dev/null ;;
 	check) check ;;

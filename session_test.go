@@ -617,13 +617,16 @@ func TestSessionNameTaken(t *testing.T) {
 		"dangling symlink": func(path string) error { return os.Symlink(victim+"/x", path) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			path := filepath.Join(dir, "wsep-taken")
-			require.NoError(t, take(path))
-			cmd := exec.Command("sh", "-c", string(keeper), "wsep-keeper", "new", "taken", "", "1", "true")
+			taken := uuid.NewString()
+			for _, base := range []string{dir, "/tmp"} {
+				path := filepath.Join(base, "wsep-"+taken)
+				require.NoError(t, take(path))
+				defer os.RemoveAll(path)
+			}
+			cmd := exec.Command("sh", "-c", string(keeper), "wsep-keeper", "new", taken, "", "1", "true")
 			out, err := cmd.Output()
-			require.Error(t, err)
-			require.Regexp(t, "^fail other .*File exists\n$", string(out))
-			require.NoError(t, os.RemoveAll(path))
+			require.NoError(t, err)
+			require.Regexp(t, "^none .*File exists\n$", string(out))
 			left, err := os.ReadDir(victim)
 			require.NoError(t, err)
 			require.Empty(t, left)
@@ -647,35 +650,27 @@ func TestTemporaryDirectories(t *testing.T) {
 	file := filepath.Join(dir, "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
 
-	for name, tc := range map[string]struct{ tmpdir, fails string }{
-		"long":          {tmpdir: long},
-		"symlink":       {tmpdir: link},
-		"relative":      {tmpdir: "relative"},
-		"empty":         {tmpdir: ""},
-		"odd":           {tmpdir: odd},
-		"with slash":    {tmpdir: real + "/"},
-		"missing":       {tmpdir: dir + "/missing", fails: "No such file or directory"},
-		"a file":        {tmpdir: file, fails: "Not a directory"},
-		"not writable":  {tmpdir: "/proc/self", fails: "wsep-"}, // For root too.
-		"no permission": {tmpdir: closed, fails: "Permission denied"},
+	// Where there can't be one it is in /tmp.
+	for name, tmpdir := range map[string]string{
+		"long":          long,
+		"symlink":       link,
+		"relative":      "relative",
+		"empty":         "",
+		"odd":           odd,
+		"with slash":    real + "/",
+		"missing":       dir + "/missing",
+		"a file":        file,
+		"not writable":  "/proc/self", // For root too.
+		"no permission": closed,
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := bash(name)
-			c.Env = append(c.Env, "TMPDIR="+tc.tmpdir)
+			c.Env = append(c.Env, "TMPDIR="+tmpdir)
 			if name == "no permission" && os.Getuid() == 0 {
 				c.UID = 65534
+				c = inRootDirectory(c)
 			}
-			began := time.Now()
-			p, err := execer.Start(t.Context(), c)
-			if tc.fails != "" {
-				_, ok := errors.AsType[*wsep.StartError](err)
-				require.True(t, ok, "%v", err)
-				require.ErrorContains(t, err, tc.fails)
-				require.Less(t, time.Since(began), patience)
-				return
-			}
-			require.NoError(t, err)
-			s := watchScreen(t, p)
+			p, s := startScreen(t, execer, c)
 			shell := s.ask(p, "$$")
 			require.NoError(t, p.Close())
 			require.Error(t, waitWithin(t, p, patience))
@@ -931,13 +926,42 @@ func TestWithoutFitScreen(t *testing.T) {
 	}
 }
 
+// TestScreenThatFails has a screen that can't keep a session, for a reason of its own.
 func TestScreenThatFails(t *testing.T) {
-	_, execer := sessionServer(t, nil)
-	t.Setenv("PATH", screenThat(t, "4.09.00", "echo no more ptys >&2; exit 1")+":"+os.Getenv("PATH"))
-	_, err := execer.Start(t.Context(), bash("1"))
-	require.ErrorContains(t, err, "no more ptys")
-	require.ErrorAs(t, err, new(*wsep.StartError))
+	path := os.Getenv("PATH")
+	for how, script := range map[string]string{
+		"tells":         "echo no more ptys >&2; exit 1",
+		"ends at once":  "exit 0",
+		"runs nothing":  "exec " + must(t, "screen") + " $(echo \"$*\" | sed 's/ sh -c .*//') no-such-program",
+		"runs no shell": "exec " + must(t, "screen") + " $(echo \"$*\" | sed 's/ sh -c .*//') true",
+	} {
+		t.Run(how, func(t *testing.T) {
+			srv, execer := sessionServer(t, nil)
+			t.Setenv("PATH", screenThat(t, "4.09.00", script)+":"+path)
+			requirePlain(t, srv, execer, bash("1"))
+			session := wsep.NewSession(new(bash("1")), wsep.LocalExecer{}, nil)
+			state, err := session.WaitForState(wsep.StateReady)
+			require.EqualValues(t, wsep.StateDone, state)
+			require.ErrorContains(t, err, "no screen to keep the session in")
+			if how == "tells" {
+				require.ErrorContains(t, err, "no more ptys")
+			}
+		})
+	}
+}
+
+// requirePlain requires that a shell runs in a plain terminal, in place of a session, and that nothing is left of it.
+func requirePlain(t *testing.T, srv *wsep.Server, execer wsep.Execer, c wsep.Command) {
+	t.Helper()
+	m := newMark(t)
+	p, s := startScreen(t, execer, m.on(c))
+	require.Equal(t, "24 80", s.ask(p, "$(stty size)"))
+	requireSessions(t, srv, 0)
+	typeLine(t, p, "exit 4")
+	s.rest()
+	requireExit(t, p, 4)
 	requireNoFiles(t, os.Getenv("TMPDIR"))
+	m.requireNone(t, patience)
 }
 
 // recorder is an Execer that remembers what it was asked for.
@@ -958,11 +982,12 @@ func (r *recordingExecer) Start(ctx context.Context, c wsep.Command) (wsep.Proce
 // elsewhere is an Execer for a place with a file system and with process numbers of its own.
 type elsewhere struct{ pid int }
 
-func newElsewhere(t *testing.T) elsewhere {
+// newElsewhere makes such a place, with a /tmp of its own that is mounted with the options.
+func newElsewhere(t *testing.T, options string) elsewhere {
 	t.Helper()
 	requireRoot(t)
 	cmd := exec.Command("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
-		"sh", "-c", "mount -t tmpfs none /tmp && echo up && exec sleep 1000")
+		"sh", "-c", "mount -t tmpfs -o "+options+" none /tmp && echo up && exec sleep 1000")
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
@@ -989,7 +1014,7 @@ func (e elsewhere) Start(ctx context.Context, c wsep.Command) (wsep.Process, err
 // TestSessionLivesWhereItsExecerIs has a session in a place that its server can't see.
 func TestSessionLivesWhereItsExecerIs(t *testing.T) {
 	dir := sessionDir(t)
-	there := newElsewhere(t)
+	there := newElsewhere(t, "mode=1777")
 	record := &recordingExecer{Execer: there}
 	srv := wsep.NewServer()
 	execer := wsep.Dialer{URL: newServer(t, &wsep.Handler{Server: srv, Execer: record})}

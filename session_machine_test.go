@@ -1,0 +1,167 @@
+//go:build linux
+
+package wsep_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"cdr.dev/wsep"
+)
+
+// These tests have machines that lack what a session needs, or have less of it than others.
+
+// onlyPrograms returns a PATH of some programs.
+func onlyPrograms(t *testing.T, names ...string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range names {
+		require.NoError(t, os.Symlink(must(t, name), filepath.Join(dir, name)))
+	}
+	return dir
+}
+
+// slim is what a session can do with.
+var slim = []string{"sh", "screen", "cat", "mkdir", "mkfifo", "rm", "sleep"}
+
+func TestMachineThatCantKeepASession(t *testing.T) {
+	needScreen(t)
+	for _, lacks := range slim[1:] {
+		t.Run("lacks "+lacks, func(t *testing.T) {
+			srv, execer := sessionServer(t, nil)
+			has := slices.DeleteFunc(slices.Clone(slim), func(name string) bool { return name == lacks })
+			t.Setenv("PATH", onlyPrograms(t, append(has, "bash", "stty")...))
+			requirePlain(t, srv, execer, bash("1"))
+		})
+	}
+	t.Run("does not know the user", func(t *testing.T) {
+		requireRoot(t)
+		srv, execer := sessionServer(t, nil)
+		c := inRootDirectory(bash("1"))
+		c.UID, c.GID = 54321, 54321
+		requirePlain(t, srv, execer, c)
+	})
+	t.Run("has a disk that is read-only", func(t *testing.T) {
+		there := newElsewhere(t, "ro")
+		srv, execer := handlerServer(t, &wsep.Handler{Execer: there})
+		c := bash("1")
+		c.Env = append(c.Env, "TMPDIR=/tmp")
+		requirePlain(t, srv, execer, c)
+	})
+}
+
+// TestSlimMachine has sessions where ps and pkill are not, and BusyBox may be the shell.
+func TestSlimMachine(t *testing.T) {
+	needScreen(t)
+	withShell := func(shell string) string {
+		dir := t.TempDir()
+		require.NoError(t, os.Symlink(must(t, shell), filepath.Join(dir, "sh")))
+		return dir + ":" + onlyPrograms(t, append(slim[1:], "bash", "stty", "env", "setsid")...)
+	}
+	for shell, path := range map[string]string{
+		"dash": withShell("dash"), "bash": withShell("bash"), "busybox": withShell("busybox"),
+	} {
+		t.Run(shell, func(t *testing.T) {
+			srv, execer := sessionServer(t, nil)
+			t.Setenv("PATH", path)
+			m := newMark(t)
+			p, s := startScreen(t, execer, m.on(script("1", `trap "" HUP TERM; echo up; while :; do sleep 0.1; done`)))
+			s.waitFor("up")
+			require.NoError(t, p.(wsep.Signaler).Signal(t.Context(), "KILL"))
+			requireExit(t, p, 128+9)
+			for id, text := range []string{ignorant, withChildren, "setsid sh -c :; echo up; exec cat"} {
+				p, s = startScreen(t, execer, m.on(script(fmt.Sprint(id), text)))
+				s.waitFor("up")
+			}
+			require.Equal(t, 3, srv.SessionCount())
+			requireClosed(t, srv, p, m)
+
+			p, s = startScreen(t, execer, m.on(bash("1")))
+			shell := s.ask(p, "$$")
+			require.NoError(t, p.Close())
+			require.Error(t, waitWithin(t, p, patience))
+			p, s = startScreen(t, execer, m.on(bash("1")))
+			require.Equal(t, shell, s.ask(p, "$$"))
+			typeLine(t, p, "exit 9")
+			s.rest()
+			requireExit(t, p, 9)
+			requireSessions(t, srv, 0)
+		})
+	}
+}
+
+// run runs a line of a shell in the place, and returns what it prints.
+func (e elsewhere) run(t *testing.T, line string) string {
+	t.Helper()
+	cmd := exec.Command("nsenter", "-t", fmt.Sprint(e.pid), "--mount", "--pid", "sh", "-c", line)
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s: %s", line, out)
+	return strings.TrimSpace(string(out))
+}
+
+// requireNothingLeft requires that no session has files in the place.
+func (e elsewhere) requireNothingLeft(t *testing.T) {
+	t.Helper()
+	require.Eventually(t, func() bool { return e.run(t, "ls -d /tmp/wsep-* 2>/dev/null || :") == "" }, patience, 10*time.Millisecond)
+}
+
+// TestFullDisk has sessions where only some more writes succeed. There may be a session or not, but there is a terminal, and
+// nothing is left of it.
+func TestFullDisk(t *testing.T) {
+	const pages = 16
+	there := newElsewhere(t, fmt.Sprintf("size=%dk", 4*pages))
+	var sessions, plain int
+	for free := range pages {
+		srv, execer := handlerServer(t, &wsep.Handler{Execer: there})
+		there.run(t, fmt.Sprintf("head -c %d /dev/zero >/tmp/full", 4096*(pages-free)))
+		m := newMark(t)
+		c := m.on(bash("1"))
+		c.Env = append(c.Env, "TMPDIR=/tmp")
+		p, s := startScreen(t, execer, c)
+		require.NotEmpty(t, s.ask(p, "$$"))
+		if srv.SessionCount() == 1 {
+			sessions++
+			there.run(t, "head -c 1000000 /dev/zero >>/tmp/full 2>/dev/null || :")
+			typeLine(t, p, "exit 9")
+			requireExit(t, p, 9)
+			p, s = startScreen(t, execer, m.on(script("2", ignorant)))
+			s.waitFor("up")
+			srv.Close()
+		} else {
+			plain++
+			typeLine(t, p, "exit 9")
+			requireExit(t, p, 9)
+		}
+		m.requireNone(t, patience)
+		there.requireNothingLeft(t)
+	}
+	require.NotZero(t, sessions)
+	require.NotZero(t, plain)
+}
+
+// TestDiskThatFillsUp has a session whose keeper is lost when the disk is full.
+func TestDiskThatFillsUp(t *testing.T) {
+	there := newElsewhere(t, "size=64k")
+	srv, execer := handlerServer(t, &wsep.Handler{Execer: there})
+	m := newMark(t)
+	c := m.on(bash("1"))
+	c.Env = append(c.Env, "TMPDIR=/tmp")
+	p, s := startScreen(t, execer, c)
+	shell := s.ask(p, "$$")
+	there.run(t, "head -c 1000000 /dev/zero >/tmp/full 2>/dev/null || :")
+	there.run(t, "kill -KILL $(cat /tmp/wsep-*/keeper)")
+	require.Equal(t, shell, s.ask(p, "$$"))
+	typeLine(t, p, "exit 9")
+	requireExit(t, p, 9)
+	requireSessions(t, srv, 0)
+	m.requireNone(t, patience)
+	there.requireNothingLeft(t)
+}
