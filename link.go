@@ -21,8 +21,9 @@ type link struct {
 	header [len(proto.StdoutHeader)]byte
 	// control holds a message without a stream's bytes. The reading goroutine owns it.
 	control []byte
-	// ack is the last ack that was read. The reading goroutine owns it.
-	ack proto.Ack
+	// ack and echo are the last of their kind that were read. The reading goroutine owns them.
+	ack  proto.Ack
+	echo proto.Echo
 
 	life liveness
 }
@@ -45,7 +46,7 @@ type bulk struct {
 	body   io.Reader
 }
 
-// read returns the next message: a bulk message, or a decoded one. An ack comes as a pointer. canonical is the header that
+// read returns the next message: a bulk message, or a decoded one. Acks and echoes come as pointers. canonical is the header that
 // the expected bulk messages have. A proto.UnknownTypeError stands for a message to ignore. After any other error nothing
 // more can be read.
 //
@@ -98,6 +99,9 @@ func (l *link) readControl(n int, rest io.Reader, more bool) (bulk, any, error) 
 	if ack, ok := proto.DecodeAck(header); ok {
 		return bulk{}, l.acknowledged(ack), nil
 	}
+	if echo, ok := proto.DecodeEcho(header); ok {
+		return bulk{}, l.echoed(echo), nil
+	}
 	msg, err := proto.Decode(header)
 	if err != nil {
 		if _, unknown := errors.AsType[proto.UnknownTypeError](err); unknown {
@@ -110,6 +114,8 @@ func (l *link) readControl(n int, rest io.Reader, more bool) (bulk, any, error) 
 		return bulk{msg, bytes.NewReader(body)}, nil, nil
 	case proto.Ack:
 		return bulk{}, l.acknowledged(msg), nil
+	case proto.Echo:
+		return bulk{}, l.echoed(msg), nil
 	}
 	return bulk{}, msg, nil
 }
@@ -126,6 +132,12 @@ func violation(err error) error {
 		return protocolErrorf("%w", err)
 	}
 	return err
+}
+
+// echoed returns an echo as acknowledged does an ack.
+func (l *link) echoed(echo proto.Echo) *proto.Echo {
+	l.echo = echo
+	return &l.echo
 }
 
 func readAll(dst []byte, r io.Reader) ([]byte, error) {

@@ -6,34 +6,40 @@ import (
 	"cdr.dev/wsep/internal/proto"
 )
 
-// maxAckMessage is how many bytes an ack has at most.
-const maxAckMessage = 64
+// maxNumberMessage is how many bytes an ack or an echo has at most.
+const maxNumberMessage = 64
 
-// ackSender sends the acknowledgments of one stream. If several wait it sends the last. It keeps nobody waiting: if both
-// ends of a connection waited to write before they read on, neither would ever go on.
-type ackSender struct {
+// numberSender sends messages that differ in a number alone: the acknowledgments of one stream, or the answers to echoes. If
+// several wait it sends the last. It keeps nobody waiting: if both ends of a connection waited to write before they read
+// on, neither would ever go on.
+type numberSender struct {
 	link    *link
-	stream  proto.Stream
+	encode  func(dst []byte, n int64) []byte // appends the message
 	sendAll func()
 
 	mu      sync.Mutex // guards what follows
-	offset  int64      // to be sent; 0 for nothing
+	number  int64      // to be sent; 0 for nothing
 	sending bool       // the goroutine lives
 
-	buf [maxAckMessage]byte // the sending goroutine's
+	buf [maxNumberMessage]byte // the sending goroutine's
 }
 
-func (l *link) newAckSender(stream proto.Stream) *ackSender {
-	s := &ackSender{link: l, stream: stream}
+func (l *link) newNumberSender(encode func(dst []byte, n int64) []byte) *numberSender {
+	s := &numberSender{link: l, encode: encode}
 	s.sendAll = s.run
 	return s
 }
 
-// send acknowledges all bytes before the offset. It does not wait for that.
-func (s *ackSender) send(offset int64) {
+// newAckSender returns what acknowledges all bytes of the stream before an offset.
+func (l *link) newAckSender(stream proto.Stream) *numberSender {
+	return l.newNumberSender(func(dst []byte, offset int64) []byte { return proto.AppendAck(dst, stream, offset) })
+}
+
+// send sends the number's message. It does not wait for that.
+func (s *numberSender) send(n int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.offset = offset
+	s.number = n
 	if s.sending {
 		return
 	}
@@ -42,17 +48,17 @@ func (s *ackSender) send(offset int64) {
 	go s.sendAll()
 }
 
-func (s *ackSender) run() {
-	for offset := s.next(); offset > 0; offset = s.next() {
+func (s *numberSender) run() {
+	for n := s.next(); n > 0; n = s.next() {
 		// A failed write ends the connection, which its reader notices.
-		_ = s.link.write(proto.AppendAck(s.buf[:0], s.stream, offset))
+		_ = s.link.write(s.encode(s.buf[:0], n))
 	}
 }
 
-func (s *ackSender) next() int64 {
+func (s *numberSender) next() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	offset := s.offset
-	s.offset, s.sending = 0, offset > 0
-	return offset
+	n := s.number
+	s.number, s.sending = 0, n > 0
+	return n
 }

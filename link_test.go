@@ -666,7 +666,7 @@ func TestAckSender(t *testing.T) {
 		require.Equal(t, []string{
 			`{"type":"ack","stdout":1}`, `{"type":"ack","stderr":9223372036854775807}`, `{"type":"ack","stdout":20}`,
 		}, stringsOf(conn.sent))
-		require.LessOrEqual(t, len(conn.sent[1]), maxAckMessage)
+		require.LessOrEqual(t, len(conn.sent[1]), maxNumberMessage)
 	})
 	acks := (&link{conn: &nullConn{}}).newAckSender(proto.TypeStdout)
 	require.Zero(t, testing.AllocsPerRun(100, func() { acks.send(math.MaxInt64) }))

@@ -41,6 +41,7 @@ type serving struct {
 	requests requests
 	// stdoutCredit and stderrCredit are the client's windows. Set by the reader before it sends on start.
 	stdoutCredit, stderrCredit *flow.Credit
+	echoes                     *numberSender // answers echoes; nil if the client sends none. The reader's
 
 	readErr chan error    // how the reader ended
 	lost    chan error    // why the connection is lost, from others than the reader
@@ -267,6 +268,7 @@ func accept(offered *proto.Extensions) *proto.Extensions {
 	}
 	taken.Signal = offered.Signal
 	taken.Outcome = offered.Outcome
+	taken.Echo = offered.Echo
 	return &taken
 }
 

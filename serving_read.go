@@ -70,6 +70,10 @@ func (s *serving) handle(data bulk, msg any) error {
 		s.stdin.Close(io.EOF)
 	case *proto.Ack:
 		return s.handleAck(*msg)
+	case *proto.Echo:
+		if s.echoes != nil {
+			s.echoes.send(msg.N)
+		}
 	case proto.Resize, proto.Signal, proto.Close:
 		return s.requests.add(msg)
 	default:
@@ -101,6 +105,9 @@ func (s *serving) handleStart(start proto.Start) error {
 	}
 	if s.peer.Window == 0 {
 		s.stdin.Full = s.poke
+	}
+	if s.peer.Echo {
+		s.echoes = s.newNumberSender(proto.AppendEcho)
 	}
 	if s.peer.MaxMessage > 0 {
 		s.conn.SetReadLimit(defaultMaxMessage)
@@ -160,6 +167,8 @@ func describe(data bulk, msg any) string {
 		return proto.TypeResize
 	case *proto.Ack:
 		return proto.TypeAck
+	case *proto.Echo:
+		return proto.TypeEcho
 	case proto.Signal:
 		return proto.TypeSignal
 	case proto.Close:

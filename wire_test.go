@@ -71,6 +71,7 @@ type message struct {
 	Signal     string
 	Kind       string
 	Message    string
+	N          int64
 	Extensions map[string]any
 	body       string
 }

@@ -71,7 +71,7 @@ export function startMessage(command: string, options: SpawnOptions): Start {
       env: Object.entries(env).map(([key, value]) => `${key}=${value}`),
       working_dir: cwd,
     },
-    extensions: { window, max_message: MAX_RECEIVED, signal: true, outcome: true },
+    extensions: { window, max_message: MAX_RECEIVED, signal: true, outcome: true, echo: true },
   };
 }
 

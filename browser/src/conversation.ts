@@ -1,5 +1,6 @@
 import { DisconnectedError, OutcomeError, StartError, toKind } from "./errors.js";
 import type { Kind, Loss } from "./errors.js";
+import { Echo } from "./echo.js";
 import { Credit, Receipts } from "./flow.js";
 import { MAX_RECEIVED, MAX_STDIN, ProtocolError, decode, encode, encodeStdin } from "./message.js";
 import type { Answer, ExitMessage, Extensions, Request, Start } from "./message.js";
@@ -41,7 +42,7 @@ export interface Events {
 
 type Outputs = { readonly stdout: Output; readonly stderr: Output };
 
-const noExtensions: Extensions = { window: 0, max_message: 0, signal: false, outcome: false };
+const noExtensions: Extensions = { window: 0, max_message: 0, signal: false, outcome: false, echo: false };
 
 /** One command over one WebSocket. It owns the socket, and fills the outputs. */
 export class Conversation {
@@ -49,6 +50,8 @@ export class Conversation {
   readonly #outputs: Outputs;
   readonly #events: Events;
   readonly #window: number;
+  readonly #tty: boolean;
+  readonly #echo: Echo;
   readonly #answerTimer: ReturnType<typeof setTimeout>;
 
   #opened = false;
@@ -68,6 +71,12 @@ export class Conversation {
     this.#outputs = outputs;
     this.#events = events;
     this.#window = start.extensions?.window ?? 0;
+    this.#tty = start.command.tty;
+    this.#echo = new Echo(
+      (n) => this.request({ type: "echo", n }),
+      () => socket.bufferedAmount,
+      () => this.#lose("silent", "server does not answer"),
+    );
     this.#answerTimer = setTimeout(() => this.#lose("silent", "server does not answer"), ANSWER_TIMEOUT_MS);
     socket.binaryType = "arraybuffer";
     socket.onopen = () => {
@@ -83,6 +92,11 @@ export class Conversation {
   /** The server takes signal and close. */
   get takesSignals(): boolean {
     return this.#peer?.signal ?? false;
+  }
+
+  /** Asks the server whether it is still there, if it answers such questions. Without an answer the conversation is over. */
+  probe(): void {
+    if (this.#peer?.echo && !this.#over) this.#echo.ask();
   }
 
   request(request: Request): void {
@@ -116,6 +130,7 @@ export class Conversation {
       this.#credit.spend(n);
       sent += n;
     }
+    if (sent > 0 && this.#tty && this.#peer?.echo) this.#echo.typed();
     return sent;
   }
 
@@ -135,6 +150,7 @@ export class Conversation {
     if (this.#over) return;
     this.#over = true;
     clearTimeout(this.#answerTimer);
+    this.#echo.stop();
     this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = null;
     this.#socket.close(CLOSE_NORMAL);
     this.#wake();
@@ -151,6 +167,7 @@ export class Conversation {
   }
 
   #receive(data: unknown): void {
+    this.#echo.heard();
     try {
       this.#handle(decode(messageBytes(data)));
     } catch (error) {
@@ -205,6 +222,9 @@ export class Conversation {
       case "ack":
         this.#credit.ack(answer.stdin);
         this.#wake();
+        return;
+      case "echo":
+        this.#echo.answered(answer.n);
         return;
       case "exit_code":
         this.#exit(answer);

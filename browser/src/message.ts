@@ -13,6 +13,7 @@ export interface Extensions {
   readonly max_message: number;
   readonly signal: boolean;
   readonly outcome: boolean;
+  readonly echo: boolean;
 }
 
 /** The command in a start message, with its fields in their canonical order. */
@@ -43,7 +44,8 @@ export type Request =
   | { readonly type: "close" }
   | { readonly type: "resize"; readonly rows: number; readonly cols: number }
   | { readonly type: "signal"; readonly signal: string }
-  | { readonly type: "ack"; readonly stdout?: number; readonly stderr?: number };
+  | { readonly type: "ack"; readonly stdout?: number; readonly stderr?: number }
+  | { readonly type: "echo"; readonly n: number };
 
 export interface ExitMessage {
   readonly type: "exit_code";
@@ -59,6 +61,7 @@ export type Answer =
   | { readonly type: "pid"; readonly pid: number; readonly extensions: Extensions | null }
   | { readonly type: "stdout" | "stderr"; readonly body: Uint8Array<ArrayBuffer> }
   | { readonly type: "ack"; readonly stdin: number; readonly stdout: number; readonly stderr: number }
+  | { readonly type: "echo"; readonly n: number }
   | ExitMessage
   | { readonly type: "end" }
   | { readonly type: "start_error"; readonly kind: string; readonly message: string }
@@ -144,6 +147,8 @@ function interpret(fields: Fields, body: Uint8Array<ArrayBuffer>): Answer {
         stdout: integer(fields, "stdout", 0),
         stderr: integer(fields, "stderr", 0),
       };
+    case "echo":
+      return { type, n: integer(fields, "n") };
     case "exit_code":
       return {
         type,
@@ -172,6 +177,7 @@ function extensions(value: unknown): Extensions | null {
     max_message: atLeast(MAX_SENT, fields, "max_message"),
     signal: boolean(fields, "signal"),
     outcome: boolean(fields, "outcome"),
+    echo: boolean(fields, "echo"),
   };
 }
 

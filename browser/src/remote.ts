@@ -7,11 +7,15 @@ import { MAX_SENT, encode } from "./message.js";
 import type { Start } from "./message.js";
 import { Output, readAll } from "./output.js";
 import type { Chunk, Exit, Finished, Process, State } from "./process.js";
-import { Pause, delay } from "./retry.js";
+import { delay } from "./retry.js";
 import type { Socket } from "./socket.js";
+import { onWake } from "./wake.js";
 
 /** How long a connection must have held for the next loss to count as the first. */
 const HELD_MS = 10_000;
+
+/** How old an attempt to connect must be to be given up for another when the network may have changed. */
+const STALE_MS = 2_000;
 
 /** How long the server has for ending a command that was closed, its own grace included. */
 const CLOSE_TIMEOUT_MS = 10_000;
@@ -50,13 +54,14 @@ export class RemoteProcess implements Process {
   #rows: number;
   #cols: number;
   #attempt = 0;
+  #attemptedAt = 0;
   #connectedAt = 0;
   #closing = false;
   #closeTimer: ReturnType<typeof setTimeout> | undefined;
   #timeoutTimer: ReturnType<typeof setTimeout> | undefined;
   /** What listens to signals, to be called when they have no more to say. */
   #deafen: (() => void)[] = [];
-  #pause: Pause | undefined;
+  #retryTimer: ReturnType<typeof setTimeout> | undefined;
   /** Aborted when another attempt to connect has taken the place of the one under way, or none is wanted any more. */
   #attempting = new AbortController();
   /** What is being held, from the dialing to its end. */
@@ -99,7 +104,7 @@ export class RemoteProcess implements Process {
   }
 
   retry(): void {
-    if (this.#state.status === "waiting") this.#pause?.end();
+    if (this.#state.status === "waiting") void this.#connect(this.#state.attempt);
     else if (this.#state.status === "connecting" && this.#plan.reconnect) this.#connectAnew();
   }
 
@@ -170,14 +175,22 @@ export class RemoteProcess implements Process {
   #heed(): void {
     const { signals, timeout } = this.#plan;
     this.#deafen = signals.map((signal) => onAbort(signal, () => this.#disconnect(signal.reason)));
+    this.#deafen.push(onWake(() => this.#woken()));
     if (timeout === undefined) return;
     const late = (): void => this.#disconnect(new DOMException(`not done within ${timeout} ms`, "TimeoutError"));
     this.#timeoutTimer = setTimeout(late, timeout);
   }
 
+  /** The network may have changed without a word. */
+  #woken(): void {
+    if (this.#state.status === "connected") this.#conversation?.probe();
+    else if (this.#state.status === "waiting" || Date.now() - this.#attemptedAt > STALE_MS) this.retry();
+  }
+
   async #connect(attempt: number): Promise<void> {
-    this.#pause = undefined;
+    clearTimeout(this.#retryTimer);
     this.#attempt = attempt;
+    this.#attemptedAt = Date.now();
     const { signal } = (this.#attempting = new AbortController());
     this.#setState({ status: "connecting", attempt });
     if (signal.aborted) return; // A listener has had enough.
@@ -244,14 +257,13 @@ export class RemoteProcess implements Process {
     const held = this.#state.status === "connected" && Date.now() - this.#connectedAt >= HELD_MS;
     const attempt = held ? 1 : this.#attempt + 1;
     const ms = delay(attempt);
-    this.#pause = new Pause(ms, () => void this.#connect(attempt));
+    this.#retryTimer = setTimeout(() => void this.#connect(attempt), ms);
     this.#setState({ status: "waiting", attempt, retryAt: Date.now() + ms, error: failure });
   }
 
   /** Ends all that is under way. */
   #disconnect(error: unknown): void {
-    this.#pause?.cancel();
-    this.#pause = undefined;
+    clearTimeout(this.#retryTimer);
     this.#attempting.abort();
     this.#conversation?.hangUp();
     this.#conversation = undefined;

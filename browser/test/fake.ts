@@ -68,7 +68,7 @@ function parse(message: Uint8Array): Record<string, any> {
   return { ...JSON.parse(header!), ...(length >= 0 && { length }) };
 }
 
-export const allExtensions = { window: 65_536, max_message: 262_144, signal: true, outcome: true };
+export const allExtensions = { window: 65_536, max_message: 262_144, signal: true, outcome: true, echo: true };
 
 /** Returns a WebSocket constructor, and the sockets that it makes. */
 export function fakeSockets(): { WebSocket: SocketConstructor; sockets: FakeSocket[] } {

@@ -1,58 +1,9 @@
 import assert from "node:assert/strict";
 import { mock, test } from "node:test";
-import type { TestContext } from "node:test";
 
-import { DisconnectedError, StartError, connect } from "../src/index.js";
-import type { ConnectOptions, Process, SpawnOptions, State } from "../src/index.js";
-import { FakeSocket, allExtensions, fakeSockets, settle } from "./fake.js";
-
-/** A process in a session, with time and chance in the test's hands. */
-class Session {
-  readonly process: Process;
-  readonly sockets: FakeSocket[];
-  readonly states: State[] = [];
-
-  private constructor(spawnOptions: SpawnOptions, options: ConnectOptions) {
-    const { WebSocket, sockets } = fakeSockets();
-    this.sockets = sockets;
-    this.process = connect("ws://host.test/", { WebSocket, ...options }).spawn("sh", spawnOptions);
-    this.process.onStateChange((state) => this.states.push(state));
-  }
-
-  static async begin(t: TestContext, spawnOptions: SpawnOptions = {}, options: ConnectOptions = {}): Promise<Session> {
-    mock.timers.enable({ apis: ["setTimeout", "Date"] });
-    const random = mock.method(Math, "random", () => 1);
-    t.after(() => {
-      mock.timers.reset();
-      random.mock.restore();
-    });
-    const session = new Session({ tty: true, id: "s", ...spawnOptions }, options);
-    await settle();
-    return session;
-  }
-
-  get socket(): FakeSocket {
-    return this.sockets.at(-1)!;
-  }
-
-  async pass(ms: number): Promise<void> {
-    mock.timers.tick(ms);
-    await settle();
-  }
-
-  /** Expects that the next attempt comes after ms, and lets them pass. */
-  async expectAttemptAfter(ms: number): Promise<void> {
-    const n = this.sockets.length;
-    const { state } = this.process;
-    assert.equal(state.status, "waiting");
-    assert.equal(state.status === "waiting" && state.retryAt - Date.now(), ms);
-    await this.pass(ms - 1);
-    assert.equal(this.sockets.length, n);
-    await this.pass(1);
-    assert.equal(this.sockets.length, n + 1);
-    assert.equal(this.process.state.status, "connecting");
-  }
-}
+import { DisconnectedError, StartError } from "../src/index.js";
+import { FakeSocket, allExtensions, settle } from "./fake.js";
+import { Session } from "./session.js";
 
 test("a lost session is returned to, with the size that it has now", async (t) => {
   const s = await Session.begin(t, { rows: 30, cols: 90 });
@@ -146,35 +97,6 @@ test("retry does not start a command without a session twice", async (t) => {
   s.process.retry();
   await settle();
   assert.equal(s.sockets.length, 1);
-});
-
-test("the network comes back, and the page into view", async (t) => {
-  const window = new EventTarget();
-  const document = Object.assign(new EventTarget(), { visibilityState: "hidden" });
-  const globals = globalThis as Record<string, unknown>;
-  Object.assign(globals, {
-    document,
-    addEventListener: window.addEventListener.bind(window),
-    removeEventListener: window.removeEventListener.bind(window),
-  });
-  t.after(() => {
-    for (const name of ["document", "addEventListener", "removeEventListener"]) delete globals[name];
-  });
-  const s = await Session.begin(t);
-  s.socket.drop();
-  document.dispatchEvent(new Event("visibilitychange"));
-  await settle();
-  assert.equal(s.sockets.length, 1);
-  document.visibilityState = "visible";
-  document.dispatchEvent(new Event("visibilitychange"));
-  await settle();
-  assert.equal(s.sockets.length, 2);
-  s.socket.drop();
-  window.dispatchEvent(new Event("online"));
-  window.dispatchEvent(new Event("online"));
-  document.dispatchEvent(new Event("visibilitychange"));
-  await settle();
-  assert.equal(s.sockets.length, 3);
 });
 
 test("what is typed meanwhile goes nowhere", async (t) => {

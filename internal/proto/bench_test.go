@@ -46,6 +46,7 @@ func BenchmarkDecode(b *testing.B) {
 		{"stdout, not by its constant", `{"type":"stdout"}`},
 		{"ack, fast", `{"type":"ack","stdout":1073741824}`},
 		{"ack, slow", `{"type":"ack", "stdout":1073741824}`},
+		{"echo, fast", `{"type":"echo","n":1}`},
 		{"exit_code", `{"type":"exit_code","exit_code":44,"error":"exit status 44"}`},
 	} {
 		b.Run(bc.name, func(b *testing.B) {

@@ -23,6 +23,7 @@ const (
 
 	// Types of the extensions.
 	TypeAck        = "ack"
+	TypeEcho       = "echo"
 	TypeSignal     = "signal"
 	TypeClose      = "close"
 	TypeStartError = "start_error"
@@ -110,6 +111,8 @@ type Extensions struct {
 	Signal bool `json:"signal,omitempty"`
 	// Outcome says that start_error, and the fields of exit_code beyond v0.2.4's, are understood.
 	Outcome bool `json:"outcome,omitempty"`
+	// Echo says that the server answers echoes.
+	Echo bool `json:"echo,omitempty"`
 }
 
 func (e *Extensions) validate() error {
@@ -137,6 +140,11 @@ type Ack struct {
 	Stdin  int64 `json:"stdin,omitempty"`
 	Stdout int64 `json:"stdout,omitempty"`
 	Stderr int64 `json:"stderr,omitempty"`
+}
+
+// Echo asks the server whether it is there. The answer is the same message.
+type Echo struct {
+	N int64 `json:"n"`
 }
 
 // Signal carries a signal to the process's group: its POSIX name without SIG.
@@ -217,6 +225,9 @@ func Decode(header []byte) (any, error) {
 	if ack, ok := DecodeAck(header); ok {
 		return ack, nil
 	}
+	if echo, ok := DecodeEcho(header); ok {
+		return echo, nil
+	}
 	typ, err := Type(header)
 	if err != nil {
 		return nil, err
@@ -248,6 +259,8 @@ func Decode(header []byte) (any, error) {
 		return asAny(decodeAs[ExitCode](typ, header))
 	case TypeAck:
 		return asAny(decodeAs[Ack](typ, header))
+	case TypeEcho:
+		return asAny(decodeAs[Echo](typ, header))
 	case TypeSignal:
 		return asAny(decodeAs[Signal](typ, header))
 	case TypeStartError:
@@ -301,6 +314,8 @@ func Encode(m any) ([]byte, error) {
 		return encodeAs(TypeStartError, m)
 	case Ack:
 		return encodeAs(TypeAck, m)
+	case Echo:
+		return encodeAs(TypeEcho, m)
 	}
 	return nil, fmt.Errorf("encode %T: not a message", m)
 }
@@ -329,22 +344,16 @@ func AppendAck(dst []byte, stream Stream, offset int64) []byte {
 	return append(dst, '}')
 }
 
-// DecodeAck recognises what AppendAck writes, without allocating.
+// DecodeAck recognizes what AppendAck writes, without allocating.
 func DecodeAck(header []byte) (ack Ack, ok bool) {
 	rest, ok := bytes.CutPrefix(header, []byte(`{"type":"ack","`))
 	if !ok {
 		return ack, false
 	}
-	name, rest, ok := bytes.Cut(rest, []byte(`":`))
-	if !ok || len(rest) < 2 || len(rest) > 19 || rest[0] == '0' || rest[len(rest)-1] != '}' {
+	name, rest, _ := bytes.Cut(rest, []byte(`":`))
+	n, ok := lastNumber(rest)
+	if !ok {
 		return ack, false
-	}
-	var n int64
-	for _, c := range rest[:len(rest)-1] {
-		if c < '0' || c > '9' {
-			return ack, false
-		}
-		n = n*10 + int64(c-'0')
 	}
 	switch string(name) {
 	case TypeStdin:
@@ -357,4 +366,36 @@ func DecodeAck(header []byte) (ack Ack, ok bool) {
 		return ack, false
 	}
 	return ack, true
+}
+
+// echoHeader is what an echo's header begins with.
+const echoHeader = `{"type":"echo","n":`
+
+// AppendEcho appends an echo to dst without allocating.
+func AppendEcho(dst []byte, n int64) []byte {
+	return append(strconv.AppendInt(append(dst, echoHeader...), n, 10), '}')
+}
+
+// DecodeEcho recognizes what AppendEcho writes, without allocating.
+func DecodeEcho(header []byte) (echo Echo, ok bool) {
+	rest, ok := bytes.CutPrefix(header, []byte(echoHeader))
+	if !ok {
+		return echo, false
+	}
+	echo.N, ok = lastNumber(rest)
+	return echo, ok
+}
+
+// lastNumber decodes the value of a header's last field, and the brace after it: a number as senders write them, above 0.
+func lastNumber(rest []byte) (n int64, ok bool) {
+	if len(rest) < 2 || len(rest) > 19 || rest[0] == '0' || rest[len(rest)-1] != '}' {
+		return 0, false
+	}
+	for _, c := range rest[:len(rest)-1] {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = n*10 + int64(c-'0')
+	}
+	return n, true
 }

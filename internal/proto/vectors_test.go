@@ -81,7 +81,7 @@ func TestVectorsFollowTheirFormat(t *testing.T) {
 	types := []string{
 		proto.TypeStart, proto.TypeStdin, proto.TypeCloseStdin, proto.TypeResize, proto.TypeSignal, proto.TypeClose,
 		proto.TypeAck, proto.TypePid, proto.TypeStdout, proto.TypeStderr, proto.TypeExitCode, proto.TypeEnd,
-		proto.TypeStartError,
+		proto.TypeStartError, proto.TypeEcho,
 	}
 	require.Len(t, decoded, len(types))
 	for _, typ := range types {
@@ -150,6 +150,8 @@ func decodedForm(t *testing.T, msg any) string {
 		return marshal(t, fields{"type": "signal", "signal": m.Signal})
 	case proto.Ack:
 		return marshal(t, fields{"type": "ack", "stdin": m.Stdin, "stdout": m.Stdout, "stderr": m.Stderr})
+	case proto.Echo:
+		return marshal(t, fields{"type": "echo", "n": m.N})
 	case proto.Pid:
 		return marshal(t, fields{"type": "pid", "pid": m.Pid, "extensions": decodedExtensions(m.Extensions)})
 	case proto.ExitCode:
@@ -189,7 +191,7 @@ func decodedExtensions(e *proto.Extensions) any {
 	if e == nil {
 		return nil
 	}
-	return fields{"window": e.Window, "max_message": e.MaxMessage, "signal": e.Signal, "outcome": e.Outcome}
+	return fields{"window": e.Window, "max_message": e.MaxMessage, "signal": e.Signal, "outcome": e.Outcome, "echo": e.Echo}
 }
 
 // encodeDecodedForm encodes a vector's decoded form, whose fields have the names that they have on the wire.
@@ -214,6 +216,8 @@ func encodeDecodedForm(t *testing.T, v vector) []byte {
 		return encodeAs[proto.Signal](t, v)
 	case proto.TypeAck:
 		return encodeAs[proto.Ack](t, v)
+	case proto.TypeEcho:
+		return encodeAs[proto.Echo](t, v)
 	case proto.TypePid:
 		return encodeAs[proto.Pid](t, v)
 	case proto.TypeExitCode:

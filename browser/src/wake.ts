@@ -1,0 +1,53 @@
+/** How often to look at the clock, and by how much it must be off for the machine to have slept. */
+const TICK_MS = 5_000;
+const JUMP_MS = 10_000;
+
+/** What is called when the network may have changed without a word. While there is any, the moments are watched for. */
+const listeners = new Set<() => void>();
+let ticking: ReturnType<typeof setInterval> | undefined;
+let tickedAt = 0;
+
+/**
+ * Calls back when the network comes back, when the page comes into view or back from the browser's cache, and when the clock
+ * has jumped, until the function that is returned is called.
+ */
+export function onWake(listener: () => void): () => void {
+  if (listeners.size === 0) watch();
+  listeners.add(listener);
+  return () => {
+    if (listeners.delete(listener) && listeners.size === 0) unwatch();
+  };
+}
+
+function wake(): void {
+  for (const listener of [...listeners]) listener();
+}
+
+function looked(): void {
+  if (globalThis.document.visibilityState === "visible") wake();
+}
+
+function tick(): void {
+  const now = Date.now();
+  const off = Math.abs(now - tickedAt - TICK_MS);
+  tickedAt = now;
+  if (off > JUMP_MS) wake();
+}
+
+function watch(): void {
+  tickedAt = Date.now();
+  ticking = setInterval(tick, TICK_MS);
+  // Node would wait for it.
+  (ticking as { unref?(): void }).unref?.();
+  // Node has no such events, a worker no document.
+  globalThis.addEventListener?.("online", wake);
+  globalThis.addEventListener?.("pageshow", wake);
+  globalThis.document?.addEventListener("visibilitychange", looked);
+}
+
+function unwatch(): void {
+  clearInterval(ticking);
+  globalThis.removeEventListener?.("online", wake);
+  globalThis.removeEventListener?.("pageshow", wake);
+  globalThis.document?.removeEventListener("visibilitychange", looked);
+}
