@@ -119,8 +119,11 @@ func receive(l *link, canonical string) received {
 	if err != nil {
 		return received{err: err.Error(), kind: errorKind(err)}
 	}
-	if ack, ok := msg.(*proto.Ack); ok {
-		return received{msg: *ack}
+	switch msg := msg.(type) {
+	case *proto.Ack:
+		return received{msg: *msg}
+	case *proto.Echo:
+		return received{msg: *msg}
 	}
 	if msg != nil {
 		return received{msg: msg}
