@@ -317,6 +317,9 @@ func (p *remoteProcess) readMessages() error {
 				err = p.stdin.sender.credit.Ack(msg.Stdin)
 			}
 		case proto.ExitCode:
+			if !p.peer.Outcome {
+				msg.Signal = proto.OldSignal(msg)
+			}
 			p.settle(outcomeError(msg))
 			if !msg.Pending {
 				return nil

@@ -106,8 +106,8 @@ func (e ExitError) ExitCode() int { return e.code }
 // Error describes how the command ended.
 func (e ExitError) Error() string { return e.error }
 
-// Signal returns the name, without SIG, of the signal that ended the command. It is empty if none did, and if the
-// command ran behind a peer that does not tell.
+// Signal returns the name, without SIG, of the signal that ended the command. It is empty if none did, and if it
+// has no name or no peer on the way tells it.
 func (e ExitError) Signal() string { return e.signal }
 
 // disabledStdin is the Stdin of a command that has none.

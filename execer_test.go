@@ -61,7 +61,6 @@ var v024Exclusions = execertest.Exclusions{
 	"Close/FullStdin":           "no-flow-control",
 	"Cancel/FullStdin":          "no-flow-control",
 
-	"Exit/SignalName": "no-signals",
 	"Signal/Trap":     "no-signals",
 	"Signal/Terminal": "no-signals",
 	"Signal/Group":    "no-signals",

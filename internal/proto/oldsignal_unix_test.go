@@ -1,0 +1,43 @@
+//go:build unix
+
+package proto
+
+import (
+	"os/exec"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestOldSignal has processes ended by signals, whose end os/exec tells as a server of v0.2.4 does.
+func TestOldSignal(t *testing.T) {
+	for name, signal := range map[string]syscall.Signal{
+		"HUP": syscall.SIGHUP, "INT": syscall.SIGINT, "QUIT": syscall.SIGQUIT, "ILL": syscall.SIGILL,
+		"TRAP": syscall.SIGTRAP, "ABRT": syscall.SIGABRT, "BUS": syscall.SIGBUS, "FPE": syscall.SIGFPE,
+		"KILL": syscall.SIGKILL, "USR1": syscall.SIGUSR1, "SEGV": syscall.SIGSEGV, "USR2": syscall.SIGUSR2,
+		"PIPE": syscall.SIGPIPE, "ALRM": syscall.SIGALRM, "TERM": syscall.SIGTERM, "XCPU": syscall.SIGXCPU,
+		"XFSZ": syscall.SIGXFSZ, "VTALRM": syscall.SIGVTALRM, "PROF": syscall.SIGPROF, "SYS": syscall.SIGSYS,
+	} {
+		cmd := exec.Command("sleep", "300")
+		require.NoError(t, cmd.Start())
+		require.NoError(t, cmd.Process.Signal(signal))
+		err := cmd.Wait()
+		require.Error(t, err)
+		got := OldSignal(ExitCode{ExitCode: cmd.ProcessState.ExitCode(), Error: err.Error()})
+		require.Equal(t, name, got, err.Error())
+	}
+}
+
+func TestOldSignalOfOtherEnds(t *testing.T) {
+	require.Equal(t, "SEGV", OldSignal(ExitCode{ExitCode: -1, Error: "signal: segmentation fault (core dumped)"}))
+	for _, m := range []ExitCode{
+		{ExitCode: 1, Error: "signal: killed"}, // A command's own exit code.
+		{ExitCode: -1, Error: "exit status -1"},
+		{ExitCode: -1, Error: "signal: signal 64"},
+		{ExitCode: -1, Error: "killed"},
+		{},
+	} {
+		require.Empty(t, OldSignal(m), "%+v", m)
+	}
+}
