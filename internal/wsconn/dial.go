@@ -6,26 +6,50 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 
 	"github.com/coder/websocket"
 )
 
+// StatusError is a handshake that was answered with another HTTP status than 101.
+type StatusError struct {
+	Status int
+	Line   string // the first line of the answer's body, as it came, of which there may be none
+	err    error
+}
+
+func (e *StatusError) Error() string { return e.err.Error() }
+func (e *StatusError) Unwrap() error { return e.err }
+
+// statusError returns the error of a handshake with its answer's status, if the status is what was wrong.
+func statusError(resp *http.Response, err error) error {
+	if resp == nil || resp.StatusCode == http.StatusSwitchingProtocols {
+		return err
+	}
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxLine)) // The library has read it already.
+	line, _, _ := strings.Cut(string(body), "\n")
+	return &StatusError{resp.StatusCode, strings.TrimSpace(line), err}
+}
+
+// maxLine bounds a StatusError's Line, in bytes.
+const maxLine = 256
+
 // Dial connects to a WebSocket, by a connection of its own. Its frames are sent with one write each. A client of nil means
-// http.DefaultClient.
+// http.DefaultClient. The error of a handshake that was answered with another status than 101 has a *StatusError in its chain.
 func Dial(ctx context.Context, url string, header http.Header, subprotocols []string, client *http.Client) (*CoderConn, error) {
 	if client == nil {
 		client = http.DefaultClient
 	}
 	joining := *client
 	joining.Transport = joiningTransport{client.Transport}
-	conn, _, err := websocket.Dial(ctx, url, &websocket.DialOptions{
+	conn, resp, err := websocket.Dial(ctx, url, &websocket.DialOptions{
 		HTTPClient:      &joining,
 		HTTPHeader:      header,
 		Subprotocols:    subprotocols,
 		CompressionMode: websocket.CompressionDisabled,
 	})
 	if err != nil {
-		return nil, err
+		return nil, statusError(resp, err)
 	}
 	return Coder(conn), nil
 }
