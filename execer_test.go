@@ -44,12 +44,22 @@ var contenders = []contender{
 		return wsep.Dialer{URL: serve(t, middle)}
 	}), nil},
 	{"a `wsplice` channel", throughSplice, nil},
-	{"`sshexec`", overSSH, nil},
+	{"`sshexec`: OpenSSH, dash", overSSH(sshtest.Start), nil},
+	{"`sshexec`: OpenSSH, BusyBox", overSSH(sshtest.StartBusyBox), nil},
+	{"`sshexec`: dropbear", overSSH(func(t testing.TB, _ ...string) *sshtest.SSHD { return sshtest.StartDropbear(t) }), dropbearExclusions},
 	{"`sshexec` behind a WebSocket", func(t *testing.T) func(*testing.T) wsep.Execer {
-		inner := overSSH(t)
+		inner := overSSH(sshtest.Start)(t)
 		return func(t *testing.T) wsep.Execer { return wsep.Dialer{URL: serve(t, inner(t))} }
 	}, nil},
 	{"a server of v0.2.4", toV024, v024Exclusions},
+}
+
+// dropbearExclusions are what dropbear can't do, however it is asked.
+var dropbearExclusions = execertest.Exclusions{
+	"Command/ArgsLong":     "short-lines",
+	"Output/ReadAfterWait": "short-lines",
+	// It closes the session when the process ends.
+	"Output/HeldByChild": "no-held-output",
 }
 
 // v024Exclusions are what a server of v0.2.4 can't do, or its protocol not tell.
@@ -121,9 +131,11 @@ func throughSplice(t *testing.T) func(*testing.T) wsep.Execer {
 }
 
 // overSSH has a connection for each line, to one host.
-func overSSH(t *testing.T) func(*testing.T) wsep.Execer {
-	server := sshtest.Start(t)
-	return func(t *testing.T) wsep.Execer { return sshexec.New(server.Dial(t)) }
+func overSSH(start func(testing.TB, ...string) *sshtest.SSHD) func(*testing.T) func(*testing.T) wsep.Execer {
+	return func(t *testing.T) func(*testing.T) wsep.Execer {
+		server := start(t)
+		return func(t *testing.T) wsep.Execer { return sshexec.New(server.Dial(t)) }
+	}
 }
 
 func toV024(t *testing.T) func(*testing.T) wsep.Execer {

@@ -12,7 +12,8 @@ import (
 // channel is a session on a connection.
 type channel struct {
 	ssh.Channel
-	client *ssh.Client
+	sessions *sessions
+	place    *place // nil for the warden's
 
 	exited chan struct{} // closed when result is set
 	result error         // what Wait returns; nil for exit code 0
@@ -27,28 +28,22 @@ type channel struct {
 	end func() error
 }
 
-// open opens a session.
-func open(client *ssh.Client) (*channel, error) {
-	inner, requests, err := client.OpenChannel("session", nil)
-	if err != nil {
-		return nil, refusal(err)
-	}
+func newChannel(inner ssh.Channel, s *sessions, at *place) *channel {
 	ch := &channel{
-		Channel: inner,
-		client:  client,
-		exited:  make(chan struct{}),
-		closed:  make(chan struct{}),
-		dropped: make(chan struct{}),
+		Channel:  inner,
+		sessions: s,
+		place:    at,
+		exited:   make(chan struct{}),
+		closed:   make(chan struct{}),
+		dropped:  make(chan struct{}),
 	}
 	ch.end = sync.OnceValue(ch.probe)
-	// Ends with the session.
-	go ch.listen(requests)
-	return ch, nil
+	return ch
 }
 
 // probe asks the server for anything. What it sent before has come when it answers.
 func (ch *channel) probe() error {
-	if _, _, err := ch.client.SendRequest(keepAlive, true, nil); err != nil {
+	if _, _, err := ch.sessions.client.SendRequest(keepAlive, true, nil); err != nil {
 		return lost(xerrors.Errorf("read: %w", err))
 	}
 	return nil
@@ -89,6 +84,7 @@ func (ch *channel) request(name string, payload []byte) error {
 
 // listen takes the server's requests until the session is closed.
 func (ch *channel) listen(requests <-chan *ssh.Request) {
+	defer ch.sessions.remove(ch)
 	defer close(ch.closed)
 	for r := range requests {
 		ch.take(r)
@@ -121,6 +117,7 @@ func (ch *channel) exit(result error) {
 	ch.settle.Do(func() {
 		ch.result = result
 		close(ch.exited)
+		ch.sessions.ends(ch)
 	})
 }
 
@@ -136,6 +133,7 @@ func (ch *channel) unknownExit() error {
 func (ch *channel) drop() {
 	ch.dropOnce.Do(func() {
 		close(ch.dropped)
+		ch.sessions.ends(ch)
 		// Ends when the message is written, at the latest with the connection.
 		go func() { _ = ch.Close() }()
 	})

@@ -26,33 +26,31 @@ func lost(err error) error {
 	return &lostError{err}
 }
 
-// refusal returns what Start returns when the server opens no channel.
-func refusal(err error) error {
-	refused, ok := errors.AsType[*ssh.OpenChannelError](err)
-	if !ok {
-		return &unopenedError{lost(xerrors.Errorf("open session: %w", err))}
-	}
-	return &wsep.StartError{Err: &refusedError{refused}}
-}
-
 // unopenedError is a connection that was lost before there was a session on it.
 type unopenedError struct{ error }
 
 func (e *unopenedError) Unwrap() error { return e.error }
 
 // refusedError is a channel that the server did not open.
-type refusedError struct{ *ssh.OpenChannelError }
+type refusedError struct {
+	*ssh.OpenChannelError
+	surplus bool // there have been sessions on the connection
+}
 
 func (e *refusedError) Error() string { return "host refuses a session: " + e.OpenChannelError.Error() }
 func (e *refusedError) Unwrap() error { return e.OpenChannelError }
 
 // Is reports what the server's reason means for a session. OpenSSH, when a connection has as many as it may
-// (MaxSessions), says that a connection failed, though none is to be made.
+// (MaxSessions), says that a connection failed, though none is to be made. Before 6.8 it said that sessions are
+// prohibited, as Teleport does.
 func (e *refusedError) Is(target error) bool {
 	switch e.Reason {
 	case ssh.ResourceShortage, ssh.ConnectionFailed:
 		return target == wsep.ErrBusy
 	case ssh.Prohibited:
+		if e.surplus {
+			return target == wsep.ErrBusy
+		}
 		return target == fs.ErrPermission
 	case ssh.UnknownChannelType:
 		return target == errors.ErrUnsupported

@@ -80,7 +80,7 @@ func silentOnce() func(ssh.NewChannel) {
 
 // TestSilentShell holds up no command for longer than a warden may take.
 func TestSilentShell(t *testing.T) {
-	execer := newExecer(sshtest.Fake(t, silentOnce()))
+	execer := newExecer(sshtest.Fake(t, silentOnce()), unlimited)
 	execer.guard.limit = 100 * time.Millisecond
 	_, err := execer.Start(t.Context(), wsep.Command{Command: "true"})
 	require.ErrorContains(t, err, "has started nothing")
@@ -92,7 +92,7 @@ func TestSilentShell(t *testing.T) {
 
 // TestSilentShellCancel leaves nothing of a Start whose context has ended but the one warden that is being started.
 func TestSilentShellCancel(t *testing.T) {
-	execer := newExecer(sshtest.Fake(t, silentOnce()))
+	execer := newExecer(sshtest.Fake(t, silentOnce()), unlimited)
 	giveUp := func() {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
 		defer cancel()

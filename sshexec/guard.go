@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"golang.org/x/crypto/ssh"
 	"golang.org/x/xerrors"
 
 	"cdr.dev/wsep"
@@ -13,8 +12,8 @@ import (
 
 // guard sees to it that a connection has a warden, which knows what to end when the connection is lost.
 type guard struct {
-	client *ssh.Client
-	limit  time.Duration // for the start of a warden
+	sessions *sessions
+	limit    time.Duration // for the start of a warden
 
 	turn    chan struct{}     // holds a token while somebody uses what follows
 	warden  *warden           // nil before the first start
@@ -24,12 +23,12 @@ type guard struct {
 // wardenLimit is how long a login's shell may take to start a warden.
 const wardenLimit = 30 * time.Second
 
-func newGuard(client *ssh.Client) *guard {
+func newGuard(s *sessions) *guard {
 	return &guard{
-		client:  client,
-		limit:   wardenLimit,
-		turn:    make(chan struct{}, 1),
-		watched: make(map[*process]bool),
+		sessions: s,
+		limit:    wardenLimit,
+		turn:     make(chan struct{}, 1),
+		watched:  make(map[*process]bool),
 	}
 }
 
@@ -76,7 +75,7 @@ func (g *guard) start() (*warden, error) {
 	if g.warden != nil {
 		dir = g.warden.dir
 	}
-	ch, err := open(g.client)
+	ch, err := g.sessions.open(context.Background(), nil)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package sshexec
 
 import (
+	"bytes"
 	"crypto/rand"
 	_ "embed"
 	"fmt"
@@ -39,21 +40,35 @@ func newMark() mark { return mark{"wsep-", rand.Text()} }
 
 func (m mark) String() string { return m.first + m.second }
 
-// maxLine is what Linux takes as one argument of a program, as the line is of the login's shell, without its final NUL.
-const maxLine = 128<<10 - 1
+const (
+	// maxLine is what Linux takes as one argument of a program, as the line is of the login's shell, without its final
+	// NUL.
+	maxLine = 128<<10 - 1
+	// maxDropbearLine is what dropbear takes (MAX_CMD_LEN in its sysoptions.h). It drops the connection for a much
+	// longer one.
+	maxDropbearLine = 9000
+)
+
+// lineLimit returns how long a line the server takes that calls itself by a version (RFC 4253 section 4.2).
+func lineLimit(serverVersion []byte) int {
+	if bytes.HasPrefix(serverVersion, []byte("SSH-2.0-dropbear")) {
+		return maxDropbearLine
+	}
+	return maxLine
+}
 
 // startLine returns the line that starts the command, under the warden that has the directory, if any.
-func startLine(c wsep.Command, m mark, wardenDir string) (string, error) {
+func startLine(c wsep.Command, m mark, wardenDir string, limit int) (string, error) {
 	line := shellLine(startCode(c, m, wardenDir))
-	if len(line) > maxLine {
-		return "", xerrors.Errorf("arguments and environment make a line of %d bytes, hosts take %d: %w",
-			len(line), maxLine, wsep.ErrInvalidCommand)
+	if len(line) > limit {
+		return "", xerrors.Errorf("arguments and environment make a line of %d bytes, the host takes %d: %w",
+			len(line), limit, wsep.ErrInvalidCommand)
 	}
 	return line, nil
 }
 
 func startCode(c wsep.Command, m mark, wardenDir string) string {
-	env, terminal, input, run := slices.Clip(c.Env), "", "", "exec"
+	env, terminal, input, run := slices.Clip(c.Env), "", "", "exec $wsep_group"
 	switch {
 	case c.TTY:
 		env, terminal = append(env, "WSEP_TTY=true"), "terminal"
@@ -61,7 +76,7 @@ func startCode(c wsep.Command, m mark, wardenDir string) string {
 		input = " </dev/null"
 	}
 	if len(env) > 0 {
-		run = "exec env --" + quote(env...)
+		run += " env --" + quote(env...)
 	}
 	return "set --" + quote(m.first, m.second, id(c.UID), id(c.GID), c.WorkingDir, c.Command, terminal, wardenDir) + "\n" +
 		startScript +

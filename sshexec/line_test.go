@@ -67,6 +67,6 @@ func TestRefusedCommands(t *testing.T) {
 			require.ErrorIs(t, validate(c), wsep.ErrInvalidCommand)
 		})
 	}
-	_, err := startLine(wsep.Command{Command: "echo", Args: []string{strings.Repeat("x", maxLine)}}, newMark(), "")
+	_, err := startLine(wsep.Command{Command: "echo", Args: []string{strings.Repeat("x", maxLine)}}, newMark(), "", maxLine)
 	require.ErrorIs(t, err, wsep.ErrInvalidCommand)
 }

@@ -28,6 +28,7 @@ package sshexec
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"time"
 
@@ -43,32 +44,42 @@ import (
 // that only falls silent sends it keep-alives, as a Redialer does.
 //
 // A Start that the server refuses because it allows no more sessions matches wsep.ErrBusy.
-func New(client *ssh.Client) wsep.Execer { return newExecer(client) }
+func New(client *ssh.Client) wsep.Execer { return newExecer(client, unlimited) }
 
 // execer runs commands over one connection.
 type execer struct {
-	client *ssh.Client
-	guard  *guard
+	client   *ssh.Client
+	sessions *sessions
+	guard    *guard
 }
 
-func newExecer(client *ssh.Client) *execer { return &execer{client, newGuard(client)} }
+// unlimited is for a host of which nothing is known.
+const unlimited = math.MaxInt
+
+func newExecer(client *ssh.Client, limit int) *execer {
+	s := newSessions(client, limit)
+	return &execer{client, s, newGuard(s)}
+}
 
 // Start implements wsep.Execer. Its processes are also wsep.Signalers.
 func (e *execer) Start(ctx context.Context, c wsep.Command) (wsep.Process, error) {
-	return e.begin(ctx, c, false)
+	return e.begin(ctx, c, false, e.sessions.take())
 }
 
 // StartLasting is Start for a command that is left alone when the connection is lost. A wsep.Session has one that waits
 // to be found again.
 func (e *execer) StartLasting(ctx context.Context, c wsep.Command) (wsep.Process, error) {
-	return e.begin(ctx, c, true)
+	return e.begin(ctx, c, true, e.sessions.take())
 }
 
-func (e *execer) begin(ctx context.Context, c wsep.Command, lasting bool) (wsep.Process, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, &wsep.StartError{Err: err}
+// begin starts a command that has the place.
+func (e *execer) begin(ctx context.Context, c wsep.Command, lasting bool, at *place) (wsep.Process, error) {
+	err := ctx.Err()
+	if err == nil {
+		err = validate(c)
 	}
-	if err := validate(c); err != nil {
+	if err != nil {
+		at.leave()
 		return nil, &wsep.StartError{Err: err}
 	}
 	c.Args, c.Env = slices.Clone(c.Args), slices.Clone(c.Env)
@@ -76,7 +87,8 @@ func (e *execer) begin(ctx context.Context, c wsep.Command, lasting bool) (wsep.
 	// Ends when the command has started or failed to, soon after the context or with the connection. A command that
 	// starts when the context has ended ends at once.
 	go func() {
-		p, err := e.start(ctx, c, lasting)
+		defer at.leave()
+		p, err := e.start(ctx, c, lasting, at)
 		begun <- started{p, err}
 	}()
 	select {
@@ -100,32 +112,32 @@ type started struct {
 // can be ended. Then the session is closed.
 const startGrace = 5 * time.Second
 
-func (e *execer) start(ctx context.Context, c wsep.Command, lasting bool) (*process, error) {
+func (e *execer) start(ctx context.Context, c wsep.Command, lasting bool, at *place) (*process, error) {
 	dir, err := e.guard.room(ctx, "")
 	if err != nil {
 		return nil, err
 	}
-	p, err := e.startIn(ctx, dir, c, lasting)
+	p, err := e.startIn(ctx, dir, c, lasting, at)
 	if !errors.Is(err, errNoWarden) {
 		return p, err
 	}
 	if dir, err = e.guard.room(ctx, dir); err != nil {
 		return nil, err
 	}
-	return e.startIn(ctx, dir, c, lasting)
+	return e.startIn(ctx, dir, c, lasting, at)
 }
 
 // startIn starts a command that has a file in the warden's directory, unless it is a lasting one.
-func (e *execer) startIn(ctx context.Context, dir string, c wsep.Command, lasting bool) (*process, error) {
+func (e *execer) startIn(ctx context.Context, dir string, c wsep.Command, lasting bool, at *place) (*process, error) {
 	m := newMark()
 	if lasting {
 		dir = ""
 	}
-	line, err := startLine(c, m, dir)
+	line, err := startLine(c, m, dir, lineLimit(e.client.ServerVersion()))
 	if err != nil {
 		return nil, &wsep.StartError{Err: err}
 	}
-	ch, err := open(e.client)
+	ch, err := e.sessions.open(ctx, at)
 	if err != nil {
 		return nil, err
 	}

@@ -251,7 +251,7 @@ func TestMissingInterpreter(t *testing.T) {
 // TestTidy leaves nothing on the host.
 func TestTidy(t *testing.T) {
 	client := sshtest.Start(t).Dial(t)
-	execer := newExecer(client)
+	execer := newExecer(client, unlimited)
 	p := start(t, execer, sh(`sleep 60`))
 	dir := execer.guard.warden.dir
 	require.DirExists(t, dir)
@@ -329,7 +329,11 @@ func TestSilentHost(t *testing.T) {
 	execer.interval = 200 * time.Millisecond
 	_, err := execer.Start(t.Context(), sh(`sleep 60`))
 	require.ErrorIs(t, err, wsep.ErrDisconnected)
-	require.Eventually(t, func() bool { return execer.after(0) == nil }, patience, 10*time.Millisecond)
+	require.Eventually(t, func() bool {
+		execer.mu.Lock()
+		defer execer.mu.Unlock()
+		return len(execer.connections) == 0
+	}, patience, 10*time.Millisecond)
 }
 
 func TestDialError(t *testing.T) {

@@ -54,6 +54,10 @@ case $(od -An -tx1 -N4 2>/dev/null <"$wsep_program") in
 *) wsep_fail program-format ;;
 esac
 
+# Not all servers give a command without a terminal a process group. setsid keeps the process ID of who leads none.
+wsep_group=
+[ -n "$7" ] || kill -0 "-$$" 2>/dev/null || ! command -v setsid >/dev/null || wsep_group=setsid
+
 # See warden.sh.
 [ -z "$8" ] || printf '' 2>/dev/null >"$8/$$" || wsep_fail warden
 wsep_say ok $$

@@ -22,9 +22,10 @@ trap '' PIPE HUP
 
 reply() { printf '%s%s %s\n' "$mark" "$secret" "$*"; }
 
-# send signals a process group, or the process alone where the server gave it no group of its own.
-send() { kill -s "$1" -- "-$2" 2>/dev/null || kill -s "$1" "$2" 2>/dev/null; }
-exists() { kill -s 0 -- "-$1" 2>/dev/null || kill -s 0 "$1" 2>/dev/null; }
+# send signals a process group, or the process alone where it has no group of its own. In this form alone of kill all
+# shells take a group for what it is: after -s dash needs --, and BusyBox takes that for a process.
+send() { kill "-$1" "-$2" 2>/dev/null || kill "-$1" "$2" 2>/dev/null; }
+exists() { send 0 "$1"; }
 # nap is short where sleep takes fractions.
 nap() { sleep 0.02 2>/dev/null || sleep 1; }
 
@@ -38,7 +39,7 @@ foreground() {
 # send_all is send for the group in the foreground too.
 send_all() {
 	foreground "$2"
-	case $group in "" | "$2") ;; *) kill -s "$1" -- "-$group" 2>/dev/null ;; esac
+	case $group in "" | "$2") ;; *) kill "-$1" "-$group" 2>/dev/null ;; esac
 	send "$1" "$2"
 }
 
@@ -60,9 +61,10 @@ ask() {
 	done
 }
 
-end() {
+# finish ends a command. zsh takes the word end for its own.
+finish() {
 	# The number of a process that has ended may be another's by now.
-	if [ -n "$3" ] && kill -s 0 "$1" 2>/dev/null; then return; fi
+	if [ -n "$3" ] && kill -0 "$1" 2>/dev/null; then return; fi
 	[ "$2" = kill ] || ask "$1" "$2"
 	exists "$1" || return
 	send_all KILL "$1"
@@ -107,10 +109,10 @@ end_all() {
 		[ ! -e "$file" ] || watch "${file##*/}"
 	done
 	for pid in $watched; do
-		end "$pid" cancel &
+		finish "$pid" cancel &
 	done
 	for pid in $reaped; do
-		end "$pid" cancel reaped &
+		finish "$pid" cancel reaped &
 	done
 	wait
 	watched=' ' reaped=' '
@@ -136,7 +138,7 @@ while read -r id order pid how ended; do
 		;;
 	signal) if send "$how" "$pid"; then reply "$id" ok; else reply "$id" gone; fi ;;
 	end) ( (
-		end "$pid" "$how" "$ended"
+		finish "$pid" "$how" "$ended"
 		reply "$id" ok
 	) & ) ;;
 	esac

@@ -34,7 +34,7 @@ type scriptedWarden struct {
 }
 
 // shells are what /bin/sh may be.
-var shells = [][]string{{"sh"}, {"dash"}, {"bash", "--posix"}, {"busybox", "sh"}}
+var shells = [][]string{{"sh"}, {"dash"}, {"bash", "--posix"}, {"busybox", "sh"}, {"mksh"}, {"zsh", "--emulate", "sh"}}
 
 // startScripted has a shell be the warden.
 func startScripted(t *testing.T, shell []string) *scriptedWarden {
@@ -160,7 +160,7 @@ func TestWardenScriptReaped(t *testing.T) {
 // TestReusedPID spares a process that has the number of a command that has ended, when the connection is lost.
 func TestReusedPID(t *testing.T) {
 	client := sshtest.Start(t).Dial(t)
-	execer := newExecer(client)
+	execer := newExecer(client, unlimited)
 	alive := filepath.Join(t.TempDir(), "alive")
 	c := sh(`trap 'echo >"$ALIVE"' USR1; echo; while :; do sleep 0.05; done`)
 	c.Env = []string{"ALIVE=" + alive}
@@ -204,7 +204,7 @@ const reporter = `trap "echo USR1" USR1; echo; while :; do sleep 0.05; done`
 // TestWardenForgotten has somebody tidy up the warden's directory.
 func TestWardenForgotten(t *testing.T) {
 	client := sshtest.Start(t).Dial(t)
-	execer := newExecer(client)
+	execer := newExecer(client, unlimited)
 	p := start(t, execer, sh(reporter))
 	readLine(t, p.Stdout())
 	w, _ := known(execer)
@@ -249,7 +249,7 @@ func TestWardenKilled(t *testing.T) {
 		"cancel": func(_ *testing.T, _ *execer, _ wsep.Process, cancel func()) { cancel() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			execer := newExecer(server.Dial(t))
+			execer := newExecer(server.Dial(t), unlimited)
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			p, err := execer.Start(ctx, sh(reporter))
@@ -265,7 +265,7 @@ func TestWardenKilled(t *testing.T) {
 
 // TestWardenReplaced has a warden be killed. Another takes its place, though nobody asks for it, and ends the command.
 func TestWardenReplaced(t *testing.T) {
-	execer := newExecer(sshtest.Start(t).Dial(t))
+	execer := newExecer(sshtest.Start(t).Dial(t), unlimited)
 	p := start(t, execer, sh(reporter))
 	readLine(t, p.Stdout())
 	killed, _ := known(execer)
@@ -280,7 +280,7 @@ func TestWardenReplaced(t *testing.T) {
 
 // TestWardenSlow has the next warden take longer than a command may take to end.
 func TestWardenSlow(t *testing.T) {
-	execer := newExecer(sshtest.Start(t).Dial(t))
+	execer := newExecer(sshtest.Start(t).Dial(t), unlimited)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	closed := start(t, execer, sh(reporter))

@@ -19,6 +19,7 @@ type Proxy struct {
 	mu    sync.Mutex // guards what follows
 	conns []net.Conn
 	count int
+	ended int
 }
 
 // NewProxy returns a proxy to an address. It ends with the test.
@@ -45,6 +46,13 @@ func (p *Proxy) Count() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.count
+}
+
+// Open returns how many connections there are.
+func (p *Proxy) Open() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.count - p.ended
 }
 
 // Cut breaks all connections, wherever in a frame they are.
@@ -82,7 +90,12 @@ func (p *Proxy) accept(serving *sync.WaitGroup) {
 		p.count++
 		p.mu.Unlock()
 		// These end when either end closes the connection, or Cut does.
-		serving.Go(func() { p.pass(server, client) })
+		serving.Go(func() {
+			p.pass(server, client)
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.ended++
+		})
 		serving.Go(func() { p.pass(client, server) })
 	}
 }

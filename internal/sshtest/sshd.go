@@ -6,7 +6,6 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/pem"
-	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -20,9 +19,10 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
+	"golang.org/x/crypto/ssh/knownhosts"
 )
 
-// SSHD is OpenSSH's server on a loopback port, for the user who runs the test. Its home directory is empty.
+// SSHD is a server on a loopback port, for the user who runs the test. The home directory has nothing that a shell reads.
 type SSHD struct {
 	// Address is where it listens.
 	Address string
@@ -35,6 +35,8 @@ type SSHD struct {
 	Home string
 	Temp string
 
+	dir     string   // for its own files
+	env     []string // more of what sessions have
 	signer  ssh.Signer
 	hostKey ssh.PublicKey
 }
@@ -56,10 +58,11 @@ func Path() string {
 // its configuration; the first of several values of a setting counts.
 func Start(t testing.TB, settings ...string) *SSHD {
 	t.Helper()
-	path := Path()
-	if path == "" {
-		t.Skip("openssh-server is not installed")
-	}
+	return newSSHD(t).startOpenSSH(t, settings)
+}
+
+// newSSHD makes the files of a server that is to be started.
+func newSSHD(t testing.TB) *SSHD {
 	dir := t.TempDir()
 	current, err := user.Current()
 	require.NoError(t, err)
@@ -69,39 +72,63 @@ func Start(t testing.TB, settings ...string) *SSHD {
 		KnownHosts: filepath.Join(dir, "known_hosts"),
 		Home:       filepath.Join(dir, "home"),
 		Temp:       tempDir(t),
+		dir:        dir,
 	}
-	host := makeKey(t, filepath.Join(dir, "host_key"))
-	s.hostKey, s.signer = host.PublicKey(), makeKey(t, s.Identity)
-	write(t, filepath.Join(dir, "authorized_keys"), string(ssh.MarshalAuthorizedKey(s.signer.PublicKey())))
-	require.NoError(t, os.Mkdir(s.Home, 0o700))
+	s.signer = makeKey(t, s.Identity)
+	require.NoError(t, os.MkdirAll(filepath.Join(s.Home, ".ssh"), 0o700))
+	write(t, filepath.Join(s.Home, ".ssh/authorized_keys"), string(ssh.MarshalAuthorizedKey(s.signer.PublicKey())))
+	return s
+}
+
+// startOpenSSH starts OpenSSH's server by a command that takes the server and its arguments, or by itself.
+func (s *SSHD) startOpenSSH(t testing.TB, settings []string, by ...string) *SSHD {
+	t.Helper()
+	path := Path()
+	if path == "" {
+		t.Skip("openssh-server is not installed")
+	}
+	s.hostKey = makeKey(t, filepath.Join(s.dir, "host_key")).PublicKey()
+	if os.Geteuid() == 0 {
+		// Where its children drop their privileges.
+		require.NoError(t, os.MkdirAll("/run/sshd", 0o755))
+	}
+	return s.listen(t, func() *exec.Cmd {
+		s.configure(t, settings)
+		return command(append(by, path, "-D", "-e", "-f", filepath.Join(s.dir, "sshd_config")))
+	})
+}
+
+func command(words []string) *exec.Cmd { return exec.Command(words[0], words[1:]...) }
+
+// listen runs a server at a new address.
+func (s *SSHD) listen(t testing.TB, server func() *exec.Cmd) *SSHD {
+	t.Helper()
 	for range tries {
-		s.configure(t, dir, settings)
-		if s.run(t, path, dir) {
+		s.Address = freeAddress(t)
+		write(t, s.KnownHosts, knownhosts.Line([]string{s.Address}, s.hostKey)+"\n")
+		if s.run(t, server()) {
 			return s
 		}
 	}
-	require.Fail(t, "sshd does not listen")
+	require.Fail(t, "the server does not listen")
 	return nil
 }
 
 // tries is how many addresses are tried: a free one may be somebody else's when the server listens.
 const tries = 5
 
-// configure writes the configuration, with a new address.
-func (s *SSHD) configure(t testing.TB, dir string, settings []string) {
-	s.Address = freeAddress(t)
-	name, port, err := net.SplitHostPort(s.Address)
-	require.NoError(t, err)
-	write(t, s.KnownHosts, fmt.Sprintf("[%s]:%s %s", name, port, ssh.MarshalAuthorizedKey(s.hostKey)))
-	write(t, filepath.Join(dir, "sshd_config"), strings.Join(settings, "\n")+"\n"+
-		strings.NewReplacer("{dir}", dir, "{ip}", name, "{port}", port, "{environment}", s.environment()).Replace(sshdConfig))
+// configure writes the configuration.
+func (s *SSHD) configure(t testing.TB, settings []string) {
+	replacer := strings.NewReplacer("{dir}", s.dir, "{address}", s.Address, "{home}", s.Home,
+		"{environment}", strings.Join(s.environment(), " "))
+	write(t, filepath.Join(s.dir, "sshd_config"), strings.Join(settings, "\n")+"\n"+replacer.Replace(sshdConfig))
 }
 
 // sshdConfig has sessions inherit the variable by which leaktest knows what a test has left behind.
-const sshdConfig = `ListenAddress {ip}:{port}
+const sshdConfig = `ListenAddress {address}
 HostKey {dir}/host_key
 PidFile {dir}/pid
-AuthorizedKeysFile {dir}/authorized_keys
+AuthorizedKeysFile {home}/.ssh/authorized_keys
 PermitRootLogin prohibit-password
 PasswordAuthentication no
 KbdInteractiveAuthentication no
@@ -114,10 +141,11 @@ SetEnv {environment}
 LogLevel ERROR
 `
 
-func (s *SSHD) environment() string {
-	env := "HOME=" + s.Home + " TMPDIR=" + s.Temp
+// environment is what sessions have beside what the server gives them.
+func (s *SSHD) environment() []string {
+	env := append([]string{"HOME=" + s.Home, "TMPDIR=" + s.Temp}, s.env...)
 	if marker, ok := os.LookupEnv("WSEP_LEAKTEST"); ok {
-		env += " WSEP_LEAKTEST=" + marker
+		env = append(env, "WSEP_LEAKTEST="+marker)
 	}
 	return env
 }
@@ -161,28 +189,23 @@ func write(t testing.TB, path, text string) {
 }
 
 // run runs the server until the test ends. It returns whether the server listens, or else has ended.
-func (s *SSHD) run(t testing.TB, path, dir string) bool {
-	if os.Geteuid() == 0 {
-		// Where its children drop their privileges.
-		require.NoError(t, os.MkdirAll("/run/sshd", 0o755))
-	}
+func (s *SSHD) run(t testing.TB, server *exec.Cmd) bool {
 	var log bytes.Buffer
-	sshd := exec.Command(path, "-D", "-e", "-f", filepath.Join(dir, "sshd_config"))
-	sshd.Stderr = &log
+	server.Stdout, server.Stderr = &log, &log
 	// What a connection's process leaves open does not hold up the end.
-	sshd.WaitDelay = time.Second
-	require.NoError(t, sshd.Start())
+	server.WaitDelay = time.Second
+	require.NoError(t, server.Start())
 	ended := make(chan struct{})
 	// Ends with the server, with the test at the latest.
 	go func() {
 		defer close(ended)
-		_ = sshd.Wait()
+		_ = server.Wait()
 	}()
 	t.Cleanup(func() {
-		_ = sshd.Process.Kill()
+		_ = server.Process.Kill()
 		<-ended
 		if t.Failed() {
-			t.Logf("sshd says:\n%s", log.Bytes())
+			t.Logf("the server says:\n%s", log.Bytes())
 		}
 	})
 	listens := false
@@ -192,11 +215,11 @@ func (s *SSHD) run(t testing.TB, path, dir string) bool {
 			return true
 		default:
 			// It writes the file when it listens.
-			_, err := os.Stat(filepath.Join(dir, "pid"))
+			_, err := os.Stat(filepath.Join(s.dir, "pid"))
 			listens = err == nil
 			return listens
 		}
-	}, patience, 10*time.Millisecond, "sshd does not listen")
+	}, patience, 10*time.Millisecond, "the server does not listen")
 	return listens
 }
 
@@ -236,10 +259,11 @@ func (s *SSHD) Agent(t testing.TB) (socket string) {
 // ClientConfig returns what a client needs to log in.
 func (s *SSHD) ClientConfig() *ssh.ClientConfig {
 	return &ssh.ClientConfig{
-		User:            s.User,
-		Auth:            []ssh.AuthMethod{ssh.PublicKeys(s.signer)},
-		HostKeyCallback: ssh.FixedHostKey(s.hostKey),
-		Timeout:         patience,
+		User:              s.User,
+		Auth:              []ssh.AuthMethod{ssh.PublicKeys(s.signer)},
+		HostKeyCallback:   ssh.FixedHostKey(s.hostKey),
+		HostKeyAlgorithms: []string{s.hostKey.Type()}, // Dropbear offers what it has no key for.
+		Timeout:           patience,
 	}
 }
 

@@ -1,0 +1,100 @@
+//go:build !windows
+
+package sshexec
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"cdr.dev/wsep"
+	"cdr.dev/wsep/internal/sshtest"
+)
+
+// hosts are kinds of SSH hosts.
+var hosts = map[string]func(testing.TB) *sshtest.SSHD{
+	"OpenSSH":         func(t testing.TB) *sshtest.SSHD { return sshtest.Start(t) },
+	"OpenSSH/BusyBox": func(t testing.TB) *sshtest.SSHD { return sshtest.StartBusyBox(t) },
+	"dropbear":        sshtest.StartDropbear,
+}
+
+func onHosts(t *testing.T, test func(t *testing.T, host *sshtest.SSHD)) {
+	for name, start := range hosts {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, start(t))
+		})
+	}
+}
+
+// startFamily starts a command that heeds SIGTERM, with a child that does not. It returns the child's PID.
+func startFamily(t *testing.T, e wsep.Execer) (p wsep.Process, cancel func(), child int) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	p, err := e.Start(ctx, sh(`sh -c 'trap "" TERM HUP; echo $$; while :; do sleep 0.1; done' & wait`))
+	require.NoError(t, err)
+	child, err = strconv.Atoi(readLine(t, p.Stdout()))
+	require.NoError(t, err)
+	return p, cancel, child
+}
+
+// TestStubbornChild ends, however its parent is ended.
+func TestStubbornChild(t *testing.T) {
+	onHosts(t, func(t *testing.T, host *sshtest.SSHD) {
+		for name, end := range map[string]func(p wsep.Process, cancel func(), disconnect func() error){
+			"close":  func(p wsep.Process, _ func(), _ func() error) { _ = p.Close() },
+			"cancel": func(_ wsep.Process, cancel func(), _ func() error) { cancel() },
+			"loss":   func(_ wsep.Process, _ func(), disconnect func() error) { _ = disconnect() },
+		} {
+			t.Run(name, func(t *testing.T) {
+				client := host.Dial(t)
+				p, cancel, child := startFamily(t, New(client))
+				end(p, cancel, client.Close)
+				requireGone(t, child)
+				requireGone(t, p.Pid())
+			})
+		}
+	})
+}
+
+// TestSignalOnce has a signal arrive at all of a group, once, and be told to have done so.
+func TestSignalOnce(t *testing.T) {
+	onHosts(t, func(t *testing.T, host *sshtest.SSHD) {
+		const report = `trap "echo $NAME" USR1; echo ready; while :; do sleep 0.05; done`
+		p := start(t, New(host.Dial(t)), sh(`(NAME=child; `+report+`) & NAME=parent; `+report))
+		for range 2 {
+			require.Equal(t, "ready", readLine(t, p.Stdout()))
+		}
+		signaler := p.(wsep.Signaler)
+		for range 2 {
+			require.NoError(t, signaler.Signal(t.Context(), "USR1"))
+			got := []string{readLine(t, p.Stdout()), readLine(t, p.Stdout())}
+			require.ElementsMatch(t, []string{"parent", "child"}, got)
+		}
+	})
+}
+
+// TestNextSession follows at once one that was dropped.
+func TestNextSession(t *testing.T) {
+	execer := New(sshtest.StartDropbear(t).Dial(t))
+	for range 40 {
+		_, err := execer.Start(t.Context(), wsep.Command{Command: "/"})
+		require.Error(t, err)
+		out, err := run(t, execer, sh(`echo out`))
+		require.NoError(t, err)
+		require.Equal(t, "out\n", out)
+	}
+}
+
+// TestLongLine is refused where it would cost the connection.
+func TestLongLine(t *testing.T) {
+	execer := New(sshtest.StartDropbear(t).Dial(t))
+	long := wsep.Command{Command: "true", Args: []string{strings.Repeat("x", 40<<10)}}
+	_, err := execer.Start(t.Context(), long)
+	require.ErrorIs(t, err, wsep.ErrInvalidCommand)
+	require.NoError(t, start(t, execer, wsep.Command{Command: "true"}).Wait())
+}

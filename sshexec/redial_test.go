@@ -1,0 +1,138 @@
+//go:build !windows
+
+package sshexec
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/crypto/ssh"
+
+	"cdr.dev/wsep"
+	"cdr.dev/wsep/internal/sshtest"
+)
+
+// requireNoConnections waits until the last connection is closed.
+func requireNoConnections(t *testing.T, proxy *sshtest.Proxy) {
+	t.Helper()
+	require.Eventually(t, func() bool { return proxy.Open() == 0 }, patience, 10*time.Millisecond)
+}
+
+// TestBurst starts many commands at once, on a host that allows as many sessions as OpenSSH does by default.
+func TestBurst(t *testing.T) {
+	const many = 500
+	server := sshtest.Start(t, "MaxSessions 10")
+	proxy := sshtest.NewProxy(t, server.Address)
+	execer := redialer(t, server, proxy)
+	execer.idle = time.Second
+	outputs, errs := make([]string, many), make([]error, many)
+	var running sync.WaitGroup
+	for i := range many {
+		running.Go(func() { outputs[i], errs[i] = run(t, execer, sh(fmt.Sprintf("echo %d", i))) })
+	}
+	running.Wait()
+	for i := range many {
+		require.NoError(t, errs[i])
+		require.Equal(t, fmt.Sprintln(i), outputs[i])
+	}
+	require.LessOrEqual(t, proxy.Count(), fewConnections)
+	requireNoConnections(t, proxy)
+}
+
+// run runs a command and returns its output.
+func run(t *testing.T, e wsep.Execer, c wsep.Command) (string, error) {
+	p, err := e.Start(t.Context(), c)
+	if err != nil {
+		return "", err
+	}
+	out, err := io.ReadAll(p.Stdout())
+	if err != nil {
+		return "", err
+	}
+	return string(out), p.Wait()
+}
+
+// TestLongBurst starts more commands than a few connections carry, of which none ends.
+func TestLongBurst(t *testing.T) {
+	const many = 2*fewConnections + 1
+	server := sshtest.Start(t, "MaxSessions 3")
+	proxy := sshtest.NewProxy(t, server.Address)
+	execer := redialer(t, server, proxy)
+	var starting sync.WaitGroup
+	for range many {
+		starting.Go(func() {
+			_, err := execer.Start(t.Context(), sh(`sleep 60`))
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	starting.Wait()
+	require.Equal(t, fewConnections+1, proxy.Count())
+}
+
+// TestOneSession is a host that allows no command beside the warden.
+func TestOneSession(t *testing.T) {
+	server := sshtest.Start(t, "MaxSessions 1")
+	proxy := sshtest.NewProxy(t, server.Address)
+	execer := redialer(t, server, proxy)
+	var starting sync.WaitGroup
+	for range 3 {
+		starting.Go(func() {
+			_, err := execer.Start(t.Context(), wsep.Command{Command: "true"})
+			if !errors.Is(err, wsep.ErrBusy) || !strings.Contains(err.Error(), "two sessions") {
+				t.Error(err)
+			}
+		})
+	}
+	starting.Wait()
+	requireNoConnections(t, proxy)
+}
+
+// TestSessionThatEnds has the next command wait until the host has done with the one before.
+func TestSessionThatEnds(t *testing.T) {
+	server := sshtest.Start(t, "MaxSessions 2")
+	proxy := sshtest.NewProxy(t, server.Address)
+	for name, execer := range map[string]wsep.Execer{
+		"New":      New(server.Dial(t)),
+		"Redialer": redialer(t, server, proxy),
+	} {
+		t.Run(name, func(t *testing.T) {
+			for range 20 {
+				p, err := execer.Start(t.Context(), wsep.Command{Command: "true"})
+				require.NoError(t, err)
+				require.NoError(t, p.Wait())
+			}
+		})
+	}
+	require.Equal(t, 1, proxy.Count())
+}
+
+// TestProhibitedSurplus is a host that says so of more sessions than it allows.
+func TestProhibitedSurplus(t *testing.T) {
+	dials := 0
+	execer := Redial(func(context.Context) (*ssh.Client, error) {
+		dials++
+		sessions := 0
+		return sshtest.Fake(t, func(c ssh.NewChannel) {
+			if sessions++; sessions > 2 {
+				_ = c.Reject(ssh.Prohibited, "administratively prohibited")
+				return
+			}
+			sshtest.Session{}.Open(c)
+		}), nil
+	})
+	defer execer.Close()
+	for range 3 {
+		_, err := execer.Start(t.Context(), sh(`sleep 60`))
+		require.NoError(t, err)
+	}
+	require.Equal(t, 3, dials)
+}
