@@ -221,15 +221,21 @@ func (k *keeper) ended(code string) {
 	}
 }
 
-// maxOrders is how many orders wait for a keeper. One that has not read as many has stopped.
-const maxOrders = 100
+const (
+	// maxOrders is how many orders wait for a keeper that is busy. Further ones are waited for.
+	maxOrders = 100
+	// orderTimeout is how long that may take. A keeper that has not read an order by then has stopped.
+	orderTimeout = 5 * time.Second
+)
 
-// order tells the keeper to do something. It does not wait. A keeper that does not read is ended, so that another takes
-// its place.
+// order tells the keeper to do something. A keeper that does not read is ended, so that another takes its place.
 func (k *keeper) order(words ...string) {
+	t := time.NewTimer(orderTimeout)
+	defer t.Stop()
 	select {
 	case k.orders <- strings.Join(words, " ") + "\n":
-	default:
+	case <-k.done:
+	case <-t.C:
 		k.cancel()
 	}
 }

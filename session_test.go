@@ -489,6 +489,27 @@ func TestNextServerEndsWhatAKilledOneLeft(t *testing.T) {
 	requireNoFiles(t, dir)
 }
 
+// TestSweepOutlivesItsSession has a next server whose first session ends long before all is swept.
+func TestSweepOutlivesItsSession(t *testing.T) {
+	dir := sessionDir(t)
+	left := newMark(t)
+	server, execer := serverProcess(t)
+	for id := range 3 {
+		_, s := startScreen(t, execer, left.on(script(fmt.Sprint(id), ignorant)))
+		s.waitFor("up")
+	}
+	kill9Keepers(t, left, server)
+	require.Len(t, sessionFiles(t, dir), 3)
+
+	srv := wsep.NewServer()
+	defer srv.Close()
+	next := wsep.Dialer{URL: newServer(t, &wsep.Handler{Server: srv})}
+	p, _ := startScreen(t, next, wsep.Command{ID: "1", Command: "true", TTY: true})
+	requireExit(t, p, 0)
+	left.requireNone(t, 2*patience) // One is ended after the other.
+	requireNoFiles(t, dir)
+}
+
 // TestSweepTouchesNobodyElse has leftovers whose numbers belong to others by now, and what only looks like leftovers.
 func TestSweepTouchesNobodyElse(t *testing.T) {
 	dir := sessionDir(t)
@@ -1245,6 +1266,74 @@ func TestKeeperIsReplaced(t *testing.T) {
 			}
 		})
 	}
+}
+
+// watchersOf returns the processes by which a keeper is told of its command, and what they have started.
+func watchersOf(t *testing.T, m mark, keeper int) (pids []int) {
+	t.Helper()
+	for pid, line := range m.processes() {
+		if pid != keeper && strings.Contains(line, "wsep-keeper") {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// TestWatcherIsKilled has keepers that are not told of their commands' ends.
+func TestWatcherIsKilled(t *testing.T) {
+	begin := func(t *testing.T) (srv *wsep.Server, execer wsep.Dialer, p wsep.Process, s *screenOf) {
+		srv, execer = sessionServer(t, nil)
+		m := newMark(t)
+		p, s = startScreen(t, execer, m.on(bash("1")))
+		s.ask(p, "$$")
+		keeper := keeperOf(t, os.Getenv("TMPDIR"))
+		require.Eventually(t, func() bool { return len(watchersOf(t, m, keeper)) == 1 }, patience, time.Millisecond)
+		require.NoError(t, syscall.Kill(watchersOf(t, m, keeper)[0], syscall.SIGKILL))
+		return srv, execer, p, s
+	}
+	t.Run("with a client", func(t *testing.T) {
+		srv, _, p, s := begin(t)
+		typeLine(t, p, "exit 9")
+		s.rest()
+		requireExit(t, p, 9)
+		requireSessions(t, srv, 0)
+	})
+	t.Run("and the command ends alone", func(t *testing.T) {
+		srv, _, p, _ := begin(t)
+		typeLine(t, p, "sleep 0.1; exit 9")
+		require.NoError(t, p.Close())
+		requireSessions(t, srv, 0)
+	})
+	t.Run("and a client comes", func(t *testing.T) {
+		_, execer, p, s := begin(t)
+		shell := s.ask(p, "$$")
+		require.NoError(t, p.Close())
+		require.Error(t, waitWithin(t, p, patience))
+		p, s = startScreen(t, execer, bash("1"))
+		require.Equal(t, shell, s.ask(p, "$$"))
+	})
+}
+
+// TestKeeperThatDoesNotRead has a keeper that is stopped, and more orders than a pipe has room for.
+func TestKeeperThatDoesNotRead(t *testing.T) {
+	dir := sessionDir(t)
+	session := wsep.NewSession(new(bash("1")), wsep.LocalExecer{}, nil)
+	defer session.Close("the test is over")
+	p, err := session.Attach(t.Context())
+	require.NoError(t, err)
+	s := watchScreen(t, p)
+	shell := s.ask(p, "$$")
+	keeper := keeperOf(t, dir)
+	require.NoError(t, syscall.Kill(keeper, syscall.SIGSTOP))
+	began := time.Now()
+	for alive(keeper) {
+		require.NoError(t, p.(wsep.Signaler).Signal(t.Context(), "CONT"))
+		require.Less(t, time.Since(began), 2*patience)
+	}
+	require.Equal(t, shell, s.ask(p, "$$"))
+	typeLine(t, p, "exit 9")
+	s.rest()
+	requireExit(t, p, 9)
 }
 
 // TestKeeperIsReplacedWithoutItsDirectory has a session whose command's first directory is no more.
