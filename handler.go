@@ -17,7 +17,8 @@ import (
 //	http.ListenAndServe("127.0.0.1:8080", &wsep.Handler{Execer: wsep.LocalExecer{}})
 //
 // Whoever reaches it runs commands. Its defaults keep web pages out, also those that point a name of their own at this
-// machine; everybody else is Authorize's business, and encryption that of the http.Server.
+// machine; everybody else is Authorize's business, and encryption that of the http.Server, as are its timeouts for what has
+// not become a WebSocket.
 //
 // A Handler ends a connection when the request's context ends: its client is told that the server goes away (1001). Set
 // http.Server.BaseContext to a context that ends when the program should.

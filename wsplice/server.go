@@ -23,7 +23,8 @@ import (
 //	http.ListenAndServe("127.0.0.1:3000", &wsplice.Server{Allowed: allowed})
 //
 // Its zero value is safe: it serves requests for loopback names alone, from no web page of another origin, and dials
-// nothing. Who may connect is otherwise up to whatever stands before it, and encryption to the http.Server.
+// nothing. Who may connect is otherwise up to whatever stands before it, and encryption to the http.Server, with the
+// timeouts for what has not become a WebSocket.
 //
 // A client's connection ends when its request's context does. The fields must not be changed once the Server serves.
 type Server struct {

@@ -8,20 +8,24 @@ import (
 
 	"cdr.dev/slog"
 	"golang.org/x/xerrors"
+
+	"cdr.dev/wsep/internal/plain"
 )
 
 // profiler serves what net/http/pprof tells, on a listener of its own.
-type profiler struct{ http http.Server }
+type profiler struct{ http *http.Server }
 
 // startProfiler listens on the address. Without a host that is loopback: profiles tell secrets, so that other machines
 // see them only where the address says so.
 func startProfiler(address string, logger slog.Logger) (*profiler, error) {
 	listener, err := net.Listen("tcp", profileAddress(address))
 	if err != nil {
-		return nil, xerrors.Errorf("--pprof-address: %w", err)
+		return nil, xerrors.Errorf("--pprof-address: %w", plain.Listening(address, err))
 	}
 	logger.Info(context.Background(), "profiles", slog.F("url", "http://"+listener.Addr().String()+"/debug/pprof/"))
-	p := &profiler{http.Server{Handler: profileMux(), ReadHeaderTimeout: headerTimeout}}
+	p := &profiler{httpServer(profileMux(), logger)}
+	// A profile takes as long as it is asked to.
+	p.http.ReadTimeout = 0
 	// Ends when the profiler is closed.
 	go func() { _ = p.http.Serve(listener) }()
 	return p, nil

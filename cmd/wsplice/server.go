@@ -11,6 +11,7 @@ import (
 	"cdr.dev/slog"
 	"golang.org/x/xerrors"
 
+	"cdr.dev/wsep/internal/plain"
 	"cdr.dev/wsep/wsplice"
 )
 
@@ -18,7 +19,7 @@ import (
 type server struct {
 	listener net.Listener
 	secure   bool
-	http     http.Server
+	http     *http.Server
 	splice   *wsplice.Server
 	profiler *profiler  // nil if there is none
 	failed   chan error // why serving ended, if not by shutDown
@@ -26,10 +27,23 @@ type server struct {
 
 // Limits on a request, before it has become a WebSocket.
 const (
-	headerTimeout = 10 * time.Second
-	idleTimeout   = time.Minute
-	maxHeader     = 64 << 10
+	headerTimeout  = 10 * time.Second // for a request's header
+	requestTimeout = time.Minute      // for all of a request
+	idleTimeout    = time.Minute      // between requests
+	maxHeader      = 64 << 10         // bytes of a request's header
 )
+
+// httpServer returns what serves the handler. A connection that has become a WebSocket has none of the limits.
+func httpServer(handler http.Handler, logger slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       requestTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.Stdlib(context.Background(), logger, slog.LevelWarn),
+	}
+}
 
 // start starts what the config says.
 func start(c config, logger slog.Logger) (*server, error) {
@@ -39,7 +53,7 @@ func start(c config, logger slog.Logger) (*server, error) {
 	}
 	listener, err := net.Listen(c.network, c.listen)
 	if err != nil {
-		return nil, xerrors.Errorf("--listen: %w", err)
+		return nil, xerrors.Errorf("--listen: %w", plain.Listening(c.listen, err))
 	}
 	s := &server{listener: listener, secure: tlsConfig != nil, splice: c.server, failed: make(chan error, 1)}
 	if c.pprofAddress != "" {
@@ -55,14 +69,8 @@ func start(c config, logger slog.Logger) (*server, error) {
 	if s.splice.AllowedHosts == nil {
 		s.splice.AllowedHosts = hostsAt(listener.Addr())
 	}
-	s.http = http.Server{
-		Handler:           s.splice,
-		TLSConfig:         tlsConfig,
-		ReadHeaderTimeout: headerTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeader,
-		ErrorLog:          slog.Stdlib(context.Background(), logger, slog.LevelWarn),
-	}
+	s.http = httpServer(s.splice, logger)
+	s.http.TLSConfig = tlsConfig
 	// Ends when the listener is closed, by shutDown at the latest.
 	go s.serve()
 	return s, nil

@@ -18,7 +18,7 @@ import (
 // Server serves HTTP requests on a listener from Start to Close.
 type Server struct {
 	listener net.Listener
-	http     http.Server
+	http     *http.Server
 	end      context.CancelFunc // ends the context of every request
 	sessions *wsep.Server
 
@@ -28,19 +28,30 @@ type Server struct {
 	failed chan error // how serving ended, if not by Close
 }
 
-// headerTimeout bounds how long a client may take to send its request.
-const headerTimeout = 10 * time.Second
+// Limits on a connection before it is a WebSocket. Then it has none of them.
+const (
+	headerTimeout  = 10 * time.Second // for a request's header
+	requestTimeout = time.Minute      // for all of a request, and its handler: it ends the request's context
+	idleTimeout    = time.Minute      // between requests
+)
+
+// httpServer returns what serves the handler, with requests that end with the context.
+func httpServer(ctx context.Context, handler http.Handler, logger slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       requestTimeout,
+		IdleTimeout:       idleTimeout,
+		ErrorLog:          slog.Stdlib(ctx, logger, slog.LevelWarn),
+	}
+}
 
 // Start serves requests on the listener. It belongs to the Server from then on, as the sessions do that the handler starts.
 func Start(listener net.Listener, handler http.Handler, sessions *wsep.Server, logger slog.Logger) *Server {
 	ctx, end := context.WithCancel(context.Background())
 	s := &Server{listener: listener, end: end, sessions: sessions, failed: make(chan error, 1)}
-	s.http = http.Server{
-		Handler:           s.counted(handler),
-		BaseContext:       func(net.Listener) context.Context { return ctx },
-		ReadHeaderTimeout: headerTimeout,
-		ErrorLog:          slog.Stdlib(ctx, logger, slog.LevelWarn),
-	}
+	s.http = httpServer(ctx, s.counted(handler), logger)
 	// Ends when the listener is closed, by Close at the latest.
 	go func() {
 		if err := s.http.Serve(listener); err != http.ErrServerClosed {

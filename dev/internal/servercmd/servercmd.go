@@ -21,6 +21,7 @@ import (
 	"cdr.dev/wsep/dev/internal/serve"
 	"cdr.dev/wsep/dev/internal/webterm"
 	"cdr.dev/wsep/internal/peerlog"
+	"cdr.dev/wsep/internal/plain"
 	"cdr.dev/wsep/sshexec"
 )
 
@@ -59,7 +60,7 @@ func run(c config, stdout io.Writer, logger slog.Logger) error {
 	defer end()
 	listener, err := net.ListenTCP("tcp", c.listen)
 	if err != nil {
-		return err
+		return xerrors.Errorf("--listen: %w", plain.Listening(c.listen.String(), err))
 	}
 	handler, page := c.handler(execer, logger), os.DirFS(c.web)
 	server := serve.Start(listener, webterm.New(handler, page), handler.Server, logger)

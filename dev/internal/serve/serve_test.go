@@ -1,0 +1,18 @@
+package serve
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"testing"
+
+	"cdr.dev/slog"
+
+	"cdr.dev/wsep/internal/idletest"
+)
+
+// TestIdleConnectionsEnd has clients of which none asks for a WebSocket.
+func TestIdleConnectionsEnd(t *testing.T) {
+	handler := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no token", 401) })
+	idletest.Check(t, func(l net.Listener) { _ = httpServer(context.Background(), handler, slog.Logger{}).Serve(l) })
+}

@@ -1,0 +1,33 @@
+// Package serverurl reads the addresses of servers, as people give them.
+package serverurl
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+
+	"golang.org/x/xerrors"
+)
+
+// Parse returns the URL of a server. HOST or HOST:PORT alone is ws://, without TLS.
+func Parse(s string) (string, error) {
+	if !strings.Contains(s, "://") {
+		s = "ws://" + s
+	}
+	u, err := url.Parse(s)
+	if e, ok := err.(*url.Error); ok {
+		return "", xerrors.Errorf("%q is no URL: %w", s, e.Err)
+	}
+	if err != nil {
+		return "", err
+	}
+	if !slices.Contains([]string{"ws", "wss", "http", "https"}, u.Scheme) || u.Host == "" {
+		return "", xerrors.Errorf("%q is not HOST:PORT, ws://HOST or wss://HOST", s)
+	}
+	return s, nil
+}
+
+// Secure reports whether a server at the URL is spoken to with TLS.
+func Secure(s string) bool {
+	return strings.HasPrefix(s, "wss:") || strings.HasPrefix(s, "https:")
+}
