@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
@@ -444,6 +445,68 @@ func TestUnreadProcessesLeaveNoDescriptors(t *testing.T) {
 		require.NoError(t, p.Wait())
 	}
 	require.LessOrEqual(t, descriptors(t), before+2)
+}
+
+// TestWhoeverHasWaitedFindsDescriptorsClosed: no collector is needed for that, nor a moment.
+func TestWhoeverHasWaitedFindsDescriptorsClosed(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	script := wsep.Command{Command: "sh", Args: []string{"-c", "read line; echo out; echo err >&2"}, Stdin: true}
+	onTerminal := script
+	onTerminal.TTY = true
+	far := wsep.Dialer{URL: serve(t, wsep.LocalExecer{})}
+	for _, tc := range []struct {
+		name    string
+		execer  wsep.Execer
+		command wsep.Command
+		reads   bool
+		later   bool // A connection is closed when its peer has answered.
+	}{
+		{"pipes", wsep.LocalExecer{}, script, false, false},
+		{"pipes that are read", wsep.LocalExecer{}, script, true, false},
+		{"terminal", wsep.LocalExecer{}, onTerminal, false, false},
+		{"terminal that is read", wsep.LocalExecer{}, onTerminal, true, false},
+		{"connection", far, script, false, true},
+		{"connection to a terminal", far, onTerminal, true, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			before := descriptors(t)
+			for range 50 {
+				p, err := tc.execer.Start(t.Context(), tc.command)
+				require.NoError(t, err)
+				if tc.reads {
+					go func() { _, _ = io.Copy(io.Discard, p.Stdout()) }()
+					go func() { _, _ = io.Copy(io.Discard, p.Stderr()) }()
+				}
+				_, err = io.WriteString(p.Stdin(), "line\n")
+				require.NoError(t, err)
+				require.NoError(t, p.Wait())
+				if !tc.later {
+					require.LessOrEqual(t, descriptors(t), before)
+				}
+				_, err = io.WriteString(p.Stdin(), "line\n")
+				require.ErrorIs(t, err, os.ErrProcessDone)
+				require.NoError(t, p.Stdin().Close())
+			}
+			require.Eventually(t, func() bool { return descriptors(t) <= before }, patience, time.Millisecond)
+		})
+	}
+}
+
+// TestWriteThatWaitsEndsWithItsProcess: though another process holds the other end.
+func TestWriteThatWaitsEndsWithItsProcess(t *testing.T) {
+	for _, tty := range []bool{false, true} {
+		t.Run(fmt.Sprintf("tty %t", tty), func(t *testing.T) {
+			c := sh(`exec 3<&0; sleep 100 <&3 >/dev/null 2>&1 & echo $!; sleep 0.2; exit 5`)
+			c.TTY, c.Stdin = tty, true
+			p, err := wsep.LocalExecer{}.Start(t.Context(), c)
+			require.NoError(t, err)
+			pids := readPids(t, strings.TrimSpace(readLine(t, p.Stdout())))
+			defer func() { _ = syscall.Kill(pids[0], syscall.SIGKILL) }()
+			_, err = io.Copy(p.Stdin(), zeros{})
+			require.ErrorIs(t, err, os.ErrProcessDone)
+			require.EqualError(t, p.Wait(), "exit status 5")
+		})
+	}
 }
 
 func descriptors(t *testing.T) int {

@@ -32,7 +32,7 @@ func TestFewPipesAreWide(t *testing.T) {
 		for range maxWide {
 			r, w, err := os.Pipe()
 			require.NoError(t, err)
-			in, out := newPipeStdin(w), newLocalOutput(r)
+			in, out := newPipeStdin(w, nil), newLocalOutput(r)
 			stdins, outputs = append(stdins, in), append(outputs, out)
 			_, err = in.Write(much[:100])
 			require.NoError(t, err)

@@ -149,12 +149,12 @@ func (o *localOutput) finish() {
 // settle is called when the process has ended. If nobody else holds the output, it takes what is left of it from the
 // system and closes the descriptor, so that a caller who does not read leaves nothing open.
 func (o *localOutput) settle() {
-	if !o.mu.TryLock() {
-		// Somebody is reading, and will get the end if it is one.
+	if !hungUp(o.file) {
 		return
 	}
+	o.mu.Lock() // A read does not wait any more.
 	defer o.mu.Unlock()
-	if o.f != nil && hungUp(o.f) {
+	if o.f != nil {
 		o.rest, _ = io.ReadAll(o.f)
 		o.finish()
 	}
@@ -223,8 +223,25 @@ func (o *localOutput) close() {
 	}
 }
 
+// localStdin is the stdin of a local process.
+type localStdin interface {
+	io.WriteCloser
+	// end is called when the process has ended. Writes fail from then on, also those that wait.
+	end()
+}
+
+// stdinError returns what a write returns for the system's error, once process is closed if its process has ended.
+func stdinError(err error, process <-chan struct{}) error {
+	if err != nil && isClosed(process) {
+		return xerrors.Errorf("write to stdin: %w", errProcessDone)
+	}
+	return err
+}
+
 // pipeStdin is the writing end of a process's stdin.
 type pipeStdin struct {
+	process <-chan struct{} // closed when the process has ended
+
 	f      *os.File
 	nowait *nowait
 	close  sync.Once
@@ -233,15 +250,21 @@ type pipeStdin struct {
 	widening widening
 }
 
-func newPipeStdin(f *os.File) *pipeStdin { return &pipeStdin{f: f, nowait: newNowait(f)} }
+func newPipeStdin(f *os.File, process <-chan struct{}) *pipeStdin {
+	return &pipeStdin{f: f, nowait: newNowait(f), process: process}
+}
 
 // Write implements io.Writer.
 func (s *pipeStdin) Write(b []byte) (int, error) {
 	if len(b) >= busyPipe {
 		s.widening.widen(s.f)
 	}
-	return s.f.Write(b)
+	n, err := s.f.Write(b)
+	return n, stdinError(err, s.process)
 }
+
+// end implements localStdin.
+func (s *pipeStdin) end() { _ = s.Close() }
 
 // WriteNoWait implements flow.NowaitWriter.
 func (s *pipeStdin) WriteNoWait(b []byte) int { return s.nowait.write(b) }

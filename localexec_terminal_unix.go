@@ -7,6 +7,7 @@ import (
 	"os"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
@@ -117,7 +118,9 @@ func (t *terminal) foreground() (pgid int) {
 
 // terminalStdin types into a terminal.
 type terminalStdin struct {
-	t      *terminal
+	t       *terminal
+	process <-chan struct{} // closed when the process has ended
+
 	mu     sync.Mutex // held during a write; guards what follows
 	nowait *nowait
 	// midLine says that what was typed last does not end a line.
@@ -129,13 +132,16 @@ type terminalStdin struct {
 func (s *terminalStdin) Write(b []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
-		return 0, os.ErrClosed
+	if s.closed || isClosed(s.process) {
+		return 0, stdinError(os.ErrClosed, s.process)
 	}
 	n, err := s.t.f.Write(b)
 	s.typed(b[:n])
-	return n, err
+	return n, stdinError(err, s.process)
 }
+
+// end implements localStdin. The terminal belongs to the output.
+func (s *terminalStdin) end() { _ = s.t.f.SetWriteDeadline(time.Unix(0, 1)) }
 
 // WriteNoWait implements flow.NowaitWriter.
 func (s *terminalStdin) WriteNoWait(b []byte) int {
@@ -143,7 +149,7 @@ func (s *terminalStdin) WriteNoWait(b []byte) int {
 		return 0
 	}
 	defer s.mu.Unlock()
-	if s.closed {
+	if s.closed || isClosed(s.process) {
 		return 0
 	}
 	n := s.nowait.write(b)
@@ -172,7 +178,7 @@ func (s *terminalStdin) Close() error {
 		eof = append(eof, eof[0])
 	}
 	_, err := s.t.f.Write(eof)
-	if errors.Is(err, os.ErrClosed) || errors.Is(err, syscall.EIO) {
+	if isClosed(s.process) || errors.Is(err, os.ErrClosed) || errors.Is(err, syscall.EIO) {
 		return nil
 	}
 	return err

@@ -23,11 +23,12 @@ type localProcess struct {
 	exit      *exitWatch
 	killDelay time.Duration
 
-	stdin          io.WriteCloser
+	stdin          localStdin // nil without Command.Stdin
 	stdout, stderr *localOutput
 	tty            *terminal // nil without a terminal
 
-	done   chan struct{} // closed when the process has been reaped and result is set
+	exited chan struct{} // closed when the process has been reaped
+	done   chan struct{} // closed after that, when result is set and what nobody else holds is closed
 	result error
 
 	gone chan struct{} // closed when the process has been made to end and nothing is left of its group
@@ -59,6 +60,7 @@ func (l LocalExecer) start(ctx context.Context, c Command) (Process, error) {
 		cmd:       cmd,
 		exit:      newExitWatch(cmd),
 		killDelay: l.killDelay(),
+		exited:    make(chan struct{}),
 		done:      make(chan struct{}),
 		gone:      make(chan struct{}),
 		open:      2,
@@ -131,11 +133,10 @@ func (p *localProcess) startPipes(c Command) (err error) {
 	errR, errW := pipe()
 	files = append(files, outW, errW)
 	ours := []*os.File{outR, errR}
-	p.stdin = disabledStdin{}
 	if c.Stdin {
 		inR, inW := pipe()
 		p.cmd.Stdin = inR
-		p.stdin = newPipeStdin(inW)
+		p.stdin = newPipeStdin(inW, p.exited)
 		files, ours = append(files, inR), append(ours, inW)
 	}
 	if err == nil {
@@ -176,12 +177,11 @@ func (p *localProcess) startTerminal(c Command) error {
 		return err
 	}
 	p.tty = t
-	p.stdin = disabledStdin{}
 	if c.Stdin {
-		p.stdin = &terminalStdin{t: t, nowait: newNowait(t.f)}
+		p.stdin = &terminalStdin{t: t, nowait: newNowait(t.f), process: p.exited}
 	}
 	p.stdout, p.stderr = newLocalOutput(t.f), newLocalOutput(nil)
-	p.stdout.process = p.done
+	p.stdout.process = p.exited
 	return nil
 }
 
@@ -203,7 +203,11 @@ func (p *localProcess) reap(waitDelay time.Duration) {
 		p.result = xerrors.Errorf("process ended with its context: %w", p.cause)
 	}
 	p.mu.Unlock()
+	close(p.exited)
 	defer close(p.done) // Whoever has waited finds the descriptors closed.
+	if p.stdin != nil {
+		p.stdin.end()
+	}
 	p.stdout.settle()
 	p.stderr.settle()
 	p.mu.Lock()
@@ -262,7 +266,12 @@ func exitResult(err error) error {
 func (p *localProcess) Pid() int { return p.cmd.Process.Pid }
 
 // Stdin implements Process.
-func (p *localProcess) Stdin() io.WriteCloser { return p.stdin }
+func (p *localProcess) Stdin() io.WriteCloser {
+	if p.stdin == nil {
+		return disabledStdin{}
+	}
+	return p.stdin
+}
 
 // Stdout implements Process.
 func (p *localProcess) Stdout() io.Reader { return p.stdout }

@@ -66,7 +66,6 @@ func (s *set) hurry(id int32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.call(id)
-	s.endIfIdle()
 }
 
 // begin starts the waiting goroutine if there is none. The lock is held.
@@ -96,6 +95,7 @@ func (s *set) call(id int32) {
 	if w, ok := s.waiting[id]; ok {
 		delete(s.waiting, id)
 		s.epoll.remove(w.fd)
+		s.endIfIdle() // Before the callback, which may tell somebody that nothing is open any more.
 		go w.do()
 	}
 }
@@ -112,7 +112,6 @@ func (s *set) run(e *epoll) {
 		for _, event := range events[:n] {
 			s.call(event.Fd)
 		}
-		s.endIfIdle()
 		s.mu.Unlock()
 	}
 }
