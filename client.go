@@ -417,7 +417,7 @@ func (p *remoteProcess) Resize(ctx context.Context, rows, cols uint16) error {
 // Signal implements Signaler.
 func (p *remoteProcess) Signal(ctx context.Context, signal string) error {
 	if isClosed(p.done) {
-		return errProcessDone
+		return p.noMore()
 	}
 	if !p.peer.Signal {
 		return xerrors.Errorf("signal %s: peer does not take signals: %w", signal, errors.ErrUnsupported)
@@ -466,7 +466,7 @@ var errClosed = xerrors.New("process was closed")
 // the message is sent all the same: to interrupt a write costs the connection.
 func (p *remoteProcess) request(ctx context.Context, m any) error {
 	if isClosed(p.done) {
-		return errProcessDone
+		return p.noMore()
 	}
 	sent := make(chan error, 1)
 	// Ends when the message is written or the connection closed.
@@ -478,8 +478,16 @@ func (p *remoteProcess) request(ctx context.Context, m any) error {
 		}
 		return nil
 	case <-p.done:
-		return errProcessDone
+		return p.noMore()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// noMore returns why the process, which is done, takes nothing any more. One whose connection was lost may not have ended.
+func (p *remoteProcess) noMore() error {
+	if errors.Is(p.result, ErrDisconnected) {
+		return p.result
+	}
+	return errProcessDone
 }

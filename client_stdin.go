@@ -74,7 +74,7 @@ func (s *remoteStdin) writeError(err error) error {
 	case err == nil:
 		return nil
 	case isClosed(s.process.done):
-		err = errProcessDone
+		err = s.process.noMore()
 	case errors.Is(err, flow.ErrStopped):
 		err = os.ErrClosed
 	}

@@ -1,0 +1,49 @@
+//go:build !windows
+
+package wsep_test
+
+import (
+	"errors"
+	"io"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"cdr.dev/wsep"
+)
+
+// TestLostConnectionIsNoEnd: whatever is asked of a process whose connection was lost, the answer is not that it has ended.
+func TestLostConnectionIsNoEnd(t *testing.T) {
+	far := newCable(t, serve(t, wsep.LocalExecer{}))
+	near := serve(t, wsep.Dialer{URL: far.url()})
+	for name, execer := range map[string]wsep.Execer{
+		"its own":             wsep.Dialer{URL: far.url()},
+		"that behind another": wsep.Dialer{URL: near},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, err := execer.Start(t.Context(), wsep.Command{Command: "sleep", Args: []string{"1000"}, TTY: true, Stdin: true})
+			require.NoError(t, err)
+			full, err := execer.Start(t.Context(), wsep.Command{Command: "sleep", Args: []string{"1000"}, Stdin: true})
+			require.NoError(t, err)
+			waiting := make(chan error, 1)
+			go func() {
+				_, err := io.Copy(full.Stdin(), zeros{})
+				waiting <- err
+			}()
+			time.AfterFunc(100*time.Millisecond, func() { far.cut(true) })
+			answers := map[string]error{"Wait": p.Wait(), "a write that waits": <-waiting}
+			_, answers["Write"] = p.Stdin().Write([]byte("x"))
+			_, answers["Read"] = io.ReadAll(p.Stdout())
+			answers["Resize"] = p.Resize(t.Context(), 30, 90)
+			answers["Signal"] = p.(wsep.Signaler).Signal(t.Context(), "INT")
+			answers["closing stdin"] = p.Stdin().Close()
+			for what, err := range answers {
+				require.ErrorIs(t, err, wsep.ErrDisconnected, what)
+				require.False(t, errors.Is(err, os.ErrProcessDone), what)
+			}
+			require.NoError(t, p.Close())
+		})
+	}
+}
