@@ -76,7 +76,7 @@ func (t *terminal) page(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, notBuilt, http.StatusServiceUnavailable)
 		return
 	}
-	http.FileServerFS(t.files).ServeHTTP(w, r)
+	serveFile(w, r, t.files)
 }
 
 // admitted serves those whom the wsep.Handler would serve.
@@ -94,13 +94,18 @@ func (t *terminal) server(w http.ResponseWriter, r *http.Request, _ string) {
 	if known == nil {
 		answer, err := askMachine(r.Context(), t.wsep.Execer)
 		if err != nil {
-			http.Error(w, fmt.Sprintf("can't run commands: %v", err), http.StatusBadGateway)
+			reply(w, http.StatusBadGateway, failure{fmt.Sprintf("The server can't run commands now: %v", err)})
 			return
 		}
 		known = answer
 		t.machine.Store(known)
 	}
-	reply(w, known)
+	reply(w, http.StatusOK, known)
+}
+
+// failure is what the page is told instead, in a sentence for its user.
+type failure struct {
+	Error string `json:"error"`
 }
 
 // session is what the page is told about a session.
@@ -117,7 +122,7 @@ func (t *terminal) sessions(w http.ResponseWriter, _ *http.Request, owner string
 	for _, s := range t.owned(owner) {
 		list = append(list, session{s.ID, s.Command.Command, s.Command.Args, s.Started.UnixMilli(), s.Clients})
 	}
-	reply(w, list)
+	reply(w, http.StatusOK, list)
 }
 
 func (t *terminal) closeSession(w http.ResponseWriter, r *http.Request, owner string) {
@@ -134,7 +139,8 @@ func (t *terminal) owned(owner string) []wsep.SessionInfo {
 }
 
 // reply answers a request. That the client has gone is no news.
-func reply(w http.ResponseWriter, body any) {
+func reply(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(body)
 }

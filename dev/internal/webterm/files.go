@@ -1,0 +1,68 @@
+package webterm
+
+import (
+	"io/fs"
+	"mime"
+	"net/http"
+	"path"
+	"strconv"
+	"strings"
+)
+
+// assets is the folder of the files whose names change with their content.
+const assets = "/assets/"
+
+// encodings are the ways in which the build has compressed files, best first, with the suffixes of the compressed copies.
+var encodings = []struct{ name, suffix string }{{"br", ".br"}, {"gzip", ".gz"}}
+
+// serveFile serves a file of the page, compressed if there is such a copy of it and the client takes that.
+func serveFile(w http.ResponseWriter, r *http.Request, files fs.FS) {
+	if strings.HasSuffix(r.URL.Path, "/") && r.URL.Path != "/" {
+		http.NotFound(w, r) // FileServerFS would list the folder.
+		return
+	}
+	w.Header().Add("Vary", "Accept-Encoding")
+	if strings.HasPrefix(r.URL.Path, assets) {
+		w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
+	}
+	http.FileServerFS(files).ServeHTTP(w, compressed(w.Header(), r, files))
+}
+
+// compressed returns the request for the compressed copy, with the headers that belong to that, or the request itself.
+func compressed(h http.Header, r *http.Request, files fs.FS) *http.Request {
+	name := strings.TrimPrefix(path.Clean(r.URL.Path), "/")
+	if name == "" {
+		name = "index.html"
+	}
+	for _, e := range encodings {
+		if _, err := fs.Stat(files, name+e.suffix); err != nil || !accepts(r, e.name) {
+			continue
+		}
+		h.Set("Content-Encoding", e.name)
+		h.Set("Content-Type", mime.TypeByExtension(path.Ext(name)))
+		copied := r.Clone(r.Context())
+		copied.URL.Path = "/" + name + e.suffix
+		return copied
+	}
+	return r
+}
+
+// accepts reports whether a request's client takes an encoding by name. RFC 9110 section 12.5.3.
+func accepts(r *http.Request, encoding string) bool {
+	for _, header := range r.Header.Values("Accept-Encoding") {
+		for accepted := range strings.SplitSeq(header, ",") {
+			name, weight, _ := strings.Cut(accepted, ";")
+			if strings.EqualFold(strings.TrimSpace(name), encoding) {
+				return !isZero(weight)
+			}
+		}
+	}
+	return false
+}
+
+// isZero reports whether a weight such as "q=0.0" forbids what has it.
+func isZero(weight string) bool {
+	_, value, _ := strings.Cut(weight, "=")
+	q, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+	return err == nil && q == 0
+}
