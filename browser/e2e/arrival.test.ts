@@ -27,14 +27,106 @@ test("asks for the token, and takes it from the address", async () => {
   await dialog.waitFor();
   await stranger.type("wrong");
   await stranger.press("Enter");
-  await poll(async () => (await stranger.page.getByLabel("Token", { exact: true }).inputValue()) === "");
-  await dialog.waitFor();
+  await dialog.getByRole("alert").getByText("That token is wrong").waitFor();
   await stranger.type(token);
   await stranger.press("Enter");
   await stranger.connected();
   assert.equal(await stranger.run("echo in"), "in");
   await stranger.close();
 });
+
+test("says that a token is wrong which it brought, and which the server took before", async () => {
+  const { base, token } = await guard();
+  const tab = await Tab.open(browser, `${base}#token=wrong`);
+  const wrong = tab.page.getByRole("dialog").getByRole("alert").getByText("That token is wrong");
+  await wrong.waitFor();
+  await tab.type(token);
+  await tab.press("Enter");
+  await tab.connected();
+  const shell = await tab.run("echo $$");
+  await tab.close();
+
+  const wire = await Wire.to(base);
+  const kept = await Tab.open(browser, `${wire.address}#token=${token}`, {}, () => (Math.random = () => 0));
+  await kept.connected();
+  await kept.page.route("**/api/server", (route) => route.fulfill({ status: 401 }));
+  wire.cut();
+  wire.mend();
+  await kept.page.getByRole("dialog").getByRole("alert").getByText("That token is wrong").waitFor();
+  await kept.page.unroute("**/api/server");
+  await kept.type(token);
+  await kept.press("Enter");
+  await kept.connected();
+  assert.notEqual(await kept.run("echo $$"), shell);
+  await kept.close();
+});
+
+test("has a new tab get the token from one that is open, and from no other", async () => {
+  const { base, token } = await guard();
+  const first = await Tab.open(browser, base);
+  const asked = (tab: Tab) => tab.page.getByRole("dialog", { name: "This server asks for a token" });
+  await asked(first).waitFor();
+  const second = await first.beside(base);
+  await asked(second).waitFor();
+
+  // What one tab is given, all have.
+  await first.type(token);
+  await first.press("Enter");
+  for (const tab of [first, second]) await tab.connected();
+  assert.equal(await asked(second).isVisible(), false);
+  const third = await first.beside(base);
+  await third.connected();
+  assert.equal(await third.run("echo in"), "in");
+
+  // A page of another origin is not told, nor one of the same origin that has nothing but a wrong one.
+  const { base: other } = await guard();
+  const stranger = await first.beside(`${other}#token=wrong`);
+  await asked(stranger).waitFor();
+  const fresh = await first.beside(other);
+  await asked(fresh).waitFor();
+  assert.equal(await fresh.page.getByRole("alert").isVisible(), false, "the wrong one was not passed on");
+  await first.close();
+});
+
+test("tries again when the server can't run commands, and when the network is back", async () => {
+  const prepare = () => (Math.random = () => 0);
+  const failing = { status: 502, json: { error: "The server can't run commands now: no route" } };
+  const tab = await Tab.open(browser, "about:blank", {}, prepare);
+  await tab.page.route("**/api/server", (route) => route.fulfill(failing), { times: 3 });
+  await tab.page.goto(address);
+  await tab.says("The server can't run commands now: no route.");
+  await tab.connected();
+
+  // Now it would wait for longer than the test does.
+  await tab.page.evaluate(() => void (Math.random = () => 1000));
+  await tab.page.route("**/api/server", (route) => route.fulfill({ status: 503 }), { times: 1 });
+  await tab.page.evaluate(() => void (location.hash = "another"));
+  await tab.says("The server answers 503");
+  await tab.page.getByText(/Reconnecting in \d+ s\./).waitFor();
+  await tab.page.evaluate(() => void dispatchEvent(new Event("online")));
+  await tab.connected();
+  assert.equal(await tab.run("echo there"), "there");
+  await tab.close();
+});
+
+test("does not try again when it is refused, but when its user does", async () => {
+  const tab = await Tab.open(browser, "about:blank", {}, () => (Math.random = () => 0));
+  await tab.page.route("**/api/server", (route) => route.fulfill({ status: 403 }));
+  await tab.page.goto(address);
+  await tab.says("The server refuses this page, with status 403.");
+  await tab.page.waitForTimeout(500);
+  assert.equal(tab.requests.filter((url) => url.endsWith("api/server")).length, 1);
+  await tab.page.unroute("**/api/server");
+  await tab.page.getByRole("button", { name: "Retry now" }).click();
+  await tab.connected();
+  await tab.close();
+});
+
+/** Runs a server that asks for a token. */
+async function guard(): Promise<{ readonly base: string; readonly token: string }> {
+  const [base, token] = (await serve("--random-token")).address.split("#token=") as [string, string];
+  return { base, token };
+}
 
 test("takes the printed address while it asks for the token", async () => {
   const guarded = await serve("--random-token");

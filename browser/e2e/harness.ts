@@ -103,6 +103,14 @@ export class Tab {
     return tab;
   }
 
+  /** Opens an address in another tab of the same profile. */
+  async beside(address: string): Promise<Tab> {
+    const tab = new Tab(await this.page.context().newPage());
+    await tab.page.goto(address);
+    return tab;
+  }
+
+  /** Closes all tabs of the profile. */
   async close(): Promise<void> {
     await this.page.context().close();
   }

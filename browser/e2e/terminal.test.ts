@@ -282,6 +282,8 @@ test("draws with WebGL where that is fast", async () => {
   const canvases = (tab: Tab) => tab.page.locator("#terminal canvas").count();
   const slow = await Tab.open(browser, address);
   await slow.connected();
+  await slow.press("Control+Shift+F");
+  await slow.page.getByRole("search").waitFor(); // and with it all that comes late
   assert.equal(await canvases(slow), 0);
   await slow.close();
 
@@ -295,7 +297,7 @@ test("draws with WebGL where that is fast", async () => {
     Object.assign(prototype, { getExtension: withoutInfo });
   });
   await fast.connected();
-  assert.ok((await canvases(fast)) > 0);
+  assert.ok(await poll(async () => (await canvases(fast)) > 0));
   assert.equal(await fast.run("echo drawn"), "drawn");
   assert.deepEqual(fast.complaints, []);
   await fast.close();

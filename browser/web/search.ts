@@ -34,10 +34,6 @@ export class SearchBar {
     find("[name=close]", this.#form).addEventListener("click", () => this.close());
   }
 
-  get focused(): boolean {
-    return this.#form.contains(document.activeElement);
-  }
-
   open(): void {
     this.#form.hidden = false;
     const selected = this.#terminal.getSelection();

@@ -1,3 +1,8 @@
+import type { SocketConstructor } from "../src/socket.js";
+import { EarlySocket } from "./early.js";
+import { answerToken, askToken } from "./token.js";
+import { Tokens } from "./tokens.js";
+
 /** What the server tells about itself. */
 export interface About {
   readonly host: string;
@@ -13,31 +18,63 @@ export interface SessionInfo {
   readonly clients: number;
 }
 
-/** Where the token is kept: for this tab, while it is open. A page of another origin can't read it. */
-const KEPT = "wsep.token";
+/** The server has answered, and not with what it was asked for. */
+export class RefusedError extends Error {
+  override readonly name = "RefusedError";
+  readonly status: number;
+
+  constructor(status: number, message: string) {
+    super(message);
+    this.status = status;
+  }
+
+  /** Whether another try would go as this one did. */
+  get lasting(): boolean {
+    return this.status === 401 || this.status === 403;
+  }
+}
 
 /** How long a request may take. One that the network has swallowed would else be waited for without end. */
 const REQUEST_TIMEOUT_MS = 10_000;
 
 /** The server that the page came from. */
 export class Server {
-  readonly #askToken: () => Promise<string>;
+  readonly #tokens = new Tokens(answerToken);
+  readonly #socket = new EarlySocket();
   #asking: Promise<void> | undefined;
-
-  constructor(askToken: () => Promise<string>) {
-    this.#askToken = askToken;
-  }
+  #early: Promise<About> | undefined;
 
   set token(token: string) {
-    sessionStorage.setItem(KEPT, token);
+    this.#tokens.token = token;
+    answerToken(token);
   }
 
   get token(): string {
-    return sessionStorage.getItem(KEPT) ?? "";
+    return this.#tokens.token;
   }
 
-  async about(): Promise<About> {
-    return (await this.#request("GET", "api/server")).json();
+  /** Makes the connections to the server. */
+  get WebSocket(): SocketConstructor {
+    return this.#socket.Constructor;
+  }
+
+  /** Asks for what the first session needs, all at once, before it is known which session that is. */
+  begin(): void {
+    this.#early = this.#about();
+    this.#early.catch(() => {}); // about tells.
+    void this.#socket.open(this.token);
+  }
+
+  /** Tells where commands run. The user may have to give a token first. */
+  about(): Promise<About> {
+    const early = this.#early;
+    this.#early = undefined;
+    return early ?? this.#about();
+  }
+
+  /** Fails if the server does not take the token, which a WebSocket can't tell from there being no server. */
+  async check(): Promise<void> {
+    await this.#ask("GET", "api/server", this.token);
   }
 
   async sessions(): Promise<SessionInfo[]> {
@@ -45,35 +82,55 @@ export class Server {
   }
 
   async closeSession(id: string): Promise<void> {
-    await this.#request("DELETE", `api/sessions?id=${encodeURIComponent(id)}`);
-  }
-
-  /**
-   * Returns a token that the server takes. A WebSocket can't tell that it was refused for its token, so this has to be
-   * known before.
-   */
-  async admittedToken(): Promise<string> {
-    await this.about();
-    return this.token;
-  }
-
-  async #request(method: string, path: string): Promise<Response> {
-    for (;;) {
-      await this.#asking;
-      const token = this.token;
-      const headers: HeadersInit = token ? { Authorization: `Bearer ${token}` } : {};
-      const response = await fetch(path, { method, headers, signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS) });
-      if (response.ok || response.status === 404) return response;
-      if (response.status !== 401) throw new Error(`the server answers ${response.status} ${response.statusText}`);
-      if (token === this.token) this.#asking ??= this.#ask();
+    try {
+      await this.#request("DELETE", `api/sessions?id=${encodeURIComponent(id)}`);
+    } catch (error) {
+      // One that is not there any more is closed.
+      if (!(error instanceof RefusedError) || error.status !== 404) throw error;
     }
   }
 
-  async #ask(): Promise<void> {
+  async #about(): Promise<About> {
+    return (await this.#request("GET", "api/server")).json();
+  }
+
+  /** Makes a request, with another token if the server does not take this one. */
+  async #request(method: string, path: string): Promise<Response> {
+    for (;;) {
+      await this.#asking;
+      const { token } = this;
+      try {
+        return await this.#ask(method, path, token);
+      } catch (error) {
+        if (!(error instanceof RefusedError) || error.status !== 401) throw error;
+        if (token === this.token) this.#asking ??= this.#find(token);
+      }
+    }
+  }
+
+  async #ask(method: string, path: string, token: string): Promise<Response> {
+    const headers: HeadersInit = token ? { Authorization: `Bearer ${token}` } : {};
+    const response = await fetch(path, { method, headers, signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS) });
+    if (!response.ok) throw new RefusedError(response.status, await reason(response));
+    this.#tokens.admit(token);
+    return response;
+  }
+
+  /** Finds a token in the place of one that the server does not take: another tab has it, or the user. */
+  async #find(refused: string): Promise<void> {
     try {
-      this.token = await this.#askToken();
+      this.#tokens.refuse(refused);
+      const found = await this.#tokens.ofOthers();
+      if (!this.token) this.token = found ?? (await askToken(refused !== ""));
     } finally {
       this.#asking = undefined;
     }
   }
+}
+
+/** Why the server can't answer, as it says itself or as HTTP has it. */
+async function reason(response: Response): Promise<string> {
+  const body: unknown = await response.json().catch(() => undefined);
+  const said = (body as { error?: unknown } | undefined)?.error;
+  return typeof said === "string" ? said : `The server answers ${response.status} ${response.statusText}`.trim();
 }

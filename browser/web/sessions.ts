@@ -1,7 +1,8 @@
 import { linkTo, newID } from "./address.js";
 import { find, make } from "./dom.js";
+import { RefusedError } from "./server.js";
 import type { Server, SessionInfo } from "./server.js";
-import { ago } from "./status.js";
+import { ago, sentence } from "./status.js";
 import { keepOnly, titleOf } from "./titles.js";
 
 /** The list of the server's sessions, to return to or to close. */
@@ -12,6 +13,7 @@ export class SessionList {
   readonly #dialog = find<HTMLDialogElement>("#sessions");
   readonly #list = find<HTMLUListElement>("ul", this.#dialog);
   readonly #empty = find(".empty", this.#dialog);
+  readonly #word = find(".word", this.#dialog);
 
   /** current tells which session is shown, and go shows another. */
   constructor(server: Server, current: () => string, go: (id: string) => void) {
@@ -33,22 +35,32 @@ export class SessionList {
     }
     this.#list.replaceChildren(); // what was true when it was last open
     this.#say("");
+    this.tell("");
     this.#dialog.showModal();
     void this.#refresh();
   }
 
+  /** Tells of something in the list's way, until the list is opened again. */
+  tell(text: string): void {
+    this.#word.textContent = text;
+    this.#word.hidden = !text;
+  }
+
   async #refresh(): Promise<void> {
     try {
-      const sessions = await this.#server.sessions();
-      keepOnly(sessions.map(({ id }) => id));
-      this.#list.replaceChildren(...sessions.map((session) => this.#item(session)));
-      this.#say(sessions.length ? "" : "There are no sessions.");
-    } catch {
+      this.#fill(await this.#server.sessions());
+    } catch (error) {
       this.#list.replaceChildren();
-      this.#say("The server can't be reached.");
+      this.#say(why(error));
     }
     const first = this.#list.querySelector<HTMLElement>("[aria-current]") ?? find("[name=new]", this.#dialog);
     first.focus();
+  }
+
+  #fill(sessions: readonly SessionInfo[]): void {
+    keepOnly(sessions.map(({ id }) => id));
+    this.#list.replaceChildren(...sessions.map((session) => this.#item(session)));
+    this.#say(sessions.length ? "" : "There are no sessions.");
   }
 
   #say(text: string): void {
@@ -90,7 +102,8 @@ export class SessionList {
 
   async #close(id: string, button: HTMLElement): Promise<void> {
     button.closest("li")?.setAttribute("aria-busy", "true");
-    await this.#server.closeSession(id).catch(() => {});
+    this.tell("");
+    await this.#server.closeSession(id).catch((error: unknown) => this.tell(`The session could not be closed. ${why(error)}`));
     await this.#refresh();
   }
 
@@ -98,6 +111,10 @@ export class SessionList {
     this.#dialog.close();
     this.#go(id);
   }
+}
+
+function why(error: unknown): string {
+  return error instanceof RefusedError ? sentence(error.message) : "The server can't be reached.";
 }
 
 function programName(path: string): string {

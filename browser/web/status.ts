@@ -1,5 +1,7 @@
-import { StartError } from "@wsep/client";
+import { DisconnectedError, StartError } from "@wsep/client";
 import type { Exit, State } from "@wsep/client";
+
+import { RefusedError } from "./server.js";
 
 /** A state in words. */
 export interface Words {
@@ -23,14 +25,27 @@ export function describe(state: State, known: boolean): Words {
     case "connected":
       return { tone: "good", brief: "Connected", sentence: "" };
     case "waiting":
-      return { tone: "bad", brief: "Disconnected", sentence: problem(state.error, known), action: "retry", at: state.retryAt };
+      return trouble(state.error, known, state.retryAt);
     case "ended":
       return { tone: "over", brief: "Ended", sentence: ending(state.exit, state.error), action: "new" };
   }
 }
 
+/** Says what is the matter with a connection that is made again at a time. */
+export function trouble(error: unknown, known: boolean, at: number): Words {
+  return { tone: "bad", brief: "Disconnected", sentence: problem(error, known), action: "retry", at };
+}
+
+/** Says that the server refuses the page, whose user can't change that. */
+export function refusal(error: RefusedError): Words {
+  const sentence = `The server refuses this page, with status ${error.status}. Whoever runs it has to allow the page's address.`;
+  return { tone: "bad", brief: "Refused", sentence, action: "retry" };
+}
+
 function problem(error: unknown, known: boolean): string {
   if (error instanceof StartError) return sentence(`The server can't take this session now: ${error.message}`);
+  const cause = error instanceof DisconnectedError ? error.cause : error;
+  if (cause instanceof RefusedError) return sentence(cause.message);
   return known ? "The connection is lost." : "The server can't be reached.";
 }
 
@@ -40,7 +55,7 @@ function ending(exit: Exit | undefined, error: unknown): string {
   return exit.code === 0 ? "The shell has ended." : `The shell has ended with code ${exit.code}.`;
 }
 
-function sentence(text: string): string {
+export function sentence(text: string): string {
   return text.endsWith(".") ? text : `${text}.`;
 }
 

@@ -1,0 +1,139 @@
+import type { Terminal } from "@xterm/xterm";
+
+import { goTo, newID, sessionID, takeToken } from "./address.js";
+import { copySelection } from "./clipboard.js";
+import { find, toast } from "./dom.js";
+import { takeDrops } from "./drop.js";
+import { KeyRow } from "./keys.js";
+import { Notice } from "./notice.js";
+import { followReaderChoice } from "./reader.js";
+import { createTerminal } from "./screen.js";
+import type { SearchBar } from "./search.js";
+import type { Server } from "./server.js";
+import { Session } from "./session.js";
+import { SessionList } from "./sessions.js";
+import { listenForShortcuts } from "./shortcuts.js";
+import type { Words } from "./status.js";
+import { keepTitle, shortTitle } from "./titles.js";
+import { TouchScroll } from "./touch.js";
+import { followViewport } from "./viewport.js";
+
+declare global {
+  /** For the console, and for tests. */
+  var terminal: Terminal;
+}
+
+/** The page, but for what it asks of its server before all else. */
+export class App {
+  readonly #server: Server;
+  readonly #terminal = createTerminal(find("#terminal"));
+  readonly #notice = new Notice((action) => this.#act(action));
+  readonly #sessions: SessionList;
+  /** What the first prompt does not need, once it is asked for. */
+  #extras: Promise<SearchBar> | undefined;
+  #id = "";
+  #host = "Terminal";
+  #session: Session | undefined;
+  #words: Words | undefined;
+
+  constructor(server: Server) {
+    this.#server = server;
+    this.#sessions = new SessionList(server, () => this.#id, goTo);
+    globalThis.terminal = this.#terminal;
+    new KeyRow(this.#terminal);
+    new TouchScroll(this.#terminal, find("#terminal"));
+    followReaderChoice(this.#terminal, (text) => this.#sessions.tell(text));
+    takeDrops(this.#terminal);
+    followViewport();
+    this.#listen();
+    this.#open(sessionID());
+  }
+
+  #listen(): void {
+    addEventListener("hashchange", () => this.#arrive());
+    find("#open-sessions").addEventListener("click", () => this.#sessions.toggle());
+    find("#open-search").addEventListener("click", () => void this.#search());
+    find("#sessions").addEventListener("close", () => this.#terminal.focus());
+    this.#terminal.onTitleChange((title) => this.#takeTitle(shortTitle(title)));
+    this.#terminal.attachCustomKeyEventHandler((event) => this.#leaveToTerminal(event));
+    listenForShortcuts(
+      new Map([
+        ["L", () => this.#sessions.toggle()],
+        ["F", () => void this.#search()],
+        ["C", () => void copySelection(this.#terminal)],
+      ]),
+    );
+  }
+
+  /** Shows the session that the address names. */
+  #arrive(): void {
+    const token = takeToken();
+    if (token !== undefined) this.#server.token = token;
+    const id = sessionID();
+    if (id !== this.#id || token !== undefined) this.#open(id);
+  }
+
+  #open(id: string): void {
+    this.#session?.leave();
+    this.#id = id;
+    this.#session = new Session(this.#terminal, this.#server, id, {
+      state: (words) => this.#show(words),
+      host: (name) => this.#showTitle((this.#host = name)),
+      refused: () => this.#open(id),
+    });
+    this.#terminal.focus();
+  }
+
+  async #search(): Promise<void> {
+    try {
+      (await this.#loadExtras()).open();
+    } catch {
+      toast("A part of this page did not arrive: try again, or reload it.");
+    }
+  }
+
+  #loadExtras(): Promise<SearchBar> {
+    this.#extras ??= import("./extras.js").then(({ addExtras }) => addExtras(this.#terminal));
+    this.#extras.catch(() => (this.#extras = undefined));
+    return this.#extras;
+  }
+
+  #show(words: Words): void {
+    this.#words = words;
+    this.#notice.show(words);
+    if (words.tone === "good") {
+      void this.#loadExtras().catch(() => {}); // Whoever needs them is told.
+      if (!find("#search").contains(document.activeElement)) this.#terminal.focus();
+    }
+    if (words.tone !== "over") return;
+    this.#showTitle(this.#host);
+    this.#notice.focus();
+  }
+
+  #act(action: "retry" | "new"): void {
+    if (action === "new") goTo(newID());
+    else this.#session?.retry();
+    this.#terminal.focus();
+  }
+
+  #showTitle(title: string): void {
+    find("#title").textContent = document.title = title;
+  }
+
+  #takeTitle(title: string): void {
+    if (!title || this.#words?.tone === "over") return;
+    this.#showTitle(title);
+    keepTitle(this.#id, title);
+  }
+
+  /** Without a connection there is nobody to type to, so the keys are the page's. */
+  #leaveToTerminal(event: KeyboardEvent): boolean {
+    const action = this.#words?.action;
+    if (!action || event.type !== "keydown") return true;
+    if (event.key === "Enter") {
+      event.preventDefault();
+      this.#act(action);
+    }
+    return event.key !== "Enter" && event.key !== "Tab";
+  }
+}

@@ -1,0 +1,31 @@
+import { WebglAddon } from "@xterm/addon-webgl";
+import type { Terminal } from "@xterm/xterm";
+
+import { SearchBar } from "./search.js";
+
+/** Adds to a terminal what can arrive after it. */
+export function addExtras(terminal: Terminal): SearchBar {
+  drawFast(terminal);
+  return new SearchBar(terminal);
+}
+
+/** Draws with WebGL, where a graphics card does that. */
+function drawFast(terminal: Terminal): void {
+  if (!hasGraphicsCard()) return;
+  const webgl = new WebglAddon();
+  webgl.onContextLoss(() => webgl.dispose());
+  try {
+    terminal.loadAddon(webgl);
+  } catch {
+    webgl.dispose();
+  }
+}
+
+/** WebGL in software is much slower than none. Browsers don't all tell when they are asked to. */
+function hasGraphicsCard(): boolean {
+  const gl = document.createElement("canvas").getContext("webgl2", { failIfMajorPerformanceCaveat: true });
+  if (!gl) return false;
+  const info = gl.getExtension("WEBGL_debug_renderer_info");
+  const renderer = String(gl.getParameter(info?.UNMASKED_RENDERER_WEBGL ?? gl.RENDERER));
+  return !/swiftshader|llvmpipe|softpipe|software|basic render/i.test(renderer);
+}

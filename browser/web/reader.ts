@@ -1,0 +1,17 @@
+import type { Terminal } from "@xterm/xterm";
+
+import { find } from "./dom.js";
+import { load, save } from "./storage.js";
+
+const KEPT = "wsep.reader";
+
+/** Whether the terminal speaks to a screen reader, which its user chooses once for all tabs. told takes a word about it. */
+export function followReaderChoice(terminal: Terminal, told: (text: string) => void): void {
+  const box = find<HTMLInputElement>("[name=reader]");
+  terminal.options.screenReaderMode = box.checked = load("localStorage", KEPT) === "yes";
+  box.addEventListener("change", () => {
+    terminal.options.screenReaderMode = box.checked;
+    const kept = save("localStorage", KEPT, box.checked ? "yes" : "no");
+    told(kept ? "" : "The browser keeps nothing for this page. When it is reloaded, choose again.");
+  });
+}
