@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"cdr.dev/wsep"
+	"cdr.dev/wsep/internal/termmodes"
 	"cdr.dev/wsep/internal/timetest"
 )
 
@@ -146,4 +147,20 @@ func TestWhatIsTypedAtOnceIsShown(t *testing.T) {
 			requireExit(t, p, 3)
 		}
 	})
+}
+
+// TestLeavingUndoesModes has a command set what a terminal keeps, and its client leave.
+func TestLeavingUndoesModes(t *testing.T) {
+	_, execer := sessionServer(t, nil)
+	const set = `printf '\033[?1002h\033[?1006h\033[?2004h\033[?1h\033=\033[?25l\033[4 q\033[4h\033[1;31m\033[5;9r\033]2;title\007up'`
+	p, s := startScreen(t, execer, script("1", set+"; exec sleep 1000"))
+	shown := s.waitFor("\x1b[?2004h")
+	var modes termmodes.Modes
+	modes.Follow([]byte(shown))
+	require.NotEmpty(t, modes.Undo())
+	require.NoError(t, p.Close())
+	require.Error(t, waitWithin(t, p, patience))
+	shown += s.rest()
+	modes.Follow([]byte(shown))
+	require.Empty(t, modes.Undo(), "%q", shown)
 }

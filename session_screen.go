@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"golang.org/x/xerrors"
+
+	"cdr.dev/wsep/internal/termmodes"
 )
 
 // This file and session_screen.sh are all that knows GNU screen.
@@ -361,26 +363,38 @@ func (k *keeper) attach(ctx context.Context, execer Execer, c Command) (Process,
 // farewell is what screen writes to a display when its last window has gone.
 var farewell = []byte("[screen is terminating]\r\n")
 
-// display reads what an attaching screen shows, but for its farewell.
+// display reads what an attaching screen shows, but for its farewell. Its last bytes undo what screen has set in the
+// terminal, and leaves when a client does.
 type display struct {
-	r    io.Reader
-	held []byte // read, and either to be handed out or part of the farewell
-	out  int    // how many bytes of held may be handed out
-	err  error
+	r     io.Reader
+	held  []byte // read, and either to be handed out or part of the farewell
+	out   int    // how many bytes of held may be handed out
+	err   error
+	modes termmodes.Modes
 }
 
 // Read implements io.Reader.
 func (d *display) Read(p []byte) (int, error) {
 	for d.out == 0 {
-		if d.err != nil {
+		if d.err != nil && !d.undo() {
 			return 0, d.err
 		}
-		d.fill(max(len(p), 4<<10))
+		if d.err == nil {
+			d.fill(max(len(p), 4<<10))
+		}
 	}
 	n := copy(p, d.held[:d.out])
+	d.modes.Follow(p[:n])
 	d.held = d.held[n:]
 	d.out -= n
 	return n, nil
+}
+
+// undo gives out what undoes the terminal's modes, if that is needed.
+func (d *display) undo() bool {
+	d.held = d.modes.Undo()
+	d.out = len(d.held)
+	return d.out > 0
 }
 
 // fill reads once.

@@ -32,7 +32,7 @@ func (c *client) notty(command wsep.Command) error {
 	started <- p
 	// Ends with stdin, or with the program.
 	c.spawn(func() { c.feed(p.Stdin(), os.Stdin) })
-	return c.finish(p)
+	return c.finish(p, os.Stdout)
 }
 
 // tty runs a command in a terminal as large as this program's.
@@ -58,7 +58,10 @@ func (c *client) tty(command wsep.Command) error {
 	// The first ends with stdin, the second with the command's context; both at the latest with the program.
 	c.spawn(func() { c.feed(stdin, os.Stdin) })
 	c.spawn(func() { c.followSize(p, changes) })
-	return c.finish(p)
+	stdout := openDisplay(os.Stdout)
+	err = c.finish(p, stdout)
+	undoModes(stdout, err)
+	return err
 }
 
 // terminalEnv returns the variables that tell a command what its terminal understands.
@@ -91,8 +94,8 @@ func (c *client) feed(stdin io.WriteCloser, from io.Reader) {
 }
 
 // finish copies the command's output until it ends, and returns how the command did.
-func (c *client) finish(p wsep.Process) error {
-	if err := c.copyOutputs(p); err != nil {
+func (c *client) finish(p wsep.Process, stdout io.Writer) error {
+	if err := c.copyOutputs(p, stdout); err != nil {
 		c.leave(err)
 		return err
 	}
@@ -101,10 +104,10 @@ func (c *client) finish(p wsep.Process) error {
 
 // copyOutputs copies both outputs until they end. It gives up soon after the context has ended, for nobody may be
 // reading what this program writes.
-func (c *client) copyOutputs(p wsep.Process) error {
+func (c *client) copyOutputs(p wsep.Process, stdout io.Writer) error {
 	copied := make(chan error, 2)
 	// Each ends with its output.
-	c.spawn(func() { copied <- copyOutput(os.Stdout, p.Stdout()) })
+	c.spawn(func() { copied <- copyOutput(stdout, p.Stdout()) })
 	c.spawn(func() { copied <- copyOutput(os.Stderr, p.Stderr()) })
 	for range cap(copied) {
 		if err := c.awaitCopy(copied); err != nil {
