@@ -3,6 +3,7 @@ package wsep
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -48,6 +49,7 @@ type Session struct {
 	idle    *time.Timer
 	fitting *time.Timer // runs fit; nil before it is needed
 	result  error       // how the command ended, once the session is closing
+	env     []string    // of all its shells, after the command's variables; not changed after StateReady
 	keeper  *keeper     // nil before StateReady
 }
 
@@ -104,6 +106,7 @@ func (s *Session) live() {
 		s.finish(StateDone, err, err)
 		return
 	}
+	s.env = k.env
 	s.setKeeper(k)
 	s.finish(StateReady, nil, nil)
 	for k != nil {
@@ -141,7 +144,9 @@ func (s *Session) end(k *keeper) {
 func (s *Session) start(ctx context.Context, start keeperStart) (*keeper, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	return start(ctx, s.execer, s.name, s.timeout, s.command)
+	c := s.command
+	c.Env = slices.Concat(c.Env, s.env)
+	return start(ctx, s.execer, s.name, s.timeout, c)
 }
 
 // howEnded returns what Wait returns for the command's end.
@@ -323,6 +328,7 @@ func (s *Session) display(ctx context.Context, c Command, left func()) (Process,
 	if c.Env == nil {
 		c.Env = s.command.Env
 	}
+	c.Env = slices.Concat(c.Env, withoutSettings(c.Env), s.env)
 	c.UID, c.GID = s.command.UID, s.command.GID
 	// The process outlives its client's context for as long as it takes to leave, also when that ends during its start.
 	life, cancel := context.WithCancel(context.Background())

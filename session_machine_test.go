@@ -116,7 +116,7 @@ func (e elsewhere) requireNothingLeft(t *testing.T) {
 // TestFullDisk has sessions where only some more writes succeed. There may be a session or not, but there is a terminal, and
 // nothing is left of it.
 func TestFullDisk(t *testing.T) {
-	const pages = 16
+	const pages = 10
 	there := newElsewhere(t, fmt.Sprintf("size=%dk", 4*pages))
 	var sessions, plain int
 	for free := range pages {
@@ -135,6 +135,7 @@ func TestFullDisk(t *testing.T) {
 			p, s = startScreen(t, execer, m.on(script("2", ignorant)))
 			s.waitFor("up")
 			srv.Close()
+			_ = p.Close() // It may be in a plain terminal.
 		} else {
 			plain++
 			typeLine(t, p, "exit 9")

@@ -41,6 +41,7 @@ type keeper struct {
 	process Process
 	cancel  context.CancelFunc
 	dir     string
+	env     []string    // for further shells of the session, beside the command's: see withoutSettings
 	orders  chan string // what it is told and has not been written yet; has room for maxOrders
 
 	running chan struct{}  // closed when the command goes, or is gone
@@ -55,7 +56,23 @@ func startKeeper(ctx context.Context, execer Execer, name string, patience time.
 	if err := validate(c); err != nil {
 		return nil, &StartError{err}
 	}
-	k, err := newKeeper(ctx, execer, c, slices.Concat(keeperArgs("new", name, patience), []string{c.Command}, c.Args))
+	env, err := environmentOf(ctx, execer, c)
+	if err != nil {
+		return nil, err
+	}
+	variables := "\n"
+	if env != nil {
+		variables = "+" + strings.ReplaceAll(strings.TrimSuffix(environmentScript(env), "\n"), "\n", "\n+") + "\n\n"
+	} else {
+		env = c.Env
+	}
+	quiet := withoutSettings(env)
+	c.Env = slices.Concat(c.Env, quiet)
+	args := slices.Concat(keeperArgs("new", name, patience), []string{c.Command}, c.Args)
+	k, err := newKeeper(ctx, execer, c, args, variables)
+	if k != nil {
+		k.env = quiet
+	}
 	if err != nil && k != nil && k.killed() {
 		dropSession(execer, c, keeperArgs("drop", name, patience))
 	}
@@ -74,7 +91,7 @@ func dropSession(execer Execer, c Command, args []string) {
 // rejoinKeeper is startKeeper for a session whose keeper was lost. The command's first directory may be gone by now.
 func rejoinKeeper(ctx context.Context, execer Execer, name string, patience time.Duration, c Command) (*keeper, error) {
 	c.WorkingDir = ""
-	return newKeeper(ctx, execer, c, keeperArgs("join", name, patience))
+	return newKeeper(ctx, execer, c, keeperArgs("join", name, patience), "")
 }
 
 func keeperArgs(mode, name string, patience time.Duration) []string {
@@ -82,8 +99,9 @@ func keeperArgs(mode, name string, patience time.Duration) []string {
 	return []string{"-c", keeperScript, "wsep-keeper", mode, name, serverIdentity(), strconv.Itoa(seconds)}
 }
 
-// newKeeper starts a keeper. One that has ended before the session started is returned with the error.
-func newKeeper(ctx context.Context, execer Execer, c Command, args []string) (*keeper, error) {
+// newKeeper starts a keeper and tells it the input. One that has ended before the session started is returned with the
+// error.
+func newKeeper(ctx context.Context, execer Execer, c Command, args []string, input string) (*keeper, error) {
 	// The keeper outlives the context of its start.
 	life, cancel := context.WithCancel(context.Background())
 	stop := context.AfterFunc(ctx, cancel)
@@ -109,6 +127,7 @@ func newKeeper(ctx context.Context, execer Execer, c Command, args []string) (*k
 		gone:    make(chan struct{}),
 		done:    make(chan struct{}),
 	}
+	k.orders <- input
 	// Ends with the keeper.
 	go k.writeOrders()
 	started := make(chan error, 1)

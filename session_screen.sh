@@ -12,7 +12,8 @@
 #
 # Arguments: "new" or, to take over from a keeper that was lost, "join", or, to end what one has left that was killed as it
 # started, "drop"; the session's name; the server's identity (boot ID, PID namespace, PID and start time, or nothing); how
-# many seconds a session outlives a server that may come back; then, for "new", the command.
+# many seconds a session outlives a server that may come back; then, for "new", the command. A new keeper reads the
+# command's variables first: lines of environmentScript, in session_environment.go, each after a "+", and then one without.
 environment=$(export -p) mask=$(umask)
 umask 077
 mode=$1 name=$2 server=$3 patience=$4 stale= made= watcher=
@@ -157,6 +158,7 @@ create() {
 	[ -n "$made" ] || none "$reason"
 	export SCREENDIR="$dir/s"
 	say dir "$dir"
+	read_variables || none "can't write to $dir"
 	reason=$(start_screen "$program" wsep "$dir" "$mask" "$@" 2>&1 </dev/null) || none "screen: $reason"
 }
 
@@ -168,6 +170,17 @@ make_directory() {
 	rm -rf "$dir"
 	return 1
 }
+
+# read_variables reads the command's variables from the server.
+read_variables() {
+	while IFS= read -r line; do
+		case $line in
+		+*) say "${line#+}" || return ;;
+		*) return 0 ;;
+		esac
+	done
+	exit 1
+} >"$dir/environment"
 
 # screenrc prints the settings of screen.
 screenrc() {
@@ -199,11 +212,12 @@ screenrc() {
 	"
 }
 
-# start_screen starts screen in the environment that the command is to have. This script's variables may have changed it.
-# Screen adds SHELL where there is none.
+# start_screen starts screen in the environment that this script was started in, which its variables may have changed. It
+# is the command's where env has no -S, as that of BusyBox, but for names that a shell can't have. Screen adds SHELL where
+# there is none. A shell may refuse a variable that is its own, such as UID.
 start_screen() {
 	unset SHELL
-	eval "$environment"
+	(eval "$environment") 2>/dev/null && eval "$environment"
 	export SCREENDIR="$3/s" SYSSCREENRC=/dev/null
 	[ -n "$LC_ALL$LC_CTYPE$LANG" ] || export LC_CTYPE=C.UTF-8
 	[ -n "${SHELL+set}" ] || set -- "unset SHELL$@"
@@ -227,7 +241,23 @@ program='
 	rm -f "$1/go"
 	trap : HUP INT QUIT ILL ABRT FPE SEGV PIPE ALRM TERM USR1 USR2
 	echo running 2>/dev/null >&3
-	(umask "$2" && shift 2 && exec "$@" 3>&-)
+	(
+		wsep_environment=
+		if [ -s "$1/environment" ] && env -S true 2>/dev/null; then
+			set -a
+			. "$1/environment"
+			set +a
+		fi
+		rm -f "$1/environment"
+		umask "$2"
+		shift 2
+		if [ -n "$wsep_environment" ]; then
+			# env would take it for a variable.
+			case $1 in *=*) set -- sh -c "exec \"\$@\"" sh "$@" ;; esac
+			set -- env -S "$wsep_environment" "TERM=$TERM" WSEP_TTY=true "$@"
+		fi
+		exec "$@" 3>&-
+	)
 	printf "%-9s\n" $? 1<>"$1/exit"
 '
 
@@ -283,16 +313,12 @@ owns() {
 	case $(command_line "$1" 2>/dev/null) in *"$name"*) ;; *) return 1 ;; esac
 }
 
-# BusyBox takes "--" for a process. Others want it before a process group.
-dashes=--
-kill -s 0 -- $$ 2>/dev/null || dashes=
-
-# send sends a signal to processes, and to the process groups -ID.
+# send sends a signal to processes, and to the process groups -ID. In this form alone of kill all shells take a group for
+# what it is: after -s dash needs --, and BusyBox takes that for a process.
 send() {
 	signal=$1
 	shift
-	# shellcheck disable=SC2086
-	kill -s "$signal" $dashes "$@" 2>/dev/null
+	kill "-$signal" "$@" 2>/dev/null
 }
 
 # send_signal signals the command. What nobody can trap would end the shell that waits for the exit code too.

@@ -85,6 +85,10 @@ func (st *stage) Start(ctx context.Context, c wsep.Command) (wsep.Process, error
 		over: make(chan struct{}),
 	}
 	p.stdout, p.out = io.Pipe()
+	if p.kind == "environment" { // It starts, and tells nothing.
+		p.end(nil)
+		return p, nil
+	}
 	st.mu.Lock()
 	st.roles = append(st.roles, p)
 	n := len(st.roles)
@@ -105,6 +109,8 @@ func (st *stage) Start(ctx context.Context, c wsep.Command) (wsep.Process, error
 
 func kindOfStart(c wsep.Command) string {
 	switch {
+	case c.Command == "env":
+		return "environment"
 	case c.Command == "sh" && len(c.Args) > 3 && c.Args[2] == "wsep-keeper":
 		return c.Args[3]
 	case c.Command == "sh" && c.TTY:
@@ -261,7 +267,9 @@ func (o orders) Write(b []byte) (int, error) {
 		return 0, io.ErrClosedPipe
 	}
 	for line := range strings.Lines(string(b)) {
-		o.p.tell(strings.TrimSuffix(line, "\n"))
+		if order := strings.TrimSuffix(line, "\n"); order != "" && order[0] != '+' { // The command's variables are no orders.
+			o.p.tell(order)
+		}
 	}
 	return len(b), nil
 }

@@ -1,0 +1,120 @@
+//go:build linux
+
+package wsep_test
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"cdr.dev/wsep"
+)
+
+// environmentIn returns the variables of a command that is started with some, as the kernel has them.
+func environmentIn(t *testing.T, execer wsep.Execer, id string, env []string) []string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "environ")
+	p, s := startScreen(t, execer, wsep.Command{
+		ID: id, TTY: true, Command: "cp", Args: []string{"/proc/self/environ", file}, Env: env,
+	})
+	s.rest()
+	requireExit(t, p, 0)
+	environ, err := os.ReadFile(file)
+	require.NoError(t, err)
+	got := strings.Split(strings.TrimSuffix(string(environ), "\x00"), "\x00")
+	slices.Sort(got)
+	return got
+}
+
+// withShell has the tests' PATH begin with another sh.
+func withShell(t *testing.T, shell string) {
+	t.Helper()
+	dir := t.TempDir()
+	require.NoError(t, os.Symlink(must(t, shell), filepath.Join(dir, "sh")))
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+}
+
+// TestSessionHasTheEnvironmentOfAPlainCommand is about names that no shell can have, and those that a shell changes or is
+// changed by.
+func TestSessionHasTheEnvironmentOfAPlainCommand(t *testing.T) {
+	hostile := []string{
+		"A.B=1", "npm_config_foo-bar=1", "npm_config_//registry.example/:_authToken=secret", "BASH_FUNC_f%%=() { echo hi; }",
+		"BASH_FUNC_cat%%=() { exit 1; }", "OPTIND=abc", "IFS=x", "SHELLOPTS=braceexpand:xtrace:noexec", "BASHOPTS=checkwinsize",
+		"TMOUT=1", "PWD=/nowhere", "OLDPWD=/old", "SHLVL=5", "_=/x", "PPID=3", "UID=77", "LINES=1", "COLUMNS=2", "STY=x", "WINDOW=7",
+		"PS1=$ ", "PS4=++", "ENV=/nope", "BASH_ENV=/nope", "CDPATH=/", "GLOBIGNORE=*.s", "LC_ALL=C", "SHELL=", "HOME=",
+		"name=n", "dir=d", "server=s", "environment=e", "wsep_1=w", "wsep_environment=-i", "SCREENDIR=/x", "SYSSCREENRC=/x",
+		"EMPTY=", "NEWLINES=\n\n a\n+b\n\n", "QUOTES='\"\\ `$x` $(x) ${y} #!", "it's \\ ${a} \"name\"\n=1", " = ", "é=ü", "1=1", "-i=-i", "#=#",
+	}
+	for _, shell := range []string{"dash", "bash", "busybox"} {
+		for where, test := range map[string]func(t *testing.T) (env []string){
+			"of the client": func(*testing.T) []string { return hostile },
+			"of the server": func(t *testing.T) []string {
+				for _, kv := range append(hostile, "INVALID=\xff\xfe") {
+					name, value, _ := strings.Cut(kv, "=")
+					t.Setenv(name, value)
+				}
+				return nil
+			},
+		} {
+			t.Run(shell+" "+where, func(t *testing.T) {
+				srv, execer := sessionServer(t, nil)
+				withShell(t, shell)
+				env := test(t)
+				plain := environmentIn(t, execer, "", env)
+				ofTerminal := func(kv string) bool {
+					name, _, _ := strings.Cut(kv, "=")
+					return name == "TERM" || name == "COLORTERM" || name == "TERMCAP"
+				}
+				got := environmentIn(t, execer, "1", env)
+				require.Contains(t, got, "TERM=screen-256color")
+				require.Equal(t, slices.DeleteFunc(plain, ofTerminal), slices.DeleteFunc(got, ofTerminal))
+				requireSessions(t, srv, 0)
+			})
+		}
+	}
+}
+
+// TestEnvironmentOnBusyBox has an env that can't put variables together. Then a session's command has those that a shell can
+// have.
+func TestEnvironmentOnBusyBox(t *testing.T) {
+	_, execer := sessionServer(t, nil)
+	dir := t.TempDir()
+	for _, name := range []string{"sh", "env"} {
+		require.NoError(t, os.Symlink(must(t, "busybox"), filepath.Join(dir, name)))
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	kept := []string{"name=n", "dir=d", "server=s", "NEWLINES=\n\n a\n+b\n\n", "QUOTES='\"\\ `$x` $(x) ${y} #!"}
+	got := environmentIn(t, execer, "1", append([]string{"OPTIND=abc", "A.B=1"}, kept...))
+	require.Subset(t, got, kept)
+	require.NotContains(t, strings.Join(got, "\n"), "wsep_")
+}
+
+// TestEnvironmentIsInNoArguments has an env that notes its arguments, which all users of a machine can see.
+func TestEnvironmentIsInNoArguments(t *testing.T) {
+	_, execer := sessionServer(t, nil)
+	dir := t.TempDir()
+	notes := filepath.Join(dir, "notes")
+	text := "#!/bin/sh\necho \"$*\" >>" + notes + "\nexec " + must(t, "env") + " \"$@\"\n"
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "env"), []byte(text), 0o755))
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	require.Contains(t, environmentIn(t, execer, "1", []string{"TOKEN=secret"}), "TOKEN=secret")
+	noted, err := os.ReadFile(notes)
+	require.NoError(t, err)
+	require.Contains(t, string(noted), "-S -i")
+	require.NotContains(t, string(noted), "secret")
+}
+
+// TestProgramThatLooksLikeAVariable has a program that env would take for one.
+func TestProgramThatLooksLikeAVariable(t *testing.T) {
+	_, execer := sessionServer(t, nil)
+	program := filepath.Join(t.TempDir(), "a=b")
+	require.NoError(t, os.WriteFile(program, []byte("#!/bin/sh\necho \"$A $# $2\"\nexit 9\n"), 0o755))
+	c := wsep.Command{ID: "1", TTY: true, Command: program, Args: []string{"x", "'y  z"}, Env: []string{"A=a"}}
+	p, s := startScreen(t, execer, c)
+	s.waitFor("a 2 'y  z")
+	requireExit(t, p, 9)
+}
