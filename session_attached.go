@@ -1,10 +1,10 @@
 package wsep
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -25,18 +25,21 @@ type sessionProcess struct {
 	result   error
 }
 
-// awaitAttached waits for the first output.
+// awaitAttached waits for the session to be shown.
 func (p *sessionProcess) awaitAttached() {
 	defer close(p.attached)
-	for p.display.out == 0 && p.display.err == nil {
+	for !p.display.drawn() && p.display.err == nil {
 		p.display.fill(4 << 10)
 	}
 }
 
 // attachError returns why the process shows nothing, if it does not. That its command has just ended is for Wait to tell.
 func (p *sessionProcess) attachError() error {
-	if p.display.out > 0 && p.display.err == nil {
+	if p.display.err == nil {
 		return nil
+	}
+	if complaint := bytes.TrimSpace(p.display.held); len(complaint) > 0 && !p.display.drawn() {
+		return xerrors.Errorf("attach to session: %q", complaint)
 	}
 	<-p.done
 	if p.session.over() {
@@ -45,7 +48,7 @@ func (p *sessionProcess) attachError() error {
 		}
 		return p.result
 	}
-	return xerrors.Errorf("attach to session: %s: %w", strings.TrimSpace(string(p.display.held)), p.result)
+	return xerrors.Errorf("attach to session: %w", p.result)
 }
 
 // follow detaches the process when its client's context ends, and finds out how it ended.

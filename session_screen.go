@@ -409,6 +409,16 @@ func (d *display) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// maxComplaint bounds what screen says instead of showing a session.
+const maxComplaint = 4 << 10
+
+// drawn reports whether the session is shown. Screen begins with sequences that set up the terminal; when it refuses one,
+// it says why in plain text, and ends.
+func (d *display) drawn() bool {
+	sequence := func(c rune) bool { return c < ' ' && !strings.ContainsRune("\r\n\t\a", c) }
+	return d.out >= maxComplaint || bytes.ContainsFunc(d.held[:d.out], sequence)
+}
+
 // undo gives out what undoes the terminal's modes, if that is needed.
 func (d *display) undo() bool {
 	d.held = d.modes.Undo()

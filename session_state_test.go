@@ -176,7 +176,7 @@ func (p *role) commandEnds(how string) {
 
 // show plays an attaching process.
 func show(p *role) error {
-	p.say("shown")
+	p.say("\x1b[Hshown")
 	for e := p.next(); e != "" && e != "TERM" && e != "end"; {
 		e = p.next()
 	}
@@ -885,7 +885,7 @@ func TestHowACommandEnds(t *testing.T) {
 		})
 		onStage(t, said+", unnoticed by the client's process", func(t *testing.T, st *stage) {
 			st.show = func(p *role) error {
-				p.say("shown")
+				p.say("\x1b[Hshown")
 				for e := p.next(); e != "" && e != "TERM"; {
 					e = p.next()
 				}
@@ -984,6 +984,19 @@ func TestClientThatShowsNothing(t *testing.T) {
 		require.ErrorContains(t, err, "attach to session")
 		requireState(t, s, wsep.StateReady)
 	})
+	onStage(t, "but a complaint", func(t *testing.T, st *stage) {
+		st.show = func(p *role) error {
+			p.say("This terminal won't do.")
+			return nil
+		}
+		s := st.session(0)
+		began := time.Now()
+		_, err := s.Attach(t.Context())
+		require.ErrorContains(t, err, `attach to session: "This terminal won't do."`)
+		requireTook(t, began, 0)
+		requireState(t, s, wsep.StateReady)
+		require.NotContains(t, strings.Join(st.last("new").wasTold(), " "), "go")
+	})
 }
 
 func TestMachineWithoutScreen(t *testing.T) {
@@ -1001,10 +1014,10 @@ func TestMachineWithoutScreen(t *testing.T) {
 			plain := st.last("plain")
 			require.Same(t, plain, p)
 			require.Equal(t, wsep.Command{Command: "true", TTY: true}, plain.Command)
-			out := make([]byte, len("shown"))
+			out := make([]byte, len("\x1b[Hshown"))
 			_, err = io.ReadFull(p.Stdout(), out)
 			require.NoError(t, err)
-			require.Equal(t, "shown", string(out))
+			require.Equal(t, "\x1b[Hshown", string(out))
 		}
 		state, err := s.WaitForState(wsep.StateReady)
 		require.EqualValues(t, wsep.StateDone, state)

@@ -672,6 +672,23 @@ func TestTerminalType(t *testing.T) {
 	}
 }
 
+// TestTerminalThatScreenRefuses has one that can clear and move the cursor, and still will not do. The command does not
+// run unseen.
+func TestTerminalThatScreenRefuses(t *testing.T) {
+	_, execer := sessionServer(t, nil)
+	terminfo := t.TempDir()
+	source := filepath.Join(terminfo, "source")
+	require.NoError(t, os.WriteFile(source, []byte("stubborn,\n\tos, clear=\\E[H\\E[J, cup=\\E[%i%p1%d;%p2%dH,\n"), 0o600))
+	out, err := exec.Command("tic", "-x", "-o", terminfo, source).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	ran := filepath.Join(t.TempDir(), "ran")
+	c := script("1", "touch "+ran)
+	c.Env = []string{"TERM=stubborn", "TERMINFO=" + terminfo}
+	_, err = execer.Start(t.Context(), c)
+	require.ErrorContains(t, err, "overstrikes")
+	require.NoFileExists(t, ran)
+}
+
 // TestSessionIsLikeAnyTerminal compares what a command finds in a session with what it finds in a plain terminal.
 func TestSessionIsLikeAnyTerminal(t *testing.T) {
 	_, execer := sessionServer(t, nil)
