@@ -5,8 +5,6 @@ import (
 	"net/http"
 	"time"
 
-	"golang.org/x/xerrors"
-
 	"cdr.dev/wsep/internal/wsconn"
 )
 
@@ -27,17 +25,30 @@ type Dialer struct {
 // handshakeTimeout bounds the connecting and the handshake.
 const handshakeTimeout = 30 * time.Second
 
-// Start implements Execer. The error of a connection that could not be made matches ErrDisconnected.
+// Start implements Execer. When no connection can be made nothing was started, and the error says whether it may be made
+// later:
+//
+//   - a StartError if trying again does not help. That is the case if the URL or Header can't be used, the server's
+//     certificate can't be verified, or the server answers the handshake by another HTTP status than 101, or by what is no
+//     WebSocket's handshake. The text has the status and the first line of the answer. Statuses 401 and 403 match
+//     fs.ErrPermission;
+//   - a StartError that matches ErrBusy for statuses 429 and 503;
+//   - an error that matches ErrDisconnected otherwise: nothing listens there, nothing answers in time, the host's name is
+//     not known (it may be new, or this machine offline), or the status is 408, 502 or 504. If the context has ended the
+//     error matches that, too.
 func (d Dialer) Start(ctx context.Context, c Command) (Process, error) {
 	start, err := encodeStart(c)
 	if err != nil {
+		return nil, &StartError{err}
+	}
+	if err := checkURL(d.URL); err != nil {
 		return nil, &StartError{err}
 	}
 	dialing, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	conn, err := wsconn.Dial(dialing, d.URL, d.Header, d.Subprotocols, d.HTTPClient)
 	cancel()
 	if err != nil {
-		return nil, disconnected(xerrors.Errorf("dial: %w", err))
+		return nil, dialError(ctx, err)
 	}
 	return startRemote(ctx, conn, c, start)
 }

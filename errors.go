@@ -15,7 +15,8 @@ import (
 
 var (
 	// ErrDisconnected is matched by errors that say that a connection failed, here or further down a chain, so that
-	// it is not known whether or how the command ended.
+	// it is not known whether or how the command ended. So is the error of a connection that could not be made, and may be
+	// made later.
 	ErrDisconnected = xerrors.New("connection lost")
 	// ErrBusy is matched by the error of a Start that a server refused because it runs as many processes as it may.
 	ErrBusy = xerrors.New("too many processes")

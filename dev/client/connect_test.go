@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io/fs"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -22,6 +23,6 @@ func TestEmbeddedServerIsPrivate(t *testing.T) {
 	stranger := execer.(wsep.Dialer)
 	stranger.Header = nil
 	_, err = stranger.Start(t.Context(), command)
-	require.ErrorIs(t, err, wsep.ErrDisconnected)
+	require.ErrorIs(t, err, fs.ErrPermission)
 	require.ErrorContains(t, err, "401")
 }

@@ -6,9 +6,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"strings"
 
 	"github.com/coder/websocket"
+	"golang.org/x/xerrors"
 )
 
 // StatusError is a handshake that was answered with another HTTP status than 101.
@@ -21,10 +23,19 @@ type StatusError struct {
 func (e *StatusError) Error() string { return e.err.Error() }
 func (e *StatusError) Unwrap() error { return e.err }
 
-// statusError returns the error of a handshake with its answer's status, if the status is what was wrong.
-func statusError(resp *http.Response, err error) error {
-	if resp == nil || resp.StatusCode == http.StatusSwitchingProtocols {
+// FinalError is a handshake that would fail again: the request can't be sent, or its answer is no WebSocket's.
+type FinalError struct{ err error }
+
+func (e *FinalError) Error() string { return e.err.Error() }
+func (e *FinalError) Unwrap() error { return e.err }
+
+// answerError returns the error of a handshake with what its answer, of which there may be none, says of it.
+func answerError(resp *http.Response, err error) error {
+	switch {
+	case resp == nil:
 		return err
+	case resp.StatusCode == http.StatusSwitchingProtocols:
+		return &FinalError{err}
 	}
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxLine)) // The library has read it already.
 	line, _, _ := strings.Cut(string(body), "\n")
@@ -35,13 +46,17 @@ func statusError(resp *http.Response, err error) error {
 const maxLine = 256
 
 // Dial connects to a WebSocket, by a connection of its own. Its frames are sent with one write each. A client of nil means
-// http.DefaultClient. The error of a handshake that was answered with another status than 101 has a *StatusError in its chain.
+// http.DefaultClient. The error of a handshake that was answered with another status than 101 has a *StatusError in its chain,
+// and one of a handshake that would fail again for another reason a *FinalError, as far as that is known.
 func Dial(ctx context.Context, url string, header http.Header, subprotocols []string, client *http.Client) (*CoderConn, error) {
 	if client == nil {
 		client = http.DefaultClient
 	}
 	joining := *client
 	joining.Transport = joiningTransport{client.Transport}
+	if joining.CheckRedirect == nil {
+		joining.CheckRedirect = fewRedirects
+	}
 	conn, resp, err := websocket.Dial(ctx, url, &websocket.DialOptions{
 		HTTPClient:      &joining,
 		HTTPHeader:      header,
@@ -49,9 +64,20 @@ func Dial(ctx context.Context, url string, header http.Header, subprotocols []st
 		CompressionMode: websocket.CompressionDisabled,
 	})
 	if err != nil {
-		return nil, statusError(resp, err)
+		return nil, answerError(resp, err)
 	}
 	return Coder(conn), nil
+}
+
+// maxRedirects is how many redirects are followed, as by http.Client. The library puts a function of its own in that one's
+// place.
+const maxRedirects = 10
+
+func fewRedirects(_ *http.Request, via []*http.Request) error {
+	if len(via) >= maxRedirects {
+		return &FinalError{xerrors.Errorf("stopped after %d redirects", maxRedirects)}
+	}
+	return nil
 }
 
 // joiningTransport is a RoundTripper whose upgraded connections are new, and join the pieces of frames. next is nil for
@@ -60,8 +86,15 @@ type joiningTransport struct{ next http.RoundTripper }
 
 // RoundTrip implements http.RoundTripper.
 func (t joiningTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	resp, err := connectingAnew(t.next).RoundTrip(r)
-	if err != nil {
+	next, pooling := connectingAnew(t.next)
+	connecting := false
+	ctx := httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{GetConn: func(string) { connecting = true }})
+	resp, err := next.RoundTrip(r.WithContext(ctx))
+	switch {
+	case err == nil:
+	case pooling && !connecting && r.Context().Err() == nil:
+		return nil, &FinalError{err} // The request itself is refused.
+	default:
 		return nil, err
 	}
 	if conn, ok := resp.Body.(io.ReadWriteCloser); ok && resp.StatusCode == http.StatusSwitchingProtocols {
@@ -70,20 +103,20 @@ func (t joiningTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// connectingAnew returns a RoundTripper whose connections are not from a pool, where that can be told. What has died in a
-// pool without a word would take a handshake, and answer nothing, until that times out.
-func connectingAnew(t http.RoundTripper) http.RoundTripper {
+// connectingAnew returns a RoundTripper whose connections are not from a pool, if t is one that has a pool. What has died in
+// a pool without a word would take a handshake, and answer nothing, until that times out.
+func connectingAnew(t http.RoundTripper) (anew http.RoundTripper, ok bool) {
 	if t == nil {
 		t = http.DefaultTransport
 	}
 	pooling, ok := t.(*http.Transport)
 	if !ok || pooling.DisableKeepAlives {
-		return t
+		return t, ok
 	}
 	// Not kept, since its original may be changed.
-	anew := pooling.Clone()
-	anew.DisableKeepAlives = true
-	return anew
+	clone := pooling.Clone()
+	clone.DisableKeepAlives = true
+	return clone, true
 }
 
 // joinedBody is the body of an upgraded response, which is its connection.
