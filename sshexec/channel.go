@@ -22,6 +22,7 @@ type channel struct {
 	closed   chan struct{} // closed when the server has closed the session, or the connection is lost
 	dropped  chan struct{} // closed when nobody here wants more of it
 	dropOnce sync.Once
+	counted  bool // sessions counts it as closed; guarded by the lock of that
 
 	// end finds out why the outputs have ended: io.EOF is what they return for a lost connection too. It is nil for a
 	// real end.
@@ -62,6 +63,9 @@ type terminal struct {
 
 // exec has the host's login shell run the line, in a terminal if there is to be one.
 func (ch *channel) exec(line string, t *terminal) error {
+	if ch.sessions.dropbear {
+		ch.sessions.settleAll()
+	}
 	if t != nil {
 		if err := ch.request("pty-req", ssh.Marshal(t)); err != nil {
 			return err
@@ -134,7 +138,11 @@ func (ch *channel) drop() {
 	ch.dropOnce.Do(func() {
 		close(ch.dropped)
 		ch.sessions.ends(ch)
+		ch.sessions.beginClose()
 		// Ends when the message is written, at the latest with the connection.
-		go func() { _ = ch.Close() }()
+		go func() {
+			_ = ch.Close()
+			ch.sessions.closedHere(ch)
+		}()
 	})
 }

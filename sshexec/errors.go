@@ -71,6 +71,9 @@ func (e *missingProgram) Is(target error) bool {
 // removed it.
 var errNoWarden = xerrors.New("host has nobody to watch over the command")
 
+// errNoNull is a host on which nothing can be run, such as a bare chroot.
+var errNoNull = xerrors.New("host has no /dev/null that can be written")
+
 // reasonError returns why the command did not start, for what start.sh says.
 func reasonError(c wsep.Command, reason string) error {
 	switch reason {
@@ -88,6 +91,10 @@ func reasonError(c wsep.Command, reason string) error {
 		return xerrors.Errorf("%s: %w", c.Command, fs.ErrPermission)
 	case "program-format":
 		return xerrors.Errorf("%s: neither a program nor a script that names its interpreter", c.Command)
+	case "env":
+		return &missingProgram{"env, which sets a command's variables, was not found on host"}
+	case "null":
+		return errNoNull
 	case "warden":
 		return errNoWarden
 	case "interpreter-missing":

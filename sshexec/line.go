@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/crypto/ssh"
 	"golang.org/x/xerrors"
 
 	"cdr.dev/wsep"
@@ -49,12 +50,9 @@ const (
 	maxDropbearLine = 9000
 )
 
-// lineLimit returns how long a line the server takes that calls itself by a version (RFC 4253 section 4.2).
-func lineLimit(serverVersion []byte) int {
-	if bytes.HasPrefix(serverVersion, []byte("SSH-2.0-dropbear")) {
-		return maxDropbearLine
-	}
-	return maxLine
+// isDropbear reports whether the server calls itself so (RFC 4253 section 4.2).
+func isDropbear(client *ssh.Client) bool {
+	return bytes.HasPrefix(client.ServerVersion(), []byte("SSH-2.0-dropbear"))
 }
 
 // startLine returns the line that starts the command, under the warden that has the directory, if any.
@@ -68,7 +66,7 @@ func startLine(c wsep.Command, m mark, wardenDir string, limit int) (string, err
 }
 
 func startCode(c wsep.Command, m mark, wardenDir string) string {
-	env, terminal, input, run := slices.Clip(c.Env), "", "", "exec $wsep_group"
+	env, terminal, input, variables, run := slices.Clip(c.Env), "", "", "", "exec $wsep_group"
 	switch {
 	case c.TTY:
 		env, terminal = append(env, "WSEP_TTY=true"), "terminal"
@@ -76,9 +74,10 @@ func startCode(c wsep.Command, m mark, wardenDir string) string {
 		input = " </dev/null"
 	}
 	if len(env) > 0 {
+		variables = "env"
 		run += " env --" + quote(env...)
 	}
-	return "set --" + quote(m.first, m.second, id(c.UID), id(c.GID), c.WorkingDir, c.Command, terminal, wardenDir) + "\n" +
+	return "set --" + quote(m.first, m.second, id(c.UID), id(c.GID), c.WorkingDir, c.Command, terminal, wardenDir, variables) + "\n" +
 		startScript +
 		`set -- "$@"` + quote(c.Args...) + "\n" +
 		run + ` "$@"` + input

@@ -70,6 +70,9 @@ var errDropped = xerrors.New("output was dropped with its process")
 func (o *output) read() chunk {
 	data := make([]byte, maxChunk)
 	n, err := o.r.Read(data)
+	if n > 0 {
+		o.ch.sessions.pulse.beat()
+	}
 	switch {
 	case err == io.EOF:
 		if cause := o.ch.end(); cause != nil {

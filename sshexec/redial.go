@@ -46,7 +46,7 @@ type connection struct {
 }
 
 const (
-	// defaultInterval is how often the host is asked whether it is there, and how long it has for the answer.
+	// defaultInterval is how long a host may say nothing before it is asked for an answer, and how long it has for that.
 	defaultInterval = 15 * time.Second
 	// defaultIdle is how long a connection stays that carries nothing.
 	defaultIdle = 30 * time.Second
@@ -61,7 +61,8 @@ const (
 // with that of the Start that needs the connection, with Close, and when dial has returned. A Start does not wait longer
 // for a dial that goes on, and a connection that comes too late is closed.
 //
-// A host that falls silent is noticed after 30 seconds at most, and its connection closed.
+// A host that falls silent is noticed after 30 seconds, and its connection closed. Connect, in dial, has a slow host not be
+// taken for a silent one.
 func Redial(dial func(context.Context) (*ssh.Client, error)) *Redialer {
 	return &Redialer{
 		dial:     dial,
@@ -299,7 +300,8 @@ func (r *Redialer) dialOne(ctx context.Context) (seat, error) {
 	if err := r.unwanted(ctx); err != nil {
 		return seat{}, err
 	}
-	client, err := r.dial(ctx)
+	pulse := newPulse()
+	client, err := r.dial(context.WithValue(ctx, pulseKey{}, pulse))
 	if err != nil {
 		return seat{}, lost(xerrors.Errorf("dial: %w", err))
 	}
@@ -311,13 +313,14 @@ func (r *Redialer) dialOne(ctx context.Context) (seat, error) {
 	}
 	r.learn()
 	conn := &connection{execer: newExecer(client, r.limit), lost: make(chan struct{})}
+	conn.sessions.pulse = pulse
 	conn.sessions.freed = func() { r.vacated(conn) }
 	at := conn.sessions.take()
 	r.connections = append(r.connections, conn)
 	r.look()
 	// Both end with the connection.
 	go r.watch(conn)
-	go conn.keepAlive(r.interval)
+	go pulse.keepAlive(client, r.interval, conn.lost)
 	return seat{conn, at, true}, nil
 }
 
@@ -326,27 +329,6 @@ func (r *Redialer) watch(conn *connection) {
 	_ = conn.client.Wait()
 	close(conn.lost)
 	r.forget(conn)
-}
-
-// keepAlive closes the connection when the host does not answer.
-func (c *connection) keepAlive(interval time.Duration) {
-	ticker := time.NewTicker(interval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ticker.C:
-		case <-c.lost:
-			return
-		}
-		silent := time.AfterFunc(interval, func() { _ = c.client.Close() })
-		_, _, err := c.client.SendRequest(keepAlive, true, nil)
-		silent.Stop()
-		if err != nil {
-			// Without a connection to ask over there is none to keep.
-			_ = c.client.Close()
-			return
-		}
-	}
 }
 
 // Close closes all connections. What still runs over them is lost, and nothing starts any more.

@@ -14,26 +14,32 @@ import (
 
 // sessions opens the sessions of one connection: one for each command, and one for the warden.
 type sessions struct {
-	client *ssh.Client
-	freed  func() // called without the lock when a command has left its place; nil for nothing
+	client   *ssh.Client
+	dropbear bool // the server is dropbear
+
+	pulse *pulse
+	freed func() // called without the lock when a command has left its place; nil for nothing
 
 	mu       sync.Mutex             // guards what follows
 	live     map[*channel]time.Time // those that are open, and since when they are ending
 	commands int                    // how many of those are commands'
 	places   int                    // how many commands have a place
 	limit    int                    // how many commands the host allows at once, as far as known
-	closes   int                    // how many sessions have been closed
-	settled  int                    // how many of those the host counts no more
-	closing  chan struct{}          // closed, and replaced, with each of closes
+	closes   int                    // how many sessions have been closed here, as an answer or of our own
+	unsent   int                    // how many are just being closed here
+	settled  int                    // how many of closes the host has certainly done with
+	closing  chan struct{}          // closed, and replaced, when a session has been closed here, and when it is at both ends
 }
 
 // newSessions expects that the host allows as many commands at once.
 func newSessions(client *ssh.Client, limit int) *sessions {
 	return &sessions{
-		client:  client,
-		live:    make(map[*channel]time.Time),
-		limit:   limit,
-		closing: make(chan struct{}),
+		client:   client,
+		pulse:    newPulse(),
+		dropbear: isDropbear(client),
+		live:     make(map[*channel]time.Time),
+		limit:    limit,
+		closing:  make(chan struct{}),
 	}
 }
 
@@ -82,7 +88,9 @@ func (p *place) leave() {
 // more it waits for those that are ending.
 func (s *sessions) open(ctx context.Context, at *place) (*channel, error) {
 	for {
-		s.awaitDropped(ctx)
+		if s.dropbear {
+			s.awaitDropped(ctx)
+		}
 		inner, requests, err := s.client.OpenChannel("session", nil)
 		if err == nil {
 			return s.add(inner, requests, at), nil
@@ -126,9 +134,7 @@ func (s *sessions) ends(ch *channel) {
 func (s *sessions) remove(ch *channel) {
 	s.mu.Lock()
 	delete(s.live, ch)
-	s.closes++
-	close(s.closing)
-	s.closing = make(chan struct{})
+	s.count(ch)
 	if ch.place != nil {
 		s.commands--
 	}
@@ -136,6 +142,31 @@ func (s *sessions) remove(ch *channel) {
 	if ch.place != nil {
 		ch.place.leave()
 	}
+}
+
+// beginClose notes that a session is about to be closed here.
+func (s *sessions) beginClose() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unsent++
+}
+
+// closedHere notes that this has been done. The host has perhaps not answered yet.
+func (s *sessions) closedHere(ch *channel) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unsent--
+	s.count(ch)
+}
+
+// count counts a session that has been closed here. The lock is held.
+func (s *sessions) count(ch *channel) {
+	if !ch.counted {
+		ch.counted = true
+		s.closes++
+	}
+	close(s.closing)
+	s.closing = make(chan struct{})
 }
 
 // refusal returns what Start returns when the host opens no session.
@@ -165,19 +196,6 @@ func (s *sessions) awaitClose(ctx context.Context) bool {
 	}
 }
 
-// awaitDropped waits for sessions that were dropped: until the host has closed one, dropbear takes the end of its process
-// for that of the process in the next session.
-func (s *sessions) awaitDropped(ctx context.Context) {
-	begun := time.Now()
-	for {
-		_, closing, _ := s.closed()
-		wait := s.patience(func(ch *channel, since time.Time) bool { return isClosed(ch.dropped) && since.Before(begun) })
-		if !waitClose(ctx, closing, wait) {
-			return
-		}
-	}
-}
-
 // waitClose waits until a session is closed, and returns false if there is nothing to wait for.
 func waitClose(ctx context.Context, closing <-chan struct{}, limit time.Duration) bool {
 	if limit <= 0 {
@@ -200,18 +218,27 @@ func (s *sessions) closed() (closes int, closing <-chan struct{}, settled bool) 
 	return s.closes, s.closing, s.closes == s.settled
 }
 
-// ending returns how long sessions that are ending are to be waited for.
-func (s *sessions) ending() time.Duration {
-	return s.patience(func(*channel, time.Time) bool { return true })
+// awaitDropped waits until the host has closed the sessions that were dropped: until then dropbear takes the end of such a
+// session's process for that of the next session's.
+func (s *sessions) awaitDropped(ctx context.Context) {
+	dropped := func(ch *channel) bool { return isClosed(ch.dropped) }
+	for begun := time.Now(); time.Since(begun) < closeGrace; {
+		_, closing, _ := s.closed()
+		if wait := s.patience(dropped); wait <= 0 || !waitClose(ctx, closing, wait) {
+			return
+		}
+	}
 }
 
-// patience returns how long those of the sessions that are ending are to be waited for that matter, by since when they
-// are.
-func (s *sessions) patience(matters func(*channel, time.Time) bool) (wait time.Duration) {
+// ending returns how long sessions that are ending are to be waited for.
+func (s *sessions) ending() time.Duration { return s.patience(func(*channel) bool { return true }) }
+
+// patience returns how long those of the sessions that are ending are to be waited for that matter.
+func (s *sessions) patience(matters func(*channel) bool) (wait time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for ch, since := range s.live {
-		if !since.IsZero() && matters(ch, since) {
+		if !since.IsZero() && matters(ch) {
 			wait = max(wait, closeGrace-time.Since(since))
 		}
 	}
@@ -226,6 +253,22 @@ func (s *sessions) settle(closes int) bool {
 	defer s.mu.Unlock()
 	s.settled = max(s.settled, closes)
 	return err == nil
+}
+
+// settleAll waits until the host has done with all closed sessions. What dropbear is told to run at the same moment may
+// get a descriptor that it still takes for one of theirs, and then it ends the session or the connection.
+func (s *sessions) settleAll() {
+	for {
+		s.mu.Lock()
+		closes, closing, unsent, settled := s.closes, s.closing, s.unsent > 0, s.closes == s.settled
+		s.mu.Unlock()
+		switch {
+		case unsent:
+			<-closing
+		case settled, !s.settle(closes):
+			return
+		}
+	}
 }
 
 // full returns the error of a host that allows no more sessions, and learns how many commands it does allow. Where

@@ -51,6 +51,7 @@ type execer struct {
 	client   *ssh.Client
 	sessions *sessions
 	guard    *guard
+	grace    time.Duration // startGrace
 }
 
 // unlimited is for a host of which nothing is known.
@@ -58,7 +59,7 @@ const unlimited = math.MaxInt
 
 func newExecer(client *ssh.Client, limit int) *execer {
 	s := newSessions(client, limit)
-	return &execer{client, s, newGuard(s)}
+	return &execer{client, s, newGuard(s), startGrace}
 }
 
 // Start implements wsep.Execer. Its processes are also wsep.Signalers.
@@ -133,7 +134,11 @@ func (e *execer) startIn(ctx context.Context, dir string, c wsep.Command, lastin
 	if lasting {
 		dir = ""
 	}
-	line, err := startLine(c, m, dir, lineLimit(e.client.ServerVersion()))
+	limit := maxLine
+	if e.sessions.dropbear {
+		limit = maxDropbearLine
+	}
+	line, err := startLine(c, m, dir, limit)
 	if err != nil {
 		return nil, &wsep.StartError{Err: err}
 	}
@@ -141,7 +146,7 @@ func (e *execer) startIn(ctx context.Context, dir string, c wsep.Command, lastin
 	if err != nil {
 		return nil, err
 	}
-	stop := context.AfterFunc(ctx, func() { time.AfterFunc(startGrace, ch.drop) })
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(e.grace, ch.drop) })
 	defer stop()
 	if err := ch.exec(line, terminalOf(c)); err != nil {
 		ch.drop()

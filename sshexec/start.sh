@@ -4,14 +4,16 @@
 #   fail REASON
 #
 # Arguments: the mark, in two parts; the user's and the group's ID or nothing; the directory or nothing; the program;
-# the word terminal or nothing; the warden's directory or nothing. Then "$@" is the program, and what it takes to run
-# it. What is named here may also be a variable of the environment, and would be changed there, so all names begin
-# alike.
+# the word terminal or nothing; the warden's directory or nothing; the word env if that is to set variables, or nothing.
+# Then "$@" is the program, and what it takes to run it. What is named here may also be a variable of the environment, and
+# would be changed there, so all names begin alike.
 wsep_mark=$1 wsep_secret=$2
 
 wsep_say() { printf '%s%s %s\n' "$wsep_mark" "$wsep_secret" "$*"; }
 wsep_fail() { wsep_say fail "$1"; exit 1; }
 
+[ -w /dev/null ] || wsep_fail null
+[ -z "$9" ] || command -v env >/dev/null || wsep_fail env
 case $3 in "" | "$(id -u)") ;; *) wsep_fail user ;; esac
 case $4 in "" | "$(id -g)") ;; *) wsep_fail user ;; esac
 
@@ -59,9 +61,14 @@ wsep_group=
 [ -n "$7" ] || kill -0 "-$$" 2>/dev/null || ! command -v setsid >/dev/null || wsep_group=setsid
 
 # See warden.sh.
-[ -z "$8" ] || printf '' 2>/dev/null >"$8/$$" || wsep_fail warden
-wsep_say ok $$
-[ -n "$7" ] || wsep_say >&2
+wsep_file=${8:+$8/$$}
+[ -z "$wsep_file" ] || printf '' 2>/dev/null >"$wsep_file" || wsep_fail warden
+
+# Nobody listens who has given up. Then the command must not run, though the login may have SIGPIPE ignored.
+wsep_quit() { rm -f "$wsep_file"; exit 1; }
+wsep_say ok $$ 2>/dev/null || wsep_quit
+[ -n "$7" ] || wsep_say >&2 || wsep_quit
+
 # env takes a program with an equals sign for a variable.
 case $wsep_program in
 *=*) set -- /bin/sh -c 'exec "$0" "$@"' "$wsep_program" ;;

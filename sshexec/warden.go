@@ -55,6 +55,9 @@ func newWarden(ch *channel, dir string) (*warden, error) {
 // roomAnswer returns the directory that the warden has made.
 func roomAnswer(answer string) (dir string, err error) {
 	word, rest, _ := strings.Cut(answer, " ")
+	if rest == "null" {
+		return "", &wsep.StartError{Err: errNoNull}
+	}
 	if word != "dir" {
 		return "", &wsep.StartError{Err: xerrors.Errorf("host has no room for temporary files: %s", rest)}
 	}

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -15,6 +16,7 @@ type Proxy struct {
 	listener net.Listener
 	target   string
 	silent   atomic.Bool
+	rate     atomic.Int64 // bytes per second to clients; 0 for no limit
 
 	mu    sync.Mutex // guards what follows
 	conns []net.Conn
@@ -74,6 +76,9 @@ func (p *Proxy) Close() {
 // Silence drops what is sent from now on, until it is turned off.
 func (p *Proxy) Silence(on bool) { p.silent.Store(on) }
 
+// Throttle bounds what clients are sent from now on, in bytes per second for each connection.
+func (p *Proxy) Throttle(rate int64) { p.rate.Store(rate) }
+
 func (p *Proxy) accept(serving *sync.WaitGroup) {
 	for {
 		client, err := p.listener.Accept()
@@ -91,20 +96,23 @@ func (p *Proxy) accept(serving *sync.WaitGroup) {
 		p.mu.Unlock()
 		// These end when either end closes the connection, or Cut does.
 		serving.Go(func() {
-			p.pass(server, client)
+			p.pass(server, client, nil)
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			p.ended++
 		})
-		serving.Go(func() { p.pass(client, server) })
+		serving.Go(func() { p.pass(client, server, &p.rate) })
 	}
 }
 
-func (p *Proxy) pass(dst, src net.Conn) {
+func (p *Proxy) pass(dst, src net.Conn, rate *atomic.Int64) {
 	defer dst.Close()
 	_, _ = io.Copy(writerFunc(func(b []byte) (int, error) {
 		if p.silent.Load() {
 			return len(b), nil
+		}
+		if rate != nil && rate.Load() > 0 {
+			time.Sleep(time.Duration(len(b)) * time.Second / time.Duration(rate.Load()))
 		}
 		return dst.Write(b)
 	}), src)

@@ -18,6 +18,8 @@ import (
 	"golang.org/x/crypto/ssh/agent"
 	"golang.org/x/crypto/ssh/knownhosts"
 	"golang.org/x/xerrors"
+
+	"cdr.dev/wsep/sshexec"
 )
 
 // Host is an SSH host, and how to log in there.
@@ -98,9 +100,8 @@ func (h *Host) Dial(ctx context.Context) (*ssh.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	client, err := h.logIn(ctx, conn)
-	if err != nil || !stop() {
+	if err != nil {
 		_ = conn.Close()
 		if ctx.Err() != nil {
 			err = ctx.Err()
@@ -110,7 +111,7 @@ func (h *Host) Dial(ctx context.Context) (*ssh.Client, error) {
 	return client, nil
 }
 
-// logIn logs in over a connection that somebody closes when the context ends.
+// logIn logs in over a connection.
 func (h *Host) logIn(ctx context.Context, conn net.Conn) (*ssh.Client, error) {
 	keys := h.keys
 	if keys == nil {
@@ -128,16 +129,12 @@ func (h *Host) logIn(ctx context.Context, conn net.Conn) (*ssh.Client, error) {
 			return nil, xerrors.New("agent has no keys: add one with ssh-add")
 		}
 	}
-	inner, channels, requests, err := ssh.NewClientConn(conn, h.address, &ssh.ClientConfig{
+	return sshexec.Connect(ctx, conn, h.address, &ssh.ClientConfig{
 		User:              h.user,
 		Auth:              []ssh.AuthMethod{ssh.PublicKeys(keys...)},
 		HostKeyCallback:   h.hostKey.check,
 		HostKeyAlgorithms: h.hostKey.algorithms(h.address),
 	})
-	if err != nil {
-		return nil, err
-	}
-	return ssh.NewClient(inner, channels, requests), nil
 }
 
 // hostKeys are the host keys in a file.
