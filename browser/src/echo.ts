@@ -4,6 +4,9 @@ const QUIET_MS = 4_000;
 /** How long nothing may come after it was asked. What answers may wait behind output. */
 const ANSWER_MS = 10_000;
 
+/** How many bytes a line must have taken meanwhile for its silence to prove nothing. The question itself is less. */
+const PROGRESS = 4096;
+
 /** A timer that is so late was held up, by a page that was frozen for example, and so was what came meanwhile. */
 const LATE_MS = 2_000;
 
@@ -65,7 +68,7 @@ export class Echo {
   }
 
   #silent(late: number): void {
-    if (late > LATE_MS || this.#unsent() < this.#left) this.#await();
+    if (late > LATE_MS || this.#unsent() + PROGRESS < this.#left) this.#await();
     else this.#lost();
   }
 

@@ -151,13 +151,13 @@ test("an answer may wait behind output, and the question behind input", async (t
   const { window } = page(t);
   const s = await Session.begin(t);
   s.socket.start(allExtensions);
-  s.socket.bufferedAmount = 3_000;
+  s.socket.bufferedAmount = 30_000;
   window.dispatchEvent(new Event("online"));
   for (let i = 0; i < 5; i++) {
     await s.pass(9_000);
     s.socket.deliver({ type: "stdout" }, "x");
   }
-  for (; s.socket.bufferedAmount > 0; s.socket.bufferedAmount -= 1_000) await s.pass(9_999);
+  for (; s.socket.bufferedAmount > 0; s.socket.bufferedAmount -= 10_000) await s.pass(9_999);
   assert.equal(s.process.state.status, "connected");
   await s.pass(20_000);
   assert.notEqual(s.process.state.status, "connected");
