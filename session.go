@@ -294,13 +294,13 @@ func (s *Session) enter(ctx context.Context) error {
 	return nil
 }
 
-// leave counts a client no longer.
-func (s *Session) leave() {
+// leave counts a client no longer, which was gone some time ago.
+func (s *Session) leave(ago time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.clients--
 	if s.clients == 0 && s.state == StateReady {
-		s.idle.Reset(s.timeout)
+		s.idle.Reset(max(0, s.timeout-ago))
 	}
 	if s.clients > 0 {
 		s.fitSoon()
@@ -337,7 +337,7 @@ func (s *Session) display(ctx context.Context, c Command, left func()) (Process,
 	stop()
 	if err != nil {
 		cancel()
-		s.leave()
+		s.leave(0)
 		left()
 		return nil, err
 	}

@@ -19,9 +19,9 @@ type sessionProcess struct {
 	cancel  context.CancelFunc // ends the process by force
 	left    func()             // called when the process has ended, before its result is known
 
-	leaving  atomic.Bool
-	attached chan struct{} // closed when the process shows the session, or can't any more
-	done     chan struct{} // closed when result is set
+	leaving  atomic.Pointer[time.Time] // since when the process is to leave; nil if it is not
+	attached chan struct{}             // closed when the process shows the session, or can't any more
+	done     chan struct{}             // closed when result is set
 	result   error
 }
 
@@ -61,7 +61,7 @@ func (p *sessionProcess) follow(ctx context.Context) {
 	stop()
 	ended()
 	p.result = p.outcome(err)
-	p.session.leave()
+	p.session.leave(p.leavingFor())
 	p.left()
 	close(p.done)
 	if p.session.over() {
@@ -95,7 +95,7 @@ func (p *sessionProcess) outcome(err error) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), outcomeTimeout)
 	defer cancel()
-	if !p.leaving.Load() {
+	if p.leaving.Load() == nil {
 		// It may be that screen is gone, but not the command.
 		p.session.currentKeeper().order("check")
 		_, _ = p.session.waitForState(ctx, StateClosing)
@@ -108,10 +108,18 @@ func (p *sessionProcess) outcome(err error) error {
 	return p.session.result
 }
 
+// leavingFor returns for how long the process has been leaving.
+func (p *sessionProcess) leavingFor() time.Duration {
+	if since := p.leaving.Load(); since != nil {
+		return time.Since(*since)
+	}
+	return 0
+}
+
 // detach makes the attaching process leave, when it has arrived: see attachScript. It may take no notice yet, so it is
 // told until it does.
 func (p *sessionProcess) detach() {
-	if p.leaving.Swap(true) {
+	if now := time.Now(); !p.leaving.CompareAndSwap(nil, &now) {
 		return
 	}
 	// Ends with the process, for which it sets a limit.

@@ -9,7 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -163,4 +165,24 @@ func TestLeavingUndoesModes(t *testing.T) {
 	shown += s.rest()
 	modes.Follow([]byte(shown))
 	require.Empty(t, modes.Undo(), "%q", shown)
+}
+
+// TestWhatIsTypedBeforeLeavingArrives has screen held up, so that it reads what was typed only when the client leaves.
+func TestWhatIsTypedBeforeLeavingArrives(t *testing.T) {
+	srv, execer := sessionServer(t, nil)
+	k := newKeyboard(t, execer, "xterm", "")
+	sockets, err := filepath.Glob(filepath.Join(os.Getenv("TMPDIR"), "wsep-*/s/*.s"))
+	require.NoError(t, err)
+	require.Len(t, sockets, 1)
+	screen, err := strconv.Atoi(strings.TrimSuffix(filepath.Base(sockets[0]), ".s"))
+	require.NoError(t, err)
+	require.NoError(t, syscall.Kill(screen, syscall.SIGSTOP))
+	_, err = io.WriteString(k.p.Stdin(), "typed\x00")
+	require.NoError(t, err)
+	require.NoError(t, k.p.Close())
+	time.Sleep(200 * time.Millisecond)
+	require.NoError(t, syscall.Kill(screen, syscall.SIGCONT))
+	require.Error(t, waitWithin(t, k.p, patience))
+	require.Equal(t, "typed", k.reached("\x00"))
+	srv.Close()
 }

@@ -334,7 +334,8 @@ func await(a, b <-chan struct{}, d time.Duration) {
 // closed stops for a second, and so do all who look at it. So the attaching screen has to tell the other that it leaves,
 // for which it gets a hang-up, and the terminal has to stay for a moment longer, for which there is the shell, its session's
 // leader. Before it is there the hang-up must not end it; so it is repeated. And it leaves without a word if the mode of the
-// socket says that nobody is attached, as it does for a moment after the session is shown.
+// socket says that nobody is attached, as it does for a moment after the session is shown. Before all that screen is asked
+// something, for by its answer it has read what was typed. One that does not answer is not waited for long.
 //
 // A terminal type that the machine does not know, or that can't clear and move the cursor, would be refused. The modes of
 // the terminal, which is still as the Execer made it, are for the session's: see session_screen.sh.
@@ -347,16 +348,24 @@ exec 3<&0
 	trap "" HUP TERM
 	exec screen -q -U -c "$0/screenrc" -x s <&3 3<&-
 ) &
-wait $!
+shows=$!
+wait $shows
 [ -n "$leaving" ] || exit
 trap "" TERM
+screen -S s -Q number >/dev/null 2>&1 <&- &
+asked=$!
+for try in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+	sleep 0.02
+	kill -0 $asked || break
+done 2>/dev/null
+kill -KILL $asked 2>/dev/null
 set -- "$0"/s/*.s
 for try in 1 2 3 4 5; do
 	[ -S "$1" ] && [ ! -x "$1" ] || break
 	sleep 0.02
 done
 for try in 1 2 3; do
-	kill -HUP $! || break
+	kill -HUP $shows || break
 	sleep 0.02
 done 2>/dev/null`
 
