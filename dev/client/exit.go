@@ -1,8 +1,10 @@
 package main
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"syscall"
@@ -11,6 +13,7 @@ import (
 
 	"cdr.dev/wsep"
 	"cdr.dev/wsep/internal/peerlog"
+	"cdr.dev/wsep/internal/wsconn"
 )
 
 // The exit codes that are not the command's: those of timeout(1), of the shell (POSIX, Exit Status for Commands) and of
@@ -55,7 +58,7 @@ func exitCode(err error) int {
 		return 0
 	case errors.Is(err, errTimeout):
 		return exitTimeout
-	case errors.Is(err, wsep.ErrDisconnected):
+	case errors.Is(err, wsep.ErrDisconnected), notConnected(err):
 		return exitFailed
 	case errors.Is(err, exec.ErrNotFound):
 		return exitNotFound
@@ -63,6 +66,16 @@ func exitCode(err error) int {
 		return exitNotStarted
 	}
 	return exitFailed
+}
+
+// notConnected reports whether this program got no connection, and would get none if it tried again. What a server says of
+// the next one is another matter.
+func notConnected(err error) bool {
+	_, answered := errors.AsType[*wsconn.StatusError](err)
+	_, final := errors.AsType[*wsconn.FinalError](err)
+	_, unverified := errors.AsType[*tls.CertificateVerificationError](err)
+	_, noTLS := errors.AsType[tls.RecordHeaderError](err)
+	return answered || final || unverified || noTLS || errors.Is(err, http.ErrSchemeMismatch)
 }
 
 // commandCode returns the code of a command that failed. What the system would cut to another code, perhaps to success,

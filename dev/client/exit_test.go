@@ -10,6 +10,7 @@ import (
 	"golang.org/x/xerrors"
 
 	"cdr.dev/wsep"
+	"cdr.dev/wsep/internal/wsconn"
 )
 
 // TestExitCode covers what no process of this machine does. The scripts cover the rest.
@@ -24,6 +25,7 @@ func TestExitCode(t *testing.T) {
 		{"a signal that a peer does not name", wsep.NewExitError(-1, "signal: killed"), 255},
 		{"no exit code", xerrors.New("an execer's own"), 255},
 		{"a chain broken at the start", &wsep.StartError{Err: wsep.ErrDisconnected}, 255},
+		{"a handshake that is refused", &wsep.StartError{Err: &wsconn.StatusError{Status: 401}}, 255},
 		{"a connection that timed out by itself", fmt.Errorf("%w: %w", wsep.ErrDisconnected,
 			context.DeadlineExceeded), 255},
 		{"a code, and trouble afterwards", errors.Join(wsep.NewExitError(3, "exit status 3"), errLeft), 3},
