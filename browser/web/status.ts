@@ -46,6 +46,7 @@ function problem(error: unknown, known: boolean): string {
   if (error instanceof StartError) return sentence(`The server can't take this session now: ${error.message}`);
   const cause = error instanceof DisconnectedError ? error.cause : error;
   if (cause instanceof RefusedError) return sentence(cause.message);
+  if (error instanceof DisconnectedError && error.kind === "silent") return "The server does not answer.";
   return known ? "The connection is lost." : "The server can't be reached.";
 }
 
