@@ -185,7 +185,7 @@ func (c *Client) run() {
 
 // sendClose has a close frame sent, unless one has been.
 func (c *Client) sendClose(said closing) {
-	c.out.answer(answer{frame: appendFrame(nil, ws.OpClose, true, said.payload()), last: true})
+	c.out.enqueue(queued{frame: appendFrame(nil, ws.OpClose, true, said.payload()), last: true})
 }
 
 // end gives up the connection, without waiting.

@@ -79,7 +79,7 @@ func TestLostRemoteNamesNoInternals(t *testing.T) {
 	near, far := net.Pipe()
 	defer near.Close()
 	defer far.Close()
-	c := newChannel(newSession(new(Server).options(), near, nil), &remote{Conn: far}, 0)
+	c := newSplice(newSession(new(Server).options(), near, nil), &remote{Conn: far}, 0)
 	c.fail(&net.OpError{Op: "write", Addr: &net.TCPAddr{IP: net.IPv4(10, 0, 0, 7)}, Err: syscall.EPIPE})
 	said, answer := c.ending(net.ErrClosed)
 	require.Equal(t, closing{code: ws.StatusAbnormalClosure}, said)

@@ -107,7 +107,7 @@ func TestRemoteDialedAtTheEnd(t *testing.T) {
 	defer far.Close()
 	// Before the other end is closed, for a pipe has no deadlines then.
 	require.NoError(t, far.SetReadDeadline(time.Now().Add(patienceInTests)))
-	s.add(1, newChannel(s, &remote{Conn: conn}, 0))
+	s.add(1, newSplice(s, &remote{Conn: conn}, 0))
 	_, err := far.Read(make([]byte, 1))
 	require.ErrorIs(t, err, io.EOF, "the remote is to be closed")
 	s.wg.Wait()

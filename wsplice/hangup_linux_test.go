@@ -109,7 +109,7 @@ func fullRemote(
 }
 
 // isFull waits until the channel has taken in what was sent, or its queue has no room, and reports the latter.
-func (c *channel) isFull(t *testing.T, sent, room int64) (full bool) {
+func (c *splice) isFull(t *testing.T, sent, room int64) (full bool) {
 	t.Helper()
 	require.Eventually(t, func() bool {
 		c.outlet.mu.Lock()

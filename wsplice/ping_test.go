@@ -148,11 +148,11 @@ func TestAnswersCountWithTheirCost(t *testing.T) {
 	o := &sharedOut{line: newLine(near), timeout: patienceInTests, failed: func(err error) { failed <- err }, wg: &wg}
 	before := inUse()
 	sent := 0
-	for ; len(failed) == 0 && sent < 2*maxAnswers/answerCost; sent++ {
-		o.answer(answer{frame: appendFrame(nil, ws.OpText, false)})
+	for ; len(failed) == 0 && sent < 2*maxWaiting/queuedCost; sent++ {
+		o.enqueue(queued{frame: appendFrame(nil, ws.OpText, false)})
 	}
 	require.ErrorIs(t, <-failed, errPeerDeaf)
-	require.LessOrEqual(t, growth(before), int64(maxAnswers+floodMemory))
+	require.LessOrEqual(t, growth(before), int64(maxWaiting+floodMemory))
 	t.Logf("%d answers", sent)
 	require.NoError(t, far.Close())
 	wg.Wait()

@@ -23,7 +23,10 @@ import (
 func TestRemotesEndReachesClient(t *testing.T) {
 	for _, legacy := range []bool{false, true} {
 		_, url := testServer(t, func(s *Server) { s.LegacyCloseMethod = legacy })
-		method := map[bool]string{false: "onSocketDisconnect", true: "onSocketClosed"}[legacy]
+		method, lost := "onSocketDisconnect", 1006
+		if legacy {
+			method, lost = "onSocketClosed", 1001
+		}
 		p := connectPeer(t, url)
 		keep := p.connect(backend(t, echo))
 		for i, tc := range []struct {
@@ -35,7 +38,7 @@ func TestRemotesEndReachesClient(t *testing.T) {
 				_ = c.WriteMessage(websocket.CloseMessage, websocket.FormatCloseMessage(4123, "bye"))
 			}, 4123, "bye"},
 			{func(c *websocket.Conn) { _ = c.WriteMessage(websocket.CloseMessage, nil) }, 1005, ""},
-			{func(c *websocket.Conn) { _ = c.NetConn().Close() }, 1006, ""},
+			{func(c *websocket.Conn) { _ = c.NetConn().Close() }, lost, ""},
 		} {
 			index := p.connect(backend(t, func(c *websocket.Conn) {
 				_, _, _ = c.ReadMessage()

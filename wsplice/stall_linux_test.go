@@ -41,7 +41,7 @@ func stall(t *testing.T) {
 }
 
 // gaveUp returns why this end gave up the remote.
-func (c *channel) gaveUp() error {
+func (c *splice) gaveUp() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.cause

@@ -118,7 +118,7 @@ func TestPongWaitsForTheFramesEnd(t *testing.T) {
 }
 
 // awaitHeldPong waits until there is a pong of one byte that is held back.
-func (c *channel) awaitHeldPong(t *testing.T, payload byte) {
+func (c *splice) awaitHeldPong(t *testing.T, payload byte) {
 	t.Helper()
 	require.Eventually(t, func() bool {
 		pong := c.batch.urgent.Load()

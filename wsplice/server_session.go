@@ -29,11 +29,11 @@ type session struct {
 	controlOp atomic.Uint32
 
 	// For the reader alone.
-	current *channel   // where the message that is being read goes
-	touched []*channel // those with something in their batch
-	parting bool       // what comes is dropped
-	broken  error      // why what comes can't be told apart any more
-	hungUp  time.Time  // when the client was seen to be gone, while there was something of it left to read
+	current *splice   // where the message that is being read goes
+	touched []*splice // those with something in their batch
+	parting bool      // what comes is dropped
+	broken  error     // why what comes can't be told apart any more
+	hungUp  time.Time // when the client was seen to be gone, while there was something of it left to read
 
 	noise peerlog.Ration // bounds the log of what the client can cause at will
 
@@ -128,7 +128,7 @@ func (s *session) route(index int) *batch {
 	return &c.batch
 }
 
-func (s *session) touch(c *channel) {
+func (s *session) touch(c *splice) {
 	if !c.touched {
 		c.touched = true
 		s.touched = append(s.touched, c)
@@ -212,7 +212,7 @@ func (s *session) warn(err error) { s.send(encodeCall(0, methodWarn, err), nil) 
 
 // send sends a control message, without waiting. first is called right before that, if it is set.
 func (s *session) send(message []byte, first func()) {
-	s.out.answer(answer{frame: s.controlFrame(message), first: first})
+	s.out.enqueue(queued{frame: s.controlFrame(message), first: first})
 }
 
 var controlPrefix = []byte{controlIndex >> 8, controlIndex & 0xff}
@@ -298,7 +298,7 @@ func (s *session) dial(id int64, params connectParams) {
 		s.send(encodeError(id, err), nil)
 		return
 	}
-	s.add(id, newChannel(s, r, agreedWindow(params.Window)))
+	s.add(id, newSplice(s, r, agreedWindow(params.Window)))
 }
 
 func (s *session) dialRemote(params connectParams) (*remote, error) {
@@ -339,7 +339,7 @@ func agreedWindow(asked int64) int64 {
 }
 
 // add gives a channel its index, tells the client, and has the channel run.
-func (s *session) add(id int64, c *channel) {
+func (s *session) add(id int64, c *splice) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.over {
@@ -359,7 +359,7 @@ func (s *session) add(id int64, c *channel) {
 
 // disconnected tells the client that a remote is gone, unless it knows. The index is free then, except that of a
 // channel with a window, which is the client's until it terminates the channel.
-func (s *session) disconnected(c *channel, said closing) {
+func (s *session) disconnected(c *splice, said closing) {
 	s.out.mu.Lock()
 	defer s.out.mu.Unlock()
 	if c.terminated.Load() {

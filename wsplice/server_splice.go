@@ -10,9 +10,9 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// channel is a remote's socket, at the server. Its goroutine reads the remote, and owns the connection: it alone
+// splice is the server's end of a channel: a remote's socket. Its goroutine reads the remote and owns the connection: it alone
 // closes it. The session's reader sends what is for the remote.
-type channel struct {
+type splice struct {
 	session *session
 	index   uint16
 	line    *line
@@ -67,10 +67,10 @@ const (
 	queuedPerByte = 9
 )
 
-// newChannel makes a channel of a remote's connection. window is what the client asked for.
-func newChannel(s *session, r *remote, window int64) *channel {
+// newSplice makes a splice of a remote's connection. window is what the client asked for.
+func newSplice(s *session, r *remote, window int64) *splice {
 	l := newLine(r.Conn)
-	c := &channel{session: s, line: l, window: window, subprotocol: r.subprotocol}
+	c := &splice{session: s, line: l, window: window, subprotocol: r.subprotocol}
 	c.intake = newIntake(l, s.opts.readTimeout)
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	c.credit = newCredit(window)
@@ -87,11 +87,11 @@ func newChannel(s *session, r *remote, window int64) *channel {
 }
 
 // run reads the remote until it ends, and tells the client.
-func (c *channel) run() {
+func (c *splice) run() {
 	c.conclude(c.read())
 }
 
-func (c *channel) read() error {
+func (c *splice) read() error {
 	var b batch
 	for {
 		if err := c.pass(&b); err != nil {
@@ -104,7 +104,7 @@ func (c *channel) read() error {
 }
 
 // pass passes on what has been read.
-func (c *channel) pass(b *batch) error {
+func (c *splice) pass(b *batch) error {
 	for {
 		used, err := c.mux.feed(c.intake.buf, b)
 		if sendErr := c.toClient(b); err == nil {
@@ -121,7 +121,7 @@ func (c *channel) pass(b *batch) error {
 }
 
 // toClient sends a batch to the client, unless it wants no more.
-func (c *channel) toClient(b *batch) error {
+func (c *splice) toClient(b *batch) error {
 	if b.empty() {
 		return nil
 	}
@@ -136,13 +136,13 @@ func (c *channel) toClient(b *batch) error {
 }
 
 // mayPass implements remoteEvents.
-func (c *channel) mayPass(n int64) bool {
+func (c *splice) mayPass(n int64) bool {
 	c.wanted = n
 	return c.terminated.Load() || c.credit.take(n)
 }
 
 // control implements remoteEvents.
-func (c *channel) control(op ws.OpCode, payload []byte) error {
+func (c *splice) control(op ws.OpCode, payload []byte) error {
 	switch op {
 	case ws.OpPing:
 		c.outlet.pong(payload)
@@ -158,7 +158,7 @@ func (c *channel) control(op ws.OpCode, payload []byte) error {
 
 // deliver sends the batch to the remote. If its queue is full, it waits for room. What comes of a client that is gone
 // is dropped.
-func (c *channel) deliver(inFrame bool) {
+func (c *splice) deliver(inFrame bool) {
 	defer c.batch.reset()
 	pieces := c.batch.all()
 	limit := c.limit()
@@ -174,7 +174,7 @@ func (c *channel) deliver(inFrame bool) {
 }
 
 // limit returns how many bytes the queue may have.
-func (c *channel) limit() int {
+func (c *splice) limit() int {
 	switch {
 	case c.window > 0:
 		return max(maxQueue, int(queuedPerByte*c.window+c.session.opts.maxMessage)+maxHeader)
@@ -186,7 +186,7 @@ func (c *channel) limit() int {
 
 // awaitRoom waits until the queue may have become shorter, and reports false if the remote is given up. Who waits here
 // does not read, and so has to look whether the client is still there.
-func (c *channel) awaitRoom() bool {
+func (c *splice) awaitRoom() bool {
 	limit := min(glance, patience-c.delay.behind)
 	t := time.NewTimer(limit)
 	defer t.Stop()
@@ -226,7 +226,7 @@ func (d *delay) add(wait time.Duration, taken int64) {
 }
 
 // acknowledge tells the client what the remote has taken. The outlet's lock is held.
-func (c *channel) acknowledge() {
+func (c *splice) acknowledge() {
 	// The queue has headers too. So this is no more than has been taken, and all when the queue is empty.
 	taken := c.received - int64(c.outlet.queue.size)
 	if n := taken - c.acked; n >= c.window/4 && !c.terminated.Load() {
@@ -237,7 +237,7 @@ func (c *channel) acknowledge() {
 }
 
 // fail gives up the remote. It does not wait. The channel's goroutine does the rest.
-func (c *channel) fail(err error) {
+func (c *splice) fail(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.cause == nil {
@@ -249,7 +249,7 @@ func (c *channel) fail(err error) {
 
 // terminate closes the remote for the client, which is told no more. The remote has the grace to answer. It does not
 // wait.
-func (c *channel) terminate(said closing, grace time.Duration) {
+func (c *splice) terminate(said closing, grace time.Duration) {
 	c.terminated.Store(true)
 	c.credit.end()
 	if c.expire(grace) && !c.outlet.close(said) {
@@ -258,7 +258,7 @@ func (c *channel) terminate(said closing, grace time.Duration) {
 }
 
 // expire bounds the rest of the channel's life. It reports whether that is the first time.
-func (c *channel) expire(grace time.Duration) (first bool) {
+func (c *splice) expire(grace time.Duration) (first bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.timer != nil {
@@ -270,7 +270,7 @@ func (c *channel) expire(grace time.Duration) (first bool) {
 }
 
 // conclude ends the channel, for which its remote or this end has given a reason.
-func (c *channel) conclude(err error) {
+func (c *splice) conclude(err error) {
 	said, answer := c.ending(err)
 	c.stop()
 	c.session.disconnected(c, said)
@@ -288,7 +288,7 @@ func (c *channel) conclude(err error) {
 }
 
 // ending returns what the client is told, and whether the remote is there to be told something.
-func (c *channel) ending(err error) (said closing, answer bool) {
+func (c *splice) ending(err error) (said closing, answer bool) {
 	c.mu.Lock()
 	cause := c.cause
 	c.mu.Unlock()
@@ -309,13 +309,13 @@ func (c *channel) ending(err error) (said closing, answer bool) {
 }
 
 // sentClose reports whether a close frame goes to the remote that is no answer to one.
-func (c *channel) sentClose(err error) bool {
+func (c *splice) sentClose(err error) bool {
 	_, answered := errors.AsType[*closeError](err)
 	return !answered
 }
 
 // linger reads until the remote has closed its end, so that what has been sent to it is not lost with a reset.
-func (c *channel) linger() {
+func (c *splice) linger() {
 	for c.intake.fill(false) == nil {
 		c.intake.consume(len(c.intake.buf), 0)
 	}

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/xerrors"
 )
 
-// sharedOut is the way to the other end of a connection that many channels share. A channel writes under its lock,
-// and waits there. Who must not wait leaves an answer, which a goroutine sends that lives only while there is one.
+// sharedOut is the way to the other end of a connection that many channels share. A channel writes under its lock, and
+// waits there. Frames of those that must not wait go into a queue. A goroutine sends the queue, and lives while there is one.
 type sharedOut struct {
 	line    *line
 	timeout time.Duration // how long the other end may take nothing
@@ -20,18 +20,18 @@ type sharedOut struct {
 	mu   sync.Mutex // held while writing; guards what follows
 	over bool       // nothing is written any more
 
-	answers struct {
+	queue struct {
 		mu      sync.Mutex // guards what follows. It may be taken while mu is held
-		list    []answer
-		cost    int    // of the answers that wait or are being written, in bytes
+		list    []queued
+		cost    int    // of the frames that wait or are being written, in bytes
 		pong    []byte // the newest that waits; nil if there is none
 		working bool   // the goroutine lives
 		closed  bool   // no goroutine is started any more
 	}
 }
 
-// answer is a frame to be sent.
-type answer struct {
+// queued is a frame that waits to be sent.
+type queued struct {
 	frame   []byte
 	first   func()      // if set, called before that, with the lock held
 	last    bool        // nothing is sent after it
@@ -41,19 +41,19 @@ type answer struct {
 }
 
 const (
-	// maxAnswers bounds what the answers cost that wait for an end that does not read, in bytes.
-	maxAnswers = 16 << 20
-	// answerCost is what an answer costs beside its frame, in bytes: its place in the list, and its frame's among the
+	// maxWaiting bounds the cost, in bytes, of the frames that wait for an end that does not read.
+	maxWaiting = 16 << 20
+	// queuedCost is what a queued frame costs beside its bytes, in bytes: its place in the list, and the frame's among the
 	// pieces of a write, with the room that slices have to grow.
-	answerCost = 128
+	queuedCost = 128
 )
 
-// cost returns what bounds the answer. Those that somebody waits for are as many as there are callers.
-func (a *answer) cost() int {
+// cost returns the frame's cost in bytes. Frames that a caller waits for cost nothing: they are as many as there are callers.
+func (a *queued) cost() int {
 	if a.done != nil {
 		return 0
 	}
-	return cap(a.frame) + answerCost
+	return cap(a.frame) + queuedCost
 }
 
 var (
@@ -87,17 +87,17 @@ func (o *sharedOut) writeLast(frame []byte) {
 	o.over = true
 }
 
-// answer has a frame sent, without waiting.
-func (o *sharedOut) answer(a answer) {
-	q := &o.answers
+// enqueue has a frame sent, without waiting.
+func (o *sharedOut) enqueue(a queued) {
+	q := &o.queue
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed {
 		a.tell(net.ErrClosed)
 		return
 	}
-	if q.cost += a.cost(); q.cost > maxAnswers {
-		// Ends at once. Whoever leaves an answer may hold the locks that failed takes.
+	if q.cost += a.cost(); q.cost > maxWaiting {
+		// Ends at once. The caller may hold the locks that failed takes.
 		o.wg.Go(func() { o.failed(errPeerDeaf) })
 		return
 	}
@@ -120,7 +120,7 @@ func (o *sharedOut) pong(frame []byte) {
 			return
 		}
 	}
-	q := &o.answers
+	q := &o.queue
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if !q.closed {
@@ -129,45 +129,45 @@ func (o *sharedOut) pong(frame []byte) {
 	}
 }
 
-// work has a goroutine send the answers. Their lock is held.
+// work has a goroutine send the queue. Its lock is held.
 func (o *sharedOut) work() {
-	if !o.answers.working {
-		o.answers.working = true
-		// Ends when there are no answers left. Interrupting the connection keeps none of them waiting.
-		o.wg.Go(o.sendAnswers)
+	if !o.queue.working {
+		o.queue.working = true
+		// Ends when the queue is empty. To interrupt the connection keeps no frame waiting.
+		o.wg.Go(o.sendQueued)
 	}
 }
 
-func (a *answer) tell(err error) {
+func (a *queued) tell(err error) {
 	if a.done != nil {
 		a.done <- err
 	}
 }
 
-// close has no goroutine started any more. The answers that are there are still sent.
+// close starts no goroutine any more. The frames that are queued are still sent.
 func (o *sharedOut) close() {
-	o.answers.mu.Lock()
-	defer o.answers.mu.Unlock()
-	o.answers.closed = true
+	o.queue.mu.Lock()
+	defer o.queue.mu.Unlock()
+	o.queue.closed = true
 }
 
 // start starts a goroutine, or calls f if none is started any more.
 func (o *sharedOut) start(f func()) {
-	o.answers.mu.Lock()
-	closed := o.answers.closed
+	o.queue.mu.Lock()
+	closed := o.queue.closed
 	if !closed {
 		o.wg.Go(f)
 	}
-	o.answers.mu.Unlock()
+	o.queue.mu.Unlock()
 	if closed {
 		f()
 	}
 }
 
-func (o *sharedOut) sendAnswers() {
-	var list []answer
+func (o *sharedOut) sendQueued() {
+	var list []queued
 	for {
-		if list = o.nextAnswers(list); list == nil {
+		if list = o.nextQueued(list); list == nil {
 			return
 		}
 		err := o.sendAll(list)
@@ -181,7 +181,7 @@ func (o *sharedOut) sendAnswers() {
 	}
 }
 
-func (o *sharedOut) sendAll(list []answer) error {
+func (o *sharedOut) sendAll(list []queued) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	pieces, last := o.prepare(list)
@@ -191,7 +191,7 @@ func (o *sharedOut) sendAll(list []answer) error {
 }
 
 // prepare returns the frames to be sent, and whether they are the last. The lock is held.
-func (o *sharedOut) prepare(list []answer) (pieces [][]byte, last bool) {
+func (o *sharedOut) prepare(list []queued) (pieces [][]byte, last bool) {
 	for i := range list {
 		a := &list[i]
 		if a.skipped = a.skip != nil && a.skip(); a.skipped {
@@ -225,7 +225,7 @@ func (o *sharedOut) send(ctx context.Context, frame *[]byte, skip func() bool) e
 			done <- err
 		})
 	} else {
-		o.answer(answer{frame: *frame, skip: skip, done: done})
+		o.enqueue(queued{frame: *frame, skip: skip, done: done})
 	}
 	select {
 	case err := <-done:
@@ -258,9 +258,9 @@ func (o *sharedOut) finishFrame(rest []byte, tell func(error)) {
 	})
 }
 
-// nextAnswers returns the answers to be sent when those before have been, or nil, and then the goroutine ends.
-func (o *sharedOut) nextAnswers(sent []answer) []answer {
-	q := &o.answers
+// nextQueued returns the frames to be sent next, or nil, and then the goroutine ends.
+func (o *sharedOut) nextQueued(sent []queued) []queued {
+	q := &o.queue
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for i := range sent {
@@ -269,7 +269,7 @@ func (o *sharedOut) nextAnswers(sent []answer) []answer {
 	list := q.list
 	q.list = nil
 	if q.pong != nil {
-		pong := answer{frame: q.pong}
+		pong := queued{frame: q.pong}
 		q.cost += pong.cost()
 		list, q.pong = append(list, pong), nil
 	}

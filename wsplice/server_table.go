@@ -7,7 +7,7 @@ import (
 
 // table has a client's channels by their indexes. It is safe for concurrent use; get takes no lock.
 type table struct {
-	slots atomic.Pointer[[]atomic.Pointer[channel]] // replaced by a longer one when full
+	slots atomic.Pointer[[]atomic.Pointer[splice]] // replaced by a longer one when full
 
 	mu    sync.Mutex // guards what follows, and changes of slots
 	low   int        // all below it are taken
@@ -40,7 +40,7 @@ func (t *table) giveBack() {
 }
 
 // insert puts a channel into its reserved place, at the smallest free index.
-func (t *table) insert(c *channel) {
+func (t *table) insert(c *splice) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for t.get(t.low) != nil {
@@ -52,10 +52,10 @@ func (t *table) insert(c *channel) {
 }
 
 // slot returns an index's slot, which it makes if need be. The lock is held.
-func (t *table) slot(i int) *atomic.Pointer[channel] {
+func (t *table) slot(i int) *atomic.Pointer[splice] {
 	slots := t.slots.Load()
 	if slots == nil || i >= len(*slots) {
-		longer := make([]atomic.Pointer[channel], max(8, 2*i))
+		longer := make([]atomic.Pointer[splice], max(8, 2*i))
 		if slots != nil {
 			for k := range *slots {
 				longer[k].Store((*slots)[k].Load())
@@ -68,7 +68,7 @@ func (t *table) slot(i int) *atomic.Pointer[channel] {
 }
 
 // get returns the channel with an index, or nil.
-func (t *table) get(i int) *channel {
+func (t *table) get(i int) *splice {
 	slots := t.slots.Load()
 	if slots == nil || i < 0 || i >= len(*slots) {
 		return nil
@@ -77,7 +77,7 @@ func (t *table) get(i int) *channel {
 }
 
 // remove frees a channel's index and its place. The second time it does nothing.
-func (t *table) remove(c *channel) {
+func (t *table) remove(c *splice) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.get(int(c.index)) != c {
@@ -89,10 +89,10 @@ func (t *table) remove(c *channel) {
 }
 
 // all returns all channels.
-func (t *table) all() []*channel {
+func (t *table) all() []*splice {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var all []*channel
+	var all []*splice
 	if slots := t.slots.Load(); slots != nil {
 		for i := range *slots {
 			if c := (*slots)[i].Load(); c != nil {

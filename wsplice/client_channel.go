@@ -330,7 +330,7 @@ func (ch *Channel) releaseLocked(said closing) {
 
 // tell sends a control message without waiting, and for no answer.
 func (c *Client) tell(method string, params any) {
-	c.out.answer(answer{frame: controlFrame(encodeCall(0, method, params))})
+	c.out.enqueue(queued{frame: controlFrame(encodeCall(0, method, params))})
 }
 
 // remove forgets a channel whose index is not used any more.
