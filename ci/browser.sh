@@ -5,7 +5,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . ci/packages.sh
 
 # What the tests need beside Go and Node.
-needs=(screen chromium)
+needs=(screen chromium firefox-esr)
 
 build_only=
 case "${1-}" in
