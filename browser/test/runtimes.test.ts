@@ -101,12 +101,12 @@ function launch(t: TestContext, { program, args }: Runtime, address: string): { 
   return { child, complaints: () => complaints };
 }
 
-const TABLE = /(<!-- Written by WSEP_WRITE_README=1 npm test . -->\n\n)[^]*?(\n*<!-- end -->)/;
+const TABLE = /(<!-- Written by WSEP_WRITE_README=1 npm test . -->\n\n)[^]*?(<!-- end -->)/;
 
 function compareTable(ran: ReadonlyMap<string, readonly Result[]>): void {
   if (ran.size < runtimes.length) return; // What is missing was skipped, or has failed.
   const readme = readFileSync("README.md", "utf8");
-  const written = readme.replace(TABLE, (_, begin: string, end: string) => begin + table(ran) + end);
+  const written = readme.replace(TABLE, (_, begin: string, end: string) => `${begin}${table(ran)}\n\n${end}`);
   if (process.env["WSEP_WRITE_README"]) writeFileSync("README.md", written);
   else assert.equal(written, readme);
 }
