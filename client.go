@@ -33,6 +33,9 @@ type remoteExecer struct {
 	used atomic.Bool
 }
 
+// KeepsSessions implements [SessionKeeper].
+func (*remoteExecer) KeepsSessions() bool { return true }
+
 // Start implements Execer.
 func (r *remoteExecer) Start(ctx context.Context, c Command) (Process, error) {
 	start, err := encodeStart(c)
@@ -427,6 +430,9 @@ func (p *remoteProcess) Signal(ctx context.Context, signal string) error {
 	}
 	return p.request(ctx, proto.Signal{Signal: signal})
 }
+
+// Exited implements [Exiter].
+func (p *remoteProcess) Exited() <-chan struct{} { return p.done }
 
 // Wait implements Process.
 func (p *remoteProcess) Wait() error {

@@ -25,6 +25,9 @@ type Dialer struct {
 // handshakeTimeout bounds the connecting and the handshake.
 const handshakeTimeout = 30 * time.Second
 
+// KeepsSessions implements [SessionKeeper].
+func (Dialer) KeepsSessions() bool { return true }
+
 // Start implements Execer. When no connection can be made nothing was started, and the error says whether it may be made
 // later:
 //

@@ -46,9 +46,7 @@ type Execer interface {
 // Process is a started command. Its methods are safe for concurrent use, save that each of the streams is for one
 // goroutine at a time unless the implementation says otherwise.
 //
-// A Process may also be a Signaler. If it has a method Exited() <-chan struct{}, whose channel is closed when the
-// command has ended, a Server calls Wait then. Otherwise it does when it has read all output, as Wait of some processes
-// demands.
+// A Process may also be a [Signaler] and an [Exiter].
 type Process interface {
 	// Pid is the process's ID on the machine where it runs.
 	Pid() int

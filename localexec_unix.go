@@ -279,6 +279,11 @@ func (p *localProcess) Stdout() io.Reader { return p.stdout }
 // Stderr implements Process.
 func (p *localProcess) Stderr() io.Reader { return p.stderr }
 
+// Exited implements [Exiter].
+func (p *localProcess) Exited() <-chan struct{} { return p.done }
+
+func (p *localProcess) endDelay() time.Duration { return p.killDelay }
+
 // Wait implements Process.
 func (p *localProcess) Wait() error {
 	<-p.done

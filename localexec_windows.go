@@ -145,8 +145,8 @@ func (p *localProcess) Wait() error {
 	return p.result
 }
 
-// awaitGone does nothing: the process is all that is known of.
-func (p *localProcess) awaitGone() {}
+// Exited implements [Exiter].
+func (p *localProcess) Exited() <-chan struct{} { return p.done }
 
 // Resize implements Process.
 func (p *localProcess) Resize(_ context.Context, rows, cols uint16) error {

@@ -134,7 +134,7 @@ func (srv *Server) serve(ctx context.Context, conn Conn, execer Execer, opts *Op
 // looks at it, is counted on its own.
 func (srv *Server) start(ctx context.Context, execer Execer, c Command, opts *Options) (p Process, release func(), err error) {
 	if c.TTY && c.ID != "" {
-		if _, ok := execer.(sessionKeeping); ok {
+		if keepsSessions(execer) {
 			c.ID = ownedID(opts.Owner, c.ID)
 		} else {
 			p, err := srv.attachSession(ctx, execer, c, opts)

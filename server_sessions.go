@@ -227,13 +227,6 @@ func (srv *Server) Close() {
 	closing.Wait()
 }
 
-// sessionKeeping is implemented by Execers that hand the ID of a command on to a peer that keeps sessions itself, so that
-// the session lives at the far end of a chain.
-type sessionKeeping interface{ keepsSessions() }
-
-func (*remoteExecer) keepsSessions() {}
-func (Dialer) keepsSessions()        {}
-
 // ownedID returns the ID under which a peer keeps an owner's session. All of a server's clients are one to its peer, so
 // the ID has to tell their owners apart. It is the same after a restart. An ID without owner stays as it is, unless it
 // looks like one with an owner.

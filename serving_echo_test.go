@@ -1,3 +1,5 @@
+//go:build !windows
+
 package wsep_test
 
 import (

@@ -65,23 +65,10 @@ func (s *serving) cutShort() error {
 	return disconnected(xerrors.Errorf("read output: %w", *cut))
 }
 
-// exiter is implemented by processes whose Wait returns, and loses nothing, while their output has not been read. Not all
-// do: os/exec closes its pipes. The channel is closed when the process has ended.
-type exiter interface{ Exited() <-chan struct{} }
-
-// Exited implements exiter.
-func (p *localProcess) Exited() <-chan struct{} { return p.done }
-
-// Exited implements exiter.
-func (p *remoteProcess) Exited() <-chan struct{} { return p.done }
-
-// Exited implements exiter.
-func (p *sessionProcess) Exited() <-chan struct{} { return p.done }
-
 // exited returns a channel that is closed when the process has ended, perhaps before its output has been sent. It is nil,
 // which is never ready, if the process or the client does not go with that.
 func (s *serving) exited() <-chan struct{} {
-	p, ok := s.process.(exiter)
+	p, ok := processAs[Exiter](s.process)
 	if !ok || !s.endsApart() {
 		return nil
 	}
@@ -161,17 +148,17 @@ func (s *serving) ask(ctx context.Context) {
 // counting until it has ended.
 func (s *serving) awaitEnd() {
 	limit := endTimeout
-	local, isLocal := s.process.(*localProcess)
-	if isLocal {
-		limit += local.killDelay
+	group, hasGroup := processAs[processGroup](s.process)
+	if hasGroup {
+		limit += group.endDelay()
 	}
 	ended := make(chan struct{})
 	// Ends with the process.
 	go func() {
 		defer close(ended)
 		_ = s.wait()
-		if isLocal {
-			local.awaitGone()
+		if hasGroup {
+			group.awaitGone()
 		}
 		s.release()
 	}()
@@ -180,6 +167,14 @@ func (s *serving) awaitEnd() {
 	case <-time.After(limit):
 		s.opts.log().Error(context.Background(), "process did not end with its context", slog.F("pid", s.process.Pid()))
 	}
+}
+
+// processGroup is a process of this machine, of which more may be left than itself.
+type processGroup interface {
+	// endDelay is how long the group has for its end before it is killed.
+	endDelay() time.Duration
+	// awaitGone waits until nothing is left of a process whose context has ended, or it has had its time.
+	awaitGone()
 }
 
 // endTimeout is how long a process may take to end after its context has ended, beside a LocalExecer's KillDelay.

@@ -168,6 +168,9 @@ func (p *sessionProcess) Close() error {
 	return nil
 }
 
+// Exited implements [Exiter].
+func (p *sessionProcess) Exited() <-chan struct{} { return p.done }
+
 // Signal implements Signaler.
 func (p *sessionProcess) Signal(_ context.Context, signal string) error {
 	if p.session.over() {

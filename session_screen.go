@@ -105,7 +105,7 @@ func newKeeper(ctx context.Context, execer Execer, c Command, args []string, inp
 	// The keeper outlives the context of its start.
 	life, cancel := context.WithCancel(context.Background())
 	stop := context.AfterFunc(ctx, cancel)
-	p, err := startLasting(life, execer, Command{
+	p, err := execer.Start(WithLasting(life), Command{
 		Command:    "sh",
 		Args:       args,
 		Stdin:      true,
@@ -161,19 +161,6 @@ func newKeeper(ctx context.Context, execer Execer, c Command, args []string, inp
 func (k *keeper) killed() bool {
 	exit, ok := errors.AsType[ExitError](k.err)
 	return ok && exit.Signal() == "KILL"
-}
-
-// lasting is implemented by Execers that end commands when a connection is lost. What StartLasting starts they leave alone
-// then: it ends only with its context, or by Close. A keeper finds out by itself, and waits for the next.
-type lasting interface {
-	StartLasting(context.Context, Command) (Process, error)
-}
-
-func startLasting(ctx context.Context, execer Execer, c Command) (Process, error) {
-	if l, ok := execer.(lasting); ok {
-		return l.StartLasting(ctx, c)
-	}
-	return execer.Start(ctx, c)
 }
 
 // maxKeeperLine bounds a line of the keeper's.

@@ -28,7 +28,7 @@ func checkSignal(signal string) error {
 
 // signalProcess sends a signal to a process, if it takes any.
 func signalProcess(ctx context.Context, p Process, signal string) error {
-	s, ok := p.(Signaler)
+	s, ok := processAs[Signaler](p)
 	if !ok {
 		return xerrors.Errorf("signal %s: %w", signal, errors.ErrUnsupported)
 	}

@@ -77,21 +77,12 @@ func Redial(dial func(context.Context) (*ssh.Client, error)) *Redialer {
 
 // Start implements wsep.Execer. The error of a connection that could not be made matches wsep.ErrDisconnected.
 func (r *Redialer) Start(ctx context.Context, c wsep.Command) (wsep.Process, error) {
-	return r.start(ctx, c, false)
-}
-
-// StartLasting is Start for a command that is left alone when its connection is lost.
-func (r *Redialer) StartLasting(ctx context.Context, c wsep.Command) (wsep.Process, error) {
-	return r.start(ctx, c, true)
-}
-
-func (r *Redialer) start(ctx context.Context, c wsep.Command, lasting bool) (wsep.Process, error) {
 	for {
 		s, err := r.find(ctx)
 		if err != nil {
 			return nil, err
 		}
-		p, err := s.conn.begin(ctx, c, lasting, s.at)
+		p, err := s.conn.begin(ctx, c, s.at)
 		if err == nil || !r.elsewhere(s, err) {
 			return p, err
 		}

@@ -62,19 +62,14 @@ func newExecer(client *ssh.Client, limit int) *execer {
 	return &execer{client, s, newGuard(s), startGrace}
 }
 
-// Start implements wsep.Execer. Its processes are also wsep.Signalers.
+// Start implements wsep.Execer. Its processes are also wsep.Signalers. A command of a context that is [wsep.Lasting] is left
+// alone when the connection is lost.
 func (e *execer) Start(ctx context.Context, c wsep.Command) (wsep.Process, error) {
-	return e.begin(ctx, c, false, e.sessions.take())
-}
-
-// StartLasting is Start for a command that is left alone when the connection is lost. A wsep.Session has one that waits
-// to be found again.
-func (e *execer) StartLasting(ctx context.Context, c wsep.Command) (wsep.Process, error) {
-	return e.begin(ctx, c, true, e.sessions.take())
+	return e.begin(ctx, c, e.sessions.take())
 }
 
 // begin starts a command that has the place.
-func (e *execer) begin(ctx context.Context, c wsep.Command, lasting bool, at *place) (wsep.Process, error) {
+func (e *execer) begin(ctx context.Context, c wsep.Command, at *place) (wsep.Process, error) {
 	err := ctx.Err()
 	if err == nil {
 		err = validate(c)
@@ -89,7 +84,7 @@ func (e *execer) begin(ctx context.Context, c wsep.Command, lasting bool, at *pl
 	// starts when the context has ended ends at once.
 	go func() {
 		defer at.leave()
-		p, err := e.start(ctx, c, lasting, at)
+		p, err := e.start(ctx, c, wsep.Lasting(ctx), at)
 		begun <- started{p, err}
 	}()
 	select {

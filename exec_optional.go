@@ -1,0 +1,76 @@
+package wsep
+
+import "context"
+
+// What an Execer or a Process may do beside its interface. A type that wraps another one keeps these by a method Unwrap.
+
+// SessionKeeper is an [Execer] that knows whether it hands the ID of a command on to a peer that keeps sessions itself. If
+// it does, a [Server] leaves the session to that peer. The session then lives at the far end of a chain. [Dialer] and
+// [RemoteExecer] do so.
+//
+// A type that wraps an Execer has a method Unwrap() Execer that returns it. A Server then asks the wrapped Execer. It
+// starts commands through the wrapper all the same, so that the wrapper can change them. Without Unwrap the Server keeps
+// the session itself, and runs it through the wrapper: on the far machine, as long as this Server lives.
+type SessionKeeper interface {
+	// KeepsSessions reports whether the peer keeps the sessions.
+	KeepsSessions() bool
+}
+
+// Exiter is a [Process] that tells when it has exited, and whose Wait then returns and loses nothing, though its output has
+// not been read. A [Server] tells its client of the exit then. Of another Process it tells when it has read all output:
+// Wait of os/exec, for one, closes the pipes.
+//
+// A type that wraps a Process has a method Unwrap() Process that returns it, so that the Process's Exiter, [Signaler] and
+// end are found.
+type Exiter interface {
+	// Exited returns a channel that is closed when the process has exited.
+	Exited() <-chan struct{}
+}
+
+// execerAs returns the Execer, or the first that it wraps, that is a T.
+func execerAs[T any](e Execer) (t T, ok bool) {
+	for e != nil {
+		if t, ok = e.(T); ok {
+			return t, true
+		}
+		wrapper, ok := e.(interface{ Unwrap() Execer })
+		if !ok {
+			break
+		}
+		e = wrapper.Unwrap()
+	}
+	return t, false
+}
+
+// processAs returns the Process, or the first that it wraps, that is a T.
+func processAs[T any](p Process) (t T, ok bool) {
+	for p != nil {
+		if t, ok = p.(T); ok {
+			return t, true
+		}
+		wrapper, ok := p.(interface{ Unwrap() Process })
+		if !ok {
+			break
+		}
+		p = wrapper.Unwrap()
+	}
+	return t, false
+}
+
+// keepsSessions reports whether the peer behind an Execer keeps sessions.
+func keepsSessions(e Execer) bool {
+	keeper, ok := execerAs[SessionKeeper](e)
+	return ok && keeper.KeepsSessions()
+}
+
+type lastingKey struct{}
+
+// WithLasting returns a context for the Start of a command that is to be left alone when its connection is lost. It then
+// ends with its context, by Close, or by itself. A [Session] starts its keeper so.
+func WithLasting(ctx context.Context) context.Context {
+	return context.WithValue(ctx, lastingKey{}, true)
+}
+
+// Lasting reports whether the context is one of [WithLasting]. It is for an [Execer] that ends its commands when their
+// connection is lost, as package sshexec does. It travels in the context, so that all wrappers pass it on.
+func Lasting(ctx context.Context) bool { return ctx.Value(lastingKey{}) != nil }
