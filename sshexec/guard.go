@@ -92,6 +92,7 @@ func (g *guard) start() (*warden, error) {
 		return nil, err
 	}
 	g.warden = w
+	w.busy.Store(len(g.watched) > 0)
 	// Ends when the warden is gone and another has started or failed to, soon after the connection at the latest.
 	go g.replace(w)
 	return w, nil
@@ -99,9 +100,6 @@ func (g *guard) start() (*warden, error) {
 
 // brief tells a warden what those before it watched. It returns when the warden knows. The token is held.
 func (g *guard) brief(w *warden) error {
-	if len(g.watched) == 0 {
-		return nil
-	}
 	for p, reaped := range g.watched {
 		w.tell(order("watch", p))
 		if reaped {
@@ -135,6 +133,7 @@ func (g *guard) watch(p *process) {
 	_ = g.lock(context.Background())
 	defer g.unlock()
 	g.watched[p] = false
+	g.warden.busy.Store(true)
 	g.warden.tell(order("watch", p))
 }
 
@@ -151,6 +150,7 @@ func (g *guard) done(p *process) {
 	_ = g.lock(context.Background())
 	defer g.unlock()
 	delete(g.watched, p)
+	g.warden.busy.Store(len(g.watched) > 0)
 	g.warden.tell(order("done", p))
 }
 

@@ -111,8 +111,11 @@ func validate(c wsep.Command) error {
 
 // wardenLine returns the line that starts a warden, in place of the one that had the directory, if any.
 func wardenLine(m mark, dir string) string {
-	return shellLine("set --" + quote(m.first, m.second, dir) + "\n" + wardenScript)
+	return shellLine("set --" + quote(m.first, m.second, dir, wardenPatience) + "\n" + wardenScript)
 }
+
+// wardenPatience is for how many seconds a warden waits for the next one, where it can't tell that the connection is lost.
+const wardenPatience = "20"
 
 // shellLine returns a line that has a POSIX shell run the code, whatever the shell that reads it makes of quotes,
 // backslashes, exclamation marks and newlines between single quotes: there are none. printf turns them into what they

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"golang.org/x/xerrors"
 
@@ -17,6 +19,7 @@ type warden struct {
 	ch     *channel
 	orders chan string
 	gone   chan struct{} // closed when it has ended
+	busy   atomic.Bool   // it watches over something
 
 	mu      sync.Mutex // guards what follows
 	asked   int
@@ -96,16 +99,27 @@ func (w *warden) read(m mark, out *output) {
 	}
 }
 
-// write sends the orders.
+// beatInterval is how long a warden that watches over something is told nothing at most. Servers may close a session that
+// is silent: OpenSSH's ChannelTimeout is seconds at least.
+const beatInterval = 500 * time.Millisecond
+
+// write sends the orders, and an empty one where there has been none for a while.
 func (w *warden) write() {
+	beat := time.NewTicker(beatInterval)
+	defer beat.Stop()
 	for {
+		order := "\n"
 		select {
-		case order := <-w.orders:
-			if _, err := w.ch.Write([]byte(order)); err != nil {
-				w.ch.drop()
-				return
+		case order = <-w.orders:
+		case <-beat.C:
+			if !w.busy.Load() {
+				continue
 			}
 		case <-w.gone:
+			return
+		}
+		if _, err := w.ch.Write([]byte(order)); err != nil {
+			w.ch.drop()
 			return
 		}
 	}

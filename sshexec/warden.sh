@@ -16,7 +16,10 @@
 # that it is known until the order to watch it comes. When the connection is lost stdin ends, and so do these commands.
 # One that comes later finds no directory, and does not start. The third argument is the directory of the warden before
 # this one, or nothing.
-mark=$1 secret=$2 dir=$3
+#
+# A server may close this session alone. Then another warden follows, and removes the file "duty" from the directory when
+# it has been briefed. The fourth argument is for how many seconds it is waited for where the connection may live.
+mark=$1 secret=$2 dir=$3 patience=$4
 watched=' ' reaped=' ' # PIDs
 trap '' PIPE HUP
 
@@ -84,13 +87,58 @@ room() {
 	for base in "$TMPDIR" /tmp; do
 		case $base in /*) ;; *) continue ;; esac
 		reason=$(mkdir -m 700 "$base/wsep-$1" 2>&1) || continue
-		before=$dir dir=$base/wsep-$1
-		rmdir "$before" 2>/dev/null
+		before=${dir:-/dev/null} dir=$base/wsep-$1
+		: >"$dir/duty"
 		answer="dir $dir"
 		return
 	done
 	answer="fail $reason"
 	return 1
+}
+
+# relieve has the warden end that has the directory before this one's.
+relieve() {
+	{
+		rm -f "$before/duty"
+		rmdir "$before"
+	} 2>/dev/null
+}
+
+# ancestors sets line to the processes above this one. One of them is the connection's, in most servers.
+ancestors() {
+	line= above=$$
+	while [ "${above:-0}" -gt 1 ]; do
+		if [ -r "/proc/$above/stat" ] && read -r stat <"/proc/$above/stat"; then
+			# The name in parentheses may have spaces. The parent is the second word after it.
+			stat=${stat##*) ?} && stat=${stat# } && above=${stat%% *}
+		else
+			above=$(ps -o ppid= -p "$above")
+			above=${above##* }
+		fi
+		line="$line $above"
+	done 2>/dev/null
+}
+
+# empty tells whether there is nothing to end.
+empty() {
+	[ "$watched$reaped" = '  ' ] || return
+	for file in "$dir"/* "$before"/*; do
+		case ${file##*/} in duty | '*') ;; *) return 1 ;; esac
+	done
+}
+
+# linger waits while the connection may live, for another warden. It returns 1 if that has come.
+linger() {
+	[ -e "$dir/duty" ] || { mkdir -m 700 "$dir" && : >"$dir/duty"; } 2>/dev/null
+	i=0
+	until empty; do
+		ancestors
+		[ "$line" = "$server" ] || return 0
+		[ -e "$dir/duty" ] || return 1
+		[ $i -lt $((50 + patience)) ] && [ "$patience" != 0 ] || return 0
+		if [ $i -lt 50 ]; then nap; else sleep 1; fi
+		i=$((i + 1))
+	done
 }
 
 watch() {
@@ -111,8 +159,8 @@ without() {
 }
 
 end_all() {
-	for file in "$dir"/*; do
-		[ ! -e "$file" ] || watch "${file##*/}"
+	for file in "$dir"/* "$before"/*; do
+		case ${file##*/} in *[!0-9]*) ;; *) watch "${file##*/}" ;; esac
 	done
 	for pid in $watched; do
 		finish "$pid" cancel &
@@ -128,6 +176,8 @@ room "$secret" || {
 	reply "$answer"
 	exit 1
 }
+ancestors
+server=$line
 reply "$answer"
 while read -r id order pid how ended; do
 	case $order in
@@ -137,9 +187,12 @@ while read -r id order pid how ended; do
 		reaped="$reaped$pid "
 		;;
 	done) without "$reaped" "$pid" && reaped=$rest ;;
-	briefed) reply "$id" ok ;;
+	briefed)
+		relieve
+		reply "$id" ok
+		;;
 	room)
-		room "$pid"
+		room "$pid" && relieve
 		reply "$id" "$answer"
 		;;
 	signal) if send "$how" "$pid"; then reply "$id" ok; else reply "$id" gone; fi ;;
@@ -149,7 +202,10 @@ while read -r id order pid how ended; do
 	) & ) ;;
 	esac
 done
+linger || exit
+relieve
 for _ in 1 2 3 4 5; do
 	end_all
+	rm -f "$dir/duty"
 	rmdir "$dir" 2>/dev/null && exit
 done

@@ -44,7 +44,7 @@ func startScripted(t *testing.T, shell []string) *scriptedWarden {
 	}
 	m := newMark()
 	w := &scriptedWarden{t: t, temp: t.TempDir()}
-	w.cmd = exec.Command(shell[0], append(shell[1:], "-c", wardenScript, "sh", m.first, m.second, "")...)
+	w.cmd = exec.Command(shell[0], append(shell[1:], "-c", wardenScript, "sh", m.first, m.second, "", "0")...)
 	w.cmd.Env = append(os.Environ(), "TMPDIR="+w.temp)
 	var err error
 	w.orders, err = w.cmd.StdinPipe()
@@ -276,6 +276,39 @@ func TestWardenReplaced(t *testing.T) {
 	}, patience, 10*time.Millisecond)
 	_ = execer.client.Close()
 	requireGone(t, p.Pid())
+}
+
+// TestChannelTimeout is a server that closes sessions that are silent. A warden is not, while it watches.
+func TestChannelTimeout(t *testing.T) {
+	execer := newExecer(sshtest.Start(t, "ChannelTimeout session:*=2s").Dial(t), unlimited)
+	p := start(t, execer, sh(`for i in 1 2 3 4 5 6 7 8 9 10; do echo $i; sleep 0.5; done`))
+	first, _ := known(execer)
+	requireOutput(t, "1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n", p.Stdout())
+	require.NoError(t, p.Wait())
+	last, _ := known(execer)
+	require.Same(t, first, last)
+}
+
+// TestWardenLost closes the warden's session alone. Another takes its place, and nothing ends before the connection does.
+func TestWardenLost(t *testing.T) {
+	onHosts(t, func(t *testing.T, host *sshtest.SSHD) {
+		execer := newExecer(host.Dial(t), unlimited)
+		p := start(t, execer, sh(reporter))
+		readLine(t, p.Stdout())
+		for range 3 {
+			lost, dir := known(execer)
+			lost.ch.drop()
+			require.Eventually(t, func() bool {
+				w, _ := known(execer)
+				return w != lost
+			}, patience, 10*time.Millisecond)
+			require.Eventually(t, func() bool {
+				_, err := os.Stat(dir)
+				return errors.Is(err, fs.ErrNotExist)
+			}, patience, 10*time.Millisecond)
+		}
+		requireGuarded(t, p, func() { _ = execer.client.Close() })
+	})
 }
 
 // TestWardenSlow has the next warden take longer than a command may take to end.
