@@ -327,7 +327,7 @@ func await(a, b <-chan struct{}, d time.Duration) {
 // A terminal type that the machine does not know, or that can't clear and move the cursor, would be refused. The modes of
 // the terminal, which is still as the Execer made it, are for the session's: see session_screen.sh.
 const attachScript = `printf '%s\n' clear 'cup 0 0' | tput -T "$TERM" -S >/dev/null 2>&1 || export TERM=xterm-256color
-[ ! -p "$0/go" ] || { stty -g >"$0/modes.$$" && mv "$0/modes.$$" "$0/modes"; } 2>/dev/null
+[ ! -p "$0/go" ] || (umask 077; stty -g >"$0/modes.$$" && mv "$0/modes.$$" "$0/modes") 2>/dev/null
 leaving=
 trap leaving=yes TERM
 exec 3<&0
