@@ -30,8 +30,10 @@ func (c *client) notty(command wsep.Command) error {
 		return c.because(err)
 	}
 	started <- p
-	// Ends with stdin, or with the program.
-	c.spawn(func() { c.feed(p.Stdin(), os.Stdin) })
+	if command.Stdin {
+		// Ends with stdin, or with the program.
+		c.spawn(func() { c.feed(p.Stdin(), os.Stdin) })
+	}
 	return c.finish(p, os.Stdout)
 }
 
@@ -84,7 +86,9 @@ func (c *client) spawn(f func()) {
 func (c *client) feed(stdin io.WriteCloser, from io.Reader) {
 	_, err := io.Copy(stdin, from)
 	if errors.Is(err, errLeft) {
+		// Stdin stays open: its end would end a session's shell.
 		c.leave(err)
+		return
 	}
 	if _, ok := errors.AsType[*os.PathError](err); ok {
 		// The error is this program's stdin's. Those of the command's are no news: a command need not read all of it.

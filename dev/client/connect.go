@@ -2,6 +2,8 @@ package main
 
 import (
 	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"net"
 	"net/http"
 
@@ -17,7 +19,17 @@ func connect(o options) (execer wsep.Execer, disconnect func() error, err error)
 	if o.embedded {
 		return embed()
 	}
-	return wsep.Dialer{URL: o.url, Header: o.header}, func() error { return nil }, nil
+	return wsep.Dialer{URL: o.url, Header: o.header, HTTPClient: httpClient(o.roots)}, func() error { return nil }, nil
+}
+
+// httpClient returns a client that trusts the authorities. nil means the default.
+func httpClient(roots *x509.CertPool) *http.Client {
+	if roots == nil {
+		return nil
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.TLSClientConfig = &tls.Config{RootCAs: roots}
+	return &http.Client{Transport: transport}
 }
 
 // embed starts a server inside this program. Others on this machine can reach it, but don't know its token.

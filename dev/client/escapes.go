@@ -3,7 +3,7 @@ package main
 import "io"
 
 // escapes carries what is typed to a command and acts on two of the escapes of ssh(1): at the start of a line, ~.
-// leaves the command and ~~ is one tilde.
+// leaves the command and ~~ is one tilde. A tilde that is left with is not sent.
 type escapes struct {
 	stdin   io.WriteCloser
 	midLine bool
@@ -30,6 +30,7 @@ func (e *escapes) Write(p []byte) (int, error) {
 func (e *escapes) take(out []byte, c byte) (_ []byte, left bool) {
 	switch {
 	case e.held && c == '.':
+		e.held = false
 		return out, true
 	case e.held && c == '~':
 		e.held, e.midLine = false, true

@@ -42,9 +42,9 @@ func TestEscapes(t *testing.T) {
 					require.ErrorIs(t, err, errLeft)
 				} else {
 					require.NoError(t, err)
-					require.NoError(t, e.Close())
-					require.True(t, sent.closed)
 				}
+				require.NoError(t, e.Close())
+				require.True(t, sent.closed)
 				require.Equal(t, tc.sent, sent.String())
 			}
 		})

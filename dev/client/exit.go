@@ -13,6 +13,7 @@ import (
 
 	"cdr.dev/wsep"
 	"cdr.dev/wsep/internal/peerlog"
+	"cdr.dev/wsep/internal/plain"
 	"cdr.dev/wsep/internal/wsconn"
 )
 
@@ -92,10 +93,27 @@ func commandCode(exit wsep.ExitError) int {
 
 // report tells the user what the exit code can't.
 func report(err error) {
-	_, exited := errors.AsType[wsep.ExitError](err)
-	_, signalled := errors.AsType[signalError](err)
-	if err == nil || exited || signalled {
-		return
+	if words := words(err); words != "" {
+		fmt.Fprintf(os.Stderr, "client: %s\n", peerlog.Text(words)) // A server's words may be hostile.
 	}
-	fmt.Fprintf(os.Stderr, "client: %s\n", peerlog.Text(err.Error())) // A server's words may be hostile.
+}
+
+// words returns what the user is to know beside the exit code, or nothing.
+func words(err error) string {
+	exit, exited := errors.AsType[wsep.ExitError](err)
+	_, signalled := errors.AsType[signalError](err)
+	switch {
+	case err == nil, signalled:
+		return ""
+	case exited && commandCode(exit) == exitFailed && exit.ExitCode() != exitFailed:
+		return "command ended: " + exit.Error()
+	case exited:
+		return ""
+	}
+	if errors.Is(err, wsep.ErrDisconnected) || notConnected(err) {
+		if words, ok := plain.Connection(err); ok {
+			return words
+		}
+	}
+	return err.Error()
 }

@@ -1,10 +1,11 @@
 package main
 
 import (
+	"crypto/x509"
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -14,6 +15,7 @@ import (
 
 	"cdr.dev/wsep"
 	"cdr.dev/wsep/dev/internal/serve"
+	"cdr.dev/wsep/dev/internal/serverurl"
 )
 
 // options are what the arguments say.
@@ -22,7 +24,8 @@ type options struct {
 	command  wsep.Command
 	url      string
 	header   http.Header
-	timeout  time.Duration // 0 means none
+	roots    *x509.CertPool // the authorities to trust; nil means this machine's
+	timeout  time.Duration  // 0 means none
 	embedded bool
 }
 
@@ -74,6 +77,8 @@ func parse(args []string, help io.Writer) (options, error) {
 type rawFlags struct {
 	headers   []string
 	tokenFile string
+	caFile    string
+	noStdin   bool
 }
 
 // set returns the flags, which set the options and themselves.
@@ -81,10 +86,12 @@ func (raw *rawFlags) set(o *options) *pflag.FlagSet {
 	flags := pflag.NewFlagSet("client", pflag.ContinueOnError)
 	flags.SetInterspersed(false)
 	flags.SortFlags = false
-	flags.StringVar(&o.url, "url", "ws://127.0.0.1:8080", "connect to the server at `URL`")
+	flags.StringVar(&o.url, "url", "ws://127.0.0.1:8080", "connect to the server at `URL`; HOST:PORT is ws://HOST:PORT")
 	flags.BoolVar(&o.embedded, "embedded", false, "connect to a server inside this program, which needs no other")
 	flags.StringArrayVar(&raw.headers, "header", nil, "send the `\"NAME: VALUE\"` with the request; may be repeated")
 	flags.StringVar(&raw.tokenFile, "token-file", "", "present the token in `FILE` to the server")
+	flags.StringVar(&raw.caFile, "ca", "", "trust the server if an authority in `FILE` (PEM) certifies it, and no other; for wss://")
+	flags.BoolVarP(&raw.noStdin, "no-stdin", "n", false, "read nothing, and give the command no stdin (notty only)")
 	flags.StringArrayVar(&o.command.Env, "env", nil, "set the variable `NAME=VALUE` for the command; may be repeated")
 	flags.StringVar(&o.command.WorkingDir, "workdir", "", "start the command in `DIRECTORY`")
 	flags.DurationVar(&o.timeout, "timeout", 0, "end the command after `DURATION`; 0 means never")
@@ -98,7 +105,6 @@ func (o *options) setCommand(args []string) error {
 	}
 	o.command.Command, o.command.Args = args[0], args[1:]
 	o.command.TTY = o.tty
-	o.command.Stdin = true
 	return nil
 }
 
@@ -109,14 +115,22 @@ func (raw *rawFlags) check(flags *pflag.FlagSet, o *options) (err error) {
 		return xerrors.New("--timeout must not be negative")
 	case !o.tty && o.command.ID != "":
 		return xerrors.New("--id is for tty: only a terminal has a session")
-	case o.embedded && (flags.Changed("url") || flags.Changed("header") || flags.Changed("token-file")):
-		return xerrors.New("--embedded connects to no other server: --url, --header and --token-file do not go with it")
+	case o.tty && raw.noStdin:
+		return xerrors.New("--no-stdin is for notty: a terminal is typed into")
+	case o.embedded && slices.ContainsFunc(elsewhere, flags.Changed):
+		return xerrors.Errorf("--embedded connects to no other server: --%s do not go with it", strings.Join(elsewhere, ", --"))
 	}
+	o.command.Stdin = !raw.noStdin
 	if i := slices.IndexFunc(o.command.Env, func(kv string) bool { return strings.Index(kv, "=") < 1 }); i >= 0 {
 		return xerrors.Errorf("--env: %q is not NAME=VALUE", o.command.Env[i])
 	}
-	if err := checkURL(o.url); err != nil {
+	if o.url, err = serverurl.Parse(o.url); err != nil {
 		return xerrors.Errorf("--url: %w", err)
+	}
+	if flags.Changed("ca") {
+		if err := o.trust(raw.caFile); err != nil {
+			return xerrors.Errorf("--ca: %w", err)
+		}
 	}
 	if o.header, err = parseHeaders(raw.headers); err != nil {
 		return xerrors.Errorf("--header: %w", err)
@@ -127,13 +141,21 @@ func (raw *rawFlags) check(flags *pflag.FlagSet, o *options) (err error) {
 	return nil
 }
 
-func checkURL(s string) error {
-	u, err := url.Parse(s)
+// elsewhere are the flags that say which server, and how to be let in.
+var elsewhere = []string{"url", "header", "token-file", "ca"}
+
+// trust reads the authorities to trust.
+func (o *options) trust(file string) error {
+	if !serverurl.Secure(o.url) {
+		return xerrors.Errorf("%s is without TLS, which certifies nobody: it takes wss://", o.url)
+	}
+	content, err := os.ReadFile(file)
 	if err != nil {
 		return err
 	}
-	if !slices.Contains([]string{"ws", "wss", "http", "https"}, u.Scheme) || u.Host == "" {
-		return xerrors.Errorf("%q is not ws://HOST or wss://HOST", s)
+	o.roots = x509.NewCertPool()
+	if !o.roots.AppendCertsFromPEM(content) {
+		return xerrors.Errorf("%s has no certificate in PEM form", file)
 	}
 	return nil
 }

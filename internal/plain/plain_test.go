@@ -64,6 +64,7 @@ func TestConnection(t *testing.T) {
 		"no server for this client is there: the answer has status 400":                          fmt.Errorf("dial: %w", ws.StatusError(400)),
 		"nothing listens at 127.0.0.1:1":                                                         dial(t, "ws://127.0.0.1:1", nil),
 		"the server's certificate is from an authority that is not trusted here":                 dial(t, secured.URL, nil),
+		"the server does not speak TLS there":                                                    dial(t, strings.Replace(answering(200), "http:", "wss:", 1), nil),
 		"the server's certificate is for another name":                                           dial(t, secured.URL, otherName),
 		"the server's certificate has expired or is not valid yet":                               dial(t, secured.URL, later),
 		`there is no host "a.test"`:                                                              &net.DNSError{Name: "a.test", IsNotFound: true},
