@@ -13,6 +13,7 @@ import (
 	"golang.org/x/xerrors"
 
 	"cdr.dev/wsep"
+	"cdr.dev/wsep/internal/plain"
 	"cdr.dev/wsep/wsplice"
 )
 
@@ -20,7 +21,7 @@ import (
 func execute(ctx context.Context, o options, stdout, stderr io.Writer) error {
 	client, err := wsplice.Dial(ctx, o.splice, nil)
 	if err != nil {
-		return xerrors.Errorf("connect to wsplice: %w", err)
+		return xerrors.Errorf("connect to wsplice: %w", inWords(err))
 	}
 	var wg sync.WaitGroup
 	errs := make([]error, len(o.hosts))
@@ -28,12 +29,21 @@ func execute(ctx context.Context, o options, stdout, stderr io.Writer) error {
 	for i, url := range o.hosts {
 		wg.Go(func() {
 			if err := onHost(ctx, remote{client, url}, o.command, out.of(name(url))); err != nil {
-				errs[i] = xerrors.Errorf("%s: %w", name(url), err)
+				errs[i] = xerrors.Errorf("%s: %w", name(url), inWords(err))
 			}
 		})
 	}
 	wg.Wait()
 	return errors.Join(append(errs, client.Close())...)
+}
+
+// inWords returns the error in words for people, where there are some. What a host itself says has words of its own.
+func inWords(err error) error {
+	_, notStarted := errors.AsType[*wsep.StartError](err)
+	if words, ok := plain.Connection(err); ok && !notStarted {
+		return xerrors.New(words)
+	}
+	return err
 }
 
 // name returns what a host is called in the output.

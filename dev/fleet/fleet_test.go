@@ -68,3 +68,13 @@ func TestFleetRefused(t *testing.T) {
 	require.Contains(t, errs.String(), hostOf(t, a))
 	require.Equal(t, exitUsage, run([]string{"true"}, &out, &errs))
 }
+
+// TestFleetWithoutSplice gives addresses without a scheme.
+func TestFleetWithoutSplice(t *testing.T) {
+	a, splice := serveHost(t, "a"), strings.TrimPrefix(serveSplice(t, "127.0.0.1"), "http://")
+	var out, errs bytes.Buffer
+	require.Zero(t, run([]string{"--splice", splice, "--host", hostOf(t, a), "true"}, &out, &errs), "%s", &errs)
+	require.Equal(t, exitFailed, run([]string{"--splice", "127.0.0.1:1", "--host", hostOf(t, a), "true"}, &out, &errs))
+	require.Equal(t, "fleet: connect to wsplice: nothing listens at 127.0.0.1:1\n", errs.String())
+	require.Equal(t, exitUsage, run([]string{"--host", "ftp://127.0.0.1", "true"}, &out, &errs))
+}

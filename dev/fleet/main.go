@@ -19,6 +19,7 @@ import (
 	"golang.org/x/xerrors"
 
 	"cdr.dev/wsep"
+	"cdr.dev/wsep/dev/internal/serverurl"
 	"cdr.dev/wsep/internal/peerlog"
 )
 
@@ -50,10 +51,18 @@ func parse(args []string, help io.Writer) (o options, err error) {
 	flags.SetInterspersed(false)
 	flags.SortFlags = false
 	flags.Usage = func() { fmt.Fprint(help, usage+flags.FlagUsagesWrapped(100)) }
-	flags.StringArrayVar(&o.hosts, "host", nil, "run the command at the wsep server at `URL`; may be repeated")
+	flags.StringArrayVar(&o.hosts, "host", nil, "run the command at the wsep server at `URL`, or HOST:PORT; may be repeated")
 	flags.StringVar(&o.splice, "splice", "ws://127.0.0.1:3000", "go through the wsplice server at `URL`")
 	if err := flags.Parse(args); err != nil {
 		return options{}, err
+	}
+	if o.splice, err = serverurl.Parse(o.splice); err != nil {
+		return options{}, xerrors.Errorf("--splice: %w", err)
+	}
+	for i := range o.hosts {
+		if o.hosts[i], err = serverurl.Parse(o.hosts[i]); err != nil {
+			return options{}, xerrors.Errorf("--host: %w", err)
+		}
 	}
 	if len(o.hosts) == 0 || flags.NArg() == 0 {
 		return options{}, xerrors.New("say at least one --host, and a command")
