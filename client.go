@@ -66,7 +66,7 @@ func encodeStart(c Command) ([]byte, error) {
 	}
 	rows, cols := c.Rows, c.Cols
 	if c.TTY {
-		rows, cols = size(c) // A v0.2.4 server refuses a terminal without a size.
+		rows, cols = c.size() // A v0.2.4 server refuses a terminal without a size.
 	}
 	msg, err := proto.Encode(proto.Start{
 		ID: c.ID,

@@ -3,6 +3,8 @@ package wsep
 import (
 	"context"
 	"io"
+
+	"cdr.dev/wsep/internal/proto"
 )
 
 // Command is a command to run.
@@ -31,6 +33,11 @@ type Command struct {
 	Env []string
 	// WorkingDir is where the command starts. Empty means the working directory of the process that starts it.
 	WorkingDir string
+}
+
+// size returns the size of the command's terminal.
+func (c Command) size() (rows, cols uint16) {
+	return proto.Start{Command: proto.Command{Rows: c.Rows, Cols: c.Cols}}.Size()
 }
 
 // Execer starts commands. Implementations are safe for concurrent use unless they say otherwise.

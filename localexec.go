@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"golang.org/x/xerrors"
-
-	"cdr.dev/wsep/internal/proto"
 )
 
 // LocalExecer starts commands on this machine. The zero value is ready to use, and a LocalExecer is safe for concurrent
@@ -115,9 +113,4 @@ func (l LocalExecer) inherited() []string {
 		}
 	}
 	return env
-}
-
-// size returns the size of a command's terminal.
-func size(c Command) (rows, cols uint16) {
-	return proto.Start{Command: proto.Command{Rows: c.Rows, Cols: c.Cols}}.Size()
 }

@@ -163,7 +163,7 @@ func closeAll(files []*os.File) {
 
 // startTerminal starts the process in a terminal of its own.
 func (p *localProcess) startTerminal(c Command) error {
-	rows, cols := size(c)
+	rows, cols := c.size()
 	t, child, err := openTerminal(rows, cols, p.cmd.SysProcAttr.Credential)
 	if err != nil {
 		return xerrors.Errorf("open terminal: %w", err)

@@ -86,7 +86,7 @@ func (p *localProcess) startPipes(cmd *exec.Cmd, c Command, waitDelay time.Durat
 
 // startConsole starts the process in a pseudo-console.
 func (p *localProcess) startConsole(cmd *exec.Cmd, c Command) error {
-	rows, cols := size(c)
+	rows, cols := c.size()
 	console, err := conpty.New(int(cols), int(rows), 0)
 	if err != nil {
 		return xerrors.Errorf("open console: %w", err)

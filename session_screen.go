@@ -297,26 +297,6 @@ func (k *keeper) end() bool {
 	return isClosed(k.done) && k.err == nil
 }
 
-func isClosed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
-}
-
-// await waits until one of the channels is closed, for d at the longest.
-func await(a, b <-chan struct{}, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-a:
-	case <-b:
-	case <-t.C:
-	}
-}
-
 // attachScript runs an attaching screen, and makes that leave on SIGTERM. A screen that finds the terminal of a display
 // closed stops for a second, and so do all who look at it. So the attaching screen has to tell the other that it leaves,
 // for which it gets a hang-up, and the terminal has to stay for a moment longer, for which there is the shell, its session's

@@ -46,7 +46,7 @@ only internal/termmodes
 never internal/peerlog '(/.*)?'
 only internal/readiness 'golang\.org/x/sys/unix(/.*)?'
 only internal/origin 'golang\.org/x/xerrors(/.*)?'
-only internal/wsconn '(nhooyr\.io|github\.com/coder)/websocket(/.*)?'
+only internal/wsconn '((nhooyr\.io|github\.com/coder)/websocket|golang\.org/x/xerrors)(/.*)?'
 never . "/(sshexec|coderws|execertest|wsplice|internal/(wstest|sshtest))(/.*)?"
 never wsplice/... ''
 for library in . sshexec/... coderws/... execertest/... wsplice/...; do
