@@ -12,32 +12,35 @@ import (
 	"cdr.dev/wsep/internal/wsconn"
 )
 
-// Handler is an http.Handler that serves wsep:
+// Handler is an [http.Handler] that serves wsep:
 //
 //	http.ListenAndServe("127.0.0.1:8080", &wsep.Handler{Execer: wsep.LocalExecer{}})
 //
-// Whoever reaches it runs commands. Its defaults keep web pages out, also those that point a name of their own at this
-// machine; everybody else is Authorize's business, and encryption that of the http.Server, as are its timeouts for what has
-// not become a WebSocket.
+// Every client that the Handler accepts runs commands. The defaults keep web pages out, even a page whose own host name
+// points at this machine. Authorize keeps out other clients. Encryption, and timeouts for requests that have not become a
+// WebSocket, are up to the [http.Server].
 //
-// A Handler ends a connection when the request's context ends: its client is told that the server goes away (1001). Set
-// http.Server.BaseContext to a context that ends when the program should.
+// When the request's context ends, the Handler closes the connection with close code 1001: the server goes away. Set
+// [http.Server.BaseContext] to a context that ends when the program is to exit.
+//
+// A Handler is safe for concurrent use while nobody changes its fields.
 type Handler struct {
 	// Execer starts the commands. It is required.
 	Execer Execer
-	// Server keeps the sessions. nil means a Server of this Handler's own, which can't be closed.
+	// Server keeps the sessions. nil means a Server of this Handler alone. It can't be closed.
 	Server *Server
-	// Options configure the Server. nil means the defaults. Owner is Authorize's if there is one.
+	// Options configure the Server. nil means the defaults. If Authorize is set, its owner replaces Options.Owner.
 	Options *Options
-	// AllowedHosts are the names, without port, under which this server may be addressed, as patterns for path.Match.
-	// nil means loopback names and addresses. "*" allows every name.
+	// AllowedHosts are the names, without port, that a request may address this server by, as patterns for [path.Match]. nil
+	// means loopback names and addresses. "*" allows every name.
 	AllowedHosts []string
-	// AllowedOrigins are the origins of the web pages, beside those of this server's own host, that may connect: patterns
-	// for path.Match such as "https://*.example.com". A request without Origin comes from no web page and passes.
+	// AllowedOrigins are further origins of web pages that may connect, as patterns for [path.Match] such as
+	// "https://*.example.com". Pages of the host that the request addresses may always connect. A request without Origin
+	// comes from no web page and passes.
 	AllowedOrigins []string
-	// Authorize, if set, decides before the connection is accepted whether the request is served, and for whom: the owner
-	// that it returns is the only one who may return to a session. An error refuses the request with status 401, or,
-	// if it matches fs.ErrPermission, 403; its text is logged and not sent. See Token.
+	// Authorize, if set, decides before the connection is accepted whether the request is served, and for which owner. Only
+	// that owner may attach to the sessions that it started. If Authorize returns an error, the request is refused with
+	// status 401, or with 403 if the error matches [fs.ErrPermission]. The error's text is logged, never sent. See [Token].
 	Authorize func(r *http.Request) (owner string, err error)
 
 	own Server
@@ -49,12 +52,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if conn == nil {
 		return
 	}
-	// A connection waits in here for as long as its command runs. The less is on the stack the better.
+	// The connection waits in serve while its command runs. A small stack here saves memory.
 	err := h.server().serve(r.Context(), conn, h.Execer, opts)
 	h.dismiss(r, conn, opts, err)
 }
 
-// accept accepts a request's connection, or refuses the request and returns nil.
+// accept accepts a request's connection. Or it refuses the request and returns nil.
 func (h *Handler) accept(w http.ResponseWriter, r *http.Request) (Conn, *Options) {
 	owner, ok := h.Admit(w, r)
 	if !ok {
@@ -70,7 +73,7 @@ func (h *Handler) accept(w http.ResponseWriter, r *http.Request) (Conn, *Options
 	return conn, opts
 }
 
-// dismiss closes a connection with what its client has to know.
+// dismiss closes a connection with the code and the reason for the client.
 func (h *Handler) dismiss(r *http.Request, conn Conn, opts *Options, err error) {
 	if err != nil {
 		opts.log().Info(r.Context(), "connection ended", slog.F("remote", r.RemoteAddr), slog.Error(err))
@@ -79,10 +82,11 @@ func (h *Handler) dismiss(r *http.Request, conn Conn, opts *Options, err error) 
 	_ = conn.Close(code, reason)
 }
 
-// Admit makes the checks that ServeHTTP makes, for a program's other endpoints, such as one that lists Server.Sessions. It
-// returns on whose behalf the request is made, or it answers the request with a refusal and ok is false.
+// Admit makes the same checks as ServeHTTP. It is for the program's other endpoints, for example one that lists
+// [Server.Sessions]. It returns the request's owner. If the checks fail, it answers the request with a refusal, and ok is
+// false.
 //
-// A browser sends no Origin with a page's plain GET. Such a request passes, and must change nothing.
+// A browser sends no Origin with a page's plain GET. Such a request passes, so it must change nothing.
 func (h *Handler) Admit(w http.ResponseWriter, r *http.Request) (owner string, ok bool) {
 	opts := h.Options.withDefaults()
 	owner, status, err := h.admit(r)
@@ -104,7 +108,7 @@ func (h *Handler) server() *Server {
 	return &h.own
 }
 
-// admit decides whether a request is served. If it is not, status says how to refuse it.
+// admit decides whether a request is served. If it is not, status is the HTTP status of the refusal.
 func (h *Handler) admit(r *http.Request) (owner string, status int, err error) {
 	if h.Execer == nil {
 		return "", http.StatusInternalServerError, errNoExecer

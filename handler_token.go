@@ -7,27 +7,32 @@ import (
 )
 
 const (
-	// subprotocol is what a client offers that offers any, because a browser fails a connection on which none is chosen.
+	// subprotocol is offered by each client that offers any: a browser fails a connection if the server chooses none.
 	subprotocol = "wsep"
-	// tokenSubprotocol is what a token in base64url without padding follows.
+	// tokenSubprotocol is the prefix of a subprotocol with a token. The token is in base64url without padding.
 	tokenSubprotocol = "wsep.token."
 )
 
-// TokenCookie is the name of the cookie in which Token finds a token. Set it with HttpOnly and SameSite=Strict, and with
-// Secure where there is TLS.
+// TokenCookie is the name of the cookie that [Token] reads. Set it with HttpOnly and SameSite=Strict, and with Secure where
+// there is TLS.
 const TokenCookie = "wsep-token"
 
-// Token returns the token that a request presents, or "". It is for Handler.Authorize:
+// Token returns the token that a request presents, or "". It is for [Handler.Authorize]:
 //
 //	subtle.ConstantTimeCompare([]byte(wsep.Token(r)), secret) == 1
 //
-// A program sends it as a header, Authorization: Bearer TOKEN. A web page can set no header of a WebSocket: it offers the
-// subprotocols "wsep", which Handler chooses, and "wsep.token." followed by the token in base64url without padding. Or its
-// server has set a cookie. Of several that are presented the first of these counts; an empty one is not presented.
+// A request presents a token in one of three ways:
 //
-// No other web page can present a header or a subprotocol. A cookie is different: a browser sends it along with what any
-// page asks for, so that Handler's check of Origin is all that keeps those pages out, and to every port of the host, so
-// that whoever listens on another one is told it.
+//   - a program sends a header, Authorization: Bearer TOKEN;
+//   - a web page can't set a header of a WebSocket. It offers two subprotocols: "wsep", which [Handler] chooses, and
+//     "wsep.token." followed by the token in base64url without padding;
+//   - a server has set the cookie [TokenCookie] before.
+//
+// If there are several, the first in this order counts. An empty one counts as none.
+//
+// No other web page can present a header or a subprotocol. A cookie is weaker in two ways. A browser sends it with requests
+// of any page, so only Handler's check of Origin keeps other pages out. And a browser sends it to every port of the host, so
+// a server on another port learns the token.
 func Token(r *http.Request) string {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if token = strings.TrimSpace(token); token != "" && strings.EqualFold(scheme, "Bearer") {
@@ -47,7 +52,7 @@ func Token(r *http.Request) string {
 	return ""
 }
 
-// decodeToken returns "" for what is not well-formed.
+// decodeToken returns "" for a malformed token.
 func decodeToken(encoded string) string {
 	token, err := base64.RawURLEncoding.Strict().DecodeString(encoded)
 	if err != nil {
