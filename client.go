@@ -18,14 +18,14 @@ import (
 	"cdr.dev/wsep/internal/proto"
 )
 
-// RemoteExecer returns an Execer that runs one command over the connection, at the peer's end of it.
+// RemoteExecer returns an [Execer] that runs one command over the connection, at the peer's end of it.
 //
-// The Execer owns the connection from the first Start on: do not read from it, write to it or close it. It is closed
-// when the command has ended or could not be started, or when Start's context ends. A second Start returns ErrInUse.
-// Use a Dialer to run many commands.
+// From the first Start on, the Execer owns the connection: do not read from it, write to it or close it. The Execer closes
+// it when the start fails, when the process has exited and its output has ended, or when Start's context ends. A second
+// Start returns [ErrInUse]. Use a [Dialer] to run many commands. The Execer is safe for concurrent use.
 func RemoteExecer(conn *websocket.Conn) Execer { return RemoteExecerConn(websocketConn(conn)) }
 
-// RemoteExecerConn is RemoteExecer for any Conn.
+// RemoteExecerConn is [RemoteExecer] for any [Conn].
 func RemoteExecerConn(conn Conn) Execer { return &remoteExecer{conn: conn} }
 
 type remoteExecer struct {
@@ -48,7 +48,7 @@ func (r *remoteExecer) Start(ctx context.Context, c Command) (Process, error) {
 	return startRemote(ctx, r.conn, c, start)
 }
 
-// startRemote starts a command over a connection, which it then owns. start is the command, encoded.
+// startRemote starts a command over a connection and owns the connection from then on. start is the encoded command.
 func startRemote(ctx context.Context, conn Conn, c Command, start []byte) (Process, error) {
 	p := newRemoteProcess(conn, c)
 	if err := p.start(ctx, start); err != nil {
@@ -57,7 +57,7 @@ func startRemote(ctx context.Context, conn Conn, c Command, start []byte) (Proce
 	return p, nil
 }
 
-// offer is what this version's client offers.
+// offer holds the extensions that this version's client offers.
 var offer = proto.Extensions{Window: defaultWindow, MaxMessage: defaultMaxMessage, Signal: true, Outcome: true}
 
 func encodeStart(c Command) ([]byte, error) {
@@ -94,7 +94,7 @@ func encodeStart(c Command) ([]byte, error) {
 	return msg, nil
 }
 
-// validUTF8 refuses what JSON can't carry unharmed.
+// validUTF8 refuses strings that JSON would change.
 func validUTF8(c Command) error {
 	for _, s := range slices.Concat([]string{c.ID, c.Command, c.WorkingDir}, c.Args, c.Env) {
 		if !utf8.ValidString(s) {
@@ -114,16 +114,16 @@ type remoteProcess struct {
 	stdin          *remoteStdin // nil if the command has none
 	stdout, stderr *flow.Buffer
 
-	settleOnce sync.Once
-	done       chan struct{} // closed when the process's end is known and result is set
+	resultOnce sync.Once
+	done       chan struct{} // closed when result is set
 	result     error
 
 	overOnce sync.Once
-	ctx      context.Context // ends when the conversation is over, which may be later
+	ctx      context.Context // ends when the conversation is over; done may be closed earlier
 	end      context.CancelFunc
 
-	hangUpOnce sync.Once
-	closeOnce  sync.Once
+	closeConnOnce sync.Once
+	closeOnce     sync.Once
 }
 
 func newRemoteProcess(conn Conn, c Command) *remoteProcess {
@@ -155,23 +155,23 @@ func (p *remoteProcess) start(ctx context.Context, start []byte) error {
 	}
 	p.pid = pid.Pid
 	p.agree(pid.Extensions)
-	// Ends when the connection does, which happens at the latest when the caller's context ends.
+	// Ends with the connection. The end of the caller's context closes the connection at the latest.
 	go func() {
 		defer stop()
 		p.read()
 	}()
 	if p.peer.Window > 0 {
-		// A server with flow control always reads, so it always answers.
+		// A server with flow control always reads, so it always answers pings.
 		p.keepAlive(p.ctx, defaultKeepAlive, false, 0, p.abort)
 	}
 	return nil
 }
 
-// handshake sends the start message and waits for the answer, or until the process is aborted.
+// handshake sends the start message. It waits for the answer, or until the conversation is aborted.
 func (p *remoteProcess) handshake(start []byte) (proto.Pid, error) {
 	var pid proto.Pid
 	answered := make(chan error, 1)
-	// Ends when the connection is closed at the latest, which may take longer than an abort.
+	// Ends when the connection is closed at the latest. After an abort that may take a while.
 	go func() {
 		var err error
 		pid, err = p.exchange(start)
@@ -214,7 +214,7 @@ func (p *remoteProcess) readPid() (proto.Pid, error) {
 	}
 }
 
-// startError returns what Start returns for a reason that the server gave. If a connection behind the server was lost the
+// startError returns what Start returns for a reason that the server gave. If the server lost a connection behind it, the
 // command may have started.
 func startError(reason error) error {
 	if errors.Is(reason, ErrDisconnected) {
@@ -223,8 +223,9 @@ func startError(reason error) error {
 	return &StartError{reason}
 }
 
-// startFailure interprets an error in pid's place. A server that sends no start_error closes the connection with the reason
-// why the command did not start, and says so. All other closing may be a proxy's, and then nobody knows whether it did.
+// startFailure interprets an error that came in pid's place. A server without start_error closes the connection, and its
+// close frame says that the command did not start, and why. Any other close frame may be a proxy's: then it is unknown
+// whether the command started.
 func startFailure(err error) error {
 	code, reason, _ := peerClose(err)
 	reason, failed := cutStartFailed(reason)
@@ -237,9 +238,9 @@ func startFailure(err error) error {
 	return &StartError{&refusal{reason: reason, cause: err}}
 }
 
-// cutStartFailed returns a close frame's reason without the words by which a server says that the command did not start.
+// cutStartFailed returns a close frame's reason without its prefix. The prefix says that the command did not start.
 func cutStartFailed(reason string) (string, bool) {
-	for _, prefix := range []string{startErrorPrefix, "start command with pty: "} { // The latter is v0.2.4's for terminals.
+	for _, prefix := range []string{startErrorPrefix, "start command with pty: "} { // The second is v0.2.4's, for terminals.
 		if rest, ok := strings.CutPrefix(reason, prefix); ok {
 			return rest, true
 		}
@@ -247,8 +248,8 @@ func cutStartFailed(reason string) (string, bool) {
 	return reason, false
 }
 
-// refusal is the reason of a close frame in pid's place. Its text is no longer than the reason, so that it fits the close
-// frame of the next hop.
+// refusal is the reason of a close frame that came in pid's place. Its text is no longer than the reason, so it fits the
+// close frame of the next hop.
 type refusal struct {
 	reason string
 	cause  error
@@ -273,25 +274,24 @@ func (p *remoteProcess) agree(peer *proto.Extensions) {
 	}
 }
 
-// read serves the connection until the process has ended and sent all of its output, or the connection is lost. It owns
-// the receiving side.
+// read serves the connection until the conversation is over or the connection is lost. It owns the receiving side.
 func (p *remoteProcess) read() {
 	if err := p.readMessages(); err != nil {
 		p.abort(err)
 		return
 	}
-	p.finish(io.EOF)
+	p.endConversation(io.EOF)
 	p.awaitWrite()
-	p.hangUp()
+	p.closeConn()
 }
 
-// awaitWrite lets a write to stdin that is under way finish, which the process may have read before its end.
+// awaitWrite waits until a write to stdin that has begun is done. The process may have read those bytes before it exited.
 func (p *remoteProcess) awaitWrite() {
 	if p.stdin == nil {
 		return
 	}
 	written := make(chan struct{})
-	// Ends with the write, which the closing of the connection ends.
+	// Ends with the write. Closing the connection ends the write.
 	go func() {
 		p.stdin.mu.Lock()
 		defer p.stdin.mu.Unlock()
@@ -300,7 +300,7 @@ func (p *remoteProcess) awaitWrite() {
 	await(written, nil, lastWriteGrace)
 }
 
-// lastWriteGrace is how long a write may hold up the closing of a connection.
+// lastWriteGrace is how long a write may delay the closing of a connection.
 const lastWriteGrace = time.Second
 
 func (p *remoteProcess) readMessages() error {
@@ -323,12 +323,12 @@ func (p *remoteProcess) readMessages() error {
 			if !p.peer.Outcome {
 				msg.Signal = proto.OldSignal(msg)
 			}
-			p.settle(outcomeError(msg))
+			p.setResult(outcomeError(msg))
 			if !msg.Pending {
 				return nil
 			}
 		case proto.End:
-			p.settle(disconnected(protocolErrorf("end without an exit code")))
+			p.setResult(disconnected(protocolErrorf("end without an exit code")))
 			return nil
 		}
 		if err != nil {
@@ -348,9 +348,9 @@ func (p *remoteProcess) receive(data bulk) error {
 	return err
 }
 
-// settle records how the process ended. The first word counts.
-func (p *remoteProcess) settle(err error) {
-	p.settleOnce.Do(func() {
+// setResult records what Wait returns. Only the first call counts.
+func (p *remoteProcess) setResult(err error) {
+	p.resultOnce.Do(func() {
 		p.result = err
 		close(p.done)
 		if p.stdin != nil {
@@ -359,8 +359,8 @@ func (p *remoteProcess) settle(err error) {
 	})
 }
 
-// finish ends the conversation: end is what comes after the output.
-func (p *remoteProcess) finish(end error) {
+// endConversation makes the conversation over. Readers of the outputs get end after the last byte.
+func (p *remoteProcess) endConversation(end error) {
 	p.overOnce.Do(func() {
 		p.stdout.Close(end)
 		p.stderr.Close(end)
@@ -368,22 +368,22 @@ func (p *remoteProcess) finish(end error) {
 	})
 }
 
-// abort ends the conversation before its time, and so the process if it still runs.
+// abort ends the conversation early. If the process still runs, the server ends it.
 func (p *remoteProcess) abort(err error) {
 	err = disconnected(err)
-	p.settle(err)
-	// The output is cut short, which must not look like its end.
-	p.finish(err)
-	p.hangUp()
+	p.setResult(err)
+	// The output is incomplete, and must not look as if it had ended.
+	p.endConversation(err)
+	p.closeConn()
 }
 
-// hangUp closes the connection without waiting for that.
-func (p *remoteProcess) hangUp() {
-	p.hangUpOnce.Do(func() {
-		// Ends within the time that Conn.Close gives the peer.
+// closeConn closes the connection. It does not wait until it is closed.
+func (p *remoteProcess) closeConn() {
+	p.closeConnOnce.Do(func() {
+		// Ends within the time that [Conn.Close] gives the peer.
 		go func() {
 			if p.life.writing.Load() != 0 {
-				// A close frame would wait behind the message that is being written, perhaps to a peer that never reads.
+				// A close frame would wait behind the message that is being written. The peer may never read that.
 				_ = p.conn.CloseNow()
 				return
 			}
@@ -420,7 +420,7 @@ func (p *remoteProcess) Resize(ctx context.Context, rows, cols uint16) error {
 // Signal implements Signaler.
 func (p *remoteProcess) Signal(ctx context.Context, signal string) error {
 	if isClosed(p.done) {
-		return p.noMore()
+		return p.doneError()
 	}
 	if !p.peer.Signal {
 		return xerrors.Errorf("signal %s: peer does not take signals: %w", signal, errors.ErrUnsupported)
@@ -440,13 +440,13 @@ func (p *remoteProcess) Wait() error {
 	return p.result
 }
 
-// remoteCloseTimeout is how long after Close the server has for ending the process, its own grace included.
+// remoteCloseTimeout is how long after Close the server has to end the process, including the server's own grace.
 const remoteCloseTimeout = 10 * time.Second
 
 // Close implements Process. It does not wait for the server.
 func (p *remoteProcess) Close() error {
 	if isClosed(p.done) {
-		// Output that nobody has read holds the connection.
+		// Unread output keeps the connection open.
 		p.abort(errClosed)
 		return nil
 	}
@@ -455,7 +455,7 @@ func (p *remoteProcess) Close() error {
 			p.abort(errClosed)
 			return
 		}
-		// Ends when the process does, for which it sets a limit.
+		// Ends when the process exits or after remoteCloseTimeout.
 		go func() {
 			t := time.AfterFunc(remoteCloseTimeout, func() { p.abort(errClosed) })
 			defer t.Stop()
@@ -468,14 +468,14 @@ func (p *remoteProcess) Close() error {
 
 var errClosed = xerrors.New("process was closed")
 
-// request sends a message to the server, if the process has not ended. When the context ends it no longer waits, but
-// the message is sent all the same: to interrupt a write costs the connection.
+// request sends a message to the server, if the process has not exited. When the context ends request returns, but the
+// message is still sent: interrupting a write would cost the connection.
 func (p *remoteProcess) request(ctx context.Context, m any) error {
 	if isClosed(p.done) {
-		return p.noMore()
+		return p.doneError()
 	}
 	sent := make(chan error, 1)
-	// Ends when the message is written or the connection closed.
+	// Ends when the message is written or the connection is closed.
 	go func() { sent <- p.link.send(m) }()
 	select {
 	case err := <-sent:
@@ -484,14 +484,14 @@ func (p *remoteProcess) request(ctx context.Context, m any) error {
 		}
 		return nil
 	case <-p.done:
-		return p.noMore()
+		return p.doneError()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
-// noMore returns why the process, which is done, takes nothing any more. One whose connection was lost may not have ended.
-func (p *remoteProcess) noMore() error {
+// doneError returns why a process with a result takes no more requests. A process whose connection was lost may still run.
+func (p *remoteProcess) doneError() error {
 	if errors.Is(p.result, ErrDisconnected) {
 		return p.result
 	}

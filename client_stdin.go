@@ -13,14 +13,13 @@ import (
 	"cdr.dev/wsep/internal/proto"
 )
 
-// remoteStdin writes to the stdin of a remote process. Concurrent writes take turns, so that none is interleaved with
-// another.
+// remoteStdin writes to the stdin of a remote process. Concurrent writes take turns, so their bytes do not mix.
 type remoteStdin struct {
 	process *remoteProcess
 	mu      sync.Mutex // held during a write
 	sender  sender
 
-	// open ends when stdin is closed or the process has ended.
+	// open ends when stdin is closed or the process has a result.
 	open      context.Context
 	shut      context.CancelFunc
 	closeOnce sync.Once
@@ -49,7 +48,7 @@ func (s *remoteStdin) Write(p []byte) (int, error) {
 	return n, s.writeError(err)
 }
 
-// ReadFrom implements io.ReaderFrom. Writes may come between what it reads.
+// ReadFrom implements io.ReaderFrom. Concurrent writes may be sent between two reads of r.
 func (s *remoteStdin) ReadFrom(r io.Reader) (int64, error) {
 	n, readErr, err := s.sender.carry(r, func(frame []byte) (int, error) {
 		s.mu.Lock()
@@ -65,16 +64,16 @@ func (s *remoteStdin) ReadFrom(r io.Reader) (int64, error) {
 	return n, s.writeError(err)
 }
 
-// isShut reports whether there is nobody to write to any more. Whoever has waited for the process finds it so.
+// isShut reports whether stdin takes no more bytes. After Wait has returned it is true.
 func (s *remoteStdin) isShut() bool { return s.open.Err() != nil || isClosed(s.process.done) }
 
-// writeError returns what a write returns for the sender's error.
+// writeError returns what a write returns for an error of the sender.
 func (s *remoteStdin) writeError(err error) error {
 	switch {
 	case err == nil:
 		return nil
 	case isClosed(s.process.done):
-		err = s.process.noMore()
+		err = s.process.doneError()
 	case errors.Is(err, flow.ErrStopped):
 		err = os.ErrClosed
 	}

@@ -8,37 +8,37 @@ import (
 	"cdr.dev/wsep/internal/wsconn"
 )
 
-// Dialer is an Execer that opens a connection of its own for every command. Given to a Server it chains: what the
-// server's clients start runs at the URL. A Dialer is safe for concurrent use while its fields are not changed.
+// Dialer is an [Execer] that opens a new connection for every command. Given to a [Server] or a [Handler] it chains: the
+// commands of the server's clients run at the URL. A Dialer is safe for concurrent use while nobody changes its fields.
 type Dialer struct {
-	// URL is where the peer's Handler is: ws://, wss://, http:// or https://.
+	// URL is the address of the peer's [Handler]: ws://, wss://, http:// or https://.
 	URL string
-	// Header is sent with the handshake, to authenticate for example. It is read, never written.
+	// Header is sent with the handshake, for example to authenticate. It is read, never written.
 	Header http.Header
 	// Subprotocols are offered in the handshake.
 	Subprotocols []string
-	// HTTPClient makes the handshake. nil means http.DefaultClient. If its Transport is an http.Transport the connection
-	// is never one from its pool. Its Timeout bounds the handshake alone, which takes at most 30 seconds in any case.
+	// HTTPClient makes the handshake. nil means [http.DefaultClient]. If its Transport is an [http.Transport], the
+	// connection is never taken from its pool. Its Timeout bounds the handshake alone. The handshake takes at most 30
+	// seconds in any case.
 	HTTPClient *http.Client
 }
 
-// handshakeTimeout bounds the connecting and the handshake.
+// handshakeTimeout bounds connecting and the handshake together.
 const handshakeTimeout = 30 * time.Second
 
 // KeepsSessions implements [SessionKeeper].
 func (Dialer) KeepsSessions() bool { return true }
 
-// Start implements Execer. When no connection can be made nothing was started, and the error says whether it may be made
-// later:
+// Start implements [Execer]. If no connection can be made, no command was started, and the error says whether a later try
+// may succeed:
 //
-//   - a StartError if trying again does not help. That is the case if the URL or Header can't be used, the server's
-//     certificate can't be verified, or the server answers the handshake by another HTTP status than 101, or by what is no
-//     WebSocket's handshake. The text has the status and the first line of the answer. Statuses 401 and 403 match
-//     fs.ErrPermission;
-//   - a StartError that matches ErrBusy for statuses 429 and 503;
-//   - an error that matches ErrDisconnected otherwise: nothing listens there, nothing answers in time, the host's name is
-//     not known (it may be new, or this machine offline), or the status is 408, 502 or 504. If the context has ended the
-//     error matches that, too.
+//   - a [StartError]: another try does not help. The URL or Header can't be used, the server's certificate can't be
+//     verified, or the server did not answer the handshake as a WebSocket server does, with HTTP status 101. The text has
+//     the status and the first line of the answer. Statuses 401 and 403 match [fs.ErrPermission];
+//   - a [StartError] that matches [ErrBusy]: status 429 or 503;
+//   - an error that matches [ErrDisconnected]: nothing listens there, no answer came in time, the host's name is unknown
+//     (it may be new, or this machine may be offline), or the status is 408, 502 or 504. If the context has ended, the
+//     error matches the context's error too.
 func (d Dialer) Start(ctx context.Context, c Command) (Process, error) {
 	start, err := encodeStart(c)
 	if err != nil {

@@ -15,15 +15,15 @@ import (
 	"cdr.dev/wsep/internal/wsconn"
 )
 
-// notConnectedError is ErrDisconnected for a connection that could not be made, with its cause.
+// notConnectedError is [ErrDisconnected] for a connection that could not be made, with its cause.
 type notConnectedError struct{ cause error }
 
 func (e *notConnectedError) Error() string        { return "dial: " + e.cause.Error() }
 func (e *notConnectedError) Unwrap() error        { return e.cause }
 func (e *notConnectedError) Is(target error) bool { return target == ErrDisconnected }
 
-// dialError returns what Start returns for the error of a handshake: a StartError if trying again does not help, or if the
-// server is busy.
+// dialError returns what Start returns for the error of a handshake. It is a StartError if another try does not help, or if
+// the server is busy.
 func dialError(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return &notConnectedError{ctx.Err()}
@@ -41,7 +41,7 @@ func dialError(ctx context.Context, err error) error {
 	return &notConnectedError{err}
 }
 
-// isFinal reports whether a handshake that was not answered by a status would fail again.
+// isFinal reports whether a handshake that got no status would fail again.
 func isFinal(err error) bool {
 	_, final := errors.AsType[*wsconn.FinalError](err)
 	_, unverified := errors.AsType[*tls.CertificateVerificationError](err)
@@ -50,7 +50,7 @@ func isFinal(err error) bool {
 	return final || unverified || noTLS || noRoots || errors.Is(err, http.ErrSchemeMismatch)
 }
 
-// refusedHandshake is a handshake that was answered by another status than 101.
+// refusedHandshake is a handshake that the server answered with a status other than 101.
 type refusedHandshake struct{ answer *wsconn.StatusError }
 
 func (e *refusedHandshake) Error() string {
@@ -77,7 +77,7 @@ func (e *refusedHandshake) Is(target error) bool {
 	return false
 }
 
-// passes reports whether the status tells of a connection, the client's or that behind a proxy, which may be there next time.
+// passes reports whether the status means a failed connection that may work later: the client's own, or one behind a proxy.
 func (e *refusedHandshake) passes() bool {
 	switch e.answer.Status {
 	case http.StatusRequestTimeout, http.StatusBadGateway, http.StatusGatewayTimeout:
@@ -86,7 +86,7 @@ func (e *refusedHandshake) passes() bool {
 	return false
 }
 
-// checkURL refuses what is no URL of a server.
+// checkURL returns an error unless the URL can be a server's.
 func checkURL(text string) error {
 	u, err := url.Parse(text)
 	if err != nil {

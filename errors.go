@@ -14,25 +14,25 @@ import (
 )
 
 var (
-	// ErrDisconnected is matched by errors that say that a connection failed, here or further down a chain, so that
-	// it is not known whether or how the command ended. So is the error of a connection that could not be made, and may be
-	// made later.
+	// ErrDisconnected is matched by the errors of a lost connection, here or further down a chain. Then it is unknown
+	// whether the command started, or how it exited. The error of a connection that could not be made, and may be made
+	// later, matches it too.
 	ErrDisconnected = xerrors.New("connection lost")
-	// ErrBusy is matched by the error of a Start that a server refused because it runs as many processes as it may.
+	// ErrBusy is matched by the error of a Start that a server refused because it is full: see [Options.MaxProcesses].
 	ErrBusy = xerrors.New("too many processes")
-	// ErrInvalidCommand is matched by the error of a Start whose command can't be run by anyone: it has no program, a
-	// NUL byte in a string, or is too large to be sent.
+	// ErrInvalidCommand is matched by the error of a Start whose command can't run anywhere: it has no program, a string has
+	// a NUL byte or is not UTF-8 where it is sent to a peer, or it is too large to send.
 	ErrInvalidCommand = xerrors.New("invalid command")
-	// ErrInUse is returned by Start of an Execer that runs one command only, when that command has been started.
+	// ErrInUse is returned by the second Start of an [Execer] that runs only one command.
 	ErrInUse = xerrors.New("connection is in use by another command")
 
 	errProcessDone   = xerrors.Errorf("process has ended: %w", os.ErrProcessDone)
 	errStdinDisabled = xerrors.New("stdin is not enabled for this command")
 )
 
-// StartError says why a command did not start. Its chain matches exec.ErrNotFound for a missing program,
-// fs.ErrNotExist for that or a missing directory, fs.ErrPermission, errors.ErrUnsupported, ErrBusy and
-// ErrInvalidCommand, as the case may be, whether the command was started locally or by a peer that can tell.
+// StartError says why a command did not start. Its chain matches [exec.ErrNotFound] for a missing program, [fs.ErrNotExist]
+// for a missing program or directory, [fs.ErrPermission], [errors.ErrUnsupported], [ErrBusy] or [ErrInvalidCommand], if one
+// of these is the reason. This is so for a local start, and for a start by a peer that sends reasons.
 type StartError struct {
 	Err error
 }
@@ -44,8 +44,8 @@ func (e *StartError) Error() string { return startErrorPrefix + e.Err.Error() }
 // Unwrap returns the reason.
 func (e *StartError) Unwrap() error { return e.Err }
 
-// kinds are the errors that keep their identity over the wire, under the names by which the specification calls them.
-// Where several match, the first names the error.
+// kinds are the errors that keep their identity over the wire. The names are those of the specification. If an error matches
+// several kinds, the first counts.
 var kinds = []struct {
 	name string
 	is   []error
@@ -61,7 +61,7 @@ var kinds = []struct {
 	{"deadline", []error{context.DeadlineExceeded}},
 }
 
-// kindOther is the kind of an error that is none of the above.
+// kindOther is the kind of an error that matches none of the above.
 const kindOther = "other"
 
 func kindOf(err error) string {
@@ -81,7 +81,7 @@ type remoteError struct {
 
 func (e *remoteError) Error() string { return e.message }
 
-// Is reports whether the peer's error was of target's kind.
+// Is reports whether the peer's error is of target's kind.
 func (e *remoteError) Is(target error) bool {
 	for _, k := range kinds {
 		if k.name != e.kind {
@@ -103,7 +103,7 @@ func (e *disconnectError) Error() string        { return "connection lost: " + e
 func (e *disconnectError) Unwrap() error        { return e.cause }
 func (e *disconnectError) Is(target error) bool { return target == ErrDisconnected }
 
-// disconnected returns err as one that matches ErrDisconnected.
+// disconnected wraps err so that it matches ErrDisconnected, unless it matches already.
 func disconnected(err error) error {
 	if errors.Is(err, ErrDisconnected) {
 		return err
@@ -111,7 +111,7 @@ func disconnected(err error) error {
 	return &disconnectError{err}
 }
 
-// protocolError is a peer that does not speak the protocol. It ends the connection.
+// protocolError says that the peer broke the protocol. The connection is closed with its code.
 type protocolError struct {
 	err  error
 	code int
@@ -125,7 +125,7 @@ func protocolErrorf(format string, args ...any) error {
 	return &protocolError{err: xerrors.Errorf(format, args...), code: statusProtocolError}
 }
 
-// outcome returns the exit message for what Wait returned.
+// outcome returns the exit message for an error that Wait returned.
 func outcome(err error) proto.ExitCode {
 	if err == nil {
 		return proto.ExitCode{}
@@ -136,8 +136,8 @@ func outcome(err error) proto.ExitCode {
 	return proto.ExitCode{ExitCode: -1, Error: cutString(err.Error(), maxErrorText), Kind: kindOf(err)}
 }
 
-// maxErrorText bounds an error's text in a message, so that the message stays within what every peer accepts whatever
-// an Execer returns. JSON may write a byte in six.
+// maxErrorText bounds an error's text in a message, in bytes. Whatever an Execer returns, every peer then accepts the
+// message: JSON needs at most six bytes for one.
 const maxErrorText = 8 << 10
 
 // outcomeError returns what Wait returns for an exit message.
@@ -148,7 +148,7 @@ func outcomeError(m proto.ExitCode) error {
 	case m.ExitCode != 0 || m.Signal != "":
 		return ExitError{code: m.ExitCode, error: m.Error, signal: m.Signal}
 	case m.Error != "":
-		// A v0.2.4 server reports an error that is no exit code as exit code 0 with a text.
+		// A v0.2.4 server sends an error that is no exit code as exit code 0 with a text.
 		return &remoteError{kind: kindOther, message: m.Error}
 	}
 	return nil
