@@ -1,0 +1,23 @@
+package wsep
+
+import (
+	"os/exec"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestReusedNumberIsAnothersGroup: when a process has been reaped, and its group is empty, its number may be another's.
+func TestReusedNumberIsAnothersGroup(t *testing.T) {
+	another := exec.Command("sleep", "60")
+	another.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	require.NoError(t, another.Start())
+	ended := make(chan error, 1)
+	go func() { ended <- another.Wait() }() // Ends with the process.
+	p := &localProcess{cmd: another, reaped: true}
+	require.False(t, p.groupExists())
+	p.signalGroups(syscall.SIGTERM)
+	require.NoError(t, another.Process.Signal(syscall.SIGINT))
+	require.EqualError(t, <-ended, "signal: interrupt", "it has got no other signal")
+}
