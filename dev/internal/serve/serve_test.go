@@ -13,6 +13,6 @@ import (
 
 // TestIdleConnectionsEnd has clients of which none asks for a WebSocket.
 func TestIdleConnectionsEnd(t *testing.T) {
-	handler := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no token", 401) })
+	handler := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no token", http.StatusUnauthorized) })
 	idletest.Check(t, func(l net.Listener) { _ = httpServer(context.Background(), handler, slog.Logger{}).Serve(l) })
 }
