@@ -69,6 +69,9 @@ export async function browse(...flags: string[]): Promise<Browser> {
 /** How WebGL without a graphics card, and xterm.js on a busy machine, say that they are slow. */
 const SLOWNESS = /GL Driver Message \(OpenGL, Performance|task queue exceeded allotted deadline/;
 
+/** A clock can be stopped only at a time that has not passed yet, in milliseconds from now. */
+const AHEAD_MS = 1000;
+
 /** A page with the terminal. */
 export class Tab {
   readonly page: Page;
@@ -101,6 +104,20 @@ export class Tab {
     const tab = new Tab(await context.newPage());
     await tab.page.goto(address);
     return tab;
+  }
+
+  /** Opens the page in a profile of its own, where a test may stop the time and let it pass. */
+  static async openWithClock(browser: Browser, address: string): Promise<Tab> {
+    const tab = await Tab.open(browser, "about:blank");
+    await tab.page.clock.install();
+    await tab.page.goto(address);
+    return tab;
+  }
+
+  /** Stops the page's time: its timers wait until the test has them run. */
+  async stopTime(): Promise<void> {
+    const now = await this.page.evaluate(() => Date.now());
+    await this.page.clock.pauseAt(now + AHEAD_MS);
   }
 
   /** Opens an address in another tab of the same profile. */
@@ -237,6 +254,11 @@ export class Wire {
   /** Breaks all connections, and lets new ones be made that carry nothing. */
   swallow(): void {
     this.#end("swallow");
+  }
+
+  /** Has the connections that there are carry nothing more, without a word to their ends. New ones pass. */
+  hold(): void {
+    for (const socket of this.#sockets) socket.unpipe().pause();
   }
 
   #end(fate: "break" | "swallow"): void {

@@ -68,13 +68,14 @@ test("is in the same shell after a reload", async () => {
 
 test("comes back when its connection is lost", async () => {
   const wire = await Wire.to(address);
-  // A wait is as long as chance has it. Here it is longer than the test's patience, so that only the button can end it.
-  const tab = await Tab.open(browser, wire.address, {}, () => (Math.random = () => 100));
+  const tab = await Tab.openWithClock(browser, wire.address);
   await tab.connected();
   const shell = await tab.run("echo $$");
   const notice = tab.page.locator("#notice");
   const retry = tab.page.getByRole("button", { name: "Retry now" });
 
+  // With time standing still, only the button can end the wait.
+  await tab.stopTime();
   wire.cut();
   await tab.says("The connection is lost.");
   await notice.getByText(/Reconnecting in \d+ s\./).waitFor();
@@ -83,15 +84,38 @@ test("comes back when its connection is lost", async () => {
   await retry.click();
   await tab.connected();
   await notice.waitFor({ state: "hidden" });
+  await tab.page.clock.resume();
   assert.equal(await tab.run("echo $$"), shell);
   assert.ok(!(await tab.text()).includes("lost"), "what is typed without a connection goes nowhere");
 
   // By itself, too.
-  await tab.page.evaluate(() => (Math.random = () => 0));
   wire.cut();
   await tab.says("The connection is lost.");
   wire.mend();
   await tab.connected();
+  assert.equal(await tab.run("echo $$"), shell);
+  await tab.close();
+});
+
+test("notices that its connection is dead when the network is back, and makes another", async () => {
+  const wire = await Wire.to(address);
+  const tab = await Tab.openWithClock(browser, wire.address);
+  await tab.connected();
+  const shell = await tab.run("echo $$");
+
+  // With time standing still, the page does not try again by itself.
+  await tab.stopTime();
+  wire.hold();
+  await tab.page.evaluate(() => void dispatchEvent(new Event("online")));
+  await tab.page.clock.runFor(9_900);
+  await tab.connected();
+  await tab.page.clock.runFor(100);
+  await tab.says("The server does not answer.");
+  await tab.page.getByRole("button", { name: "Retry now" }).click();
+  // The browser's other connections are as dead, and what it asks there is not waited for.
+  await tab.page.clock.runFor(2_000);
+  await tab.connected();
+  await tab.page.clock.resume();
   assert.equal(await tab.run("echo $$"), shell);
   await tab.close();
 });

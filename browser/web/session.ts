@@ -13,6 +13,12 @@ import type { About, Server } from "./server.js";
 /** Empties a terminal of one session for the next. The first byte ends a sequence that was cut short. */
 const RESET = "\x18\x1bc";
 
+/**
+ * How long a connection waits for the server's word on the token, in milliseconds. The browser may ask on a connection that
+ * is dead without its knowledge. A WebSocket makes a new one.
+ */
+const CHECK_MS = 2_000;
+
 /** What a session tells the page. */
 export interface Telling {
   readonly state: (words: Words) => void;
@@ -113,14 +119,14 @@ export class Session {
     };
   }
 
+  /** Waits for the server's word on the token, but not for long. A refusal counts whenever it comes. */
   async #check(): Promise<void> {
-    try {
-      await this.#server.check();
-    } catch (error) {
+    const checked = this.#server.check().catch((error: unknown) => {
       const lasting = error instanceof RefusedError && error.lasting;
       if (lasting && !this.#leaving.signal.aborted) this.#telling.refused();
       throw error;
-    }
+    });
+    await Promise.race([checked, new Promise((resolve) => setTimeout(resolve, CHECK_MS))]);
   }
 
   #follow(process: Process): void {
