@@ -13,39 +13,39 @@ import (
 	"cdr.dev/wsep/internal/peerlog"
 )
 
-// Options configure how a Server serves a connection. They are read, never written. The zero value of every field is
-// its default.
+// Options configure how a [Server] serves a connection. The Server reads them and never writes to them. The zero value of
+// every field means its default.
 type Options struct {
-	// SessionTimeout is how long a session lives on without a client. The default is 5 minutes.
+	// SessionTimeout is how long a session lives while no client is attached. The default is 5 minutes.
 	SessionTimeout time.Duration
-	// Logger takes what happens on the connection that its ends are not told. What comes from outside is escaped there, and
-	// cut, and what a client can cause at will is logged ten times per connection and then once a minute. nil is silent. It
-	// is a pointer so that Options can be compared.
+	// Logger logs what neither end of the connection is told. Text from outside is escaped and cut. Entries that a client
+	// can cause at will are logged ten times per connection, and then once a minute. nil logs nothing. Logger is a pointer
+	// so that Options can be compared.
 	Logger *slog.Logger
-	// KeepAlive is how often the client is pinged, unless it is being heard. A client that is silent for two of these is
-	// gone, and its process is ended. The exception is a client of a version without flow control: it stops answering while
-	// its user does not read, so its silence counts only if it has been sent nothing since it last answered. The default is
-	// 15 seconds; a negative value turns pings off.
+	// KeepAlive is how often a silent client is pinged. The default is 15 seconds; a negative value turns pings off. The
+	// connection of a client that is silent for two intervals is lost, and its process is ended. A client of a version
+	// without flow control stops answering while its user does not read. Its silence counts only if nothing has been sent to
+	// it since its last answer.
 	KeepAlive time.Duration
-	// WriteTimeout bounds how long one message may take to be sent. A connection on which it takes longer is closed. The
-	// default is no bound.
+	// WriteTimeout bounds how long sending one message may take. If it takes longer, the connection is closed. The default
+	// is no bound.
 	WriteTimeout time.Duration
-	// StartTimeout is how long after connecting a client has for its start message. The default is 10 seconds; a
+	// StartTimeout is how long after connecting a client has to send its start message. The default is 10 seconds; a
 	// negative value means no bound.
 	StartTimeout time.Duration
-	// MaxProcesses bounds how many processes the Server runs at a time, over all connections. Above it a start is refused
-	// with ErrBusy. 0 means no bound.
+	// MaxProcesses bounds how many processes the Server runs at a time, over all connections. A start above the bound fails
+	// with [ErrBusy]. 0 means no bound.
 	//
-	// A process counts until it has ended, also when its connection is gone. A session counts as one until it is done, its
-	// first client included. Each further client that looks at it counts as one more, until it has left or its loss has been
-	// noticed. A start waits up to five seconds for a session that is closing, and a client that returns to its session for
-	// the place that it may have had.
+	// A process counts until it has exited, even if its connection is lost earlier. A session counts as one process until it
+	// is done. Its first client is included; each further client counts as one more until it has detached or its loss has
+	// been noticed. A start waits up to five seconds for the place of a session that is closing. A client that attaches
+	// again waits as long for the place of its former connection.
 	//
-	// It is no bound for connections: one whose command has ended counts no more, though a client that is slow to read, or
-	// does not, may keep it.
+	// MaxProcesses does not bound connections. When a command has exited its connection no longer counts, but a client that
+	// reads slowly, or never, can keep it open.
 	MaxProcesses int
-	// Owner says who the client is, in terms of the embedding program. Only the owner of a session may return to it. Each
-	// owner has session IDs of its own.
+	// Owner names the client in the embedding program's terms. Only the owner of a session can attach to it. Each owner has
+	// session IDs of its own.
 	Owner string
 }
 
@@ -54,7 +54,7 @@ const (
 	defaultStartTimeout   = 10 * time.Second
 )
 
-// withDefaults returns the options with every default in its place. The receiver may be nil.
+// withDefaults returns a copy of the options in which each zero value is replaced by its default. The receiver may be nil.
 func (o *Options) withDefaults() *Options {
 	opts := new(Options)
 	if o != nil {
@@ -75,63 +75,66 @@ func (o *Options) withDefaults() *Options {
 	return opts
 }
 
-// log returns the logger, for what may come from outside. The receiver has its defaults.
+// log returns the logger for entries that may contain text from outside. The receiver has its defaults.
 func (o *Options) log() slog.Logger { return peerlog.Logger(*o.Logger) }
 
-// Server is the serving end of wsep. It keeps the sessions of its clients. The zero value is ready to use, and a Server
-// is safe for concurrent use.
+// Server is the serving end of wsep. It keeps the sessions of its clients. The zero value is ready to use. A Server is safe
+// for concurrent use.
 type Server struct {
 	mu        sync.Mutex // guards what follows
 	processes int
-	sessions  map[sessionKey]*registered // one that closes makes room for the next
+	sessions  map[sessionKey]*registered // the latest of each key; earlier ones are closing
 	all       map[*registered]struct{}   // those that are not done
-	vacated   chan struct{}              // closed when a place may be free; nil if nobody waits for that
+	vacated   chan struct{}              // closed when a place may be free; nil if no start waits
 }
 
 // NewServer returns a Server without sessions.
 func NewServer() *Server { return &Server{} }
 
-// defaultServer is where the clients of the package's Serve have their sessions.
+// defaultServer keeps the sessions of the package's Serve.
 var defaultServer Server
 
-// Serve serves a connection with a Server that the whole program shares.
+// Serve serves a connection with a [Server] that the whole program shares.
 //
-// Deprecated: use Server.Serve, whose sessions are its own.
+// Deprecated: use [Server.Serve]. Each Server has sessions of its own.
 func Serve(ctx context.Context, c *websocket.Conn, execer Execer, options *Options) error {
 	return defaultServer.Serve(ctx, c, execer, options)
 }
 
-// Serve runs the one command that the client asks for with the execer, which may be a LocalExecer, another wsep
-// connection, or any other. It returns when the command has ended and the client, having read how, has closed the
-// connection or had some seconds for that, when the connection is lost, or when the context ends.
+// Serve serves one connection: it starts the command that the client asks for. The execer may be a [LocalExecer], a [Dialer]
+// to the next server, or any other. Serve returns in one of three cases:
 //
-// The command, unless it lives in a session, has ended by then. It has five seconds for that, and a LocalExecer's has its
-// KillDelay besides. Serve does not wait for a command that takes longer, nor for one that is still being started, which ends
-// when it has been.
+//   - The command has exited, and the client has read its exit and closed the connection, or had some seconds for that.
+//   - The connection is lost.
+//   - The context has ended.
 //
-// The error is nil when the command ran, whatever its exit code, and when the client closed the connection normally.
-// Otherwise it says what happened: why the command did not start, what the client did wrong, that the connection was
-// lost, or that the context ended.
+// When Serve returns, the command has exited, unless it runs in a session. If the connection is lost or the context ends,
+// Serve waits five seconds for the exit, and with a LocalExecer its KillDelay longer. It does not wait for a start that has
+// not returned. Such a command is ended once it has started.
 //
-// Serve reads from the connection and leaves it open. The caller must close it when Serve has returned, with the code
-// and the reason of CloseStatus, which is how a client of an older version learns why a command did not start. A
-// connection that is not closed within some seconds is cut.
+// The error is nil if the command ran, whatever its exit code, and if the client closed the connection normally. Otherwise
+// it says why the command did not start, how the client broke the protocol, or that the connection was lost or the context
+// has ended.
+//
+// Serve leaves the connection open. When Serve has returned, the caller must close the connection with the code and the
+// reason of [CloseStatus]. From these a client of an older version learns why its command did not start. If the caller does
+// not close the connection, Serve's Server does, without a close frame, after 10 seconds.
 func (srv *Server) Serve(ctx context.Context, c *websocket.Conn, execer Execer, options *Options) error {
 	return srv.ServeConn(ctx, websocketConn(c), execer, options)
 }
 
-// ServeConn is Serve for any Conn.
+// ServeConn is [Server.Serve] for any [Conn].
 func (srv *Server) ServeConn(ctx context.Context, conn Conn, execer Execer, options *Options) error {
 	return srv.serve(ctx, conn, execer, options.withDefaults())
 }
 
-// serve is ServeConn for options that have their defaults.
+// serve is ServeConn for options with their defaults.
 func (srv *Server) serve(ctx context.Context, conn Conn, execer Execer, opts *Options) error {
 	return newServing(srv, conn, execer, opts).run(ctx)
 }
 
-// start starts a command for a connection. What it starts counts as a process until release is called. A session, and who
-// looks at it, is counted on its own.
+// start starts a command for a connection. The process counts until release is called. A session and its clients are counted
+// separately, by recount.
 func (srv *Server) start(ctx context.Context, execer Execer, c Command, opts *Options) (p Process, release func(), err error) {
 	if c.TTY && c.ID != "" {
 		if keepsSessions(execer) {
@@ -156,8 +159,8 @@ func (srv *Server) start(ctx context.Context, execer Execer, c Command, opts *Op
 	return p, sync.OnceFunc(srv.release), nil
 }
 
-// acquire counts a process, unless there are most already. A session whose command has ended counts until it is done, so
-// where there is one acquire waits a moment.
+// acquire counts a process, or fails if the server is full. While a session closes, acquire waits a moment for its place: a
+// session counts until it is done.
 func (srv *Server) acquire(ctx context.Context, opts *Options) error {
 	ctx, cancel := context.WithTimeout(ctx, vacateTimeout)
 	defer cancel()
@@ -172,14 +175,14 @@ func (srv *Server) acquire(ctx context.Context, opts *Options) error {
 	return nil
 }
 
-// release counts a process no longer.
+// release stops counting a process.
 func (srv *Server) release() {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	srv.count(-1)
 }
 
-// full reports whether there are as many processes as there may be. The lock is held.
+// full reports whether the server runs as many processes as it may. The lock is held.
 func (srv *Server) full(opts *Options) bool {
 	return opts.MaxProcesses > 0 && srv.processes >= opts.MaxProcesses
 }
@@ -189,7 +192,7 @@ func (srv *Server) busy() error {
 	return xerrors.Errorf("server runs %d processes: %w", srv.processes, ErrBusy)
 }
 
-// count counts n processes more, or fewer. The lock is held.
+// count adds n, which may be negative, to the processes that count. The lock is held.
 func (srv *Server) count(n int) {
 	srv.processes += n
 	if n < 0 {
@@ -197,7 +200,7 @@ func (srv *Server) count(n int) {
 	}
 }
 
-// wake has those look again that wait for a place. The lock is held.
+// wake makes the starts that wait for a place look again. The lock is held.
 func (srv *Server) wake() {
 	if srv.vacated != nil {
 		close(srv.vacated)
@@ -205,11 +208,11 @@ func (srv *Server) wake() {
 	}
 }
 
-// vacateTimeout is how long a start waits for a place that is about to become free.
+// vacateTimeout is how long a start waits for a place that may soon be free.
 const vacateTimeout = 5 * time.Second
 
-// awaitVacated waits until a place may be free, and reports whether that was before ctx ended. The lock is held, but not
-// while it waits.
+// awaitVacated waits until a place may be free. It returns false if ctx ends first. The lock is held on entry and on return,
+// but not during the wait.
 func (srv *Server) awaitVacated(ctx context.Context) bool {
 	if srv.vacated == nil {
 		srv.vacated = make(chan struct{})

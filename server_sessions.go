@@ -13,37 +13,37 @@ import (
 	"golang.org/x/xerrors"
 )
 
-// SessionInfo describes a session of a Server.
+// SessionInfo describes a session of a [Server] at one moment.
 type SessionInfo struct {
-	// ID is what clients call the session.
+	// ID is the session's name, which clients attach by.
 	ID string
-	// Owner is whose it is: Options.Owner at its start.
+	// Owner is the owner of the session: [Options.Owner] when it started.
 	Owner string
-	// Command is what was started.
+	// Command is the command that was started.
 	Command Command
-	// Started is when.
+	// Started is the time of the start.
 	Started time.Time
-	// Clients is how many are attached.
+	// Clients is how many clients are attached.
 	Clients int
-	// State is where the session is in its life.
+	// State is the state of the session.
 	State State
 }
 
-// sessionKey is what a session is found by. Each owner's IDs are the owner's own.
+// sessionKey identifies a session in a Server. Each owner has IDs of its own.
 type sessionKey struct{ owner, id string }
 
-// registered is a session in a Server, whose lock guards what follows.
+// registered is a session in a Server. The Server's lock guards the fields.
 type registered struct {
 	*Session
-	key     sessionKey
-	viewers int  // clients whose attaching process has not ended, or has not started yet
-	gone    bool // the session is done, and counts no longer
+	key       sessionKey
+	viewers   int  // clients whose attaching process has not exited, or has not started yet
+	forgotten bool // the session is done, and no longer counts
 }
 
-// places is how many processes a session counts as: one until it is done, which its first client shares, and one for each
-// further client.
+// places returns how many processes the session counts as: one until it is done, which includes the first client, and one
+// for each further client.
 func (r *registered) places() int {
-	if r.gone {
+	if r.forgotten {
 		return r.viewers
 	}
 	return max(1, r.viewers)
@@ -57,7 +57,7 @@ func (r *registered) info() SessionInfo {
 	}
 }
 
-// admits refuses a client that would be another user than the one that the session runs as.
+// admits returns an error if the client's command would run as another user than the session.
 func (r *registered) admits(c Command) error {
 	if r.command.UID != c.UID || r.command.GID != c.GID {
 		return &StartError{xerrors.Errorf("session %q runs as another user: %w", c.ID, fs.ErrPermission)}
@@ -65,35 +65,35 @@ func (r *registered) admits(c Command) error {
 	return nil
 }
 
-// attachTries bounds how often a client that finds its session closing is given a new one.
+// attachTries bounds how often a client whose session is closing gets a new one.
 const attachTries = 3
 
-// attachSession attaches a client to the session that its command names, which is started if there is none. The client
-// counts as long as its attaching process.
+// attachSession attaches a client to the session that its command names. If there is no such session it starts one. The
+// client counts until its attaching process exits.
 func (srv *Server) attachSession(ctx context.Context, execer Execer, c Command, opts *Options) (Process, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, &StartError{err}
 	}
 	for try := 1; ; try++ {
-		s, found, err := srv.enter(ctx, execer, c, opts)
+		s, found, err := srv.addClient(ctx, execer, c, opts)
 		if err != nil {
 			return nil, err
 		}
-		p, err := s.attach(ctx, c, func() { srv.leave(s) })
-		if err != nil && s.done() {
+		p, err := s.attach(ctx, c, func() { srv.removeClient(s) })
+		if err != nil && s.isDone() {
 			srv.forget(s) // Before the client's next try.
 		}
-		if err != nil && found && s.over() && try < attachTries && ctx.Err() == nil {
+		if err != nil && found && s.isClosing() && try < attachTries && ctx.Err() == nil {
 			continue
 		}
 		return p, err
 	}
 }
 
-// enter counts a client of the session that a command names, which is started if there is none, and returns the session
-// and whether it was there before. It waits a moment for a place that is about to become free: one of a session that is
-// closing, or that of a client that may have gone only to return.
-func (srv *Server) enter(ctx context.Context, execer Execer, c Command, opts *Options) (*registered, bool, error) {
+// addClient counts a client for the session that its command names. If there is no such session it starts one. It returns the
+// session, and whether there was one. addClient waits a moment for a place that may soon be free: the place of a session that is
+// closing, or of a client that detaches before it attaches again.
+func (srv *Server) addClient(ctx context.Context, execer Execer, c Command, opts *Options) (*registered, bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, vacateTimeout)
 	defer cancel()
 	key := sessionKey{opts.Owner, c.ID}
@@ -119,25 +119,25 @@ func (srv *Server) enter(ctx context.Context, execer Execer, c Command, opts *Op
 	}
 }
 
-// leave counts a client no longer.
-func (srv *Server) leave(s *registered) {
+// removeClient stops counting a client.
+func (srv *Server) removeClient(s *registered) {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	srv.recount(s, func() { s.viewers-- })
 	srv.wake() // The session's own place may be free.
 }
 
-// recount counts a session anew that changes. The lock is held.
+// recount makes a change to a session, and counts the session's processes anew. The lock is held.
 func (srv *Server) recount(s *registered, change func()) {
 	before := s.places()
 	change()
 	srv.count(s.places() - before)
 }
 
-// living returns a session, unless it has begun to close. The lock is held.
+// living returns a session unless it has begun to close. The lock is held.
 func (srv *Server) living(key sessionKey) (s *registered, ok bool) {
 	s, ok = srv.sessions[key]
-	return s, ok && !s.over()
+	return s, ok && !s.isClosing()
 }
 
 // newSession starts a session and counts it. The lock is held.
@@ -150,7 +150,7 @@ func (srv *Server) newSession(execer Execer, c Command, opts *Options, key sessi
 	srv.sessions[key] = s
 	srv.all[s] = struct{}{}
 	srv.count(s.places())
-	// Ends with the session.
+	// Ends when the session is done.
 	go func() {
 		_, _ = s.WaitForState(StateDone)
 		srv.forget(s)
@@ -158,28 +158,28 @@ func (srv *Server) newSession(execer Execer, c Command, opts *Options, key sessi
 	return s
 }
 
-// forget removes a session that is done, the first time that it is called.
+// forget removes a session that is done. Later calls do nothing.
 func (srv *Server) forget(s *registered) {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
-	srv.recount(s, func() { s.gone = true })
+	srv.recount(s, func() { s.forgotten = true })
 	delete(srv.all, s)
 	if srv.sessions[s.key] == s {
 		delete(srv.sessions, s.key)
 	}
 }
 
-// anyCloses reports whether a session has begun to close and is not done. The lock is held.
+// anyCloses reports whether any session has begun to close and is not done. The lock is held.
 func (srv *Server) anyCloses() bool {
 	for s := range srv.all {
-		if s.over() {
+		if s.isClosing() {
 			return true
 		}
 	}
 	return false
 }
 
-// Sessions returns the sessions of all owners, the oldest first.
+// Sessions returns the sessions of all owners, oldest first.
 func (srv *Server) Sessions() []SessionInfo {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
@@ -191,7 +191,7 @@ func (srv *Server) Sessions() []SessionInfo {
 	return infos
 }
 
-// CloseSession closes the owner's session with the ID, as Session.Close does, and reports whether there was one.
+// CloseSession closes the owner's session with this ID, as [Session.Close] does. It reports whether there was one.
 func (srv *Server) CloseSession(owner, id, reason string) bool {
 	srv.mu.Lock()
 	s, ok := srv.sessions[sessionKey{owner, id}]
@@ -203,16 +203,15 @@ func (srv *Server) CloseSession(owner, id, reason string) bool {
 	return ok
 }
 
-// SessionCount returns how many sessions there are.
+// SessionCount returns the number of sessions.
 func (srv *Server) SessionCount() int {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	return len(srv.sessions)
 }
 
-// Close closes all sessions at the same time and waits until nothing is left of them, which takes some seconds, or up to a
-// minute if their machine does not answer. Their clients are told that the server is closing. A Server that is closed can
-// be used again.
+// Close closes all sessions at the same time and waits until they are done. This takes some seconds, or up to a minute if
+// their machine does not answer. Their clients are told that the server is closing. The Server can be used again after that.
 func (srv *Server) Close() {
 	srv.mu.Lock()
 	sessions := slices.Collect(maps.Keys(srv.all))
@@ -227,9 +226,9 @@ func (srv *Server) Close() {
 	closing.Wait()
 }
 
-// ownedID returns the ID under which a peer keeps an owner's session. All of a server's clients are one to its peer, so
-// the ID has to tell their owners apart. It is the same after a restart. An ID without owner stays as it is, unless it
-// looks like one with an owner.
+// ownedID returns the ID under which a peer keeps an owner's session. To the peer all clients of this server are one, so the
+// ID must tell their owners apart. It stays the same when this server restarts. An ID without owner stays unchanged, unless
+// it looks like one with an owner.
 func ownedID(owner, id string) string {
 	if owner == "" && !ownedIDPattern.MatchString(id) {
 		return id

@@ -11,30 +11,30 @@ import (
 	"golang.org/x/xerrors"
 )
 
-// State is where a Session is in its life. States only move forward.
+// State is the state of a [Session]. States only move forward.
 type State int
 
 const (
 	// StateStarting is the first state.
 	StateStarting = iota
-	// StateReady means that the session can be attached to.
+	// StateReady means that clients can attach.
 	StateReady
 	// StateClosing means that the session has begun to close. Its command may still be running.
 	StateClosing
-	// StateDone means that the session has closed and nothing of its command is left.
+	// StateDone means that the session is done: nothing of its command is left.
 	StateDone
 )
 
-// Session is a command in a terminal that outlives those who look at it: it runs in GNU screen, where its Execer runs
-// commands, and clients attach to it and leave. A Session is safe for concurrent use.
+// Session is a command in a terminal that outlives its clients. Clients attach to it and detach. It runs in GNU screen, on
+// the machine where its [Execer] runs commands. A Session is safe for concurrent use.
 //
-// A session closes when its command ends, when nobody has been attached for the session timeout, or when Close is called.
-// On a machine without screen there is no session: it is done at once, and Attach starts the command as any other.
+// A session closes when its command exits, when no client has been attached for the session timeout, or when Close is
+// called. On a machine without screen the session is done at once. Attach then starts the command like any other.
 type Session struct {
 	command Command
 	execer  Execer
 	timeout time.Duration
-	name    string // of what the session has on its machine; never the client's ID, which may be anything
+	name    string // the session's name on its machine; never the client's ID, which may be any text
 	started time.Time
 
 	closing context.Context // ends when the session begins to close
@@ -48,36 +48,37 @@ type Session struct {
 	running bool // the command has been told to go
 	idle    *time.Timer
 	fitting *time.Timer // runs fit; nil before it is needed
-	result  error       // how the command ended, once the session is closing
-	env     []string    // of all its shells, after the command's variables; not changed after StateReady
+	result  error       // what Wait of an attached process returns; set when the session is closing
+	env     []string    // for the session's shells, after the command's variables; not changed after StateReady
 	keeper  *keeper     // nil before StateReady
 }
 
 const (
-	// startTimeout is how long a session has for its start.
+	// startTimeout bounds the start of a session.
 	startTimeout = 10 * time.Second
-	// firstAttachTimeout is how long a new session waits for its first client at least, however short the session
-	// timeout is.
+	// firstAttachTimeout is how long a new session waits for its first client at the least, even if the session timeout is
+	// shorter.
 	firstAttachTimeout = 30 * time.Second
-	// outcomeTimeout is how long an attached process that has ended waits for word of how the command did. The keeper that
-	// brings it may be slow, or may just be being replaced; who does not wait for it takes an end for a detachment.
+	// outcomeTimeout is how long an attached process that has exited waits for the command's exit. The keeper that reports
+	// the exit may be slow, or may be replaced at that moment. Without this wait an exit would look like a detach.
 	outcomeTimeout = 10 * time.Second
-	// noticeGrace is how long an attached process has for noticing that the session is done.
+	// noticeGrace is how long an attached process has to notice that the session is done.
 	noticeGrace = 500 * time.Millisecond
-	// arriveGrace is how long an attaching process has for showing the session when it is to leave at once.
-	arriveGrace = 2 * time.Second
-	// leaveTimeout is how long an attached process has for leaving when it is told to. See attachScript.
-	leaveTimeout = 3 * time.Second
-	// leavePause is how long it has for taking notice of that.
-	leavePause = 50 * time.Millisecond
-	// drainTimeout is how long a client has for reading the last output of a session that is over.
+	// attachGrace is how long an attaching process has to show the session if it is to detach at once.
+	attachGrace = 2 * time.Second
+	// detachTimeout is how long an attached process has to detach. See attachScript.
+	detachTimeout = 3 * time.Second
+	// detachPause is how long an attached process has to notice the signal to detach.
+	detachPause = 50 * time.Millisecond
+	// drainTimeout is how long a client has to read the last output of a session that is closing.
 	drainTimeout = time.Minute
-	// fitPause is how long screen has for noticing that a client has another size, or has left.
+	// fitPause is how long screen has to notice that a client has changed its size, or has detached.
 	fitPause = 50 * time.Millisecond
 )
 
-// NewSession returns a session for the command, which is run in a terminal whether it asks for one or not. It starts at
-// once; what goes wrong is returned by Attach. The command and the options are read before NewSession returns.
+// NewSession starts a session for the command and returns at once. The command runs in a terminal, even if its TTY is false.
+// If the start fails, Attach returns the error. The command and the options are read before NewSession returns. The caller
+// owns the session: it closes itself after the session timeout, or use [Session.Close].
 func NewSession(command *Command, execer Execer, options *Options) *Session {
 	opts := options.withDefaults()
 	s := &Session{
@@ -90,12 +91,12 @@ func NewSession(command *Command, execer Execer, options *Options) *Session {
 	}
 	s.closing, s.close = context.WithCancelCause(context.Background())
 	s.idle = time.AfterFunc(max(s.timeout, firstAttachTimeout), s.expire)
-	// Ends with the session.
+	// Ends when the session is done.
 	go s.live()
 	return s
 }
 
-// live is the session's life.
+// live runs the session from its start until it is done.
 func (s *Session) live() {
 	defer s.idle.Stop()
 	k, err := s.start(s.closing, startKeeper)
@@ -103,34 +104,34 @@ func (s *Session) live() {
 		if s.closing.Err() != nil {
 			err = context.Cause(s.closing)
 		}
-		s.finish(StateDone, err, err)
+		s.advance(StateDone, err, err)
 		return
 	}
 	s.env = k.env
 	s.setKeeper(k)
-	s.finish(StateReady, nil, nil)
+	s.advance(StateReady, nil, nil)
 	for k != nil {
 		select {
 		case <-s.closing.Done():
 			err := context.Cause(s.closing)
-			s.finish(StateClosing, err, err)
+			s.advance(StateClosing, err, err)
 			s.end(k)
 			k = nil
-		case <-k.gone:
-			s.finish(StateClosing, errSessionDone, s.howEnded(k))
+		case <-k.commandDone:
+			s.advance(StateClosing, errSessionDone, s.howExited(k))
 			s.end(k)
 			k = nil
 		case <-k.done:
 			k = s.rejoin(k)
 		}
 	}
-	s.finish(StateDone, nil, nil)
+	s.advance(StateDone, nil, nil)
 }
 
 type keeperStart func(context.Context, Execer, string, time.Duration, Command) (*keeper, error)
 
-// end ends what is left of the command and removes what the session has on its machine. If the keeper is lost another
-// does it.
+// end ends what is left of the command and removes the session's files from its machine. If the keeper is lost, another
+// keeper does this.
 func (s *Session) end(k *keeper) {
 	if k.end() {
 		return
@@ -149,8 +150,8 @@ func (s *Session) start(ctx context.Context, start keeperStart) (*keeper, error)
 	return start(ctx, s.execer, s.name, s.timeout, c)
 }
 
-// howEnded returns what Wait returns for the command's end.
-func (s *Session) howEnded(k *keeper) error {
+// howExited returns what Wait returns for the command's exit.
+func (s *Session) howExited(k *keeper) error {
 	select {
 	case exit := <-k.exit:
 		if exit.code == 0 {
@@ -162,11 +163,11 @@ func (s *Session) howEnded(k *keeper) error {
 	}
 }
 
-// rejoin replaces a keeper that has ended without a word, as when the connection of an Execer was lost. It tries for as
-// long as the session outlives its clients. If it does not succeed the session is closing, and there is no keeper.
+// rejoin replaces a keeper that was lost, for example because the connection of its Execer was. It tries for the session
+// timeout. If it fails the session is closing, and rejoin returns nil.
 func (s *Session) rejoin(lost *keeper) *keeper {
-	if isClosed(lost.gone) {
-		s.finish(StateClosing, errSessionDone, s.howEnded(lost))
+	if isClosed(lost.commandDone) {
+		s.advance(StateClosing, errSessionDone, s.howExited(lost))
 		s.end(lost)
 		return nil
 	}
@@ -179,24 +180,24 @@ func (s *Session) rejoin(lost *keeper) *keeper {
 			return k
 		}
 		if errors.Is(err, errSessionLost) {
-			s.finish(StateClosing, err, err)
+			s.advance(StateClosing, err, err)
 			return nil
 		}
 		select {
 		case <-time.After(pause):
 		case <-s.closing.Done():
 			cause := context.Cause(s.closing)
-			s.finish(StateClosing, cause, cause)
+			s.advance(StateClosing, cause, cause)
 			s.end(lost)
 			return nil
 		case <-giveUp.C:
-			s.finish(StateClosing, err, err)
+			s.advance(StateClosing, err, err)
 			return nil
 		}
 	}
 }
 
-// How long to wait between tries to find a session's keeper again.
+// The pause between two tries to replace a lost keeper. It doubles from rejoinPause to maxRejoinPause.
 const (
 	rejoinPause    = 50 * time.Millisecond
 	maxRejoinPause = 5 * time.Second
@@ -207,7 +208,7 @@ func (s *Session) setKeeper(k *keeper) {
 	defer s.mu.Unlock()
 	s.keeper = k
 	if s.running {
-		// These orders may have been lost with the last keeper.
+		// The lost keeper may not have got these orders.
 		k.order("go")
 		k.order("fit")
 	}
@@ -221,17 +222,17 @@ func (s *Session) currentKeeper() *keeper {
 
 var errSessionDone = xerrors.New("session is done")
 
-// expire closes the session because nobody has been attached for long.
+// expire closes the session because no client has been attached for the session timeout.
 func (s *Session) expire() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.clients == 0 { // Otherwise somebody came at this moment.
+	if s.clients == 0 { // Otherwise a client has attached at this moment.
 		s.close(xerrors.New("session is closing: session timeout"))
 	}
 }
 
-// finish moves the session on to a state.
-func (s *Session) finish(state State, err, result error) {
+// advance moves the session forward to a state.
+func (s *Session) advance(state State, err, result error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if state <= s.state {
@@ -248,11 +249,11 @@ func (s *Session) finish(state State, err, result error) {
 	s.changed = make(chan struct{})
 }
 
-// Attach waits for the session to be ready, attaches to it, and returns the attached process once it shows the session.
-// The process ends when the context does; the session goes on.
+// Attach waits until the session is ready, attaches to it, and returns the attached process once that shows the session.
+// When the context ends the process detaches and exits. The session continues.
 //
-// The process's Wait returns how the session's command ended, and an error when the process was detached instead. Its
-// Close detaches. Its Signal goes to the command. Its Pid is the attaching process's.
+// Wait of the process returns the exit of the session's command. If the process has detached, it returns an error instead.
+// Close detaches. Signal sends a signal to the command. Pid is that of the attached process.
 func (s *Session) Attach(ctx context.Context) (Process, error) {
 	p, err := s.attach(ctx, s.command, func() {})
 	if errors.Is(err, errNoScreen) {
@@ -263,18 +264,18 @@ func (s *Session) Attach(ctx context.Context) (Process, error) {
 	return p, err
 }
 
-// attach is Attach for a client whose terminal is as the command says. It calls left when the attaching process has ended,
-// or it is clear that none is started.
-func (s *Session) attach(ctx context.Context, c Command, left func()) (Process, error) {
-	if err := s.enter(ctx); err != nil {
-		left()
+// attach is Attach for a client with the terminal that c describes. It calls detached when the attached process has exited,
+// or when the start has failed.
+func (s *Session) attach(ctx context.Context, c Command, detached func()) (Process, error) {
+	if err := s.addClient(ctx); err != nil {
+		detached()
 		return nil, err
 	}
-	return s.display(ctx, c, left)
+	return s.display(ctx, c, detached)
 }
 
-// enter waits for the session to be ready and counts a client.
-func (s *Session) enter(ctx context.Context) error {
+// addClient waits until the session is ready, and counts a client.
+func (s *Session) addClient(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -294,8 +295,8 @@ func (s *Session) enter(ctx context.Context) error {
 	return nil
 }
 
-// leave counts a client no longer, which was gone some time ago.
-func (s *Session) leave(ago time.Duration) {
+// removeClient stops counting a client. ago is how long ago the client began to detach.
+func (s *Session) removeClient(ago time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.clients--
@@ -307,8 +308,8 @@ func (s *Session) leave(ago time.Duration) {
 	}
 }
 
-// fitSoon fits the terminal to the client that came last, when screen has had its time to notice what changed. The lock
-// is held.
+// fitSoon fits the terminal to the client that attached last. It first gives screen time to notice the change. The lock is
+// held.
 func (s *Session) fitSoon() {
 	if s.fitting == nil {
 		s.fitting = time.AfterFunc(fitPause, s.fit)
@@ -317,40 +318,41 @@ func (s *Session) fitSoon() {
 }
 
 func (s *Session) fit() {
-	if !s.over() {
+	if !s.isClosing() {
 		s.currentKeeper().order("fit")
 	}
 }
 
-// display starts an attaching process and waits until it shows something. The client, which has entered, leaves with the
-// process, which calls left then.
-func (s *Session) display(ctx context.Context, c Command, left func()) (Process, error) {
+// display starts an attaching process and waits until it shows the session. The client has been counted. When the process
+// exits, it stops counting the client and calls detached.
+func (s *Session) display(ctx context.Context, c Command, detached func()) (Process, error) {
 	if c.Env == nil {
 		c.Env = s.command.Env
 	}
 	c.Env = slices.Concat(c.Env, withoutSettings(c.Env), s.env)
 	c.UID, c.GID = s.command.UID, s.command.GID
-	// The process outlives its client's context for as long as it takes to leave, also when that ends during its start.
+	// The process outlives its client's context for as long as detaching takes. That includes a context that ends during the
+	// start.
 	life, cancel := context.WithCancel(context.Background())
-	stop := context.AfterFunc(ctx, func() { time.AfterFunc(arriveGrace+leaveTimeout, cancel) })
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(attachGrace+detachTimeout, cancel) })
 	inner, err := s.currentKeeper().attach(life, s.execer, c)
 	stop()
 	if err != nil {
 		cancel()
-		s.leave(0)
-		left()
+		s.removeClient(0)
+		detached()
 		return nil, err
 	}
 	p := &sessionProcess{
 		Process:  inner,
 		session:  s,
-		left:     left,
+		detached: detached,
 		display:  &display{r: inner.Stdout()},
 		cancel:   cancel,
 		attached: make(chan struct{}),
 		done:     make(chan struct{}),
 	}
-	// These end with the process.
+	// These end when the process exits.
 	go p.follow(ctx)
 	go p.awaitAttached()
 	select {
@@ -375,9 +377,9 @@ func (s *Session) display(ctx context.Context, c Command, left func()) (Process,
 	return p, nil
 }
 
-// shown is called when a client sees the session. The first sets the command going, for now the terminal has a client's
-// size; a further one has the terminal fitted to its own. It returns when the command goes: what is typed before that is
-// cleared from the display.
+// shown is called when a client sees the session. For the first client it tells the command to go: now the terminal has a
+// client's size. For another client it fits the terminal to that client. shown returns when the command goes, since what is
+// typed before that is cleared from the display.
 func (s *Session) shown(ctx context.Context) error {
 	s.mu.Lock()
 	first, shared, k := !s.running, s.clients > 1, s.keeper
@@ -391,7 +393,7 @@ func (s *Session) shown(ctx context.Context) error {
 	}
 	select {
 	case <-k.running:
-	case <-k.done: // The next keeper has the command go, and nobody knows when.
+	case <-k.done: // The next keeper tells the command to go. It is unknown when.
 	case <-time.After(startTimeout):
 		return xerrors.Errorf("start session's command: %w", context.DeadlineExceeded)
 	case <-ctx.Done():
@@ -400,18 +402,19 @@ func (s *Session) shown(ctx context.Context) error {
 	return nil
 }
 
-// Close closes the session: its command's terminal is hung up, and the command killed if that does not end it. Close
-// returns when nothing is left of the command, after some seconds, or within a minute if its machine does not answer.
+// Close closes the session. The command's terminal is hung up. If the command does not exit then, it is killed. Close
+// returns when the session is done. This takes some seconds, or up to a minute if its machine does not answer. The reason is
+// for the clients: they get it as an error.
 func (s *Session) Close(reason string) {
 	s.close(xerrors.Errorf("session is closing: %s", reason))
 	_, _ = s.WaitForState(StateDone)
 }
 
-// Wait waits until the session begins to close. Its command may still be running.
+// Wait waits until the session begins to close. Its command may still be running then.
 func (s *Session) Wait() { _, _ = s.WaitForState(StateClosing) }
 
-// WaitForState waits until the session is in the state or a later one. It returns the state, and the first error that
-// came with a change of state.
+// WaitForState waits until the session has reached the state or a later one. It returns the current state, and the first
+// error that came with a change of state.
 func (s *Session) WaitForState(state State) (State, error) {
 	return s.waitForState(context.Background(), state)
 }
@@ -432,15 +435,15 @@ func (s *Session) waitForState(ctx context.Context, state State) (State, error) 
 	}
 }
 
-// over reports whether the session has begun to close.
-func (s *Session) over() bool {
+// isClosing reports whether the session has begun to close. It is true after that too.
+func (s *Session) isClosing() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.state >= StateClosing || s.closing.Err() != nil
 }
 
-// done reports whether the session is done.
-func (s *Session) done() bool {
+// isDone reports whether the session is done.
+func (s *Session) isDone() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.state == StateDone

@@ -11,21 +11,21 @@ import (
 	"golang.org/x/xerrors"
 )
 
-// sessionProcess is a process that shows a session.
+// sessionProcess is the process that shows a session to a client. It is attached until its client detaches.
 type sessionProcess struct {
 	Process
-	session *Session
-	display *display
-	cancel  context.CancelFunc // ends the process by force
-	left    func()             // called when the process has ended, before its result is known
+	session  *Session
+	display  *display
+	cancel   context.CancelFunc // ends the process by force
+	detached func()             // called when the process has exited, before its result is known
 
-	leaving  atomic.Pointer[time.Time] // since when the process is to leave; nil if it is not
-	attached chan struct{}             // closed when the process shows the session, or can't any more
-	done     chan struct{}             // closed when result is set
-	result   error
+	detaching atomic.Pointer[time.Time] // when the process was told to detach; nil if it was not
+	attached  chan struct{}             // closed when the process shows the session, or never will
+	done      chan struct{}             // closed when result is set
+	result    error
 }
 
-// awaitAttached waits for the session to be shown.
+// awaitAttached waits until the session is shown.
 func (p *sessionProcess) awaitAttached() {
 	defer close(p.attached)
 	for !p.display.drawn() && p.display.err == nil {
@@ -33,7 +33,8 @@ func (p *sessionProcess) awaitAttached() {
 	}
 }
 
-// attachError returns why the process shows nothing, if it does not. That its command has just ended is for Wait to tell.
+// attachError returns why the process shows nothing, or nil if it shows something. If the session's command has exited
+// already, the error is nil: Wait returns the exit.
 func (p *sessionProcess) attachError() error {
 	if p.display.err == nil {
 		return nil
@@ -42,7 +43,7 @@ func (p *sessionProcess) attachError() error {
 		return xerrors.Errorf("attach to session: %q", complaint)
 	}
 	<-p.done
-	if p.session.over() {
+	if p.session.isClosing() {
 		if _, exited := errors.AsType[ExitError](p.result); exited {
 			return nil
 		}
@@ -51,21 +52,21 @@ func (p *sessionProcess) attachError() error {
 	return xerrors.Errorf("attach to session: %w", p.result)
 }
 
-// follow detaches the process when its client's context ends, and finds out how it ended.
+// follow detaches the process when its client's context ends, and finds out how it exited.
 func (p *sessionProcess) follow(ctx context.Context) {
 	stop := context.AfterFunc(ctx, p.detach)
 	running, ended := context.WithCancel(context.Background())
-	// Ends with the process.
+	// Ends when the process exits.
 	go p.endWithSession(running)
 	err := p.Process.Wait()
 	stop()
 	ended()
 	p.result = p.outcome(err)
-	p.session.leave(p.leavingFor())
-	p.left()
+	p.session.removeClient(p.detachingFor())
+	p.detached()
 	close(p.done)
-	if p.session.over() {
-		// What is left of the output may be read as slowly as its reader likes, within reason, while there is one.
+	if p.session.isClosing() {
+		// While the client's context lives, it may read the rest of the output slowly, within drainTimeout.
 		reading, release := context.WithTimeout(ctx, drainTimeout)
 		context.AfterFunc(reading, func() {
 			release()
@@ -76,7 +77,8 @@ func (p *sessionProcess) follow(ctx context.Context) {
 	}
 }
 
-// endWithSession ends the process if it does not notice that the session is done. screen can't tell when it was killed.
+// endWithSession ends the process if it does not notice that the session is done. screen can't tell its clients when it is
+// killed.
 func (p *sessionProcess) endWithSession(running context.Context) {
 	if state, _ := p.session.waitForState(running, StateDone); state != StateDone {
 		return
@@ -88,15 +90,15 @@ func (p *sessionProcess) endWithSession(running context.Context) {
 	}
 }
 
-// outcome returns what Wait returns for how the attaching process ended.
+// outcome returns what Wait returns when the attached process has exited with err.
 func (p *sessionProcess) outcome(err error) error {
 	if errors.Is(err, ErrDisconnected) {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), outcomeTimeout)
 	defer cancel()
-	if p.leaving.Load() == nil {
-		// It may be that screen is gone, but not the command.
+	if p.detaching.Load() == nil {
+		// Screen may have been killed while the command still runs.
 		p.session.currentKeeper().order("check")
 		_, _ = p.session.waitForState(ctx, StateClosing)
 	}
@@ -108,25 +110,25 @@ func (p *sessionProcess) outcome(err error) error {
 	return p.session.result
 }
 
-// leavingFor returns for how long the process has been leaving.
-func (p *sessionProcess) leavingFor() time.Duration {
-	if since := p.leaving.Load(); since != nil {
+// detachingFor returns how long ago the process was told to detach.
+func (p *sessionProcess) detachingFor() time.Duration {
+	if since := p.detaching.Load(); since != nil {
 		return time.Since(*since)
 	}
 	return 0
 }
 
-// detach makes the attaching process leave, when it has arrived: see attachScript. It may take no notice yet, so it is
-// told until it does.
+// detach makes the attached process detach, once it shows the session: see attachScript. The process may miss a signal at
+// first, so the signal is repeated.
 func (p *sessionProcess) detach() {
-	if now := time.Now(); !p.leaving.CompareAndSwap(nil, &now) {
+	if now := time.Now(); !p.detaching.CompareAndSwap(nil, &now) {
 		return
 	}
-	// Ends with the process, for which it sets a limit.
+	// Ends when the process exits, or after attachGrace and detachTimeout.
 	go func() {
 		defer p.cancel()
-		await(p.attached, p.done, arriveGrace)
-		ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
+		await(p.attached, p.done, attachGrace)
+		ctx, cancel := context.WithTimeout(context.Background(), detachTimeout)
 		defer cancel()
 		for signalProcess(ctx, p.Process, "TERM") == nil {
 			select {
@@ -134,13 +136,13 @@ func (p *sessionProcess) detach() {
 				return
 			case <-ctx.Done():
 				return
-			case <-time.After(leavePause):
+			case <-time.After(detachPause):
 			}
 		}
 	}()
 }
 
-// Resize implements Process. One of several clients has its size if it came last.
+// Resize implements Process. If several clients are attached, the session has the size of the one that attached last.
 func (p *sessionProcess) Resize(ctx context.Context, rows, cols uint16) error {
 	if err := p.Process.Resize(ctx, rows, cols); err != nil {
 		return err
@@ -162,7 +164,7 @@ func (p *sessionProcess) Wait() error {
 	return p.result
 }
 
-// Close implements Process. The session goes on.
+// Close implements Process. The session continues.
 func (p *sessionProcess) Close() error {
 	p.detach()
 	return nil
@@ -173,7 +175,7 @@ func (p *sessionProcess) Exited() <-chan struct{} { return p.done }
 
 // Signal implements Signaler.
 func (p *sessionProcess) Signal(_ context.Context, signal string) error {
-	if p.session.over() {
+	if p.session.isClosing() {
 		return errProcessDone
 	}
 	return p.session.currentKeeper().signal(signal)

@@ -44,11 +44,11 @@ type keeper struct {
 	env     []string    // for further shells of the session, beside the command's: see withoutSettings
 	orders  chan string // what it is told and has not been written yet; has room for maxOrders
 
-	running chan struct{}  // closed when the command goes, or is gone
-	exit    chan ExitError // has room for one: how the command ended, if that is known
-	gone    chan struct{}  // closed when nothing is left of the command; exit has been sent before
-	done    chan struct{}  // closed when the keeper has ended and err is set
-	err     error          // why it ended; nil if it had done all it was told
+	running     chan struct{}  // closed when the command goes, or is gone
+	exit        chan ExitError // has room for one: how the command ended, if that is known
+	commandDone chan struct{}  // closed when nothing is left of the command; exit has been sent before
+	done        chan struct{}  // closed when the keeper has ended and err is set
+	err         error          // why it ended; nil if it had done all it was told
 }
 
 // startKeeper starts the session's command, which waits until it is told to go. The context bounds the start.
@@ -119,13 +119,13 @@ func newKeeper(ctx context.Context, execer Execer, c Command, args []string, inp
 		return nil, err
 	}
 	k := &keeper{
-		process: p,
-		cancel:  cancel,
-		orders:  make(chan string, maxOrders),
-		running: make(chan struct{}),
-		exit:    make(chan ExitError, 1),
-		gone:    make(chan struct{}),
-		done:    make(chan struct{}),
+		process:     p,
+		cancel:      cancel,
+		orders:      make(chan string, maxOrders),
+		running:     make(chan struct{}),
+		exit:        make(chan ExitError, 1),
+		commandDone: make(chan struct{}),
+		done:        make(chan struct{}),
 	}
 	k.orders <- input
 	// Ends with the keeper.
@@ -174,7 +174,7 @@ func (k *keeper) listen(started func()) error {
 		begun = true
 		started()
 	})
-	running, gone := sync.OnceFunc(func() { close(k.running) }), sync.OnceFunc(func() { close(k.gone) })
+	running, done := sync.OnceFunc(func() { close(k.running) }), sync.OnceFunc(func() { close(k.commandDone) })
 	var reason error
 	lines := bufio.NewScanner(k.process.Stdout())
 	lines.Buffer(nil, maxKeeperLine)
@@ -195,14 +195,14 @@ func (k *keeper) listen(started func()) error {
 			kind, message, _ := strings.Cut(rest, " ")
 			reason = &StartError{&remoteError{kind: kind, message: message}}
 		case "exit":
-			k.ended(rest)
+			k.setExit(rest)
 		case "gone":
-			gone()
+			done()
 			running()
 			begin()
 		}
 	}
-	if begun && !isClosed(k.gone) {
+	if begun && !isClosed(k.commandDone) {
 		k.cancel() // Its watcher has died, which it does not notice.
 	}
 	complaint, _ := io.ReadAll(io.LimitReader(k.process.Stderr(), maxKeeperLine))
@@ -218,7 +218,7 @@ func (k *keeper) listen(started func()) error {
 }
 
 // ended takes the command's exit code.
-func (k *keeper) ended(code string) {
+func (k *keeper) setExit(code string) {
 	n, err := strconv.Atoi(code)
 	if err != nil {
 		return
@@ -286,11 +286,11 @@ const (
 // Then, in any case, it removes what the session has on its machine. It reports whether the keeper has done so.
 func (k *keeper) end() bool {
 	defer k.cancel()
-	if !isClosed(k.gone) {
+	if !isClosed(k.commandDone) {
 		k.order("quit")
-		await(k.gone, k.done, quitGrace)
+		await(k.commandDone, k.done, quitGrace)
 		k.order("kill")
-		await(k.gone, k.done, quitGrace)
+		await(k.commandDone, k.done, quitGrace)
 	}
 	k.order("clean")
 	await(k.done, k.done, keeperGrace)
@@ -356,7 +356,7 @@ func (k *keeper) attach(ctx context.Context, execer Execer, c Command) (Process,
 }
 
 // farewell is what screen writes to a display when its last window has gone.
-var farewell = []byte("[screen is terminating]\r\n")
+var endNotice = []byte("[screen is terminating]\r\n")
 
 // display reads what an attaching screen shows, but for its farewell. Its last bytes undo what screen has set in the
 // terminal, and leaves when a client does.
@@ -408,20 +408,20 @@ func (d *display) fill(size int) {
 	n := copy(buf, d.held)
 	m, err := d.r.Read(buf[n:])
 	d.held, d.err = buf[:n+m], err
-	d.out = len(d.held) - farewellSuffix(d.held)
-	if err != nil && d.out < len(d.held) && len(d.held)-d.out < len(farewell) {
+	d.out = len(d.held) - noticeSuffix(d.held)
+	if err != nil && d.out < len(d.held) && len(d.held)-d.out < len(endNotice) {
 		d.out = len(d.held) // It only began like one.
 	}
 }
 
-// minFarewell is how much of a farewell at the end of what has been read counts as one that is still coming. Less is more
+// minNotice is how much of a farewell at the end of what has been read counts as one that is still coming. Less is more
 // likely the command's, and must not wait.
-const minFarewell = 8
+const minNotice = 8
 
-// farewellSuffix returns how many bytes at b's end are a farewell or its beginning.
-func farewellSuffix(b []byte) int {
-	for n := min(len(b), len(farewell)); n >= minFarewell; n-- {
-		if bytes.HasSuffix(b, farewell[:n]) {
+// noticeSuffix returns how many bytes at b's end are a farewell or its beginning.
+func noticeSuffix(b []byte) int {
+	for n := min(len(b), len(endNotice)); n >= minNotice; n-- {
+		if bytes.HasSuffix(b, endNotice[:n]) {
 			return n
 		}
 	}
