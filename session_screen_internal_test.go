@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestDisplayHoldsNothingBack: what only looks a little like screen's farewell may be a prompt, which must be shown while
+// TestDisplayHoldsNothingBack: what only looks a little like screen's endNotice may be a prompt, which must be shown while
 // its program waits for an answer.
 func TestDisplayHoldsNothingBack(t *testing.T) {
 	for _, shown := range []string{"[", "[s", "ls [", "[screen", "\x1b[", "[screen is not"} {
@@ -25,9 +25,9 @@ func TestDisplayHoldsNothingBack(t *testing.T) {
 		require.Equal(t, shown, string(buf[:n]))
 		require.NoError(t, r.Close())
 	}
-	for _, cut := range []int{0, minFarewell, len(farewell) - 1} {
+	for _, cut := range []int{0, minNotice, len(endNotice) - 1} {
 		out, err := io.ReadAll(&display{r: io.MultiReader(
-			strings.NewReader("bye"+string(farewell[:cut])), strings.NewReader(string(farewell[cut:])),
+			strings.NewReader("bye"+string(endNotice[:cut])), strings.NewReader(string(endNotice[cut:])),
 		)})
 		require.NoError(t, err)
 		require.Equal(t, "bye", string(out), cut)
