@@ -53,6 +53,11 @@ func Main(args []string, stdout, stderr io.Writer) int {
 func run(c config, stdout io.Writer, logger slog.Logger) error {
 	ctx, stop := signal.NotifyContext(context.Background(), endSignals()...)
 	defer stop()
+	if c.ssh != nil {
+		c.ssh.Unusable = func(line int, err error) {
+			logger.Warn(ctx, "known_hosts has a line that can't be used", slog.F("line", line), slog.Error(err))
+		}
+	}
 	execer, end, err := c.execer(ctx)
 	if err != nil {
 		return err

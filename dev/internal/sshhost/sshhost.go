@@ -3,20 +3,17 @@
 package sshhost
 
 import (
-	"bytes"
 	"context"
 	"errors"
+	"io/fs"
 	"net"
 	"os"
 	"os/user"
-	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
-	"golang.org/x/crypto/ssh/knownhosts"
 	"golang.org/x/xerrors"
 
 	"cdr.dev/wsep/sshexec"
@@ -25,24 +22,29 @@ import (
 // Host is an SSH host, and how to log in there.
 type Host struct {
 	user    string
-	address string // with the port
-	hostKey hostKeys
+	address string       // with the port
+	known   string       // the file of known hosts
 	keys    []ssh.Signer // empty if they are the agent's
 	agent   string       // the agent's socket
+
+	// Unusable is told of each line of the file of known hosts that can't be used, with its number, whenever the host is
+	// dialed. It is set before that.
+	Unusable func(line int, err error)
 }
 
 // connectTimeout bounds connecting and logging in.
 const connectTimeout = 30 * time.Second
 
 // New returns the host that the target names: [user@]host[:port]. The identity is a file with a private key; empty
-// means the keys of the agent at SSH_AUTH_SOCK. knownHosts is a file as ssh keeps it; empty means ~/.ssh/known_hosts.
+// means the keys of the agent at SSH_AUTH_SOCK. A certificate is beside it, in a file whose name ends in -cert.pub.
+// knownHosts is a file as ssh keeps it; empty means ~/.ssh/known_hosts. It is read anew for each connection.
 func New(target, identity, knownHosts string) (*Host, error) {
-	h := &Host{agent: os.Getenv("SSH_AUTH_SOCK")}
+	h := &Host{agent: os.Getenv("SSH_AUTH_SOCK"), known: knownHosts, Unusable: func(int, error) {}}
 	err := h.parse(target)
 	if err != nil {
 		return nil, err
 	}
-	if h.hostKey, err = readKnownHosts(knownHosts); err != nil {
+	if h.known, err = findKnownHosts(knownHosts); err != nil {
 		return nil, err
 	}
 	switch {
@@ -88,7 +90,32 @@ func readIdentity(path string) ([]ssh.Signer, error) {
 	if err != nil {
 		return nil, xerrors.Errorf("key in %s: %w", path, err)
 	}
-	return []ssh.Signer{key}, nil
+	certified, err := readCertificate(path+"-cert.pub", key)
+	if err != nil {
+		return nil, xerrors.Errorf("certificate in %s-cert.pub: %w", path, err)
+	}
+	return append(certified, key), nil
+}
+
+// readCertificate returns what signs with a certificate of the key, if there is one.
+func readCertificate(path string, key ssh.Signer) ([]ssh.Signer, error) {
+	content, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	public, _, _, _, err := ssh.ParseAuthorizedKey(content)
+	if err != nil {
+		return nil, err
+	}
+	certificate, ok := public.(*ssh.Certificate)
+	if !ok {
+		return nil, xerrors.New("it is a key without one")
+	}
+	certified, err := ssh.NewCertSigner(certificate, key)
+	return []ssh.Signer{certified}, err
 }
 
 // Dial connects to the host.
@@ -113,6 +140,10 @@ func (h *Host) Dial(ctx context.Context) (*ssh.Client, error) {
 
 // logIn logs in over a connection.
 func (h *Host) logIn(ctx context.Context, conn net.Conn) (*ssh.Client, error) {
+	known, err := readKnownHosts(h.known, h.address, h.Unusable)
+	if err != nil {
+		return nil, err
+	}
 	keys := h.keys
 	if keys == nil {
 		asked, err := new(net.Dialer).DialContext(ctx, "unix", h.agent)
@@ -132,108 +163,7 @@ func (h *Host) logIn(ctx context.Context, conn net.Conn) (*ssh.Client, error) {
 	return sshexec.Connect(ctx, conn, h.address, &ssh.ClientConfig{
 		User:              h.user,
 		Auth:              []ssh.AuthMethod{ssh.PublicKeys(keys...)},
-		HostKeyCallback:   h.hostKey.check,
-		HostKeyAlgorithms: h.hostKey.algorithms(h.address),
+		HostKeyCallback:   known.check,
+		HostKeyAlgorithms: known.algorithms(),
 	})
 }
-
-// hostKeys are the host keys in a file.
-type hostKeys struct {
-	path        string
-	known       ssh.HostKeyCallback
-	authorities map[int]bool // the lines whose key is that of an authority, which certifies those of hosts
-}
-
-func readKnownHosts(path string) (hostKeys, error) {
-	if path == "" {
-		home, err := os.UserHomeDir()
-		if err != nil {
-			return hostKeys{}, xerrors.Errorf("find known_hosts: %w", err)
-		}
-		path = filepath.Join(home, ".ssh", "known_hosts")
-	}
-	known, err := knownhosts.New(path)
-	if err != nil {
-		return hostKeys{}, xerrors.Errorf("read the keys of known hosts: %w", err)
-	}
-	content, err := os.ReadFile(path)
-	if err != nil {
-		return hostKeys{}, xerrors.Errorf("read the keys of known hosts: %w", err)
-	}
-	k := hostKeys{path, known, make(map[int]bool)}
-	for i, line := range strings.Split(string(content), "\n") {
-		k.authorities[i+1] = strings.HasPrefix(strings.TrimSpace(line), "@cert-authority")
-	}
-	return k, nil
-}
-
-// check is an ssh.HostKeyCallback. A certificate of an authority that is not the host's is no more than its key, as to
-// ssh.
-func (k hostKeys) check(address string, remote net.Addr, key ssh.PublicKey) error {
-	if certificate, ok := key.(*ssh.Certificate); ok && !k.certifies(address, certificate.SignatureKey) {
-		key = certificate.Key
-	}
-	err := k.known(address, remote, key)
-	bad, ok := errors.AsType[*knownhosts.KeyError](err)
-	switch {
-	case !ok:
-		return err
-	case len(bad.Want) == 0:
-		return xerrors.Errorf("host is not in %s: log in once with ssh, and see that its key %s is right",
-			k.path, ssh.FingerprintSHA256(key))
-	case k.authorities[bad.Want[0].Line]:
-		return xerrors.Errorf("host's key %s is not certified by the authority in %s:%d: somebody may be in between",
-			ssh.FingerprintSHA256(key), bad.Want[0].Filename, bad.Want[0].Line)
-	}
-	return xerrors.Errorf("host's key %s is not the one in %s:%d: somebody may be in between",
-		ssh.FingerprintSHA256(key), bad.Want[0].Filename, bad.Want[0].Line)
-}
-
-// certifies reports whether a key is that of an authority for the host.
-func (k hostKeys) certifies(address string, authority ssh.PublicKey) bool {
-	return slices.ContainsFunc(k.lines(address), func(line knownhosts.KnownKey) bool {
-		return k.authorities[line.Line] && bytes.Equal(line.Key.Marshal(), authority.Marshal())
-	})
-}
-
-// lines returns what the file has for the host.
-func (k hostKeys) lines(address string) []knownhosts.KnownKey {
-	unknown, ok := errors.AsType[*knownhosts.KeyError](k.known(address, &net.TCPAddr{}, noKey{}))
-	if !ok {
-		return nil
-	}
-	return unknown.Want
-}
-
-// algorithms returns what the host's known keys can do, so that the host does not present another. nil means anything.
-func (k hostKeys) algorithms(address string) (algorithms []string) {
-	certified := false
-	for _, line := range k.lines(address) {
-		switch kind := line.Key.Type(); {
-		case k.authorities[line.Line]:
-			certified = true
-		case kind == ssh.KeyAlgoRSA:
-			algorithms = append(algorithms, ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256)
-		default:
-			algorithms = append(algorithms, kind)
-		}
-	}
-	if certified {
-		return slices.Concat(certificates, algorithms)
-	}
-	return algorithms
-}
-
-// certificates are the algorithms of certified keys. The kind of an authority's own key has nothing to do with them.
-var certificates = []string{
-	ssh.CertAlgoED25519v01,
-	ssh.CertAlgoECDSA256v01, ssh.CertAlgoECDSA384v01, ssh.CertAlgoECDSA521v01,
-	ssh.CertAlgoRSASHA512v01, ssh.CertAlgoRSASHA256v01,
-}
-
-// noKey is a key that no host has.
-type noKey struct{}
-
-func (noKey) Type() string                        { return "none" }
-func (noKey) Marshal() []byte                     { return []byte("none") }
-func (noKey) Verify([]byte, *ssh.Signature) error { return xerrors.New("no key") }

@@ -3,6 +3,7 @@
 package sshhost
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
@@ -11,8 +12,10 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -127,11 +130,14 @@ func TestCertificate(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
 		known ssh.PublicKey // the authority that is known
+		by    string        // how the authority's hosts are named; empty for by address and port
 		plain ssh.PublicKey // the key that is known, if any
 		host  string        // the certificate's
 		err   string
 	}{
 		{name: "certified", known: public(t, authority), host: "127.0.0.1"},
+		{name: "all are certified", known: public(t, authority), by: "* ", host: "127.0.0.1"},
+		{name: "all are certified, another key is known", known: public(t, authority), by: "* ", plain: public(t, newKey(t)), host: "127.0.0.1"},
 		{name: "by another", known: public(t, newKey(t)), host: "127.0.0.1", err: "not certified by the authority in"},
 		{name: "by another, key is known", known: public(t, newKey(t)), plain: public(t, key), host: "127.0.0.1"},
 		{name: "for another", known: public(t, authority), host: "127.0.0.2", err: "principal"},
@@ -145,7 +151,8 @@ func TestCertificate(t *testing.T) {
 			write(t, keyFile+"-cert.pub", ssh.MarshalAuthorizedKey(certify(t, authority, public(t, key), tc.host)))
 			server := sshtest.Start(t, "HostKey "+keyFile, "HostCertificate "+keyFile+"-cert.pub")
 			pattern := knownhosts.Normalize(server.Address) + " "
-			lines := slices.Concat([]byte("# authority\n@cert-authority "+pattern), ssh.MarshalAuthorizedKey(tc.known))
+			by := cmp.Or(tc.by, pattern)
+			lines := slices.Concat([]byte("# authority\n@cert-authority "+by), ssh.MarshalAuthorizedKey(tc.known))
 			if tc.plain != nil {
 				lines = slices.Concat(lines, []byte(pattern), ssh.MarshalAuthorizedKey(tc.plain))
 			}
@@ -160,6 +167,100 @@ func TestCertificate(t *testing.T) {
 			require.NoError(t, err)
 		})
 	}
+}
+
+// TestKnownHosts has files name a host as ssh allows. H is the host's name, P its port, and K its key.
+func TestKnownHosts(t *testing.T) {
+	server := sshtest.Start(t)
+	name, port, err := net.SplitHostPort(server.Address)
+	require.NoError(t, err)
+	content, err := os.ReadFile(server.KnownHosts)
+	require.NoError(t, err)
+	_, key, _ := strings.Cut(strings.TrimSpace(string(content)), " ")
+	other := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(public(t, newKey(t)))))
+	for _, tc := range []struct {
+		lines string
+		known bool
+	}{
+		{"[H]:P K", true},
+		{"* K", true},
+		{"127.0.0.* K", true},
+		{"[127.0.0.*]:P K", true},
+		{"[*]:P K", true},
+		{"[H]:* K", true},
+		{"H K", true},
+		{"unparsable\n[H ssh-rsa AAAA\nH ssh-ed25519 ????\nH K", true},
+		{"[H]:P O\n* K", true},
+		{"[H]:P O\nH K", false},
+		{"H O", false},
+		{"* O", false},
+		{"[H]:1 K", false},
+		{"*,!H K", true},
+		{"*,![H]:P K", true},
+		{"*,!H,![H]:P K", false},
+		{"@revoked * K\nH K", false},
+		{"", false},
+	} {
+		t.Run(tc.lines, func(t *testing.T) {
+			known := filepath.Join(t.TempDir(), "known")
+			lines := strings.NewReplacer("H", name, "P", port, "K", key, "O", other).Replace(tc.lines)
+			write(t, known, []byte(lines))
+			if ssh, err := exec.LookPath("ssh"); err == nil {
+				err := exec.Command(ssh, "-F", "/dev/null", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes",
+					"-o", "GlobalKnownHostsFile=/dev/null", "-o", "UserKnownHostsFile="+known, "-i", server.Identity,
+					"-p", port, server.User+"@"+name, "true").Run()
+				require.Equal(t, tc.known, err == nil, "ssh itself: %v", err)
+			}
+			h, err := New(server.User+"@"+server.Address, server.Identity, known)
+			require.NoError(t, err)
+			var unusable []int
+			h.Unusable = func(line int, _ error) { unusable = append(unusable, line) }
+			err = dial(t.Context(), t, h)
+			require.Equal(t, tc.known, err == nil, "%v", err)
+			if strings.HasPrefix(tc.lines, "unparsable") {
+				require.Equal(t, []int{1, 2, 3}, unusable)
+			}
+		})
+	}
+}
+
+// TestKnownHostsAnew has a host become known.
+func TestKnownHostsAnew(t *testing.T) {
+	server := sshtest.Start(t)
+	known := filepath.Join(t.TempDir(), "known")
+	write(t, known, nil)
+	h, err := New(server.User+"@"+server.Address, server.Identity, known)
+	require.NoError(t, err)
+	require.ErrorContains(t, dial(t.Context(), t, h), "is not in "+known)
+	content, err := os.ReadFile(server.KnownHosts)
+	require.NoError(t, err)
+	write(t, known, content)
+	require.NoError(t, dial(t.Context(), t, h))
+}
+
+// TestIdentityCertificate logs in by the certificate beside the key, to a server that knows but the authority.
+func TestIdentityCertificate(t *testing.T) {
+	dir := t.TempDir()
+	authority, key := newKey(t), newKey(t)
+	authorities, identity := filepath.Join(dir, "authorities"), filepath.Join(dir, "id")
+	write(t, authorities, ssh.MarshalAuthorizedKey(public(t, authority)))
+	block, err := ssh.MarshalPrivateKey(key, "")
+	require.NoError(t, err)
+	write(t, identity, pem.EncodeToMemory(block))
+	server := sshtest.Start(t, "TrustedUserCAKeys "+authorities)
+	certificate := certify(t, authority, public(t, key), server.User)
+	certificate.CertType = ssh.UserCert
+	signer, err := ssh.NewSignerFromKey(authority)
+	require.NoError(t, err)
+	require.NoError(t, certificate.SignCert(rand.Reader, signer))
+	try := func() error {
+		h, err := New(server.User+"@"+server.Address, identity, server.KnownHosts)
+		require.NoError(t, err)
+		return dial(t.Context(), t, h)
+	}
+	require.Error(t, try())
+	write(t, identity+"-cert.pub", ssh.MarshalAuthorizedKey(certificate))
+	require.NoError(t, try())
 }
 
 func newKey(t *testing.T) ed25519.PrivateKey {
