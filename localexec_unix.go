@@ -290,8 +290,8 @@ func (p *localProcess) Wait() error {
 	return p.result
 }
 
-// awaitGone waits until nothing is left of a process whose context has ended, or it has had its time.
-func (p *localProcess) awaitGone() {
+// awaitGroup waits until nothing is left of a process whose context has ended, or it has had its time.
+func (p *localProcess) awaitGroup() {
 	p.mu.Lock()
 	gone := p.over() && !p.ending // It has been detached from its context.
 	p.mu.Unlock()

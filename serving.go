@@ -16,12 +16,12 @@ import (
 	"cdr.dev/wsep/internal/proto"
 )
 
-// serving is one connection being served.
+// serving serves one connection.
 //
-// Three kinds of goroutines work on it. The reader takes messages off the connection and never waits for the process:
-// stdin goes to a buffer, or at once to a process that takes it, everything else that concerns the process to the
-// requests. The owner, run, starts the command, watches over the peer and decides when the conversation is over. The
-// others carry one thing each: stdin to the process, its two outputs to the connection, requests to the process, its end
+// Three kinds of goroutines work on it. The reader reads messages from the connection. It never waits for the process: it
+// passes stdin to a buffer, or directly to a process that takes it at once, and all other messages for the process to the
+// requests. The owner, run, starts the command, watches the client and decides when the conversation is over. Each of the
+// others has one task: stdin to the process, one of its two outputs to the connection, requests to the process, or the exit
 // to the client.
 type serving struct {
 	link
@@ -29,25 +29,25 @@ type serving struct {
 	execer Execer
 	opts   *Options // with defaults; never written
 
-	process Process          // set by the owner before anything uses it
-	wait    func() error     // the process's Wait, which is called once
-	release func()           // tells the server that the process has ended, the first time that it is called
+	process Process          // set by the owner before any other goroutine uses it
+	wait    func() error     // the process's Wait, called only once
+	release func()           // tells the server that the process has exited; later calls do nothing
 	peer    proto.Extensions // what the client offered; set by the reader before it sends on start
 
-	start    chan *proto.Start // what the client asked for; the reader sends once
-	asked    bool              // a start message has come; the reader's
+	start    chan *proto.Start // the start message; the reader sends once
+	asked    bool              // a start message has come; owned by the reader
 	stdin    *flow.Buffer
-	stdinOn  bool // the client may send stdin; the reader's
+	stdinOn  bool // the client may send stdin; owned by the reader
 	requests requests
-	// stdoutCredit and stderrCredit are the client's windows. Set by the reader before it sends on start.
+	// stdoutCredit and stderrCredit are the client's windows. The reader sets them before it sends on start.
 	stdoutCredit, stderrCredit *flow.Credit
-	echoes                     *numberSender // answers echoes; nil if the client sends none. The reader's
+	echoes                     *numberSender // answers echoes; nil if the client sends none; owned by the reader
 
-	readErr chan error    // how the reader ended
-	lost    chan error    // why the connection is lost, from others than the reader
-	over    chan struct{} // closed when run returns: whoever is not done by then gives up
+	readErr chan error    // why the reader ended
+	lost    chan error    // why the connection is lost, from goroutines other than the reader
+	over    chan struct{} // closed when run returns; goroutines that still wait then give up
 
-	cut atomic.Pointer[error] // why an output ended before its end; nil if none has
+	cut atomic.Pointer[error] // why an output was lost before its end; nil if none was
 
 	noise peerlog.Ration // bounds the log of what the client can cause at will
 }
@@ -66,14 +66,14 @@ func newServing(srv *Server, conn Conn, execer Execer, opts *Options) *serving {
 	}
 }
 
-// run serves the connection until it is over.
+// run serves the connection until the conversation is over.
 func (s *serving) run(ctx context.Context) error {
 	s.conn.SetReadLimit(proto.MinReadLimit)
 	defer close(s.over)
 	closed := make(chan struct{})
 	// Ends when the connection is closed.
 	go s.read(closed)
-	defer s.abandon(closed)
+	defer s.ensureClosed(closed)
 
 	start, err := s.awaitStart(ctx)
 	if start == nil {
@@ -82,12 +82,12 @@ func (s *serving) run(ctx context.Context) error {
 	return s.serve(ctx, start)
 }
 
-// abandon sees to it that a connection whose caller forgets to close it is closed.
-func (s *serving) abandon(closed <-chan struct{}) {
+// ensureClosed closes the connection if the caller of Serve forgets to.
+func (s *serving) ensureClosed(closed <-chan struct{}) {
 	if isClosed(closed) {
 		return
 	}
-	t := time.AfterFunc(abandonTimeout, func() { _ = s.conn.CloseNow() })
+	t := time.AfterFunc(callerTimeout, func() { _ = s.conn.CloseNow() })
 	// Ends when the connection is closed.
 	go func() {
 		<-closed
@@ -95,11 +95,11 @@ func (s *serving) abandon(closed <-chan struct{}) {
 	}()
 }
 
-// abandonTimeout is how long after Serve has returned its caller has for closing the connection.
-const abandonTimeout = 10 * time.Second
+// callerTimeout is how long the caller of Serve has to close the connection.
+const callerTimeout = 10 * time.Second
 
-// awaitStart waits for the client's start message. A client that closes the connection instead leaves neither that nor an
-// error.
+// awaitStart waits for the client's start message. If the client closes the connection instead, it returns neither a message
+// nor an error.
 func (s *serving) awaitStart(ctx context.Context) (*proto.Start, error) {
 	var timeout <-chan time.Time
 	if s.opts.StartTimeout > 0 {
@@ -119,7 +119,7 @@ func (s *serving) awaitStart(ctx context.Context) (*proto.Start, error) {
 	}
 }
 
-// serve starts the command and stays until it has ended and the client has been told, or the connection is lost.
+// serve starts the command. It returns when the command has exited and the client knows, or when the connection is lost.
 func (s *serving) serve(ctx context.Context, start *proto.Start) error {
 	// The process lives as long as this context.
 	ctx, cancel := context.WithCancel(ctx)
@@ -130,10 +130,11 @@ func (s *serving) serve(ctx context.Context, start *proto.Start) error {
 	return s.attend(ctx, cancel, start)
 }
 
-// begin starts the command. A client that closes the connection meanwhile leaves neither a process nor an error.
+// begin starts the command. If the client closes the connection before the start is done, there is neither a process nor an
+// error.
 func (s *serving) begin(ctx context.Context, start *proto.Start) error {
 	begun := make(chan started, 1)
-	// Ends when the command has started or failed to, which the context hastens.
+	// Ends when the start has succeeded or failed. The end of the context makes it fail early.
 	go func() {
 		p, release, err := s.server.start(ctx, s.execer, commandOf(start), s.opts)
 		begun <- started{p, release, err}
@@ -151,38 +152,38 @@ func (s *serving) begin(ctx context.Context, start *proto.Start) error {
 		s.process, s.wait, s.release = r.process, sync.OnceValue(r.process.Wait), r.release
 		return nil
 	case err := <-s.readErr:
-		go bury(begun)
+		go awaitUnwanted(begun)
 		return s.connectionEnd(err)
 	case err := <-s.lost:
-		go bury(begun)
+		go awaitUnwanted(begun)
 		return disconnected(err)
 	case <-ctx.Done():
-		go bury(begun)
+		go awaitUnwanted(begun)
 		return ctx.Err()
 	}
 }
 
-// started is how the start of a command went.
+// started is the result of a start.
 type started struct {
 	process Process
 	release func()
 	err     error
 }
 
-// bury sees off a command that may still start, though its context has ended, when nobody waits for it any more.
-func bury(begun <-chan started) {
+// awaitUnwanted waits for the exit of a command that may still start, after its context has ended and its client is lost.
+func awaitUnwanted(begun <-chan started) {
 	if r := <-begun; r.err == nil {
 		_ = r.process.Wait()
 		r.release()
 	}
 }
 
-// attend is serve once the command runs.
+// attend is serve after the command has started.
 func (s *serving) attend(ctx context.Context, cancel context.CancelFunc, start *proto.Start) error {
 	err := s.send(proto.Pid{Pid: s.process.Pid(), Extensions: accept(start.Extensions)})
 	if err != nil {
 		cancel()
-		s.awaitEnd()
+		s.awaitExit()
 		return disconnected(xerrors.Errorf("send pid: %w", err))
 	}
 	if s.opts.KeepAlive > 0 {
@@ -199,21 +200,21 @@ func (s *serving) attend(ctx context.Context, cancel context.CancelFunc, start *
 		return nil
 	}
 	cancel()
-	s.awaitEnd()
+	s.awaitExit()
 	return err
 }
 
-// follow sends the client what the process puts out, and how it ended. It reports whether the client has been told all
-// there is, and if not, why.
+// follow sends the output and the exit to the client. over says whether the client has been sent all of it. If not, err says
+// why.
 func (s *serving) follow(ctx context.Context) (over bool, err error) {
 	sent := s.sendOutputs()
 	exited := s.exited()
-	concluded := make(chan error, 1)
+	reported := make(chan error, 1)
 	for {
 		select {
 		case <-sent:
 		case <-exited:
-		case err := <-concluded:
+		case err := <-reported:
 			return err == nil, err
 		case err := <-s.readErr:
 			return false, s.connectionEnd(err)
@@ -222,13 +223,13 @@ func (s *serving) follow(ctx context.Context) (over bool, err error) {
 		case <-ctx.Done():
 			return false, ctx.Err()
 		}
-		// Ends with ctx.
-		go func(sent <-chan struct{}) { concluded <- s.conclude(ctx, sent) }(sent)
+		// Ends with ctx at the latest.
+		go func(sent <-chan struct{}) { reported <- s.reportExit(ctx, sent) }(sent)
 		sent, exited = nil, nil
 	}
 }
 
-// lose tells the owner that the connection is lost. The first reason counts.
+// lose tells the owner that the connection is lost. Only the first reason counts.
 func (s *serving) lose(err error) {
 	select {
 	case s.lost <- err:
@@ -236,7 +237,7 @@ func (s *serving) lose(err error) {
 	}
 }
 
-// commandOf returns the command that the client asked for.
+// commandOf returns the command of a start message.
 func commandOf(start *proto.Start) Command {
 	rows, cols := start.Size()
 	return Command{
@@ -254,7 +255,7 @@ func commandOf(start *proto.Start) Command {
 	}
 }
 
-// accept returns what this version takes of what a client offers.
+// accept returns the extensions that this version accepts from a client's offer.
 func accept(offered *proto.Extensions) *proto.Extensions {
 	if offered == nil {
 		return nil
@@ -272,12 +273,12 @@ func accept(offered *proto.Extensions) *proto.Extensions {
 	return &taken
 }
 
-// sendOutputs sends both outputs. The channel is closed when all is sent.
+// sendOutputs sends both outputs. It closes the channel when all is sent.
 func (s *serving) sendOutputs() <-chan struct{} {
 	sent := make(chan struct{})
 	var left atomic.Int32
 	left.Store(2)
-	// Each ends with its output, which ends with the process's context, or when the connection does not take it.
+	// Each ends when its output ends, which the end of the process's context causes, or when the connection fails.
 	carry := func(r io.Reader, header string, credit *flow.Credit) {
 		out := sender{
 			link: &s.link, header: header, limit: sizeLimit(&s.peer), credit: credit, stop: s.over, pace: firstPace,
@@ -298,7 +299,7 @@ func (s *serving) sendOutputs() <-chan struct{} {
 	return sent
 }
 
-// whenReady calls do, on a goroutine of its own, when r has something to read, or at once if r can't tell.
+// whenReady calls do on a new goroutine when r has bytes to read or has ended. If r can't tell, it calls do at once.
 func whenReady(r io.Reader, do func(io.Reader)) {
 	if r, ok := r.(interface{ whenReady(do func()) }); ok {
 		r.whenReady(func() { do(r.(io.Reader)) })
@@ -307,7 +308,7 @@ func whenReady(r io.Reader, do func(io.Reader)) {
 	go do(r)
 }
 
-// stdinEnded is called when stdin has ended or the process takes no more.
+// stdinEnded is called when stdin has ended, or when the process takes no more of it.
 func (s *serving) stdinEnded(ctx context.Context, stdin io.Closer, err error) {
 	switch {
 	case err == io.EOF:

@@ -11,33 +11,33 @@ import (
 	"cdr.dev/wsep/internal/proto"
 )
 
-// How a conversation ends at the server: what the client is told, and what is waited for.
+// How a conversation ends at the server: what the client is told, and what the server waits for.
 
-// refuse tells a client that can be told why its command did not start. Others learn it from the close frame.
+// refuse tells the client why its command did not start. A client without outcome learns it from the close frame.
 func (s *serving) refuse(err error) error {
 	if s.peer.Outcome {
 		reason := err
 		if start, ok := errors.AsType[*StartError](err); ok {
 			reason = start.Err
 		}
-		// If this can't be sent the caller's close frame can't either.
+		// If this send fails, the caller's close frame fails too.
 		_ = s.send(proto.StartError{Kind: kindOf(err), Message: cutString(reason.Error(), maxErrorText)})
 	}
 	return err
 }
 
-// conclude tells the client how the process ended, once its output has been sent or it has ended. Output that goes on
-// without it is waited for after that.
-func (s *serving) conclude(ctx context.Context, sent <-chan struct{}) error {
+// reportExit tells the client how the process exited. The process has exited, or its output has been sent. If the output
+// goes on after the exit, reportExit then waits for its end and tells the client of that too.
+func (s *serving) reportExit(ctx context.Context, sent <-chan struct{}) error {
 	await(sent, ctx.Done(), pendingGrace)
 	waited := s.wait()
 	pending := !isClosed(sent) || s.cutShort() != nil
-	s.release() // Before the client knows: it may start the next.
+	s.release() // Before the client knows: it may start the next command at once.
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	if err := s.cutShort(); err != nil && !s.endsApart() {
-		return err // Such a client takes the exit message for the end of all.
+		return err // To such a client the exit message is also the end of the output.
 	}
 	exit := outcome(waited)
 	exit.Pending = pending
@@ -55,8 +55,8 @@ func (s *serving) conclude(ctx context.Context, sent <-chan struct{}) error {
 	return s.tellEnd(proto.End{})
 }
 
-// cutShort returns an error if an output has ended before its end, as when the connection behind it was lost. The client's
-// must not look complete.
+// cutShort returns an error if an output was lost before its end, for example because the connection behind it was lost.
+// Then the client's output must not look complete.
 func (s *serving) cutShort() error {
 	cut := s.cut.Load()
 	if cut == nil {
@@ -65,8 +65,8 @@ func (s *serving) cutShort() error {
 	return disconnected(xerrors.Errorf("read output: %w", *cut))
 }
 
-// exited returns a channel that is closed when the process has ended, perhaps before its output has been sent. It is nil,
-// which is never ready, if the process or the client does not go with that.
+// exited returns a channel that is closed when the process has exited, even if its output has not been sent. The channel is
+// nil, and so never ready, if the process or the client does not support this.
 func (s *serving) exited() <-chan struct{} {
 	p, ok := processAs[Exiter](s.process)
 	if !ok || !s.endsApart() {
@@ -75,17 +75,17 @@ func (s *serving) exited() <-chan struct{} {
 	return p.Exited()
 }
 
-// endsApart reports whether the client can be told of the process's end and of the output's one after the other.
+// endsApart reports whether the client can be told of the process's exit before it is told of the output's end.
 func (s *serving) endsApart() bool { return s.peer.Window > 0 && s.peer.Outcome }
 
-// pendingGrace is how long after its process's end output is waited for before the client is told about the end.
+// pendingGrace is how long the output may go on after the exit before the client is told of the exit.
 const pendingGrace = 50 * time.Millisecond
 
-// tell tells the client how the process ended.
+// tell tells the client how the process exited.
 func (s *serving) tell(exit proto.ExitCode, waited error) error {
 	if !s.peer.Outcome {
 		if exit.Kind != "" {
-			// An older client takes every exit message for a process that ended. The close frame tells it the truth.
+			// To an older client every exit message means that the process exited. The close frame tells it the truth.
 			return xerrors.Errorf("wait: %w", waited)
 		}
 		exit.Signal = ""
@@ -100,13 +100,14 @@ func (s *serving) tellEnd(m any) error {
 	return nil
 }
 
-// awaitClose gives the client a moment to close the connection, once it has read all: what it has not is lost when the
-// connection is closed here. A client answers pings in the order in which it reads.
+// awaitClose gives the client time to read everything and to close the connection. If the connection were closed here first,
+// unread messages would be lost. A client answers pings in the order in which it reads, so a pong says that it has read
+// everything.
 func (s *serving) awaitClose(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	answered := make(chan struct{})
-	// Most clients close at once.
+	// Most clients close the connection at once.
 	asking := time.AfterFunc(askDelay, func() {
 		defer close(answered)
 		s.ask(ctx)
@@ -130,35 +131,35 @@ func (s *serving) awaitClose(ctx context.Context) {
 	}
 }
 
-// askDelay is how long a client has for closing the connection before it is asked whether it has read all.
+// askDelay is how long a client has to close the connection before it is asked whether it has read everything.
 const askDelay = 100 * time.Millisecond
 
-// ask pings the client until that answers, ctx ends or the connection fails.
+// ask pings the client until it answers, ctx ends or the connection is lost.
 func (s *serving) ask(ctx context.Context) {
 	for {
 		err := s.conn.Ping(ctx)
-		// The library has a timeout of its own, for a ping that waits behind a message.
+		// The library has a timeout of its own, which a ping behind a long message can exceed.
 		if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
 			return
 		}
 	}
 }
 
-// awaitEnd waits for a process whose context has ended, and for the rest of its group. What takes too long goes on
-// counting until it has ended.
-func (s *serving) awaitEnd() {
+// awaitExit waits for a process whose context has ended, and for the rest of its group. A process that takes too long still
+// counts until it has exited.
+func (s *serving) awaitExit() {
 	limit := endTimeout
 	group, hasGroup := processAs[processGroup](s.process)
 	if hasGroup {
 		limit += group.endDelay()
 	}
 	ended := make(chan struct{})
-	// Ends with the process.
+	// Ends when the process and its group have exited.
 	go func() {
 		defer close(ended)
 		_ = s.wait()
 		if hasGroup {
-			group.awaitGone()
+			group.awaitGroup()
 		}
 		s.release()
 	}()
@@ -169,18 +170,18 @@ func (s *serving) awaitEnd() {
 	}
 }
 
-// processGroup is a process of this machine, of which more may be left than itself.
+// processGroup is a process of this machine whose group may outlive it.
 type processGroup interface {
-	// endDelay is how long the group has for its end before it is killed.
+	// endDelay is how long the group has to exit before it is killed.
 	endDelay() time.Duration
-	// awaitGone waits until nothing is left of a process whose context has ended, or it has had its time.
-	awaitGone()
+	// awaitGroup waits until no process of the group is left, or its time is up. The process's context has ended.
+	awaitGroup()
 }
 
-// endTimeout is how long a process may take to end after its context has ended, beside a LocalExecer's KillDelay.
+// endTimeout is how long a process may take to exit after its context has ended, in addition to a LocalExecer's KillDelay.
 const endTimeout = 5 * time.Second
 
-// connectionEnd returns what Serve returns when the connection ended before the process.
+// connectionEnd returns what Serve returns when the connection was closed or lost before the process exited.
 func (s *serving) connectionEnd(err error) error {
 	if _, ok := errors.AsType[*protocolError](err); ok {
 		return err

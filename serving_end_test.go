@@ -79,7 +79,7 @@ func TestKillDelayIsWaitedFor(t *testing.T) {
 			time.Sleep(group)
 			close(p.gone)
 		}()
-		s.awaitEnd()
+		s.awaitExit()
 		require.Equal(t, killDelay+group, time.Since(began))
 		require.True(t, isClosed(released))
 	})

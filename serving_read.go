@@ -12,25 +12,25 @@ import (
 	"cdr.dev/wsep/internal/proto"
 )
 
-// What a server makes of what its client says. The connection's reader does all of it.
+// How a server handles the messages of its client. The connection's reader does all of this.
 
-// read takes messages off the connection until it ends or the client breaks the protocol, and then closes the channel. It
-// keeps reading when the process has ended, since that is how the client's close frame is noticed and pings are answered.
+// read handles messages until the connection is closed or lost, or the client breaks the protocol. Then it closes the
+// channel. It also reads after the process has exited: only then are pings answered and the client's close frame noticed.
 func (s *serving) read(closed chan<- struct{}) {
 	err := s.take()
 	if err == nil {
-		// A process that idles is not to pay for the stack that decoding the start message took. Ends when the connection
-		// is closed.
+		// Decoding the start message grew the stack. A new goroutine frees that memory while the process idles. Ends when
+		// the connection is closed.
 		go s.read(closed)
 		return
 	}
-	// No end of file: to a session, which goes on, it would mean something.
+	// This is not an end of file. To a session, which continues, that would mean something else.
 	s.stdin.Close(flow.ErrStopped)
 	s.readErr <- err
 	close(closed)
 }
 
-// take takes messages until one has started the command, and returns nil, or none can be taken any more.
+// take handles messages. It returns nil after the start message, and an error when it can't read another message.
 func (s *serving) take() error {
 	for {
 		data, msg, err := s.link.read(proto.StdinHeader)
@@ -116,7 +116,7 @@ func (s *serving) handleStart(start proto.Start) error {
 	return nil
 }
 
-// handleBulk takes the body of a stdin message. Only a client without flow control can make it wait.
+// handleBulk handles the body of a stdin message. It waits only for a client without flow control.
 func (s *serving) handleBulk(data bulk) error {
 	if data.stream != proto.TypeStdin {
 		_, err := io.Copy(io.Discard, data.body)
@@ -129,14 +129,14 @@ func (s *serving) handleBulk(data bulk) error {
 	return s.stdin.Fill(data.body, s.over)
 }
 
-// poke is called while the reader waits for a process to read its stdin. The connection's end can't be read then, so
-// poke finds out by writing: a client that has closed its end answers with a reset.
+// poke is called while the reader waits for the process to read its stdin. The reader can't notice then that the connection
+// is closed. poke notices it by a write: the machine of a client that has closed its end answers with a reset.
 func (s *serving) poke() {
 	s.life.deaf.Store(true)
 	if s.life.writing.Load() != 0 {
-		return // That write will find out.
+		return // That write notices it.
 	}
-	// Ends when the library gives up.
+	// Ends after pokeTimeout at the latest.
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), pokeTimeout)
 		defer cancel()
@@ -146,7 +146,7 @@ func (s *serving) poke() {
 	}()
 }
 
-// pokeTimeout is how long a poke waits for an answer that, with nobody reading, can't come.
+// pokeTimeout is how long a poke waits for its pong, which can't arrive while nothing is read.
 const pokeTimeout = time.Second
 
 func (s *serving) handleAck(ack proto.Ack) error {

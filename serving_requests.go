@@ -10,20 +10,20 @@ import (
 	"cdr.dev/wsep/internal/proto"
 )
 
-// maxRequests bounds how many requests wait for a process that does not take them.
+// maxRequests bounds how many requests wait for a slow process.
 const maxRequests = 64
 
-// requests are what a client asks of its process beside stdin: resize, signal, close. They are done in their order, by a
-// goroutine that lives while there are any, so that a process that is slow to take one does not hold up the reader.
+// requests are the client's messages for its process other than stdin: resize, signal, close. A goroutine runs them in their
+// order, and ends when there are none. So the reader never waits for a slow process.
 type requests struct {
 	mu      sync.Mutex // guards what follows
 	queue   []any
 	serving *serving        // nil until the process runs
-	ctx     context.Context // the process's
+	ctx     context.Context // the process's context
 	working bool
 }
 
-// begin lets the requests go to the process.
+// begin starts running the requests. The process has started.
 func (r *requests) begin(ctx context.Context, s *serving) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -31,7 +31,7 @@ func (r *requests) begin(ctx context.Context, s *serving) {
 	r.work()
 }
 
-// add adds a request. A resize takes the place of one that waits at the end.
+// add adds a request. A resize replaces a resize that waits at the end of the queue.
 func (r *requests) add(m any) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -50,7 +50,7 @@ func (r *requests) add(m any) error {
 	return nil
 }
 
-// work starts the goroutine if there is something to do and none is at it. The lock is held.
+// work starts the goroutine if there are requests and it does not run. The lock is held.
 func (r *requests) work() {
 	if r.working || r.serving == nil || len(r.queue) == 0 {
 		return
@@ -85,7 +85,7 @@ func (r *requests) next() (any, bool) {
 	return m, true
 }
 
-// do asks the process for one thing.
+// do passes one request to the process.
 func (s *serving) do(ctx context.Context, m any) error {
 	switch m := m.(type) {
 	case proto.Resize:
