@@ -23,6 +23,10 @@
 // Mach-O is refused, because a shell would run it as a script. A terminal has the type of the variable TERM in Env, and
 // is an xterm-256color without. Both outputs share a window of 2 MiB: what is not read of one holds up the other once
 // that is full.
+//
+// dropbear takes a line of 9000 bytes, of which sshexec needs some 2500, and drops output that comes after the end of
+// the command itself. It has no process groups for commands without a terminal: those need setsid on the host, without
+// which only the command itself is signaled and ended.
 package sshexec
 
 import (

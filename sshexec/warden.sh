@@ -106,7 +106,7 @@ relieve() {
 
 # ancestors sets line to the processes above this one. One of them is the connection's, in most servers.
 ancestors() {
-	line= above=$$
+	line="" above=$$
 	while [ "${above:-0}" -gt 1 ]; do
 		if [ -r "/proc/$above/stat" ] && read -r stat <"/proc/$above/stat"; then
 			# The name in parentheses may have spaces. The parent is the second word after it.
