@@ -11,31 +11,30 @@ import (
 	"golang.org/x/xerrors"
 )
 
-// LocalExecer starts commands on this machine. The zero value is ready to use, and a LocalExecer is safe for concurrent
-// use.
+// LocalExecer starts commands on this machine. The zero value is ready to use. A LocalExecer is safe for concurrent use.
 //
-// Every command has a process group of its own, and a terminal of its own if it asked for one. When its context ends, or
-// Close is called, the whole group is ended: by SIGTERM, on a terminal by SIGHUP too, and by SIGKILL after KillDelay. On
-// Windows, which has no such signals, the process is terminated.
+// Every command has a process group of its own. A command with a TTY has a terminal of its own. When its context ends, or
+// [Process.Close] is called, the whole group is ended: it gets SIGTERM, in a terminal SIGHUP too, and after KillDelay
+// SIGKILL. Windows has no such signals: there the process is terminated.
 //
-// The variable WSEP_TTY=true is set for commands in a terminal, which takes its input for UTF-8 where the system knows that
+// A command in a terminal has the variable WSEP_TTY=true. The terminal's input mode is UTF-8, where the system has that
 // mode.
 //
-// Commands start with every signal at its default, also those that this process ignores because it was started so, by nohup
-// or in the background of a script, or because it called signal.Ignore. What it was started to ignore beside SIGHUP and
-// SIGINT is known on Linux alone. On Linux they start with no signal blocked, too. For the moment that a start takes, such
-// signals are handled by this process, which does nothing with them.
+// Commands start with every signal at its default, even those that this process ignores. A process ignores a signal if it
+// was started so, for example by nohup or in the background of a script, or if it called [os/signal.Ignore]. Only on Linux is
+// it known which signals it was started to ignore, other than SIGHUP and SIGINT. On Linux commands also start with no signal
+// blocked. During a start this process handles these signals, and does nothing on them.
 type LocalExecer struct {
-	// ChildProcessPriority is the niceness of the commands. nil leaves it as it is. An environment that forbids to
-	// change it is no error.
+	// ChildProcessPriority is the niceness of the commands. nil leaves it unchanged. If the system does not allow the
+	// change, the start still succeeds.
 	ChildProcessPriority *int
-	// InheritEnv names the variables of this process's environment that commands inherit: none, if the list is empty. nil
-	// means all of them. The list is read, never written. It is behind a pointer so that a LocalExecer can be compared.
+	// InheritEnv names the variables of this process's environment that commands inherit. nil means all variables, an empty
+	// list means none. The list is read, never written. It is a pointer so that a LocalExecer can be compared.
 	InheritEnv *[]string
-	// WaitDelay bounds how long the output stays open after a command has ended while another process, such as a
-	// background child, holds it. Then the output ends, with what has been written by then. 0 means no bound.
+	// WaitDelay bounds how long the output stays open after the command has exited, while another process, such as a
+	// background child, holds it. The output then ends with what has been written. 0 means no bound.
 	WaitDelay time.Duration
-	// KillDelay is how long a command that was asked to end has before it is killed. The default is one second.
+	// KillDelay is how long a command has to exit before it is killed. The default is one second.
 	KillDelay time.Duration
 }
 
@@ -54,7 +53,7 @@ func (l LocalExecer) Start(ctx context.Context, c Command) (Process, error) {
 	return p, nil
 }
 
-// validate refuses what no system can run.
+// validate returns an error for a command that no system can run.
 func validate(c Command) error {
 	if c.Command == "" {
 		return xerrors.Errorf("no program is named: %w", ErrInvalidCommand)
@@ -84,7 +83,7 @@ func (l LocalExecer) command(c Command, userEnv []string) (*exec.Cmd, error) {
 	return cmd, nil
 }
 
-// checkDir gives a bad working directory an error of its own, since the system's would be taken for the program's.
+// checkDir checks the working directory. The system's error for a bad one would look like one for the program.
 func checkDir(dir string) error {
 	if dir == "" {
 		return nil
@@ -99,8 +98,8 @@ func checkDir(dir string) error {
 	return nil
 }
 
-// inherited returns the part of this process's environment that commands get. It is never nil, which exec.Cmd would take
-// for all of it.
+// inherited returns the part of this process's environment that commands inherit. It is never nil: exec.Cmd would take nil
+// for the whole environment.
 func (l LocalExecer) inherited() []string {
 	if l.InheritEnv == nil {
 		return os.Environ()

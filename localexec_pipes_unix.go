@@ -17,25 +17,25 @@ import (
 	"cdr.dev/wsep/internal/readiness"
 )
 
-// The pipes of a local process, of which its output may also be a terminal.
+// The pipes of a local process. Its output may also come from a terminal.
 
-// localOutput reads an output of a local process. It closes the descriptor at the output's end, whether anybody reads
-// until there or not.
+// localOutput reads an output of a local process. It closes the descriptor at the output's end, even if nothing reads until
+// there.
 type localOutput struct {
 	ended func() // called once, when the output has ended
 
 	mu    sync.Mutex // held during a read; guards what follows
 	f     *os.File   // nil when closed
-	rest  []byte     // read ahead of the reader, when f has been closed
-	ready func()     // makes the callback of whenReady, if that waits; otherwise nil
+	rest  []byte     // what was read before f was closed and has not been returned
+	ready func()     // calls the waiting callback of whenReady now; nil if none waits
 
 	widening widening
 
-	file      *os.File // f, for those who interrupt a read
+	file      *os.File // f, for interrupting a read without the lock
 	closeOnce sync.Once
 	closing   chan struct{} // closed by close
-	// process, if set, is closed when the process has ended. Before that a terminal that nobody has open is not at its end:
-	// the process may open it again, and to close it would hang up on the process.
+	// process, if set, is closed when the process has exited. Before that a terminal that no process has open has not ended:
+	// the process may open it again. Closing it would hang up on the process.
 	process <-chan struct{}
 }
 
@@ -61,18 +61,18 @@ func (o *localOutput) Read(b []byte) (int, error) {
 		return n, nil
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) && !isClosed(o.closing) {
-		o.keepRest() // This read was interrupted by end.
+		o.keepRest() // end has interrupted this read.
 		return o.readRest(b)
 	}
-	o.finish()
+	o.closeFile()
 	if !endOfOutput(err) {
 		return n, xerrors.Errorf("read output: %w", err)
 	}
 	return n, io.EOF
 }
 
-// read reads from the descriptor. A terminal that nobody has open is read until it has been opened again, or its process had
-// ended before: what that wrote last may have come after the look that found nobody.
+// read reads from the descriptor. While no process has a terminal open, it waits until one opens it again, or the process
+// exits. After the exit it reads once more, since the process's last bytes may have come after the last read.
 func (o *localOutput) read(b []byte) (int, error) {
 	for {
 		last := !o.mayReopen()
@@ -84,7 +84,7 @@ func (o *localOutput) read(b []byte) (int, error) {
 	}
 }
 
-// readRest reads what was kept of an output that has ended. The lock is held.
+// readRest reads what is left of an output whose descriptor is closed. The lock is held.
 func (o *localOutput) readRest(b []byte) (int, error) {
 	n := copy(b, o.rest)
 	if o.rest = o.rest[n:]; n == 0 {
@@ -93,7 +93,7 @@ func (o *localOutput) readRest(b []byte) (int, error) {
 	return n, nil
 }
 
-// whenReady has do called, on a goroutine of its own, when there is something to read, or the end.
+// whenReady calls do on a new goroutine when the output has bytes to read or has ended.
 func (o *localOutput) whenReady(do func()) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -106,18 +106,18 @@ func (o *localOutput) whenReady(do func()) {
 	go do()
 }
 
-// busyPipe is how much at once makes a pipe one that carries much, and that is worth widening.
+// busyPipe is the number of bytes in one read or write that shows that a pipe carries much, and so is worth widening.
 const busyPipe = 32 << 10
 
-// reopenInterval is how often a terminal that nobody has open is looked at. There is nothing to wait on for an opening.
+// reopenInterval is how often a terminal that no process has open is checked. The system has no event for its opening.
 const reopenInterval = 20 * time.Millisecond
 
-// mayReopen reports whether a terminal that nobody has open may not be at its end.
+// mayReopen reports whether a process may still open a terminal again.
 func (o *localOutput) mayReopen() bool {
 	return o.process != nil && !isClosed(o.process) && !isClosed(o.closing)
 }
 
-// awaitReopening waits a moment, or until there is nothing to wait for.
+// awaitReopening waits for a moment. It returns early if the terminal can't be opened again.
 func (o *localOutput) awaitReopening() {
 	t := time.NewTimer(reopenInterval)
 	defer t.Stop()
@@ -128,15 +128,14 @@ func (o *localOutput) awaitReopening() {
 	}
 }
 
-// endOfOutput reports whether an error is how the system, or this file, says that there is no more: EIO is a terminal's
-// way.
+// endOfOutput reports whether an error of a read means that the output has ended. A terminal returns EIO then.
 func endOfOutput(err error) bool {
 	return err == io.EOF || errors.Is(err, syscall.EIO) ||
 		errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, os.ErrClosed)
 }
 
-// finish closes the descriptor. The lock is held.
-func (o *localOutput) finish() {
+// closeFile closes the descriptor. The lock is held.
+func (o *localOutput) closeFile() {
 	if o.ready != nil {
 		o.ready()
 	}
@@ -146,21 +145,21 @@ func (o *localOutput) finish() {
 	o.ended()
 }
 
-// settle is called when the process has ended. If nobody else holds the output, it takes what is left of it from the
-// system and closes the descriptor, so that a caller who does not read leaves nothing open.
-func (o *localOutput) settle() {
+// drain is called when the process has exited. If no other process holds the output, drain reads the rest of it and closes
+// the descriptor. So a caller that does not read leaves no descriptor open.
+func (o *localOutput) drain() {
 	if !hungUp(o.file) {
 		return
 	}
-	o.mu.Lock() // A read does not wait any more.
+	o.mu.Lock() // No read waits now: the other end is closed.
 	defer o.mu.Unlock()
 	if o.f != nil {
 		o.rest, _ = io.ReadAll(o.f)
-		o.finish()
+		o.closeFile()
 	}
 }
 
-// hungUp reports whether nobody holds the other end of a pipe or a terminal.
+// hungUp reports whether no process holds the other end of a pipe or a terminal.
 func hungUp(f *os.File) (hup bool) {
 	conn, err := f.SyscallConn()
 	if err != nil {
@@ -174,7 +173,7 @@ func hungUp(f *os.File) (hup bool) {
 	return hup
 }
 
-// end ends the output now, whoever holds it. What has been written can still be read.
+// end ends the output now, even if another process holds it. What has been written can still be read.
 func (o *localOutput) end() {
 	o.interrupt()
 	o.mu.Lock()
@@ -184,18 +183,18 @@ func (o *localOutput) end() {
 	}
 }
 
-// interrupt ends a read that waits, and all that come later.
+// interrupt makes the waiting read fail, and all later ones.
 func (o *localOutput) interrupt() {
 	if o.file != nil {
 		_ = o.file.SetReadDeadline(time.Unix(0, 1))
 	}
 }
 
-// maxHeld is as much as the system holds of an output: as much as the widest of pipes, and more than a terminal.
+// maxHeld bounds, in bytes, what the system can hold of an output: as much as the widest pipe, and more than a terminal.
 const maxHeld = 1 << 20
 
-// keepRest takes what the system holds from it and closes the descriptor. Whoever holds the output may go on writing, so
-// that there is a bound. The lock is held.
+// keepRest reads what the system holds of the output and closes the descriptor. It reads at most maxHeld bytes, since a
+// process that holds the output may go on writing. The lock is held.
 func (o *localOutput) keepRest() {
 	if conn, err := o.f.SyscallConn(); err == nil {
 		_ = conn.Control(func(fd uintptr) {
@@ -209,28 +208,28 @@ func (o *localOutput) keepRest() {
 			}
 		})
 	}
-	o.finish()
+	o.closeFile()
 }
 
-// close ends the output now. What has not been read is dropped.
+// close ends the output now. Unread bytes are dropped.
 func (o *localOutput) close() {
 	o.closeOnce.Do(func() { close(o.closing) })
 	o.interrupt()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.f != nil {
-		o.finish()
+		o.closeFile()
 	}
 }
 
 // localStdin is the stdin of a local process.
 type localStdin interface {
 	io.WriteCloser
-	// end is called when the process has ended. Writes fail from then on, also those that wait.
+	// end is called when the process has exited. Waiting writes and later ones fail.
 	end()
 }
 
-// stdinError returns what a write returns for the system's error, once process is closed if its process has ended.
+// stdinError returns what a write returns for the system's error. process is closed if the process has exited.
 func stdinError(err error, process <-chan struct{}) error {
 	if err != nil && isClosed(process) {
 		return xerrors.Errorf("write to stdin: %w", errProcessDone)
@@ -238,9 +237,9 @@ func stdinError(err error, process <-chan struct{}) error {
 	return err
 }
 
-// pipeStdin is the writing end of a process's stdin.
+// pipeStdin is the writing end of the pipe to a process's stdin.
 type pipeStdin struct {
-	process <-chan struct{} // closed when the process has ended
+	process <-chan struct{} // closed when the process has exited
 
 	f      *os.File
 	nowait *nowait
@@ -269,7 +268,7 @@ func (s *pipeStdin) end() { _ = s.Close() }
 // WriteNoWait implements flow.NowaitWriter.
 func (s *pipeStdin) WriteNoWait(b []byte) int { return s.nowait.write(b) }
 
-// Close closes the pipe, at the second call too without error.
+// Close closes the pipe. Later calls return the same result.
 func (s *pipeStdin) Close() error {
 	s.close.Do(func() {
 		s.err = s.f.Close()
@@ -283,12 +282,12 @@ type nowait struct {
 	conn syscall.RawConn
 	p    []byte
 	n    int
-	once func(fd uintptr) bool // kept here so that a write costs no allocation
+	once func(fd uintptr) bool // kept so that a write does not allocate
 }
 
 func newNowait(f *os.File) *nowait {
 	w := &nowait{}
-	w.conn, _ = f.SyscallConn() // It fails for nil alone.
+	w.conn, _ = f.SyscallConn() // It fails only for a nil file.
 	w.once = func(fd uintptr) bool {
 		w.n, _ = unix.Write(int(fd), w.p)
 		return true
@@ -296,7 +295,7 @@ func newNowait(f *os.File) *nowait {
 	return w
 }
 
-// write writes what can be written at once and returns how much it was.
+// write writes as many bytes as the file takes at once, and returns how many.
 func (w *nowait) write(p []byte) int {
 	w.p, w.n = p, 0
 	_ = w.conn.Write(w.once)
@@ -304,14 +303,14 @@ func (w *nowait) write(p []byte) int {
 	return max(w.n, 0)
 }
 
-// maxWide bounds how many pipes are wide at once. A user without privileges has 64 MiB for all pipes by default, and beyond
-// that each new one, whoever makes it, holds two pages (pipe(7), /proc/sys/fs/pipe-user-pages-soft).
+// maxWide bounds how many pipes are wide at a time. By default an unprivileged user has 64 MiB for all pipes. Above that
+// each new pipe of the user, in any program, holds only two pages (pipe(7), /proc/sys/fs/pipe-user-pages-soft).
 const maxWide = 16
 
-// wide is how many pipes are wide.
+// wide is the number of wide pipes.
 var wide atomic.Int32
 
-// widening makes one pipe wide, if not too many are.
+// widening makes one pipe wide, unless maxWide pipes are.
 type widening struct {
 	once    sync.Once
 	counted bool

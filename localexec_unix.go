@@ -28,22 +28,22 @@ type localProcess struct {
 	tty            *terminal // nil without a terminal
 
 	exited chan struct{} // closed when the process has been reaped
-	done   chan struct{} // closed after that, when result is set and what nobody else holds is closed
+	done   chan struct{} // closed after exited: result is set, and descriptors that no other process holds are closed
 	result error
 
-	gone chan struct{} // closed when the process has been made to end and nothing is left of its group
+	groupDone chan struct{} // closed when an ended process has no process left in its group, or its time is up
 
 	mu       sync.Mutex // guards what follows
-	ending   bool       // the process has been asked to end
-	hungUp   bool       // its terminal has been hung up, after that
-	killed   bool       // its group has been killed, after that
-	closed   bool       // Close has been called when it had ended
+	ending   bool       // the process has been asked to exit
+	hungUp   bool       // then its terminal has been hung up
+	killed   bool       // then its group has been killed
+	closed   bool       // Close has been called after the exit
 	canceled bool       // the context has ended
-	cause    error      // the end of the context, if the process was running then
-	open     int        // outputs that have not ended
+	cause    error      // the context's error, if the process was running when the context ended
+	open     int        // the number of outputs that have not ended
 	reaped   bool
-	unbind   func() bool // detaches the process from its context
-	limit    *time.Timer // ends the outputs of a process that has ended; nil without a bound
+	unbind   func() bool // unbinds the process from its context
+	limit    *time.Timer // ends the outputs of an exited process; nil without WaitDelay
 }
 
 func (l LocalExecer) start(ctx context.Context, c Command) (Process, error) {
@@ -62,7 +62,7 @@ func (l LocalExecer) start(ctx context.Context, c Command) (Process, error) {
 		killDelay: l.killDelay(),
 		exited:    make(chan struct{}),
 		done:      make(chan struct{}),
-		gone:      make(chan struct{}),
+		groupDone: make(chan struct{}),
 		open:      2,
 	}
 	if c.TTY {
@@ -73,9 +73,9 @@ func (l LocalExecer) start(ctx context.Context, c Command) (Process, error) {
 	if err != nil {
 		return nil, missingProgram(err)
 	}
-	cmd.Args, cmd.Env = nil, nil // They are not small, and processes may live long.
+	cmd.Args, cmd.Env = nil, nil // They take memory, and processes may live long.
 	if l.ChildProcessPriority != nil {
-		// The group, for the case that the process has forked already.
+		// The whole group, since the process may have forked already.
 		_ = syscall.Setpriority(syscall.PRIO_PGRP, p.Pid(), *l.ChildProcessPriority)
 	}
 	p.stdout.ended, p.stderr.ended = p.outputEnded, p.outputEnded
@@ -96,8 +96,8 @@ func (l LocalExecer) killDelay() time.Duration {
 	return l.KillDelay
 }
 
-// missingProgram makes a missing program match exec.ErrNotFound and fs.ErrNotExist alike, whether it was named by a path
-// or not found in PATH.
+// missingProgram makes the error of a missing program match exec.ErrNotFound and fs.ErrNotExist, whether the program is a
+// path or a name that is not in PATH.
 func missingProgram(err error) error {
 	if path, ok := errors.AsType[*os.PathError](err); ok && path.Op == "fork/exec" && errors.Is(err, os.ErrNotExist) {
 		return &exec.Error{Name: path.Path, Err: notFoundError{path.Err}}
@@ -118,7 +118,7 @@ func (e notFoundError) Is(target error) bool {
 
 // startPipes starts the process with a pipe for each stream.
 func (p *localProcess) startPipes(c Command) (err error) {
-	var files []*os.File // the child's ends, and ours too if the start fails
+	var files []*os.File // the child's ends; closed after the start
 	pipe := func() (r, w *os.File) {
 		if err != nil {
 			return nil, nil
@@ -190,51 +190,52 @@ func (p *localProcess) bind(ctx context.Context) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.unbind = context.AfterFunc(ctx, func() { p.contextEnded(ctx.Err()) })
-	p.unbindIfOver()
+	p.unbindIfDone()
 }
 
-// reap waits for the process and sees to its outputs.
+// reap waits for the exit and closes the outputs that no other process holds.
 func (p *localProcess) reap(waitDelay time.Duration) {
 	p.result = exitResult(p.cmd.Wait())
 	p.mu.Lock()
 	p.reaped = true
 	if p.result == nil && p.cause != nil {
-		// It was made to end, however well it took that.
+		// The context ended the process, even if it then exited with code 0.
 		p.result = xerrors.Errorf("process ended with its context: %w", p.cause)
 	}
 	p.mu.Unlock()
 	close(p.exited)
-	defer close(p.done) // Whoever has waited finds the descriptors closed.
+	defer close(p.done) // After Wait the descriptors are closed.
 	if p.stdin != nil {
 		p.stdin.end()
 	}
-	p.stdout.settle()
-	p.stderr.settle()
+	p.stdout.drain()
+	p.stderr.drain()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if waitDelay > 0 {
 		p.limit = time.AfterFunc(waitDelay, p.endOutputs)
 	}
-	p.unbindIfOver()
+	p.unbindIfDone()
 }
 
-// endOutputs ends the outputs, whoever holds them.
+// endOutputs ends the outputs, even if another process holds them.
 func (p *localProcess) endOutputs() {
 	p.stdout.end()
 	p.stderr.end()
 }
 
-// outputEnded counts an output that has ended.
+// outputEnded counts one output that has ended.
 func (p *localProcess) outputEnded() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.open--
-	p.unbindIfOver()
+	p.unbindIfDone()
 }
 
-// unbindIfOver detaches the process from its context, and stops the clock, when nothing of it is left. The lock is held.
-func (p *localProcess) unbindIfOver() {
-	if !p.over() {
+// unbindIfDone unbinds the process from its context and stops the timer, if nothing of the process is left. The lock is
+// held.
+func (p *localProcess) unbindIfDone() {
+	if !p.isDone() {
 		return
 	}
 	if p.unbind != nil {
@@ -245,11 +246,10 @@ func (p *localProcess) unbindIfOver() {
 	}
 }
 
-// over reports whether nothing is left of the process: it has been reaped, and nobody holds its outputs. The lock is
-// held.
-func (p *localProcess) over() bool { return p.reaped && p.open == 0 }
+// isDone reports whether nothing of the process is left: it has been reaped, and its outputs have ended. The lock is held.
+func (p *localProcess) isDone() bool { return p.reaped && p.open == 0 }
 
-// exitResult returns what Wait returns for the error of exec.Cmd's.
+// exitResult returns what Wait returns for the error of exec.Cmd.Wait.
 func exitResult(err error) error {
 	exit, ok := errors.AsType[*exec.ExitError](err)
 	if !ok {
@@ -290,13 +290,13 @@ func (p *localProcess) Wait() error {
 	return p.result
 }
 
-// awaitGroup waits until nothing is left of a process whose context has ended, or it has had its time.
+// awaitGroup waits until no process of the group is left, or its time is up. The process's context has ended.
 func (p *localProcess) awaitGroup() {
 	p.mu.Lock()
-	gone := p.over() && !p.ending // It has been detached from its context.
+	done := p.isDone() && !p.ending // It was unbound from its context before that ended.
 	p.mu.Unlock()
-	if !gone {
-		<-p.gone
+	if !done {
+		<-p.groupDone
 	}
 }
 
@@ -329,25 +329,25 @@ func (p *localProcess) Signal(_ context.Context, signal string) error {
 func (p *localProcess) Close() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.over() {
+	if p.isDone() {
 		return nil
 	}
 	p.closed = p.closed || p.reaped
 	if p.ending {
-		if isClosed(p.gone) {
-			p.letGo()
+		if isClosed(p.groupDone) {
+			p.releaseOutputs()
 		}
 		return nil
 	}
 	p.ending = true
 	p.signalGroups(syscall.SIGTERM)
-	p.signalGroups(syscall.SIGCONT) // A stopped process takes no signal before.
-	go p.seeOff()
+	p.signalGroups(syscall.SIGCONT) // A stopped process handles no signal before SIGCONT.
+	go p.endGroup()
 	return nil
 }
 
-// contextEnded ends the process: gently, unless Close has been called already. What is left of it after that, held
-// output and unread output, is let go.
+// contextEnded ends the process. If Close has already been called it kills it at once. When the group has exited, unread
+// output is dropped, and so is output that other processes hold.
 func (p *localProcess) contextEnded(cause error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -356,11 +356,11 @@ func (p *localProcess) contextEnded(cause error) {
 	}
 	p.canceled = true
 	switch {
-	case p.over() && !p.ending:
-		close(p.gone)
+	case p.isDone() && !p.ending:
+		close(p.groupDone)
 	case p.ending:
 		p.kill()
-		p.letGo()
+		p.releaseOutputs()
 	default:
 		p.ending = true
 		p.signalGroups(syscall.SIGTERM)
@@ -368,17 +368,17 @@ func (p *localProcess) contextEnded(cause error) {
 			p.signalGroups(syscall.SIGHUP)
 		}
 		p.signalGroups(syscall.SIGCONT)
-		go p.seeOff()
+		go p.endGroup()
 	}
 }
 
-// seeOffInterval is how often an ending process's group is looked at. There is nothing to wait on for a group.
-const seeOffInterval = 10 * time.Millisecond
+// groupInterval is how often the group of an ended process is checked. The system has no event for the end of a group.
+const groupInterval = 10 * time.Millisecond
 
-// seeOff waits until a process that has been asked to end is gone with its whole group, and kills what is not when its time
-// is up. It ends soon after that.
-func (p *localProcess) seeOff() {
-	ticker := time.NewTicker(seeOffInterval)
+// endGroup waits until an ended process and its whole group have exited. When their time is up it kills those that are left.
+// Ends at the latest about a killDelay after that.
+func (p *localProcess) endGroup() {
+	ticker := time.NewTicker(groupInterval)
 	defer ticker.Stop()
 	limit := 2 * p.killDelay
 	for began := time.Now(); ; <-ticker.C {
@@ -387,15 +387,16 @@ func (p *localProcess) seeOff() {
 		waited := time.Since(began)
 		switch {
 		case !left || p.killed && waited > limit:
-			p.letGo()
-			close(p.gone)
+			p.releaseOutputs()
+			close(p.groupDone)
 			p.mu.Unlock()
 			return
 		case waited > p.killDelay && !p.killed:
 			p.kill()
-			limit = waited + p.killDelay // A look may come late.
+			limit = waited + p.killDelay // This check may be late.
 		case waited > p.killDelay/2 && p.tty != nil && !p.hungUp:
-			// Later than SIGTERM, so that a shell that traps it can act on it. A shell that does not ignores it, and ends now.
+			// SIGHUP comes later than SIGTERM, so that a shell that traps SIGTERM can act on it. A shell that does not trap
+			// SIGTERM ignores it, and exits on SIGHUP.
 			p.hungUp = true
 			p.signalGroups(syscall.SIGHUP)
 		}
@@ -403,7 +404,7 @@ func (p *localProcess) seeOff() {
 	}
 }
 
-// kill ends the process's groups. The lock is held.
+// kill kills the process's groups. The lock is held.
 func (p *localProcess) kill() {
 	if p.killed {
 		return
@@ -412,9 +413,9 @@ func (p *localProcess) kill() {
 	p.signalGroups(syscall.SIGKILL)
 }
 
-// letGo ends the outputs that processes outside of the group may hold, if nobody waits for what is still to come. The lock
+// releaseOutputs ends the outputs that processes outside the group may hold, if the caller wants no more of them. The lock
 // is held.
-func (p *localProcess) letGo() {
+func (p *localProcess) releaseOutputs() {
 	switch {
 	case p.canceled:
 		p.drop()
@@ -423,7 +424,7 @@ func (p *localProcess) letGo() {
 	}
 }
 
-// drop closes all pipes. What has not been read is lost. The lock is held.
+// drop closes all pipes. Unread output is lost. The lock is held.
 func (p *localProcess) drop() {
 	go p.stdout.close()
 	go p.stderr.close()
@@ -432,7 +433,7 @@ func (p *localProcess) drop() {
 	}
 }
 
-// signalGroups signals the process's group and, in a terminal, the one in the foreground. The lock is held.
+// signalGroups signals the process's group and, in a terminal, the foreground group. The lock is held.
 func (p *localProcess) signalGroups(sig syscall.Signal) {
 	pid := p.Pid()
 	if p.tty != nil {
@@ -445,11 +446,11 @@ func (p *localProcess) signalGroups(sig syscall.Signal) {
 	}
 }
 
-// groupExists reports whether anything is left of the process's group. The lock is held.
+// groupExists reports whether any process of the group is left. The lock is held.
 func (p *localProcess) groupExists() bool {
 	pid := p.Pid()
 	if p.reaped && syscall.Kill(pid, 0) == nil {
-		// The number is in use again, which takes an empty group: what there is now is somebody else's.
+		// The number is in use again. The system reuses it only when the group is empty, so this is another process.
 		return false
 	}
 	return syscall.Kill(-pid, 0) == nil
