@@ -68,7 +68,7 @@ func TestProcessCountsUntilItHasEnded(t *testing.T) {
 func TestKillDelayIsWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const killDelay, group = time.Minute, time.Second
-		p := &localProcess{killDelay: killDelay, done: make(chan struct{}), gone: make(chan struct{})}
+		p := &localProcess{killDelay: killDelay, done: make(chan struct{}), groupDone: make(chan struct{})}
 		released := make(chan struct{})
 		s := newServing(new(Server), nil, nil, new(Options).withDefaults())
 		s.process, s.wait, s.release = p, p.Wait, func() { close(released) }
@@ -77,7 +77,7 @@ func TestKillDelayIsWaitedFor(t *testing.T) {
 			time.Sleep(killDelay)
 			close(p.done)
 			time.Sleep(group)
-			close(p.gone)
+			close(p.groupDone)
 		}()
 		s.awaitExit()
 		require.Equal(t, killDelay+group, time.Since(began))
