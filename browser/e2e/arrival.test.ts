@@ -1,5 +1,9 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { once } from "node:events";
+import { createServer, request as httpRequest } from "node:http";
+import type { ClientRequest, IncomingMessage } from "node:http";
+import type { AddressInfo, Socket } from "node:net";
+import { after, test } from "node:test";
 
 import type { Route } from "playwright-core";
 
@@ -59,6 +63,45 @@ test("says that a token is wrong which it brought, and which the server took bef
   await kept.connected();
   assert.notEqual(await kept.run("echo $$"), shell);
   await kept.close();
+});
+
+test("asks for the token for as long as its user takes", async () => {
+  const { base, token } = await guard();
+  const wire = await Wire.to(base);
+  const tab = await Tab.openWithClock(browser, wire.address);
+  const answerLate = async () => {
+    await tab.page.getByRole("dialog", { name: "This server asks for a token" }).waitFor();
+    await tab.page.clock.runFor(60_000);
+    await tab.type(token);
+    await tab.press("Enter");
+    await tab.connected();
+  };
+  await answerLate();
+  const shell = await tab.run("echo $$");
+
+  // Also when the server stops taking it: the connection is made again, and the page asked once more.
+  await tab.page.route("**/api/server", (route) => route.fulfill({ status: 401 }), { times: 2 });
+  wire.cut();
+  wire.mend();
+  await answerLate();
+  assert.equal(await tab.run("echo $$"), shell);
+  await tab.close();
+});
+
+test("works under a path prefix, and leaves the query of its address alone", async () => {
+  const { base, token } = await guard();
+  const prefixed = await behindPrefix(base, "/some/where");
+  const tab = await Tab.open(browser, `${prefixed}?theme=a&b#token=${token}`);
+  await tab.connected();
+  assert.equal(await tab.run("echo in"), "in");
+  assert.match(tab.page.url(), /\/some\/where\/\?theme=a&b#\w+$/);
+  await tab.press("Control+Shift+L");
+  await tab.page.locator("#sessions li").first().waitFor();
+  await tab.page.reload();
+  await tab.connected();
+  for (const url of tab.requests) assert.match(new URL(url).pathname, /^\/some\/where\//);
+  assert.deepEqual(tab.complaints, []);
+  await tab.close();
 });
 
 test("has a new tab get the token from one that is open, and from no other", async () => {
@@ -126,6 +169,37 @@ test("does not try again when it is refused, but when its user does", async () =
 async function guard(): Promise<{ readonly base: string; readonly token: string }> {
   const [base, token] = (await serve("--random-token")).address.split("#token=") as [string, string];
   return { base, token };
+}
+
+/** Serves a page's server below a path, until the tests have ended, and returns the page's address there. */
+async function behindPrefix(base: string, prefix: string): Promise<string> {
+  const { hostname, port } = new URL(base);
+  const ask = (request: IncomingMessage): ClientRequest => {
+    const path = request.url!.slice(prefix.length);
+    return httpRequest({ hostname, port, path, method: request.method, headers: request.headers });
+  };
+  const proxy = createServer((request, response) => {
+    const asked = ask(request);
+    asked.on("response", (answer) => answer.pipe(response.writeHead(answer.statusCode!, answer.headers)));
+    request.pipe(asked);
+  });
+  proxy.on("upgrade", (request, near: Socket) => {
+    const asked = ask(request).end();
+    asked.on("upgrade", (answer, far) => {
+      const headers = answer.rawHeaders.map((word, i) => (i % 2 ? `${word}\r\n` : `${word}: `)).join("");
+      near.write(`HTTP/1.1 101 Switching Protocols\r\n${headers}\r\n`);
+      near.on("error", () => far.destroy()).on("close", () => far.destroy());
+      far.on("error", () => near.destroy()).on("close", () => near.destroy());
+      near.pipe(far).pipe(near);
+    });
+  });
+  proxy.listen(0, "127.0.0.1");
+  await once(proxy, "listening");
+  after(() => {
+    proxy.closeAllConnections();
+    proxy.close();
+  });
+  return `http://127.0.0.1:${(proxy.address() as AddressInfo).port}${prefix}/`;
 }
 
 test("takes the printed address while it asks for the token", async () => {

@@ -9,7 +9,7 @@ const TOKEN = "#token=";
 export function takeToken(): string | undefined {
   if (!location.hash.startsWith(TOKEN)) return undefined;
   const token = decode(location.hash.slice(TOKEN.length));
-  history.replaceState(null, "", location.pathname);
+  history.replaceState(null, "", location.pathname + location.search);
   return token;
 }
 
