@@ -60,5 +60,9 @@ test("pictures: token", async () => {
   const tab = await Tab.open(desktop, guarded.address.replace(/#.*/, ""), { colorScheme: "light" });
   await tab.page.getByRole("dialog").waitFor();
   await tab.page.screenshot({ path: `${FOLDER}/light-token.png` });
+  await tab.type("wrong");
+  await tab.press("Enter");
+  await tab.page.getByText("That token is wrong").waitFor();
+  await tab.page.screenshot({ path: `${FOLDER}/light-token-wrong.png` });
   await tab.close();
 });
