@@ -14,17 +14,17 @@ const (
 	ioctlSetTermios = unix.TIOCSETA
 )
 
-// exitWatch is for systems that tell when a process has exited.
+// exitWatch does nothing here. Other systems tell when a process has exited.
 type exitWatch struct{}
 
 func newExitWatch(*exec.Cmd) *exitWatch { return &exitWatch{} }
 
 func (*exitWatch) whenExited(do func()) { go do() }
 
-// widen is for systems that let a pipe's size be changed.
+// widen does nothing here. Other systems can change the size of a pipe.
 func widen(*os.File) {}
 
-// signalMask is for systems that let a thread's mask be changed.
+// signalMask does nothing here. Other systems can change a thread's mask.
 type signalMask struct{}
 
 func threadMask() signalMask { return signalMask{} }
@@ -35,5 +35,5 @@ func (signalMask) lift() {}
 
 func (signalMask) restore() {}
 
-// systemIgnores is for systems that tell which signals a process ignores.
+// systemIgnores knows nothing here. Other systems tell which signals a process ignores.
 func systemIgnores() (ignored signalSet, known bool) { return 0, false }

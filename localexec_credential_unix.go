@@ -12,15 +12,15 @@ import (
 	"golang.org/x/xerrors"
 )
 
-// credential returns what a process needs to run as the user and the group, and the variables that go with the user. No
-// credential means this process's own.
+// credential returns the credential for running a process as the user and the group, and the user's variables. A nil
+// credential means this process's own user and group.
 func credential(uid, gid uint32) (*syscall.Credential, []string, error) {
 	self, selfGroup := uint32(os.Getuid()), uint32(os.Getgid())
 	switch {
 	case uid == 0 && gid == 0:
 		return nil, nil, nil
 	case uid == 0 && self == 0:
-		// 0 is the zero value. Who asks for a group alone does not ask for root in it.
+		// 0 is the zero value. A caller that sets only a group does not ask for root.
 		return nil, nil, xerrors.Errorf("GID %d without UID would run as root: %w", gid, ErrInvalidCommand)
 	case uid == 0:
 		uid = self
@@ -33,7 +33,7 @@ func credential(uid, gid uint32) (*syscall.Credential, []string, error) {
 		if gid == 0 {
 			return nil, nil, xerrors.Errorf("user %d is unknown, so its group is too, set GID: %w", uid, ErrInvalidCommand)
 		}
-		// No name, no home, no further groups.
+		// An unknown user has no name, no home and no further groups.
 		id := strconv.FormatUint(uint64(uid), 10)
 		return &syscall.Credential{Uid: uid, Gid: gid}, []string{"HOME=/", "USER=" + id, "LOGNAME=" + id}, nil
 	}

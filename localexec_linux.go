@@ -17,19 +17,19 @@ const (
 // utf8Input is the mode of a terminal whose input is UTF-8: see termios(3), IUTF8.
 const utf8Input = unix.IUTF8
 
-// exitWatch tells when a process exits. os.Process.Wait blocks a thread for as long as the process runs, which costs more
-// memory than all else that an idle process needs.
+// exitWatch tells when a process exits. It is cheaper than os.Process.Wait, which blocks a thread while the process runs. A
+// thread costs more memory than everything else that an idle process needs.
 type exitWatch struct{ pidfd int }
 
-// newExitWatch prepares a command that has not started.
+// newExitWatch prepares a command for watching. It must be called before the start.
 func newExitWatch(cmd *exec.Cmd) *exitWatch {
 	w := &exitWatch{pidfd: -1}
 	cmd.SysProcAttr.PidFD = &w.pidfd
 	return w
 }
 
-// whenExited has do called, on a goroutine of its own, when the started process has exited, or at once where the system does
-// not support that.
+// whenExited calls do on a new goroutine when the started process has exited. Where the system does not support that, it
+// calls do at once.
 func (w *exitWatch) whenExited(do func()) {
 	if w.pidfd < 0 {
 		go do()
@@ -44,11 +44,11 @@ func (w *exitWatch) whenExited(do func()) {
 	}
 }
 
-// widePipe is how much a pipe holds that carries much: as much as an unprivileged user may ask for (pipe(7),
-// /proc/sys/fs/pipe-max-size). The wider, the fewer times do its two ends wait for each other.
+// widePipe is the size of a wide pipe in bytes: the largest that an unprivileged user may set (pipe(7),
+// /proc/sys/fs/pipe-max-size). The wider a pipe, the less often its two ends wait for each other.
 const widePipe = 1 << 20
 
-// widen lets a pipe hold more. The system may refuse: what is open of one user has a bound in all.
+// widen makes a pipe wide. The system may refuse, since it bounds the total size of one user's pipes.
 func widen(f *os.File) {
 	conn, err := f.SyscallConn()
 	if err != nil {

@@ -2,5 +2,5 @@
 
 package wsep
 
-// utf8Input is for systems whose terminals know of UTF-8.
+// utf8Input is 0 here: the terminals of these systems have no mode for UTF-8.
 const utf8Input = 0

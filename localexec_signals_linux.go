@@ -10,16 +10,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// signalMask is what a thread blocks.
+// signalMask is the set of signals that a thread blocks.
 type signalMask unix.Sigset_t
 
-// threadMask returns the mask of the thread that the caller is locked to.
+// threadMask returns the mask of the caller's thread. The caller has locked itself to the thread.
 func threadMask() (mask signalMask) {
-	_ = unix.PthreadSigmask(unix.SIG_SETMASK, nil, (*unix.Sigset_t)(&mask)) // It fails for bad arguments alone.
+	_ = unix.PthreadSigmask(unix.SIG_SETMASK, nil, (*unix.Sigset_t)(&mask)) // It fails only for bad arguments.
 	return mask
 }
 
-// blocked returns the signals of the mask.
+// blocked returns the signals in the mask.
 func (m signalMask) blocked() (signals []os.Signal) {
 	const bits = int(unsafe.Sizeof(m.Val[0])) * 8
 	if m == (signalMask{}) {
@@ -33,21 +33,21 @@ func (m signalMask) blocked() (signals []os.Signal) {
 	return signals
 }
 
-// lift has the thread block nothing.
+// lift unblocks all signals of the thread.
 func (m signalMask) lift() {
 	if m != (signalMask{}) {
 		_ = unix.PthreadSigmask(unix.SIG_SETMASK, &unix.Sigset_t{}, nil)
 	}
 }
 
-// restore has the thread block the mask again.
+// restore sets the thread's mask again.
 func (m signalMask) restore() {
 	if m != (signalMask{}) {
 		_ = unix.PthreadSigmask(unix.SIG_SETMASK, (*unix.Sigset_t)(&m), nil)
 	}
 }
 
-// systemIgnores returns which signals this process ignores, if the system says so.
+// systemIgnores returns which signals this process ignores. known is false if the system does not say.
 func systemIgnores() (ignored signalSet, known bool) {
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {

@@ -11,13 +11,13 @@ import (
 	"syscall"
 )
 
-// Commands start with every signal at its default and none blocked, as under sshd. A child ignores what its parent ignores,
-// because of nohup or a script's & for example. It starts at the default of what its parent handles (execve(2)), so what
-// this process ignores is handled while a command starts.
+// Commands start with every signal at its default and none blocked, as under sshd. A child ignores the signals that its
+// parent ignores, for example after nohup or in the background of a script. It starts with the default for signals that its
+// parent handles (execve(2)). So this process handles its ignored signals while a command starts.
 
 // startCommand starts a command with default signals.
 func startCommand(cmd *exec.Cmd) error {
-	// A child blocks what the thread blocks that starts it.
+	// A child inherits the signal mask of the thread that starts it.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	mask := threadMask()
@@ -28,23 +28,23 @@ func startCommand(cmd *exec.Cmd) error {
 	return cmd.Start()
 }
 
-// heeding handles signals while commands start. One that arrives then does nothing, as when it is ignored.
+// heeding handles signals while commands start. A signal that arrives then has no effect, as if it were ignored.
 type heeding struct {
 	learn   sync.Once
-	dropped chan os.Signal // takes what arrives; nobody reads it
+	dropped chan os.Signal // receives the signals; never read
 
 	mu       sync.Mutex // guards what follows
-	starting int        // how many commands start
+	starting int        // the number of starts under way
 	ignored  map[os.Signal]bool
 }
 
-// heeded is shared by all starts of this process, as the dispositions are.
+// heeded is shared by all starts of this process: a process has one disposition for each signal.
 var heeded = heeding{dropped: make(chan os.Signal, 1), ignored: make(map[os.Signal]bool)}
 
-// maxSignal is the largest number that a signal has, on any system: Linux has the most (signal(7)).
+// maxSignal is the largest number of a signal on any system. Linux has the largest (signal(7)).
 const maxSignal = 64
 
-// begin handles what this process ignores, and what the thread blocks, until end is called.
+// begin handles the signals that this process ignores and those that the thread blocks, until end is called.
 func (h *heeding) begin(blocked []os.Signal) {
 	h.learn.Do(learnIgnored)
 	h.mu.Lock()
@@ -56,12 +56,12 @@ func (h *heeding) begin(blocked []os.Signal) {
 			signal.Notify(h.dropped, sig)
 		}
 	}
-	if len(blocked) > 0 { // Notify without signals means all.
+	if len(blocked) > 0 { // Notify without signals would mean all signals.
 		signal.Notify(h.dropped, blocked...)
 	}
 }
 
-// end restores what was ignored, unless another command still starts.
+// end ignores the signals again, unless another command still starts.
 func (h *heeding) end() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -76,14 +76,14 @@ func (h *heeding) end() {
 	signal.Stop(h.dropped)
 	for sig := range h.ignored {
 		if stopIgnores(sig) && !asked(sig) {
-			signal.Ignore(sig) // It is ignored, but signal.Ignored does not say so any more.
+			signal.Ignore(sig) // It is ignored, but signal.Ignored no longer says so.
 		}
 	}
 	clear(h.ignored)
 }
 
-// stopIgnores reports whether a signal that was ignored before signal.Notify is ignored after signal.Stop. A Notify of the
-// program's own, while a command starts, then keeps its effect.
+// stopIgnores reports whether signal.Stop restores the ignoring of a signal. Then a Notify by the program, made while a
+// command starts, keeps its effect.
 func stopIgnores(sig os.Signal) bool { return sig == syscall.SIGHUP || sig == syscall.SIGINT }
 
 // asked reports whether the program handles a signal that signal.Stop would have left ignored.
@@ -92,7 +92,8 @@ func asked(sig os.Signal) bool {
 	return known && !ignored.has(sig)
 }
 
-// learnIgnored tells package signal what this process was started to ignore. By itself it looks at SIGHUP and SIGINT alone.
+// learnIgnored tells package signal which signals this process was started to ignore. By itself the package checks only
+// SIGHUP and SIGINT.
 func learnIgnored() {
 	ignored, _ := systemIgnores()
 	for n := 1; n <= maxSignal; n++ {
@@ -102,7 +103,7 @@ func learnIgnored() {
 	}
 }
 
-// signalSet has bit n-1 set if it has signal n.
+// signalSet has bit n-1 set if signal n is in it.
 type signalSet uint64
 
 func (s signalSet) has(sig os.Signal) bool {

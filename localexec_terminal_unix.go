@@ -19,7 +19,7 @@ import (
 // terminal is the controlling end of a pseudo-terminal.
 type terminal struct{ f *os.File }
 
-// openTerminal opens a terminal and returns it with the end for the child, which belongs to the credential's user.
+// openTerminal opens a terminal. It returns the terminal and the child's end, which the credential's user owns.
 func openTerminal(rows, cols uint16, cred *syscall.Credential) (t *terminal, child *os.File, err error) {
 	control, child, err := pty.Open()
 	if err != nil {
@@ -45,8 +45,8 @@ func openTerminal(rows, cols uint16, cred *syscall.Credential) (t *terminal, chi
 	return t, child, nil
 }
 
-// pollable returns f as a file whose reads and writes need no thread and are interrupted by Close. The pty package's is
-// not: it puts the descriptor in blocking mode. It takes f's place.
+// pollable returns a file for f's descriptor that replaces f. Its reads and writes block no thread, and Close interrupts
+// them. f itself is in blocking mode: the pty package makes it so.
 func pollable(f *os.File) (*os.File, error) {
 	defer f.Close()
 	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
@@ -60,7 +60,7 @@ func pollable(f *os.File) (*os.File, error) {
 	return os.NewFile(uintptr(fd), f.Name()), nil
 }
 
-// control runs f with the descriptor, if the terminal is open.
+// control calls f with the descriptor. It fails if the terminal is closed.
 func (t *terminal) control(f func(fd int) error) (err error) {
 	conn, err := t.f.SyscallConn()
 	if err != nil {
@@ -72,7 +72,7 @@ func (t *terminal) control(f func(fd int) error) (err error) {
 	return err
 }
 
-// prepare sets what a terminal starts with.
+// prepare sets the size of a new terminal, and its mode for UTF-8.
 func (t *terminal) prepare(rows, cols uint16) error {
 	if err := t.resize(rows, cols); err != nil {
 		return err
@@ -107,7 +107,7 @@ func (t *terminal) resize(rows, cols uint16) error {
 	return nil
 }
 
-// foreground returns the process group in the foreground, or 0.
+// foreground returns the foreground process group, or 0 if there is none.
 func (t *terminal) foreground() (pgid int) {
 	_ = t.control(func(fd int) (err error) {
 		pgid, err = unix.IoctlGetInt(fd, unix.TIOCGPGRP)
@@ -116,14 +116,14 @@ func (t *terminal) foreground() (pgid int) {
 	return pgid
 }
 
-// terminalStdin types into a terminal.
+// terminalStdin writes to a terminal's input.
 type terminalStdin struct {
 	t       *terminal
-	process <-chan struct{} // closed when the process has ended
+	process <-chan struct{} // closed when the process has exited
 
 	mu     sync.Mutex // held during a write; guards what follows
 	nowait *nowait
-	// midLine says that what was typed last does not end a line.
+	// midLine says that the last byte written does not end a line.
 	midLine bool
 	closed  bool
 }
@@ -157,14 +157,14 @@ func (s *terminalStdin) WriteNoWait(b []byte) int {
 	return n
 }
 
-// typed remembers how what was typed ends. The lock is held.
+// typed notes whether the last byte written ends a line. The lock is held.
 func (s *terminalStdin) typed(b []byte) {
 	if n := len(b); n > 0 {
 		s.midLine = b[n-1] != '\n' && b[n-1] != '\r'
 	}
 }
 
-// Close types the terminal's end-of-file character. The terminal stays open: to close it would hang up.
+// Close writes the terminal's end-of-file character. It leaves the terminal open: closing it would hang up.
 func (s *terminalStdin) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -174,7 +174,7 @@ func (s *terminalStdin) Close() error {
 	s.closed = true
 	eof := []byte{s.t.eofChar()}
 	if s.midLine {
-		// The first ends the line, the second is the end of file (POSIX, General Terminal Interface, EOF).
+		// The first character ends the line, the second is the end of file (POSIX, General Terminal Interface, EOF).
 		eof = append(eof, eof[0])
 	}
 	_, err := s.t.f.Write(eof)

@@ -14,11 +14,11 @@ import (
 	"golang.org/x/xerrors"
 )
 
-// localProcess is a process of this machine. This file is compiled by the tests, and not run by them.
+// localProcess is a process of this machine. The tests compile this file and do not run it.
 type localProcess struct {
 	process   *os.Process
 	console   *conpty.ConPty // nil without a terminal
-	killDelay time.Duration  // 0, for it is terminated at once
+	killDelay time.Duration  // always 0: the process is terminated at once
 
 	stdin          io.WriteCloser
 	stdout, stderr io.Reader
@@ -76,7 +76,7 @@ func (p *localProcess) startPipes(cmd *exec.Cmd, c Command, waitDelay time.Durat
 		return err
 	}
 	p.process, p.stdout, p.stderr = cmd.Process, outR, errR
-	// Ends with the process.
+	// Ends when the process exits.
 	go func() {
 		defer close(p.done)
 		p.result = exitResult(cmd.Wait())
@@ -106,7 +106,7 @@ func (p *localProcess) startConsole(cmd *exec.Cmd, c Command) error {
 	if c.Stdin {
 		p.stdin = &consoleStdin{console: console}
 	}
-	// Ends with the process.
+	// Ends when the process exits.
 	go func() {
 		defer close(p.done)
 		state, err := p.process.Wait()
@@ -114,7 +114,7 @@ func (p *localProcess) startConsole(cmd *exec.Cmd, c Command) error {
 			err = &exec.ExitError{ProcessState: state}
 		}
 		p.result = exitResult(err)
-		// A console's output ends when the console is closed, not when its process ends.
+		// A console's output ends when the console is closed. The exit of its process does not end it.
 		_ = console.Close()
 	}()
 	return nil
@@ -165,7 +165,7 @@ func (p *localProcess) Close() error {
 	return err
 }
 
-// consoleOutput reads what the console shows.
+// consoleOutput reads the console's output.
 type consoleOutput struct{ console *conpty.ConPty }
 
 func (o consoleOutput) Read(p []byte) (int, error) {
@@ -176,7 +176,7 @@ func (o consoleOutput) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// consoleStdin types into a console.
+// consoleStdin writes to a console's input.
 type consoleStdin struct {
 	console *conpty.ConPty
 	once    sync.Once
@@ -184,7 +184,7 @@ type consoleStdin struct {
 
 func (s *consoleStdin) Write(p []byte) (int, error) { return s.console.Write(p) }
 
-// Close types the console's end of file.
+// Close writes the console's end of file.
 func (s *consoleStdin) Close() (err error) {
 	s.once.Do(func() { _, err = s.console.Write([]byte("\x1a\r\n")) })
 	return err

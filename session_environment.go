@@ -12,15 +12,15 @@ import (
 	"golang.org/x/xerrors"
 )
 
-// A session's command has the variables of a plain one. A shell can't pass them on: it drops names that it can't have, and
-// changes variables that are its own. So the Execer tells what a plain command has, the session's keeper gets that as data,
-// and env makes the environment of it where the command starts.
+// A session's command has the same variables as a command without a session. A shell can't pass them all on: it drops names
+// that are not valid in a shell, and changes variables of its own. So the variables are read from the Execer and sent to the
+// keeper as data. env sets them where the command starts.
 
-// maxEnvironment bounds what an Execer may tell of an environment, in bytes. Linux has a bound of 6 MiB.
+// maxEnvironment bounds the environment that an Execer may report, in bytes. Linux allows 6 MiB.
 const maxEnvironment = 8 << 20
 
-// environmentOf returns the variables of a command that the Execer starts plainly, but for those of a terminal. They are nil
-// where there is no env that tells them.
+// environmentOf returns the variables of a command that the Execer starts without a session and without a terminal. It
+// returns nil if the machine has no env that prints them.
 func environmentOf(ctx context.Context, execer Execer, c Command) ([]string, error) {
 	p, err := execer.Start(ctx, Command{
 		Command: "env", Args: []string{"-0"}, Env: c.Env, WorkingDir: c.WorkingDir, UID: c.UID, GID: c.GID,
@@ -48,9 +48,9 @@ func environmentOf(ctx context.Context, execer Execer, c Command) ([]string, err
 	return strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00"), nil
 }
 
-// environmentScript returns shell code that has a variable wsep_N for each variable's value, and sets wsep_environment to
-// what "env -S" makes the environment of. So the values are in nobody's arguments, which all users can see. What is said of
-// the terminal is left out.
+// environmentScript returns shell code that sets a variable wsep_N to the value of each variable, and wsep_environment to
+// the argument of "env -S" that makes the environment. So no value is in an argument, which all users could see. Variables
+// that describe the terminal are left out.
 func environmentScript(env []string) string {
 	var values, all strings.Builder
 	all.WriteString("-i")
@@ -69,16 +69,15 @@ func environmentScript(env []string) string {
 // shellQuote quotes a word for a shell.
 func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
-// splitQuoter escapes what stands between single quotes in an argument of "env -S".
+// splitQuoter escapes the text between single quotes in an argument of "env -S".
 var splitQuoter = strings.NewReplacer(`\`, `\\`, `'`, `\'`)
 
-// shellSettings are variables by which a shell does other than its script says, or nothing at all, with values that change
-// nothing.
+// shellSettings are variables that make a shell behave differently, or fail, and for each a value without effect.
 var shellSettings = map[string]string{
 	"BASHOPTS": "", "GLOBIGNORE": "", "OPTIND": "1", "SHELLOPTS": "", "TMOUT": "",
 }
 
-// withoutSettings returns variables that, after those of an environment, keep it from changing what a shell does.
+// withoutSettings returns variables to put after those of env. They undo those of env that change how a shell behaves.
 func withoutSettings(env []string) (quiet []string) {
 	for _, kv := range env {
 		name, _, _ := strings.Cut(kv, "=")

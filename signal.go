@@ -9,8 +9,7 @@ import (
 	"golang.org/x/xerrors"
 )
 
-// signals are those that some system knows: POSIX's (signal.h), and what Linux and the BSDs have beyond (signal(7),
-// signal(3)).
+// signals are the signals of POSIX (signal.h), and those that Linux and the BSDs add (signal(7), signal(3)).
 var signals = strings.Fields(`
 	ABRT ALRM BUS CHLD CONT FPE HUP ILL INT KILL PIPE QUIT SEGV STOP TERM TSTP TTIN TTOU USR1 USR2 WINCH SYS TRAP URG VTALRM
 	XCPU XFSZ PROF POLL
@@ -18,7 +17,7 @@ var signals = strings.Fields(`
 	EMT INFO LIBRT LWP THR
 `)
 
-// checkSignal refuses what is no signal anywhere, for a process whose own machine is not asked.
+// checkSignal returns an error for a name that is no signal on any system. It is for a process on another machine.
 func checkSignal(signal string) error {
 	if slices.Contains(signals, signal) {
 		return nil
@@ -26,7 +25,7 @@ func checkSignal(signal string) error {
 	return xerrors.Errorf("signal %q: %w", signal, errors.ErrUnsupported)
 }
 
-// signalProcess sends a signal to a process, if it takes any.
+// signalProcess sends a signal to a process, if it is a Signaler.
 func signalProcess(ctx context.Context, p Process, signal string) error {
 	s, ok := processAs[Signaler](p)
 	if !ok {
