@@ -386,7 +386,7 @@ func TestSignalEndsInTime(t *testing.T) {
 
 func TestProfiles(t *testing.T) {
 	p := startProcess(t, "--pprof-address=:0")
-	url := p.logged(`profiles +url=(http://127\.0\.0\.1:\d+/debug/pprof/)`)[1]
+	url := p.logged(`profiles.*\burl\b.*?(http://127\.0\.0\.1:\d+/debug/pprof/)`)[1]
 	require.Equal(t, http.StatusOK, status(t, url+"cmdline"))
 	// Not to clients, and nothing else.
 	require.NotEqual(t, http.StatusOK, status(t, "http"+strings.TrimPrefix(p.url, "ws")+"/debug/pprof/cmdline"))
