@@ -22,36 +22,37 @@ import (
 	"cdr.dev/wsep/internal/termmodes"
 )
 
-// This file and session_screen.sh are all that knows GNU screen.
+// Only this file and session_screen.sh know GNU screen.
 
 //go:embed session_screen.sh
 var keeperScript string
 
-// errNoScreen is matched by the error of a session on a machine without a screen that is fit for use.
+// errNoScreen is matched by the error of a session on a machine without a usable screen.
 var errNoScreen = xerrors.New("no screen to keep the session in")
 
 // errSessionLost is matched by the error of a keeper that found nothing of its session.
 var errSessionLost = xerrors.Errorf("session is gone from its machine: %w", fs.ErrNotExist)
 
-// errDetached is how an attached process ended whose session goes on.
+// errDetached is what Wait of an attached process returns when its session continues.
 var errDetached = xerrors.New("detached from session")
 
-// keeper is the process that keeps a session on the session's machine, and the session's line to it. See session_screen.sh.
+// keeper is the process that keeps a session on the session's machine, and the session's connection to it. See
+// session_screen.sh.
 type keeper struct {
 	process Process
 	cancel  context.CancelFunc
 	dir     string
-	env     []string    // for further shells of the session, beside the command's: see withoutSettings
-	orders  chan string // what it is told and has not been written yet; has room for maxOrders
+	env     []string    // for further shells of the session, after the command's variables: see withoutSettings
+	orders  chan string // orders that have not been written; has room for maxOrders
 
-	running     chan struct{}  // closed when the command goes, or is gone
-	exit        chan ExitError // has room for one: how the command ended, if that is known
+	running     chan struct{}  // closed when the command goes, or nothing is left of it
+	exit        chan ExitError // the command's exit, if it is known; has room for one
 	commandDone chan struct{}  // closed when nothing is left of the command; exit has been sent before
-	done        chan struct{}  // closed when the keeper has ended and err is set
-	err         error          // why it ended; nil if it had done all it was told
+	done        chan struct{}  // closed when the keeper has exited and err is set
+	err         error          // how the keeper exited; nil if it carried out all its orders
 }
 
-// startKeeper starts the session's command, which waits until it is told to go. The context bounds the start.
+// startKeeper starts the session's command, which then waits for the order to go. The context bounds the start.
 func startKeeper(ctx context.Context, execer Execer, name string, patience time.Duration, c Command) (*keeper, error) {
 	if err := validate(c); err != nil {
 		return nil, &StartError{err}
@@ -79,7 +80,7 @@ func startKeeper(ctx context.Context, execer Execer, name string, patience time.
 	return k, err
 }
 
-// dropSession ends what a keeper may have left that was killed as it started: one that is told to end does so itself.
+// dropSession removes what a keeper left that was killed during its start. A keeper that gets SIGTERM does this itself.
 func dropSession(execer Execer, c Command, args []string) {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
@@ -88,7 +89,8 @@ func dropSession(execer Execer, c Command, args []string) {
 	}
 }
 
-// rejoinKeeper is startKeeper for a session whose keeper was lost. The command's first directory may be gone by now.
+// rejoinKeeper is startKeeper for a session whose keeper was lost. It does not use the command's working directory, which
+// may not exist any more.
 func rejoinKeeper(ctx context.Context, execer Execer, name string, patience time.Duration, c Command) (*keeper, error) {
 	c.WorkingDir = ""
 	return newKeeper(ctx, execer, c, keeperArgs("join", name, patience), "")
@@ -99,8 +101,8 @@ func keeperArgs(mode, name string, patience time.Duration) []string {
 	return []string{"-c", keeperScript, "wsep-keeper", mode, name, serverIdentity(), strconv.Itoa(seconds)}
 }
 
-// newKeeper starts a keeper and tells it the input. One that has ended before the session started is returned with the
-// error.
+// newKeeper starts a keeper and writes the input to it. If the keeper exits before the session has started, newKeeper
+// returns both the keeper and an error.
 func newKeeper(ctx context.Context, execer Execer, c Command, args []string, input string) (*keeper, error) {
 	// The keeper outlives the context of its start.
 	life, cancel := context.WithCancel(context.Background())
@@ -128,20 +130,20 @@ func newKeeper(ctx context.Context, execer Execer, c Command, args []string, inp
 		done:        make(chan struct{}),
 	}
 	k.orders <- input
-	// Ends with the keeper.
+	// Ends when the keeper exits.
 	go k.writeOrders()
 	started := make(chan error, 1)
-	// Ends with the keeper.
+	// Ends when the keeper exits.
 	go func() {
 		defer close(k.done)
 		defer cancel()
 		err := k.listen(func() { started <- nil })
 		select {
 		case started <- err:
-		default: // It has started before.
+		default: // The session had started before.
 		}
 	}()
-	// Ends with the keeper. If that was killed, its watcher may live on and hold its output open.
+	// Ends when the keeper exits. If the keeper was killed, its watcher may still run and hold the output open.
 	go func() {
 		_ = p.Wait()
 		time.AfterFunc(outputGrace, cancel)
@@ -157,17 +159,17 @@ func newKeeper(ctx context.Context, execer Execer, c Command, args []string, inp
 	return k, nil
 }
 
-// killed reports whether the keeper, which has ended, did so by force.
+// killed reports whether the keeper was killed. The keeper has exited.
 func (k *keeper) killed() bool {
 	exit, ok := errors.AsType[ExitError](k.err)
 	return ok && exit.Signal() == "KILL"
 }
 
-// maxKeeperLine bounds a line of the keeper's.
+// maxKeeperLine bounds a line of the keeper's output, in bytes.
 const maxKeeperLine = 4 << 10
 
-// listen takes what the keeper says until it ends. It calls started once, when the session has started. The error is why
-// the session did not.
+// listen reads the keeper's lines until the keeper exits. It calls started once, when the session has started. The error
+// says why the session did not start.
 func (k *keeper) listen(started func()) error {
 	var begun bool
 	begin := sync.OnceFunc(func() {
@@ -203,7 +205,7 @@ func (k *keeper) listen(started func()) error {
 		}
 	}
 	if begun && !isClosed(k.commandDone) {
-		k.cancel() // Its watcher has died, which it does not notice.
+		k.cancel() // The watcher has exited. The keeper does not notice that.
 	}
 	complaint, _ := io.ReadAll(io.LimitReader(k.process.Stderr(), maxKeeperLine))
 	err := k.process.Wait()
@@ -217,7 +219,7 @@ func (k *keeper) listen(started func()) error {
 	return xerrors.Errorf("session's keeper ended (%v): %s", err, bytes.TrimSpace(complaint))
 }
 
-// ended takes the command's exit code.
+// setExit records the command's exit code.
 func (k *keeper) setExit(code string) {
 	n, err := strconv.Atoi(code)
 	if err != nil {
@@ -225,18 +227,18 @@ func (k *keeper) setExit(code string) {
 	}
 	select {
 	case k.exit <- NewExitError(n, "exit status "+code):
-	default: // A keeper that took over may say it twice.
+	default: // A keeper that took over may send it again.
 	}
 }
 
 const (
-	// maxOrders is how many orders wait for a keeper that is busy. Further ones are waited for.
+	// maxOrders is how many orders can wait for a busy keeper. A further order waits for room.
 	maxOrders = 100
-	// orderTimeout is how long that may take. A keeper that has not read an order by then has stopped.
+	// orderTimeout is how long an order waits for room. A keeper that reads no order for so long hangs.
 	orderTimeout = 5 * time.Second
 )
 
-// order tells the keeper to do something. A keeper that does not read is ended, so that another takes its place.
+// order sends the keeper an order. A keeper that does not read is ended, so that another can replace it.
 func (k *keeper) order(words ...string) {
 	t := time.NewTimer(orderTimeout)
 	defer t.Stop()
@@ -248,7 +250,8 @@ func (k *keeper) order(words ...string) {
 	}
 }
 
-// writeOrders writes the orders until the keeper has ended. One that can't be told has ended, which listen notices.
+// writeOrders writes the orders until the keeper exits. A write fails only when the keeper has exited. listen notices the
+// exit.
 func (k *keeper) writeOrders() {
 	for {
 		select {
@@ -260,7 +263,7 @@ func (k *keeper) writeOrders() {
 	}
 }
 
-// signal has the keeper send the command's process group a signal.
+// signal orders the keeper to send the command's process group a signal.
 func (k *keeper) signal(signal string) error {
 	if !signalName.MatchString(signal) {
 		return xerrors.Errorf("signal %q: %w", signal, errors.ErrUnsupported)
@@ -269,21 +272,22 @@ func (k *keeper) signal(signal string) error {
 	return nil
 }
 
-// signalName is what a signal's name looks like. The keeper passes it to kill.
+// signalName matches what can be the name of a signal. The keeper passes the name to kill.
 var signalName = regexp.MustCompile("^[A-Z][A-Z0-9]{1,9}$")
 
 const (
-	// quitGrace is how long a command has for ending when its terminal is hung up. After that it is killed.
+	// quitGrace is how long a command has to exit after its terminal is hung up. Then it is killed.
 	quitGrace = time.Second
-	// keeperGrace is how long the keeper has for what it does at its end. It starts some twenty programs for that, which
-	// takes a busy machine seconds, and many sessions may end at once; one that is cut short leaves the session's files.
+	// keeperGrace is how long the keeper has to end the session. It starts some twenty programs for that. On a busy machine,
+	// where many sessions may end at once, this takes seconds. A keeper that is ended earlier leaves the session's files
+	// behind.
 	keeperGrace = 15 * time.Second
-	// outputGrace is how long after the keeper's end its last words may take.
+	// outputGrace is how long after the keeper's exit its last output may take.
 	outputGrace = 500 * time.Millisecond
 )
 
-// end ends the session's command, if it is still there, gracefully and then by force with all that it has left running.
-// Then, in any case, it removes what the session has on its machine. It reports whether the keeper has done so.
+// end ends the session's command if it still runs: it hangs up the terminal, and then kills the command and all processes in
+// the terminal. In any case it then removes the session's files. It reports whether the keeper has done all that.
 func (k *keeper) end() bool {
 	defer k.cancel()
 	if !isClosed(k.commandDone) {
@@ -297,15 +301,22 @@ func (k *keeper) end() bool {
 	return isClosed(k.done) && k.err == nil
 }
 
-// attachScript runs an attaching screen, and makes that leave on SIGTERM. A screen that finds the terminal of a display
-// closed stops for a second, and so do all who look at it. So the attaching screen has to tell the other that it leaves,
-// for which it gets a hang-up, and the terminal has to stay for a moment longer, for which there is the shell, its session's
-// leader. Before it is there the hang-up must not end it; so it is repeated. And it leaves without a word if the mode of the
-// socket says that nobody is attached, as it does for a moment after the session is shown. Before all that screen is asked
-// something, for by its answer it has read what was typed. One that does not answer is not waited for long.
+// attachScript runs an attaching screen, and makes it detach on SIGTERM.
 //
-// A terminal type that the machine does not know, or that can't clear and move the cursor, would be refused. The modes of
-// the terminal, which is still as the Execer made it, are for the session's: see session_screen.sh.
+// If an attaching screen closes its terminal without a word, the session's screen stops for a second, and with it the
+// display of all clients. So the attaching screen must tell the session's screen that it detaches. It does so when it gets
+// SIGHUP. Its terminal must stay open a moment longer. The shell, which leads the terminal's session, keeps it open. An
+// attaching screen that has only just started is not to be killed by SIGHUP, so SIGHUP is ignored at first, and sent several
+// times.
+//
+// For a moment after the session is shown, the mode of the socket still says that no client is attached. A screen that got
+// SIGHUP then would exit without telling the session's screen. So the script first waits for the mode to change. Before that
+// it asks the session's screen a question. The answer says that screen has read what was typed. The script does not wait
+// long for an answer.
+//
+// Screen refuses a terminal type that the machine does not know, or that can't clear the screen and move the cursor. The
+// script replaces such a type. The terminal's modes are still those that the Execer set. They are saved for the session: see
+// session_screen.sh.
 const attachScript = `printf '%s\n' clear 'cup 0 0' | tput -T "$TERM" -S >/dev/null 2>&1 || export TERM=xterm-256color
 [ ! -p "$0/go" ] || (umask 077; stty -g >"$0/modes.$$" && mv "$0/modes.$$" "$0/modes") 2>/dev/null
 leaving=
@@ -336,7 +347,7 @@ for try in 1 2 3; do
 	sleep 0.02
 done 2>/dev/null`
 
-// attach starts a process that shows the session in a terminal. It ends when the context does.
+// attach starts a process that shows the session in a terminal. The process ends when the context does.
 func (k *keeper) attach(ctx context.Context, execer Execer, c Command) (Process, error) {
 	env := c.Env
 	if !slices.ContainsFunc(env, func(kv string) bool { return strings.HasPrefix(kv, "TERM=") }) {
@@ -355,15 +366,15 @@ func (k *keeper) attach(ctx context.Context, execer Execer, c Command) (Process,
 	})
 }
 
-// farewell is what screen writes to a display when its last window has gone.
+// endNotice is what screen writes to a display when its last window is closed.
 var endNotice = []byte("[screen is terminating]\r\n")
 
-// display reads what an attaching screen shows, but for its farewell. Its last bytes undo what screen has set in the
-// terminal, and leaves when a client does.
+// display reads the output of an attaching screen, without the endNotice. Its last bytes undo the modes that screen has set
+// in the client's terminal and does not reset when a client detaches.
 type display struct {
 	r     io.Reader
-	held  []byte // read, and either to be handed out or part of the farewell
-	out   int    // how many bytes of held may be handed out
+	held  []byte // read, and not returned: bytes for the reader, then perhaps a part of endNotice
+	out   int    // how many bytes of held are for the reader
 	err   error
 	modes termmodes.Modes
 }
@@ -385,24 +396,24 @@ func (d *display) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// maxComplaint bounds what screen says instead of showing a session.
+// maxComplaint bounds the text, in bytes, that screen writes when it does not show a session.
 const maxComplaint = 4 << 10
 
-// drawn reports whether the session is shown. Screen begins with sequences that set up the terminal; when it refuses one,
-// it says why in plain text, and ends.
+// drawn reports whether the session is shown. Screen first writes sequences that set up the terminal. If it refuses a
+// client, it only writes the reason as plain text, and exits.
 func (d *display) drawn() bool {
 	sequence := func(c rune) bool { return c < ' ' && !strings.ContainsRune("\r\n\t\a", c) }
 	return d.out >= maxComplaint || bytes.ContainsFunc(d.held[:d.out], sequence)
 }
 
-// undo gives out what undoes the terminal's modes, if that is needed.
+// undo puts the bytes that undo the terminal's modes into held. It reports whether there are any.
 func (d *display) undo() bool {
 	d.held = d.modes.Undo()
 	d.out = len(d.held)
 	return d.out > 0
 }
 
-// fill reads once.
+// fill reads once from the attaching screen.
 func (d *display) fill(size int) {
 	buf := make([]byte, len(d.held)+size)
 	n := copy(buf, d.held)
@@ -410,15 +421,15 @@ func (d *display) fill(size int) {
 	d.held, d.err = buf[:n+m], err
 	d.out = len(d.held) - noticeSuffix(d.held)
 	if err != nil && d.out < len(d.held) && len(d.held)-d.out < len(endNotice) {
-		d.out = len(d.held) // It only began like one.
+		d.out = len(d.held) // It only began like endNotice.
 	}
 }
 
-// minNotice is how much of a farewell at the end of what has been read counts as one that is still coming. Less is more
-// likely the command's, and must not wait.
+// minNotice is how many bytes of endNotice at the end of the output are held back until more is read. Fewer bytes are more
+// likely the command's output, which must not wait.
 const minNotice = 8
 
-// noticeSuffix returns how many bytes at b's end are a farewell or its beginning.
+// noticeSuffix returns how many bytes at b's end are endNotice or its beginning.
 func noticeSuffix(b []byte) int {
 	for n := min(len(b), len(endNotice)); n >= minNotice; n-- {
 		if bytes.HasSuffix(b, endNotice[:n]) {
@@ -428,8 +439,8 @@ func noticeSuffix(b []byte) int {
 	return 0
 }
 
-// serverIdentity tells the keeper which process it serves, if the two can see each other: see session_screen.sh. It is empty where
-// the system does not say.
+// serverIdentity returns text that identifies this process to a keeper on the same machine: see session_screen.sh. It is
+// empty if the system does not tell.
 func serverIdentity() string {
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
