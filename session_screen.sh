@@ -38,18 +38,18 @@ find_directory() {
 	return 1
 }
 
-# put writes a number into a file. It takes the place of what put has written there before, for which a disk that is full
-# by then has room.
+# put writes a number into a file, over the number that put wrote before. So it needs no more room on a disk that has become
+# full.
 put() { printf '%-9s\n' "$2" 1<>"$1"; }
 
-# number prints the number in one of the session's files, if it has one.
+# number prints the number in one of the session's files, if there is one.
 number() {
 	found=
 	read -r found <"$dir/$1"
 	say "$found"
 } 2>/dev/null
 
-# find_program fails unless $1 can be run, as execvp would find it. It sets found.
+# find_program fails unless execvp could run $1. It sets found.
 find_program() {
 	case $1 in
 	*/*)
@@ -73,10 +73,10 @@ find_program() {
 	fail not_found "$1: executable file not found in \$PATH"
 }
 
-# has_terminal_type tells whether the machine knows a terminal type.
+# has_terminal_type succeeds if the machine knows a terminal type.
 has_terminal_type() { tput -T "$1" longname >/dev/null 2>&1; }
 
-# none ends a keeper on a machine that can't keep a session.
+# none ends the keeper, since the machine can't keep a session.
 none() { say none "$*"; exit; }
 
 # usable_machine ends the keeper unless there is what it needs, and a screen that is fit for use. Release 5.0.0 gives
@@ -261,7 +261,7 @@ program='
 	printf "%-9s\n" $? 1<>"$1/exit"
 '
 
-# take makes this the session's keeper.
+# take makes this process the session's keeper.
 take() { put "$dir/keeper" $$; }
 
 # watch tells about the command until it is gone. Opening the pipe waits for the command to open its end. What runs in
@@ -288,7 +288,7 @@ watch() {
 	say gone
 }
 
-# guard wakes the watcher if screen has ended before it ran anything.
+# guard wakes the watcher if screen exits before it runs anything.
 guard() (
 	exec </dev/null
 	i=0
@@ -300,14 +300,14 @@ guard() (
 	command_pid || : >"$dir/alive"
 )
 
-# command_pid prints the command's process ID, and nothing that kill or pkill would take for something else.
+# command_pid prints the command's process ID. It prints nothing that kill or pkill would understand as something else.
 command_pid() {
 	pid=$(number pid)
 	case $pid in "" | 0* | 1 | *[!0-9]*) return 1 ;; esac
 	echo "$pid"
 }
 
-# owns tells whether a process, by its ID, is this session's. When that has ended, the number may be somebody else's.
+# owns succeeds if the process with an ID is this session's. After its exit another process may have the number.
 owns() {
 	case $1 in "" | *[!0-9]*) return 1 ;; esac
 	case $(command_line "$1" 2>/dev/null) in *"$name"*) ;; *) return 1 ;; esac
@@ -345,8 +345,8 @@ kill_all() {
 	done
 }
 
-# check ends a command whose screen was killed: nobody can attach to it any more. A screen that ends with its command
-# takes its socket with it.
+# check kills a command whose screen was killed: no client can attach to it any more. A screen that exits with its command
+# removes its socket.
 check() {
 	pid=$(command_pid) && owns "$pid" || return
 	for socket in "$dir"/s/*.s; do
@@ -355,7 +355,7 @@ check() {
 	done
 }
 
-# screen_runs tells whether a screen may still be there. One that was killed has left its socket.
+# screen_runs succeeds if a screen may still run. A killed screen leaves its socket behind.
 screen_runs() {
 	for socket in "$dir"/s/*.s; do
 		daemon=${socket##*/}
@@ -364,7 +364,7 @@ screen_runs() {
 	return 1
 }
 
-# clean removes the session's files, when screen has had its time to go.
+# clean removes the session's files. It first gives screen time to exit.
 clean() {
 	i=0
 	while [ $i -lt 50 ] && screen_runs; do
@@ -404,7 +404,7 @@ abandon() {
 	done 2>/dev/null
 }
 
-# server_gone tells whether the server that $1 identifies has certainly ended: it ran on this machine, and no more.
+# server_gone succeeds if the server that $1 identifies has certainly exited: it ran on this machine, and no longer does.
 server_gone() {
 	# shellcheck disable=SC2086
 	set -- $1
@@ -419,8 +419,8 @@ server_gone() {
 	[ "${20}" != "$started" ]
 }
 
-# orphan is what a keeper does without its server: it ends the session at once when the server can't come back, and after
-# some time when it does not.
+# orphan is run by a keeper without its server. If the server can't come back, it ends the session at once. If the server may
+# come back, it waits first.
 orphan() {
 	i=0
 	while [ $i -lt "$patience" ] && [ "$(number keeper)" = $$ ]; do
@@ -478,7 +478,7 @@ drop)
 esac
 watch &
 watcher=$!
-# Only the watcher speaks from here on, so that it is heard when it dies.
+# From here on only the watcher writes to stdout, so its exit ends the output.
 exec >/dev/null 2>&1
 case $mode in
 new)
