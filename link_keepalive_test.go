@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -360,5 +361,121 @@ func TestContextEndsServe(t *testing.T) {
 		// The connection is the caller's to close. One who forgets is helped.
 		_, err = client.Reader(context.Background())
 		require.ErrorIs(t, err, io.EOF)
+	})
+}
+
+// TestKeepAliveNoticesThatATalkerIsGone: a client without flow control is pinged though it is heard. Otherwise nobody
+// would know that it has read what it was sent, which excuses its silence.
+func TestKeepAliveNoticesThatATalkerIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		execer, quiet := untilEnded(), make(chan struct{})
+		execer.stdin, execer.stdout = nopCloser{io.Discard}, talker{quiet}
+		client, served := serveFake(t, execer, nil)
+		startRaw(t, client, nil)
+		go drain(client)
+		for second := range 300 {
+			time.Sleep(time.Second)
+			require.NoError(t, client.Write(t.Context(), []byte(`{"type":"resize","rows":1,"cols":1}`)))
+			if second == 100 {
+				close(quiet) // All that was sent has been read when the next ping is answered.
+			}
+		}
+		client.Cut()
+		time.Sleep(2 * defaultKeepAlive)
+		noticed := len(served) == 1
+		_ = client.CloseNow()
+		require.ErrorIs(t, <-served, ErrDisconnected)
+		require.True(t, noticed)
+	})
+}
+
+// holdingConn is a Conn that, once it holds, takes no message until it is let go.
+type holdingConn struct {
+	*wstest.Conn
+	hold, free chan struct{}
+}
+
+func (c holdingConn) Write(ctx context.Context, p []byte) error {
+	if isClosed(c.hold) {
+		<-c.free
+	}
+	return c.Conn.Write(ctx, p)
+}
+
+// TestKeepAliveIsPatientWithTheFirstMessage: a client without flow control stops reading, and the next message to it does
+// not even leave.
+func TestKeepAliveIsPatientWithTheFirstMessage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out, program := io.Pipe()
+		execer := untilEnded()
+		execer.stdout = out
+		client, pipe := wstest.Pipe()
+		server := holdingConn{pipe, make(chan struct{}), make(chan struct{})}
+		served := make(chan error, 1)
+		go func() { served <- new(Server).ServeConn(t.Context(), server, execer, nil) }()
+		startRaw(t, client, nil)
+		go drain(client)
+		time.Sleep(5 * defaultKeepAlive / 2)
+		close(server.hold)
+		_, err := program.Write([]byte("one message"))
+		require.NoError(t, err)
+		time.Sleep(time.Hour)
+		early := len(served)
+		close(server.free)
+		_ = client.CloseNow()
+		_ = program.Close()
+		<-served
+		_ = server.CloseNow()
+		require.Zero(t, early, "a paused reader is not a gone one")
+	})
+}
+
+// deafConn is a Conn that hears a pong only while somebody waits for a message, as those of the libraries do.
+type deafConn struct {
+	*wstest.Conn
+	reading atomic.Bool
+}
+
+func (c *deafConn) Reader(ctx context.Context) (io.Reader, error) {
+	c.reading.Store(true)
+	defer c.reading.Store(false)
+	return c.Conn.Reader(ctx)
+}
+
+func (c *deafConn) Ping(ctx context.Context) error {
+	if c.reading.Load() {
+		return c.Conn.Ping(ctx)
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// TestKeepAliveDoesNotJudgeWhileDeaf: while the server waits for a process to read its stdin it hears nothing, no pong
+// either, and so can't know whether the client is gone.
+func TestKeepAliveDoesNotJudgeWhileDeaf(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in, stdin := io.Pipe() // Nobody reads it.
+		execer := untilEnded()
+		execer.stdin = stdin
+		client, pipe := wstest.Pipe()
+		server := &deafConn{Conn: pipe}
+		served := make(chan error, 1)
+		go func() { served <- new(Server).ServeConn(t.Context(), server, execer, nil) }()
+		msg, err := proto.Encode(proto.Start{Command: proto.Command{Command: "x", Stdin: new(true)}})
+		require.NoError(t, err)
+		require.NoError(t, client.Write(t.Context(), msg))
+		go drain(client)
+		go func() {
+			piece := append([]byte(proto.StdinHeader), make([]byte, 60000)...)
+			for client.Write(context.Background(), piece) == nil {
+			}
+		}()
+		time.Sleep(time.Hour)
+		early := len(served)
+		_ = client.CloseNow()
+		_ = in.Close()
+		_ = server.CloseNow()
+		<-served
+		require.Zero(t, early, "the client is there")
 	})
 }
