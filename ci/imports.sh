@@ -42,6 +42,7 @@ never() {
 programs='/(dev|cmd|bench)(/.*)?'
 only internal/proto
 only internal/flow 'golang\.org/x/xerrors(/.*)?'
+only internal/signame
 only internal/termmodes
 never internal/peerlog '(/.*)?'
 only internal/readiness 'golang\.org/x/sys/unix(/.*)?'

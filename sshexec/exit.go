@@ -2,9 +2,9 @@ package sshexec
 
 import (
 	"fmt"
-	"slices"
 
 	"cdr.dev/wsep"
+	"cdr.dev/wsep/internal/signame"
 )
 
 func exitError(code uint32) error {
@@ -24,7 +24,7 @@ type exitSignal struct {
 
 func (s exitSignal) err() error {
 	name, text := s.Name, "signal: "+s.Name
-	if !slices.Contains(signals, name) {
+	if !signame.Known(name) {
 		// OpenSSH has no name for most signals.
 		name, text = "", "ended by a signal that the host does not name"
 	}
@@ -32,10 +32,4 @@ func (s exitSignal) err() error {
 		text += " (core dumped)"
 	}
 	return wsep.NewSignalError(name, text)
-}
-
-// signals are the names of those that POSIX knows.
-var signals = []string{
-	"ABRT", "ALRM", "BUS", "CHLD", "CONT", "FPE", "HUP", "ILL", "INT", "KILL", "PIPE", "QUIT", "SEGV", "STOP", "SYS",
-	"TERM", "TRAP", "TSTP", "TTIN", "TTOU", "URG", "USR1", "USR2", "VTALRM", "WINCH", "XCPU", "XFSZ",
 }

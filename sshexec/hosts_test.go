@@ -4,6 +4,8 @@ package sshexec
 
 import (
 	"context"
+	"errors"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -75,6 +77,24 @@ func TestSignalOnce(t *testing.T) {
 			got := []string{readLine(t, p.Stdout()), readLine(t, p.Stdout())}
 			require.ElementsMatch(t, []string{"parent", "child"}, got)
 		}
+	})
+}
+
+// TestSignalNames has signals that not every shell knows, or not by this name, and one that Linux lacks.
+func TestSignalNames(t *testing.T) {
+	onHosts(t, func(t *testing.T, host *sshtest.SSHD) {
+		execer := New(host.Dial(t))
+		for _, name := range []string{"PROF", "POLL", "IO", "CLD"} {
+			p := start(t, execer, sh(`exec sleep 60`))
+			require.NoError(t, p.(wsep.Signaler).Signal(t.Context(), name), name)
+			if name != "CLD" { // It is ignored.
+				require.Error(t, p.Wait(), name) // Not every host says why it ended.
+			}
+		}
+		p := start(t, execer, sh(`exec sleep 60`))
+		err := p.(wsep.Signaler).Signal(t.Context(), "LWP")
+		require.ErrorIs(t, err, errors.ErrUnsupported)
+		require.NotErrorIs(t, err, os.ErrProcessDone)
 	})
 }
 

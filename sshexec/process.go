@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -15,6 +14,7 @@ import (
 	"golang.org/x/xerrors"
 
 	"cdr.dev/wsep"
+	"cdr.dev/wsep/internal/signame"
 )
 
 // terminalOf returns the terminal that a command is to have, or nil.
@@ -226,21 +226,26 @@ func (p *process) Close() error {
 
 // Signal implements wsep.Signaler.
 func (p *process) Signal(ctx context.Context, signal string) error {
-	if !slices.Contains(signals, signal) {
+	if !signame.Known(signal) {
 		return xerrors.Errorf("signal %q: %w", signal, errors.ErrUnsupported)
 	}
 	if isClosed(p.done) {
 		return errProcessDone
 	}
-	answer, err := p.guard.ask(ctx, "signal", strconv.Itoa(p.pid), signal)
+	answer, err := p.guard.ask(ctx, "signal", strconv.Itoa(p.pid), signal, otherNames[signal])
 	switch {
 	case answer == "ok":
 		return nil
+	case answer == "unknown":
+		return xerrors.Errorf("host does not know signal %s: %w", signal, errors.ErrUnsupported)
 	case answer == "gone", isClosed(p.done):
 		return errProcessDone
 	}
 	return xerrors.Errorf("signal %s: %w", signal, err)
 }
+
+// otherNames are names of signals that have two (signal(7)). A shell may know only one of them.
+var otherNames = map[string]string{"POLL": "IO", "IO": "POLL", "CLD": "CHLD", "IOT": "ABRT"}
 
 var errProcessDone = xerrors.Errorf("process has ended: %w", os.ErrProcessDone)
 

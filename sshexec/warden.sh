@@ -3,7 +3,7 @@
 #   - watch PID            end a command when the connection is lost
 #   - reaped PID           as REAPED below, for a command that is watched
 #   - done PID             nothing is left of such a command
-#   N signal PID NAME      send it a signal; the answer is ok or gone
+#   N signal PID NAME OTHER  send it a signal, which may have another name; the answer is ok, gone or unknown
 #   N end PID HOW REAPED   end it; the answer, ok, comes when that is done
 #   N briefed              the answer, ok, comes when the orders before this one are carried out
 #   N room NAME            make another directory; the answer is dir DIRECTORY or fail REASON
@@ -44,6 +44,17 @@ send_all() {
 	foreground "$2"
 	case $group in "" | "$2") ;; *) kill "-$1" "-$group" 2>/dev/null ;; esac
 	send "$1" "$2"
+}
+
+# deliver sends a signal by its name, or its other one where this shell knows only that. It sets answer.
+deliver() {
+	if send "$2" "$1" || { [ -n "$3" ] && send "$3" "$1"; }; then
+		answer=ok
+	elif exists "$1"; then
+		answer=unknown
+	else
+		answer=gone
+	fi
 }
 
 hang_up() {
@@ -195,7 +206,10 @@ while read -r id order pid how ended; do
 		room "$pid" && relieve
 		reply "$id" "$answer"
 		;;
-	signal) if send "$how" "$pid"; then reply "$id" ok; else reply "$id" gone; fi ;;
+	signal)
+		deliver "$pid" "$how" "$ended"
+		reply "$id" "$answer"
+		;;
 	end) ( (
 		finish "$pid" "$how" "$ended"
 		reply "$id" ok
