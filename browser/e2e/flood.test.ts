@@ -35,6 +35,8 @@ test("200 MB of output cost the page neither its memory nor its answers", { time
     const ended = () => page.evaluate(lastLines).then((text) => new RegExp(`^${mark}\\.\\n`, "m").test(text));
     assert.ok(await poll(ended, patience, 250), await page.evaluate(lastLines));
   };
+  // Until the page has made its terminal, the name is that of the element.
+  await poll(() => page.evaluate(() => "buffer" in terminal));
   await poll(() => page.evaluate(lastLines));
   // Lines fill the buffer, which is no part of what the rest may cost.
   await run("seq 12000; clear");
