@@ -330,7 +330,7 @@ shows=$!
 wait $shows
 [ -n "$leaving" ] || exit
 trap "" TERM
-screen -S s -Q number >/dev/null 2>&1 <&- &
+screen -S s -Q echo '' >/dev/null 2>&1 <&- &
 asked=$!
 for try in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
 	sleep 0.02
