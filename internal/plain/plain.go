@@ -113,7 +113,7 @@ func farewell(err error) string {
 	code, reason := closed.CloseStatus()
 	switch {
 	case code == goingAway:
-		return "the server was shut down"
+		return "connection lost: the server was shut down, or gave the connection up"
 	case reason == "":
 		return fmt.Sprintf("the server closed the connection (%d)", code)
 	}

@@ -70,8 +70,8 @@ func TestConnection(t *testing.T) {
 		`there is no host "a.test"`:                                                              &net.DNSError{Name: "a.test", IsNotFound: true},
 		"192.0.2.1:80 does not answer": &net.OpError{
 			Op: "dial", Addr: &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 80}, Err: context.DeadlineExceeded},
-		"the server was shut down":                            fmt.Errorf("lost: %w", closed{code: 1001}),
-		`the server closed the connection (1008): "too much"`: closed{1008, "too much"},
+		"connection lost: the server was shut down, or gave the connection up": fmt.Errorf("lost: %w", closed{code: 1001}),
+		`the server closed the connection (1008): "too much"`:                  closed{1008, "too much"},
 	} {
 		words, ok := Connection(fmt.Errorf("wrapped: %w", err))
 		require.True(t, ok, "%v", err)
