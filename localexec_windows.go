@@ -16,9 +16,8 @@ import (
 
 // localProcess is a process of this machine. The tests compile this file and do not run it.
 type localProcess struct {
-	process   *os.Process
-	console   *conpty.ConPty // nil without a terminal
-	killDelay time.Duration  // always 0: the process is terminated at once
+	process *os.Process
+	console *conpty.ConPty // nil without a terminal
 
 	stdin          io.WriteCloser
 	stdout, stderr io.Reader
