@@ -8,7 +8,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 needs=(screen busybox openssh-server:sshd procps:pgrep dropbear-bin:dropbear mksh)
 
 fuzz_runs=20000x
-timeout=12m
+timeout=30m
 case "${1-}" in
 "") ;;
 --long)

@@ -3,7 +3,9 @@
 package proto
 
 import (
+	"os"
 	"os/exec"
+	"os/signal"
 	"syscall"
 	"testing"
 
@@ -12,7 +14,12 @@ import (
 
 // TestOldSignal has processes ended by signals, whose end os/exec tells as a server of v0.2.4 does.
 func TestOldSignal(t *testing.T) {
-	for name, signal := range map[string]syscall.Signal{
+	// A program that was started in the background ignores some signals, and its processes do. They do not ignore what the
+	// program handles.
+	handled := make(chan os.Signal, 1)
+	signal.Notify(handled, syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT)
+	defer signal.Stop(handled)
+	for name, sig := range map[string]syscall.Signal{
 		"HUP": syscall.SIGHUP, "INT": syscall.SIGINT, "QUIT": syscall.SIGQUIT, "ILL": syscall.SIGILL,
 		"TRAP": syscall.SIGTRAP, "ABRT": syscall.SIGABRT, "BUS": syscall.SIGBUS, "FPE": syscall.SIGFPE,
 		"KILL": syscall.SIGKILL, "USR1": syscall.SIGUSR1, "SEGV": syscall.SIGSEGV, "USR2": syscall.SIGUSR2,
@@ -21,7 +28,7 @@ func TestOldSignal(t *testing.T) {
 	} {
 		cmd := exec.Command("sleep", "300")
 		require.NoError(t, cmd.Start())
-		require.NoError(t, cmd.Process.Signal(signal))
+		require.NoError(t, cmd.Process.Signal(sig))
 		err := cmd.Wait()
 		require.Error(t, err)
 		got := OldSignal(ExitCode{ExitCode: cmd.ProcessState.ExitCode(), Error: err.Error()})
