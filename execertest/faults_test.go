@@ -408,7 +408,13 @@ var faults = map[string]fault{
 		"Terminal/IsTerminal", "Terminal/*Size", "Terminal/ResizeSignal", "Terminal/Output", "Terminal/Interrupt",
 	}},
 	"AlwaysTerminal": {command(func(c *wsep.Command) { c.TTY = true }), []string{"Terminal/IsTerminal", "Output/Apart"}},
-	"SizeIgnored":    {command(func(c *wsep.Command) { c.Rows, c.Cols = 0, 0 }), []string{"Terminal/Size"}},
+	"EraseTakesBytes": {command(func(c *wsep.Command) {
+		if c.TTY {
+			c.Args = append([]string{"-c", `stty -iutf8; exec "$0" "$@"`, c.Command}, c.Args...)
+			c.Command = "sh"
+		}
+	}), []string{"Terminal/Erase"}},
+	"SizeIgnored": {command(func(c *wsep.Command) { c.Rows, c.Cols = 0, 0 }), []string{"Terminal/Size"}},
 	"OtherDefaultSize": {command(func(c *wsep.Command) { c.Cols = max(c.Cols, 81) }),
 		[]string{"Terminal/Size", "Terminal/DefaultSize"}},
 	"ResizeIgnored": {running(func(_ context.Context, _ wsep.Command, p *altered) {
