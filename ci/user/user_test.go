@@ -16,7 +16,7 @@ import (
 // These have the types that they had.
 var (
 	_ func(*websocket.Conn) wsep.Execer                                                      = wsep.RemoteExecer
-	_ func(context.Context, *websocket.Conn, wsep.Execer, *wsep.Options) error               = wsep.Serve
+	_ func(context.Context, *websocket.Conn, wsep.Execer, *wsep.Options) error               = wsep.Serve //lint:ignore SA1019 v0.2.4 has it.
 	_ func(*wsep.Server, context.Context, *websocket.Conn, wsep.Execer, *wsep.Options) error = (*wsep.Server).Serve
 )
 
