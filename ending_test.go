@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -24,58 +23,6 @@ import (
 
 // stubborn prints its own pid and a background child's, and neither ends at a polite word.
 const stubborn = `trap "" TERM HUP; sleep 1000 & echo $$ $!; while :; do sleep 1000; done`
-
-// readPids reads the line of pids that stubborn prints.
-func readPids(t *testing.T, line string) (pids []int) {
-	t.Helper()
-	for _, field := range strings.Fields(line) {
-		pid, err := strconv.Atoi(field)
-		require.NoError(t, err, line)
-		pids = append(pids, pid)
-	}
-	require.NotEmpty(t, pids)
-	return pids
-}
-
-// alive reports whether a process runs. A zombie that waits for a parent of its own does not.
-func alive(pid int) bool {
-	if syscall.Kill(pid, 0) != nil {
-		return false
-	}
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return !errors.Is(err, os.ErrNotExist)
-	}
-	_, rest, _ := strings.Cut(string(stat), ") ")
-	return !strings.HasPrefix(rest, "Z")
-}
-
-// requireGone waits for the ends of processes.
-func requireGone(t *testing.T, within time.Duration, pids []int) {
-	t.Helper()
-	require.Eventually(t, func() bool {
-		for _, pid := range pids {
-			if alive(pid) {
-				return false
-			}
-		}
-		return true
-	}, within, 5*time.Millisecond, "processes %v are left behind", pids)
-}
-
-// readLine reads a line of output byte by byte, so that nothing after it is read.
-func readLine(t *testing.T, r io.Reader) string {
-	t.Helper()
-	var line []byte
-	for b := make([]byte, 1); ; {
-		n, err := r.Read(b)
-		if n == 1 && b[0] == '\n' {
-			return string(line)
-		}
-		line = append(line, b[:n]...)
-		require.NoError(t, err)
-	}
-}
 
 func TestDisconnectEndsGroup(t *testing.T) {
 	url := newServer(t, &wsep.Handler{})
@@ -543,8 +490,3 @@ func TestExitCodeArrivesWhileStdinStreams(t *testing.T) {
 		})
 	}
 }
-
-// zeros is an input without end.
-type zeros struct{}
-
-func (zeros) Read(p []byte) (int, error) { return len(p), nil }

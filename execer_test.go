@@ -164,13 +164,6 @@ func TestExecers(t *testing.T) {
 	kept.compareWithReadme(t)
 }
 
-// serve runs a Handler for the execer until the test ends, and returns its URL.
-func serve(t *testing.T, execer wsep.Execer) string {
-	srv := httptest.NewServer(&wsep.Handler{Execer: execer})
-	t.Cleanup(srv.Close)
-	return srv.URL
-}
-
 // connectionPerStart is an Execer that gives each command a RemoteExecer of its own.
 type connectionPerStart struct{ url string }
 

@@ -628,39 +628,11 @@ func testPausedV024Client(t *testing.T, program string) {
 
 // The programs, the servers, and what all tests use.
 
-// buildV024 builds one of the programs in ci/v024 and returns its path.
-func buildV024(t *testing.T, name string) string {
-	t.Helper()
-	program := filepath.Join(t.TempDir(), name)
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./"+name)
-	build.Dir = filepath.Join("ci", "v024")
-	build.Env = append(os.Environ(), "GOWORK=off")
-	out, err := build.CombinedOutput()
-	require.NoError(t, err, "%s", out)
-	return program
-}
-
 // serveV024 starts a server of v0.2.4 behind a recorder.
 func serveV024(t *testing.T, program string, flags ...string) *recorder {
 	t.Helper()
 	url, _ := startV024Server(t, program, flags...)
 	return newRecorder(t, url, fromClient)
-}
-
-// startV024Server starts a server of v0.2.4 and returns its URL and what kills it. It ends with the test.
-func startV024Server(t *testing.T, program string, flags ...string) (url string, kill func()) {
-	t.Helper()
-	cmd := exec.Command(program, flags...)
-	stdin, err := cmd.StdinPipe()
-	require.NoError(t, err)
-	stdout, err := cmd.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, cmd.Start())
-	t.Cleanup(func() {
-		_ = stdin.Close()
-		_ = cmd.Wait()
-	})
-	return readLine(t, stdout), func() { _ = cmd.Process.Kill() }
 }
 
 // serveOurs starts a server of this version behind a recorder.

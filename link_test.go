@@ -596,10 +596,6 @@ func TestFirstMessagesAreSmall(t *testing.T) {
 	})
 }
 
-type nopCloser struct{ io.Writer }
-
-func (nopCloser) Close() error { return nil }
-
 func TestSenderGivesLargeFrameBack(t *testing.T) {
 	const (
 		small = idleFrame - len(proto.StdoutHeader)

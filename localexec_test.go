@@ -33,10 +33,6 @@ func run(t *testing.T, execer wsep.Execer, c wsep.Command) (string, error) {
 	return string(out) + string(errOut), p.Wait()
 }
 
-func sh(script string) wsep.Command {
-	return wsep.Command{Command: "sh", Args: []string{"-c", script}}
-}
-
 func TestInheritEnv(t *testing.T) {
 	t.Setenv("WSEP_A", "a")
 	t.Setenv("WSEP_B", "b")
@@ -88,20 +84,6 @@ func TestChildProcessPriority(t *testing.T) {
 	})
 	require.NoError(t, err)
 	require.Equal(t, "7\n", out)
-}
-
-// requireRoot skips a test that needs to change users. It runs wherever the tests run as root, as in CI.
-func requireRoot(t *testing.T) {
-	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("needs root to run commands as other users")
-	}
-}
-
-// inRootDirectory runs a command where every user may be: the tests' own directory is perhaps not such a place.
-func inRootDirectory(c wsep.Command) wsep.Command {
-	c.WorkingDir = "/"
-	return c
 }
 
 func TestOtherUser(t *testing.T) {

@@ -15,21 +15,6 @@ import (
 
 const startCatWithEcho = `{"type":"start","command":{"command":"cat","stdin":true},"extensions":{"outcome":true,"echo":true}}`
 
-// readEcho reads to the next echo and returns its number, or to the exit message and returns 0.
-func (c *rawClient) readEcho() int64 {
-	c.t.Helper()
-	for {
-		m, err := c.read()
-		require.NoError(c.t, err)
-		switch m.Type {
-		case "echo":
-			return m.N
-		case "exit_code":
-			return 0
-		}
-	}
-}
-
 func TestEcho(t *testing.T) {
 	c := dialRaw(t, newServer(t, &wsep.Handler{}))
 	c.send(startCatWithEcho)

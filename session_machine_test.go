@@ -5,12 +5,9 @@ package wsep_test
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -96,21 +93,6 @@ func TestSlimMachine(t *testing.T) {
 			requireSessions(t, srv, 0)
 		})
 	}
-}
-
-// run runs a line of a shell in the place, and returns what it prints.
-func (e elsewhere) run(t *testing.T, line string) string {
-	t.Helper()
-	cmd := exec.Command("nsenter", "-t", fmt.Sprint(e.pid), "--mount", "--pid", "sh", "-c", line)
-	out, err := cmd.CombinedOutput()
-	require.NoError(t, err, "%s: %s", line, out)
-	return strings.TrimSpace(string(out))
-}
-
-// requireNothingLeft requires that no session has files in the place.
-func (e elsewhere) requireNothingLeft(t *testing.T) {
-	t.Helper()
-	require.Eventually(t, func() bool { return e.run(t, "ls -d /tmp/wsep-* 2>/dev/null || :") == "" }, patience, 10*time.Millisecond)
 }
 
 // TestFullDisk has sessions where only some more writes succeed. There may be a session or not, but there is a terminal, and

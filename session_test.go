@@ -3,7 +3,6 @@
 package wsep_test
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -32,101 +31,6 @@ import (
 )
 
 // These tests look at processes and files, as Linux shows them.
-
-// mark is a variable in the environment of all that a test starts.
-type mark string
-
-func newMark(t testing.TB) mark {
-	return mark(fmt.Sprintf("WSEP_TEST_MARK=%s %d", t.Name(), time.Now().UnixNano()))
-}
-
-// on adds the mark to a command.
-func (m mark) on(c wsep.Command) wsep.Command {
-	c.Env = append(slices.Clip(c.Env), string(m))
-	return c
-}
-
-// processes returns the marked processes that run, by what they were started as.
-func (m mark) processes() map[int]string {
-	found := map[int]string{}
-	dirs, _ := filepath.Glob("/proc/[0-9]*")
-	for _, dir := range dirs {
-		environ, _ := os.ReadFile(dir + "/environ")
-		pid, _ := strconv.Atoi(filepath.Base(dir))
-		if slices.Contains(strings.Split(string(environ), "\x00"), string(m)) && alive(pid) {
-			line, _ := os.ReadFile(dir + "/cmdline")
-			found[pid] = string(bytes.ReplaceAll(line, []byte{0}, []byte(" ")))
-		}
-	}
-	return found
-}
-
-// requireNone waits until no marked process runs.
-func (m mark) requireNone(t testing.TB, within time.Duration) {
-	t.Helper()
-	var left map[int]string
-	require.Eventually(t, func() bool {
-		left = m.processes()
-		return len(left) == 0
-	}, within, 10*time.Millisecond, "processes are left: %v", &left)
-}
-
-// find returns a marked process that was started by a line with the text.
-func (m mark) find(t testing.TB, text string) int {
-	t.Helper()
-	for pid, line := range m.processes() {
-		if strings.Contains(line, text) {
-			return pid
-		}
-	}
-	t.Fatalf("no process %q", text)
-	return 0
-}
-
-// requireNoFiles waits until no session has files.
-func requireNoFiles(t testing.TB, dir string) {
-	t.Helper()
-	for end := time.Now().Add(patience); len(sessionFiles(t, dir)) > 0; time.Sleep(time.Millisecond) {
-		if time.Now().Before(end) {
-			continue
-		}
-		var left []string
-		_ = filepath.WalkDir(dir, func(path string, _ fs.DirEntry, _ error) error {
-			left = append(left, path)
-			return nil
-		})
-		t.Fatalf("files are left: %q", left)
-	}
-}
-
-// script is a session's command.
-func script(id, text string) wsep.Command {
-	return wsep.Command{ID: id, Command: "sh", Args: []string{"-c", text}, TTY: true, Stdin: true}
-}
-
-// sessionExecer starts a session of its own for each command, as one who uses Session alone.
-type sessionExecer struct {
-	execer wsep.Execer
-	opts   *wsep.Options
-}
-
-func (e sessionExecer) Start(ctx context.Context, c wsep.Command) (wsep.Process, error) {
-	return wsep.NewSession(&c, e.execer, e.opts).Attach(ctx)
-}
-
-// overBoth runs a test with a session's process at first hand, and with one behind a server.
-func overBoth(t *testing.T, test func(t *testing.T, execer wsep.Execer)) {
-	t.Run("Session", func(t *testing.T) {
-		dir := sessionDir(t)
-		test(t, sessionExecer{execer: wsep.LocalExecer{}})
-		requireNoFiles(t, dir)
-	})
-	t.Run("Server", func(t *testing.T) {
-		srv, execer := sessionServer(t, nil)
-		test(t, execer)
-		requireSessions(t, srv, 0)
-	})
-}
 
 func TestSessionTellsHowItsCommandEnded(t *testing.T) {
 	overBoth(t, func(t *testing.T, execer wsep.Execer) {
@@ -277,18 +181,6 @@ func TestSessionIsGoneSoonAfterItsCommand(t *testing.T) {
 	})
 }
 
-func exists(path string) bool {
-	_, err := os.Lstat(path)
-	return err == nil
-}
-
-const (
-	// ignorant ends at no polite word.
-	ignorant = `trap "" HUP TERM INT; echo up; while :; do sleep 1000; done`
-	// withChildren ends, but leaves children that do not.
-	withChildren = `(trap "" HUP TERM; sleep 1000) & (trap "" HUP; exec sleep 1000) & echo up; exec cat`
-)
-
 func TestServerClose(t *testing.T) {
 	dir := sessionDir(t)
 	closes := func(t *testing.T, commands ...wsep.Command) {
@@ -391,25 +283,6 @@ func TestServerProcess(t *testing.T) {
 	web := httptest.NewServer(&wsep.Handler{Execer: execer})
 	fmt.Println(web.URL)
 	select {}
-}
-
-// serverProcess runs a server in a process of its own, until the test ends. Other variables come on top.
-func serverProcess(t *testing.T, env ...string) (*exec.Cmd, wsep.Dialer) {
-	t.Helper()
-	self, err := os.Executable()
-	require.NoError(t, err)
-	cmd := exec.Command(self, "-test.run=^TestServerProcess$")
-	cmd.Env = append(os.Environ(), append(env, "WSEP_TEST_SERVER=1")...)
-	out, err := cmd.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, cmd.Start())
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	url, err := bufio.NewReader(out).ReadString('\n')
-	require.NoError(t, err)
-	return cmd, wsep.Dialer{URL: strings.TrimSpace(url)}
 }
 
 func TestSessionsOfKilledServer(t *testing.T) {
@@ -848,21 +721,6 @@ func TestCommandsThatLookLikeOptions(t *testing.T) {
 	}
 }
 
-// withoutScreen returns a PATH of the programs that there are, but for screen.
-func withoutScreen(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	for _, path := range filepath.SplitList(os.Getenv("PATH")) {
-		programs, _ := filepath.Glob(filepath.Join(path, "*"))
-		for _, program := range programs {
-			if filepath.Base(program) != "screen" {
-				_ = os.Symlink(program, filepath.Join(dir, filepath.Base(program)))
-			}
-		}
-	}
-	return dir
-}
-
 // fakeScreen returns a directory with a screen that says that it is of a version.
 func fakeScreen(t *testing.T, version string) string {
 	t.Helper()
@@ -878,13 +736,6 @@ func screenThat(t *testing.T, version, script string) string {
 		script + "\n"
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "screen"), []byte(text), 0o755))
 	return dir
-}
-
-func must(t *testing.T, program string) string {
-	t.Helper()
-	path, err := exec.LookPath(program)
-	require.NoError(t, err)
-	return path
 }
 
 func TestWithoutFitScreen(t *testing.T) {
@@ -971,20 +822,6 @@ func TestScreenThatFails(t *testing.T) {
 	}
 }
 
-// requirePlain requires that a shell runs in a plain terminal, in place of a session, and that nothing is left of it.
-func requirePlain(t *testing.T, srv *wsep.Server, execer wsep.Execer, c wsep.Command) {
-	t.Helper()
-	m := newMark(t)
-	p, s := startScreen(t, execer, m.on(c))
-	require.Equal(t, "24 80", s.ask(p, "$(stty size)"))
-	requireSessions(t, srv, 0)
-	typeLine(t, p, "exit 4")
-	s.rest()
-	requireExit(t, p, 4)
-	requireNoFiles(t, os.Getenv("TMPDIR"))
-	m.requireNone(t, patience)
-}
-
 // recorder is an Execer that remembers what it was asked for.
 type recordingExecer struct {
 	wsep.Execer
@@ -998,38 +835,6 @@ func (r *recordingExecer) Start(ctx context.Context, c wsep.Command) (wsep.Proce
 	r.started = append(r.started, c)
 	r.mu.Unlock()
 	return r.Execer.Start(ctx, c)
-}
-
-// elsewhere is an Execer for a place with a file system and with process numbers of its own.
-type elsewhere struct{ pid int }
-
-// newElsewhere makes such a place, with a /tmp of its own that is mounted with the options.
-func newElsewhere(t *testing.T, options string) elsewhere {
-	t.Helper()
-	requireRoot(t)
-	cmd := exec.Command("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
-		"sh", "-c", "mount -t tmpfs -o "+options+" none /tmp && echo up && exec sleep 1000")
-	out, err := cmd.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, cmd.Start())
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	if line, _ := bufio.NewReader(out).ReadString('\n'); line != "up\n" {
-		t.Skip("may not make namespaces")
-	}
-	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", cmd.Process.Pid, cmd.Process.Pid))
-	require.NoError(t, err)
-	pid, err := strconv.Atoi(strings.Fields(string(children))[0])
-	require.NoError(t, err)
-	return elsewhere{pid}
-}
-
-func (e elsewhere) Start(ctx context.Context, c wsep.Command) (wsep.Process, error) {
-	c.Args = slices.Concat([]string{"-t", strconv.Itoa(e.pid), "--mount", "--pid", c.Command}, c.Args)
-	c.Command = "nsenter"
-	return wsep.LocalExecer{}.Start(ctx, c)
 }
 
 // TestSessionLivesWhereItsExecerIs has a session in a place that its server can't see.
@@ -1196,18 +1001,6 @@ func keeperOf(t *testing.T, dir string) int {
 	}
 	t.Fatal("no keeper has said who it is") // Never 0, which a signal takes for the tests themselves.
 	return 0
-}
-
-// requireClosed closes the server and requires that this takes some seconds at most, that the client is told, and that nothing
-// is left of the sessions.
-func requireClosed(t *testing.T, srv *wsep.Server, p wsep.Process, m mark) {
-	t.Helper()
-	began := time.Now()
-	srv.Close()
-	require.Less(t, time.Since(began), patience)
-	require.ErrorContains(t, waitWithin(t, p, patience), "server is closing")
-	require.Empty(t, sessionFiles(t, os.Getenv("TMPDIR")))
-	m.requireNone(t, patience)
 }
 
 func TestKeeperIsReplaced(t *testing.T) {

@@ -3,24 +3,19 @@
 package wsep_test
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,213 +24,6 @@ import (
 
 	"cdr.dev/wsep"
 )
-
-// screenOf collects what a process shows.
-type screenOf struct {
-	t     testing.TB
-	more  chan struct{} // has room for one: something was shown
-	ended chan struct{} // closed at the output's end
-
-	mu    sync.Mutex // guards what follows
-	shown []byte     // what waitFor has not returned yet
-	err   error      // how the output ended
-}
-
-// watchScreen reads a process's output to its end.
-func watchScreen(t testing.TB, p wsep.Process) *screenOf {
-	s := &screenOf{t: t, more: make(chan struct{}, 1), ended: make(chan struct{})}
-	// Ends with the output.
-	go func() {
-		defer close(s.ended)
-		buf := make([]byte, 4096)
-		for {
-			n, err := p.Stdout().Read(buf)
-			s.mu.Lock()
-			s.shown = append(s.shown, buf[:n]...)
-			s.err = err
-			s.mu.Unlock()
-			select {
-			case s.more <- struct{}{}:
-			default:
-			}
-			if err != nil {
-				return
-			}
-		}
-	}()
-	return s
-}
-
-// take returns what has been shown up to the end of the text, if that has been shown.
-func (s *screenOf) take(text string) (shown string, ok bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	i := bytes.Index(s.shown, []byte(text))
-	if i < 0 {
-		return string(s.shown), false
-	}
-	end := i + len(text)
-	shown, s.shown = string(s.shown[:end]), s.shown[end:]
-	return shown, true
-}
-
-// waitFor waits until the text is shown, and returns what was since the last call, up to the end of the text.
-func (s *screenOf) waitFor(text string) string {
-	s.t.Helper()
-	deadline := time.After(patience)
-	for {
-		shown, ok := s.take(text)
-		if ok {
-			return shown
-		}
-		select {
-		case <-s.more:
-		case <-s.ended:
-			if shown, ok := s.take(text); ok {
-				return shown
-			}
-			s.t.Fatalf("the output ended (%v) before %q: %q", s.err, text, shown)
-		case <-deadline:
-			s.t.Fatalf("%q was not shown: %q", text, shown)
-		}
-	}
-}
-
-// rest returns what is shown until the end.
-func (s *screenOf) rest() string {
-	s.t.Helper()
-	select {
-	case <-s.ended:
-	case <-time.After(patience):
-		s.t.Fatalf("the output does not end: %q", s.shown)
-	}
-	return string(s.shown)
-}
-
-// escapes are what moves the cursor, clears, colours and sets up a terminal.
-var escapes = regexp.MustCompile(`\x1b(\[[0-9;?!>]*[a-zA-Z]|[()][A-Z0-9]|[>=78MDEH])|[\x0e\x0f]`)
-
-// textOf returns the words of what was shown.
-func textOf(shown string) string {
-	return strings.Join(strings.Fields(escapes.ReplaceAllString(shown, " ")), " ")
-}
-
-func bash(id string) wsep.Command {
-	return wsep.Command{
-		ID: id, Command: "bash", Args: []string{"--norc", "--noprofile", "--noediting"}, TTY: true, Stdin: true,
-		Env: []string{"PS1=ready> ", "HISTFILE=/dev/null"},
-	}
-}
-
-func typeLine(t testing.TB, p wsep.Process, line string) {
-	t.Helper()
-	_, err := io.WriteString(p.Stdin(), line+"\n")
-	require.NoError(t, err)
-}
-
-var asked atomic.Int64
-
-// ask has a shell expand something, in place of what is in its line already.
-func (s *screenOf) ask(p wsep.Process, expression string) string {
-	s.t.Helper()
-	n := asked.Add(1)
-	// The quotes tell the line from its output.
-	typeLine(s.t, p, fmt.Sprintf("\x15echo a\"%d=%s;\"", n, expression))
-	s.waitFor(fmt.Sprintf("a%d=", n))
-	return strings.TrimSuffix(s.waitFor(";"), ";")
-}
-
-// needScreen skips a test that can't do without screen. ci/test.sh installs it where it may, and fails where not.
-func needScreen(t testing.TB) {
-	t.Helper()
-	if _, err := exec.LookPath("screen"); err != nil {
-		t.Skip("screen is not installed")
-	}
-}
-
-// sessionDir makes a directory for sessions, and fails the test if its sessions leave something there.
-func sessionDir(t testing.TB) string {
-	t.Helper()
-	needScreen(t)
-	dir, err := os.MkdirTemp("/tmp", "ws") // A socket's path has to be short.
-	require.NoError(t, err)
-	require.NoError(t, os.Chmod(dir, 0o777|os.ModeSticky))
-	t.Setenv("TMPDIR", dir)
-	t.Cleanup(func() {
-		require.Empty(t, sessionFiles(t, dir))
-		require.NoError(t, os.RemoveAll(dir))
-	})
-	return dir
-}
-
-// sessionFiles returns the directories of the sessions that there are.
-func sessionFiles(t testing.TB, dir string) []string {
-	t.Helper()
-	dirs, err := filepath.Glob(filepath.Join(dir, "wsep-*"))
-	require.NoError(t, err)
-	return dirs
-}
-
-// sessionServer returns a server that is closed at the test's end, and an Execer that reaches it.
-func sessionServer(t testing.TB, opts *wsep.Options) (*wsep.Server, wsep.Dialer) {
-	t.Helper()
-	return handlerServer(t, &wsep.Handler{Options: opts})
-}
-
-// handlerServer is sessionServer for a Handler.
-func handlerServer(t testing.TB, h *wsep.Handler) (*wsep.Server, wsep.Dialer) {
-	t.Helper()
-	sessionDir(t)
-	h.Server = wsep.NewServer()
-	if h.Execer == nil {
-		h.Execer = wsep.LocalExecer{}
-	}
-	web := httptest.NewServer(h)
-	t.Cleanup(web.Close)
-	t.Cleanup(h.Server.Close)
-	return h.Server, wsep.Dialer{URL: web.URL}
-}
-
-// startScreen starts a command that must start, and watches it.
-func startScreen(t testing.TB, execer wsep.Execer, c wsep.Command) (wsep.Process, *screenOf) {
-	t.Helper()
-	p, err := execer.Start(t.Context(), c)
-	require.NoError(t, err)
-	return p, watchScreen(t, p)
-}
-
-// requireSessions waits until the server has as many sessions.
-func requireSessions(t testing.TB, srv *wsep.Server, want int) {
-	t.Helper()
-	require.Eventually(t, func() bool { return srv.SessionCount() == want }, patience, time.Millisecond)
-}
-
-// requireExit waits for a process's end by an exit code.
-func requireExit(t testing.TB, p wsep.Process, code int) {
-	t.Helper()
-	err := waitWithin(t, p, patience)
-	if code == 0 {
-		require.NoError(t, err)
-		return
-	}
-	exit, ok := errors.AsType[wsep.ExitError](err)
-	require.True(t, ok, "%v", err)
-	require.Equal(t, code, exit.ExitCode())
-}
-
-// waitWithin is Wait for a process that must have ended in time.
-func waitWithin(t testing.TB, p wsep.Process, limit time.Duration) error {
-	t.Helper()
-	ended := make(chan error, 1)
-	go func() { ended <- p.Wait() }()
-	select {
-	case err := <-ended:
-		return err
-	case <-time.After(limit):
-		t.Fatal("the process does not end")
-		return nil
-	}
-}
 
 func TestSessionIsReturnedTo(t *testing.T) {
 	srv, execer := sessionServer(t, nil)
@@ -259,101 +47,6 @@ func TestSessionIsReturnedTo(t *testing.T) {
 	s.rest()
 	requireExit(t, p, 9)
 	requireSessions(t, srv, 0)
-}
-
-// cable carries connections to a server, and can be cut.
-type cable struct {
-	target   string
-	listener net.Listener
-
-	mu    sync.Mutex // guards what follows
-	lines map[*line]bool
-}
-
-// line is a connection, by its two ends.
-type line struct {
-	ends  [2]net.Conn
-	muted atomic.Bool
-}
-
-func newCable(t *testing.T, url string) *cable {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	c := &cable{target: strings.TrimPrefix(url, "http://"), listener: listener, lines: map[*line]bool{}}
-	var accepting sync.WaitGroup
-	accepting.Go(c.accept)
-	t.Cleanup(func() {
-		_ = listener.Close()
-		accepting.Wait()
-		c.cut(false)
-	})
-	return c
-}
-
-func (c *cable) url() string { return "http://" + c.listener.Addr().String() }
-
-func (c *cable) accept() {
-	for {
-		client, err := c.listener.Accept()
-		if err != nil {
-			return
-		}
-		server, err := net.Dial("tcp", c.target)
-		if err != nil {
-			_ = client.Close()
-			continue
-		}
-		l := &line{ends: [2]net.Conn{client, server}}
-		c.mu.Lock()
-		c.lines[l] = true
-		c.mu.Unlock()
-		// These end when the line is cut, or one of its ends closes.
-		go l.carry(client, server)
-		go l.carry(server, client)
-	}
-}
-
-func (l *line) carry(to, from net.Conn) {
-	defer to.Close()
-	defer from.Close()
-	buf := make([]byte, 32<<10)
-	for {
-		n, err := from.Read(buf)
-		if err != nil {
-			return
-		}
-		if l.muted.Load() {
-			continue
-		}
-		if _, err := to.Write(buf[:n]); err != nil {
-			return
-		}
-	}
-}
-
-// cut closes all connections, with a reset or without. Neither has a word of WebSocket.
-func (c *cable) cut(reset bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for l := range c.lines {
-		for _, end := range l.ends {
-			if reset {
-				_ = end.(*net.TCPConn).SetLinger(0)
-			}
-			_ = end.Close()
-		}
-	}
-	clear(c.lines)
-}
-
-// mute has all connections carry nothing any more. They stay open.
-func (c *cable) mute() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for l := range c.lines {
-		l.muted.Store(true)
-	}
 }
 
 func TestReconnectAfterEveryKindOfCut(t *testing.T) {
@@ -530,23 +223,6 @@ func TestFirstAttachesAtOnceMakeOneSession(t *testing.T) {
 	require.Regexp(t, `^shell \d+\.$`, shells[0])
 	for _, shell := range shells {
 		require.Equal(t, shells[0], shell)
-	}
-}
-
-// within is waitFor for other goroutines than the test's.
-func (s *screenOf) within(limit time.Duration, text string) (shown string, ok bool) {
-	deadline := time.After(limit)
-	for {
-		if shown, ok = s.take(text); ok {
-			return shown, true
-		}
-		select {
-		case <-s.more:
-		case <-s.ended:
-			return s.take(text)
-		case <-deadline:
-			return shown, false
-		}
 	}
 }
 

@@ -3,15 +3,9 @@
 package wsep_test
 
 import (
-	"bytes"
-	"context"
-	"encoding/json"
 	"fmt"
 	"io"
-	"net/http/httptest"
-	"runtime"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -21,108 +15,6 @@ import (
 	"nhooyr.io/websocket"
 
 	"cdr.dev/wsep"
-)
-
-// rawClient is a client that sends what no library would. Its reads and its writes have patience each.
-type rawClient struct {
-	t    *testing.T
-	ctx  context.Context
-	conn *websocket.Conn
-}
-
-// newServer serves the handler and returns its URL.
-func newServer(t *testing.T, h *wsep.Handler) string {
-	t.Helper()
-	if h.Execer == nil {
-		h.Execer = wsep.LocalExecer{}
-	}
-	srv := httptest.NewServer(h)
-	t.Cleanup(srv.Close)
-	return srv.URL
-}
-
-func dialRaw(t *testing.T, url string) *rawClient {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	conn, _, err := websocket.Dial(ctx, url, nil)
-	require.NoError(t, err)
-	conn.SetReadLimit(1 << 20)
-	t.Cleanup(func() { _ = conn.CloseNow() })
-	return &rawClient{t, t.Context(), conn}
-}
-
-func (c *rawClient) send(messages ...string) {
-	c.t.Helper()
-	ctx, cancel := context.WithTimeout(c.ctx, patience)
-	defer cancel()
-	for _, m := range messages {
-		// The server may have closed the connection at an earlier message.
-		_ = c.conn.Write(ctx, websocket.MessageBinary, []byte(m))
-	}
-}
-
-// message is what the server sent.
-type message struct {
-	Type       string
-	Pid        int
-	ExitCode   int `json:"exit_code"`
-	Error      string
-	Signal     string
-	Kind       string
-	Message    string
-	N          int64
-	Extensions map[string]any
-	body       string
-}
-
-func (c *rawClient) read() (message, error) {
-	var m message
-	ctx, cancel := context.WithTimeout(c.ctx, patience)
-	defer cancel()
-	_, p, err := c.conn.Read(ctx)
-	if err != nil {
-		return m, err
-	}
-	header, body, _ := bytes.Cut(p, []byte("\n"))
-	require.NoError(c.t, json.Unmarshal(header, &m), "%q", p)
-	m.body = string(body)
-	return m, nil
-}
-
-// result reads to the exit message and returns it with the output.
-func (c *rawClient) result() (exit message, stdout string) {
-	c.t.Helper()
-	for {
-		m, err := c.read()
-		require.NoError(c.t, err)
-		switch m.Type {
-		case "stdout":
-			stdout += m.body
-		case "exit_code":
-			return m, stdout
-		}
-	}
-}
-
-// closed reads to the connection's end, which must be a close frame with a reason.
-func (c *rawClient) closed() (code websocket.StatusCode, reason string) {
-	c.t.Helper()
-	for {
-		_, err := c.read()
-		if err == nil {
-			continue
-		}
-		var ce websocket.CloseError
-		require.ErrorAs(c.t, err, &ce)
-		require.NotEmpty(c.t, ce.Reason)
-		return ce.Code, ce.Reason
-	}
-}
-
-const (
-	startCat   = `{"type":"start","command":{"command":"cat","stdin":true}}`
-	startSleep = `{"type":"start","command":{"command":"sleep","args":["60"],"stdin":true}}`
 )
 
 // requireServes shows that the server still runs commands.
@@ -297,13 +189,6 @@ func TestMessageOverLimit(t *testing.T) {
 	requireServes(t, url)
 }
 
-func heap() int {
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int(m.HeapAlloc)
-}
-
 func TestUnknownIsIgnoredAndLoggedQuoted(t *testing.T) {
 	var log syncBuffer
 	logger := slog.Make(sloghuman.Sink(&log))
@@ -323,23 +208,6 @@ func TestUnknownIsIgnoredAndLoggedQuoted(t *testing.T) {
 	require.Equal(t, "served", out)
 	require.Contains(t, log.String(), `hello\\nworld`)
 	require.NotContains(t, log.String(), "\x1b[31m")
-}
-
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
 
 func TestTerminalSizeOnTheWire(t *testing.T) {

@@ -1,0 +1,108 @@
+//go:build linux
+
+package wsep_test
+
+import (
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// cable carries connections to a server, and can be cut.
+type cable struct {
+	target   string
+	listener net.Listener
+
+	mu    sync.Mutex // guards what follows
+	lines map[*line]bool
+}
+
+func newCable(t *testing.T, url string) *cable {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	c := &cable{target: strings.TrimPrefix(url, "http://"), listener: listener, lines: map[*line]bool{}}
+	var accepting sync.WaitGroup
+	accepting.Go(c.accept)
+	t.Cleanup(func() {
+		_ = listener.Close()
+		accepting.Wait()
+		c.cut(false)
+	})
+	return c
+}
+
+func (c *cable) url() string { return "http://" + c.listener.Addr().String() }
+
+func (c *cable) accept() {
+	for {
+		client, err := c.listener.Accept()
+		if err != nil {
+			return
+		}
+		server, err := net.Dial("tcp", c.target)
+		if err != nil {
+			_ = client.Close()
+			continue
+		}
+		l := &line{ends: [2]net.Conn{client, server}}
+		c.mu.Lock()
+		c.lines[l] = true
+		c.mu.Unlock()
+		// These end when the line is cut, or one of its ends closes.
+		go l.carry(client, server)
+		go l.carry(server, client)
+	}
+}
+
+// cut closes all connections, with a reset or without. Neither has a word of WebSocket.
+func (c *cable) cut(reset bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for l := range c.lines {
+		for _, end := range l.ends {
+			if reset {
+				_ = end.(*net.TCPConn).SetLinger(0)
+			}
+			_ = end.Close()
+		}
+	}
+	clear(c.lines)
+}
+
+// mute has all connections carry nothing any more. They stay open.
+func (c *cable) mute() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for l := range c.lines {
+		l.muted.Store(true)
+	}
+}
+
+// line is a connection, by its two ends.
+type line struct {
+	ends  [2]net.Conn
+	muted atomic.Bool
+}
+
+func (l *line) carry(to, from net.Conn) {
+	defer to.Close()
+	defer from.Close()
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buf)
+		if err != nil {
+			return
+		}
+		if l.muted.Load() {
+			continue
+		}
+		if _, err := to.Write(buf[:n]); err != nil {
+			return
+		}
+	}
+}

@@ -1,0 +1,333 @@
+//go:build linux
+
+package wsep_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"cdr.dev/wsep"
+)
+
+// needScreen skips a test that can't do without screen. ci/test.sh installs it where it may, and fails where not.
+func needScreen(t testing.TB) {
+	t.Helper()
+	if _, err := exec.LookPath("screen"); err != nil {
+		t.Skip("screen is not installed")
+	}
+}
+
+// withoutScreen returns a PATH of the programs that there are, but for screen.
+func withoutScreen(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, path := range filepath.SplitList(os.Getenv("PATH")) {
+		programs, _ := filepath.Glob(filepath.Join(path, "*"))
+		for _, program := range programs {
+			if filepath.Base(program) != "screen" {
+				_ = os.Symlink(program, filepath.Join(dir, filepath.Base(program)))
+			}
+		}
+	}
+	return dir
+}
+
+// sessionServer returns a server that is closed at the test's end, and an Execer that reaches it.
+func sessionServer(t testing.TB, opts *wsep.Options) (*wsep.Server, wsep.Dialer) {
+	t.Helper()
+	return handlerServer(t, &wsep.Handler{Options: opts})
+}
+
+// handlerServer is sessionServer for a Handler.
+func handlerServer(t testing.TB, h *wsep.Handler) (*wsep.Server, wsep.Dialer) {
+	t.Helper()
+	sessionDir(t)
+	h.Server = wsep.NewServer()
+	if h.Execer == nil {
+		h.Execer = wsep.LocalExecer{}
+	}
+	web := httptest.NewServer(h)
+	t.Cleanup(web.Close)
+	t.Cleanup(h.Server.Close)
+	return h.Server, wsep.Dialer{URL: web.URL}
+}
+
+// sessionExecer starts a session of its own for each command, as one who uses Session alone.
+type sessionExecer struct {
+	execer wsep.Execer
+	opts   *wsep.Options
+}
+
+func (e sessionExecer) Start(ctx context.Context, c wsep.Command) (wsep.Process, error) {
+	return wsep.NewSession(&c, e.execer, e.opts).Attach(ctx)
+}
+
+// overBoth runs a test with a session's process at first hand, and with one behind a server.
+func overBoth(t *testing.T, test func(t *testing.T, execer wsep.Execer)) {
+	t.Run("Session", func(t *testing.T) {
+		dir := sessionDir(t)
+		test(t, sessionExecer{execer: wsep.LocalExecer{}})
+		requireNoFiles(t, dir)
+	})
+	t.Run("Server", func(t *testing.T) {
+		srv, execer := sessionServer(t, nil)
+		test(t, execer)
+		requireSessions(t, srv, 0)
+	})
+}
+
+// startScreen starts a command that must start, and watches it.
+func startScreen(t testing.TB, execer wsep.Execer, c wsep.Command) (wsep.Process, *screenOf) {
+	t.Helper()
+	p, err := execer.Start(t.Context(), c)
+	require.NoError(t, err)
+	return p, watchScreen(t, p)
+}
+
+// waitWithin is Wait for a process that must have ended in time.
+func waitWithin(t testing.TB, p wsep.Process, limit time.Duration) error {
+	t.Helper()
+	ended := make(chan error, 1)
+	go func() { ended <- p.Wait() }()
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(limit):
+		t.Fatal("the process does not end")
+		return nil
+	}
+}
+
+// requireExit waits for a process's end by an exit code.
+func requireExit(t testing.TB, p wsep.Process, code int) {
+	t.Helper()
+	err := waitWithin(t, p, patience)
+	if code == 0 {
+		require.NoError(t, err)
+		return
+	}
+	exit, ok := errors.AsType[wsep.ExitError](err)
+	require.True(t, ok, "%v", err)
+	require.Equal(t, code, exit.ExitCode())
+}
+
+// requireSessions waits until the server has as many sessions.
+func requireSessions(t testing.TB, srv *wsep.Server, want int) {
+	t.Helper()
+	require.Eventually(t, func() bool { return srv.SessionCount() == want }, patience, time.Millisecond)
+}
+
+// requirePlain requires that a shell runs in a plain terminal, in place of a session, and that nothing is left of it.
+func requirePlain(t *testing.T, srv *wsep.Server, execer wsep.Execer, c wsep.Command) {
+	t.Helper()
+	m := newMark(t)
+	p, s := startScreen(t, execer, m.on(c))
+	require.Equal(t, "24 80", s.ask(p, "$(stty size)"))
+	requireSessions(t, srv, 0)
+	typeLine(t, p, "exit 4")
+	s.rest()
+	requireExit(t, p, 4)
+	requireNoFiles(t, os.Getenv("TMPDIR"))
+	m.requireNone(t, patience)
+}
+
+// requireClosed closes the server and requires that this takes some seconds at most, that the client is told, and that nothing
+// is left of the sessions.
+func requireClosed(t *testing.T, srv *wsep.Server, p wsep.Process, m mark) {
+	t.Helper()
+	began := time.Now()
+	srv.Close()
+	require.Less(t, time.Since(began), patience)
+	require.ErrorContains(t, waitWithin(t, p, patience), "server is closing")
+	require.Empty(t, sessionFiles(t, os.Getenv("TMPDIR")))
+	m.requireNone(t, patience)
+}
+
+// sessionDir makes a directory for sessions, and fails the test if its sessions leave something there.
+func sessionDir(t testing.TB) string {
+	t.Helper()
+	needScreen(t)
+	dir, err := os.MkdirTemp("/tmp", "ws") // A socket's path has to be short.
+	require.NoError(t, err)
+	require.NoError(t, os.Chmod(dir, 0o777|os.ModeSticky))
+	t.Setenv("TMPDIR", dir)
+	t.Cleanup(func() {
+		require.Empty(t, sessionFiles(t, dir))
+		require.NoError(t, os.RemoveAll(dir))
+	})
+	return dir
+}
+
+// sessionFiles returns the directories of the sessions that there are.
+func sessionFiles(t testing.TB, dir string) []string {
+	t.Helper()
+	dirs, err := filepath.Glob(filepath.Join(dir, "wsep-*"))
+	require.NoError(t, err)
+	return dirs
+}
+
+// requireNoFiles waits until no session has files.
+func requireNoFiles(t testing.TB, dir string) {
+	t.Helper()
+	for end := time.Now().Add(patience); len(sessionFiles(t, dir)) > 0; time.Sleep(time.Millisecond) {
+		if time.Now().Before(end) {
+			continue
+		}
+		var left []string
+		_ = filepath.WalkDir(dir, func(path string, _ fs.DirEntry, _ error) error {
+			left = append(left, path)
+			return nil
+		})
+		t.Fatalf("files are left: %q", left)
+	}
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+func must(t *testing.T, program string) string {
+	t.Helper()
+	path, err := exec.LookPath(program)
+	require.NoError(t, err)
+	return path
+}
+
+// mark is a variable in the environment of all that a test starts.
+type mark string
+
+func newMark(t testing.TB) mark {
+	return mark(fmt.Sprintf("WSEP_TEST_MARK=%s %d", t.Name(), time.Now().UnixNano()))
+}
+
+// on adds the mark to a command.
+func (m mark) on(c wsep.Command) wsep.Command {
+	c.Env = append(slices.Clip(c.Env), string(m))
+	return c
+}
+
+// processes returns the marked processes that run, by what they were started as.
+func (m mark) processes() map[int]string {
+	found := map[int]string{}
+	dirs, _ := filepath.Glob("/proc/[0-9]*")
+	for _, dir := range dirs {
+		environ, _ := os.ReadFile(dir + "/environ")
+		pid, _ := strconv.Atoi(filepath.Base(dir))
+		if slices.Contains(strings.Split(string(environ), "\x00"), string(m)) && alive(pid) {
+			line, _ := os.ReadFile(dir + "/cmdline")
+			found[pid] = string(bytes.ReplaceAll(line, []byte{0}, []byte(" ")))
+		}
+	}
+	return found
+}
+
+// requireNone waits until no marked process runs.
+func (m mark) requireNone(t testing.TB, within time.Duration) {
+	t.Helper()
+	var left map[int]string
+	require.Eventually(t, func() bool {
+		left = m.processes()
+		return len(left) == 0
+	}, within, 10*time.Millisecond, "processes are left: %v", &left)
+}
+
+// find returns a marked process that was started by a line with the text.
+func (m mark) find(t testing.TB, text string) int {
+	t.Helper()
+	for pid, line := range m.processes() {
+		if strings.Contains(line, text) {
+			return pid
+		}
+	}
+	t.Fatalf("no process %q", text)
+	return 0
+}
+
+// serverProcess runs a server in a process of its own, until the test ends. Other variables come on top.
+func serverProcess(t *testing.T, env ...string) (*exec.Cmd, wsep.Dialer) {
+	t.Helper()
+	self, err := os.Executable()
+	require.NoError(t, err)
+	cmd := exec.Command(self, "-test.run=^TestServerProcess$")
+	cmd.Env = append(os.Environ(), append(env, "WSEP_TEST_SERVER=1")...)
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	url, err := bufio.NewReader(out).ReadString('\n')
+	require.NoError(t, err)
+	return cmd, wsep.Dialer{URL: strings.TrimSpace(url)}
+}
+
+// elsewhere is an Execer for a place with a file system and with process numbers of its own.
+type elsewhere struct{ pid int }
+
+// newElsewhere makes such a place, with a /tmp of its own that is mounted with the options.
+func newElsewhere(t *testing.T, options string) elsewhere {
+	t.Helper()
+	requireRoot(t)
+	cmd := exec.Command("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
+		"sh", "-c", "mount -t tmpfs -o "+options+" none /tmp && echo up && exec sleep 1000")
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	if line, _ := bufio.NewReader(out).ReadString('\n'); line != "up\n" {
+		t.Skip("may not make namespaces")
+	}
+	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", cmd.Process.Pid, cmd.Process.Pid))
+	require.NoError(t, err)
+	pid, err := strconv.Atoi(strings.Fields(string(children))[0])
+	require.NoError(t, err)
+	return elsewhere{pid}
+}
+
+// run runs a line of a shell in the place, and returns what it prints.
+func (e elsewhere) run(t *testing.T, line string) string {
+	t.Helper()
+	cmd := exec.Command("nsenter", "-t", fmt.Sprint(e.pid), "--mount", "--pid", "sh", "-c", line)
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s: %s", line, out)
+	return strings.TrimSpace(string(out))
+}
+
+// requireNothingLeft requires that no session has files in the place.
+func (e elsewhere) requireNothingLeft(t *testing.T) {
+	t.Helper()
+	require.Eventually(t, func() bool { return e.run(t, "ls -d /tmp/wsep-* 2>/dev/null || :") == "" }, patience, 10*time.Millisecond)
+}
+
+func (e elsewhere) Start(ctx context.Context, c wsep.Command) (wsep.Process, error) {
+	c.Args = slices.Concat([]string{"-t", strconv.Itoa(e.pid), "--mount", "--pid", c.Command}, c.Args)
+	c.Command = "nsenter"
+	return wsep.LocalExecer{}.Start(ctx, c)
+}
+
+const (
+	// ignorant ends at no polite word.
+	ignorant = `trap "" HUP TERM INT; echo up; while :; do sleep 1000; done`
+	// withChildren ends, but leaves children that do not.
+	withChildren = `(trap "" HUP TERM; sleep 1000) & (trap "" HUP; exec sleep 1000) & echo up; exec cat`
+)

@@ -1,0 +1,285 @@
+//go:build !windows
+
+package wsep_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"nhooyr.io/websocket"
+
+	"cdr.dev/wsep"
+)
+
+// patience is how long a test waits for what must come.
+const patience = 20 * time.Second
+
+// longTests is whether to run also what takes long.
+var longTests = os.Getenv("WSEP_LONG_TESTS") != ""
+
+// newServer serves the handler and returns its URL.
+func newServer(t *testing.T, h *wsep.Handler) string {
+	t.Helper()
+	if h.Execer == nil {
+		h.Execer = wsep.LocalExecer{}
+	}
+	srv := httptest.NewServer(h)
+	t.Cleanup(srv.Close)
+	return srv.URL
+}
+
+// serve runs a Handler for the execer until the test ends, and returns its URL.
+func serve(t *testing.T, execer wsep.Execer) string {
+	srv := httptest.NewServer(&wsep.Handler{Execer: execer})
+	t.Cleanup(srv.Close)
+	return srv.URL
+}
+
+func sh(script string) wsep.Command {
+	return wsep.Command{Command: "sh", Args: []string{"-c", script}}
+}
+
+// rawClient is a client that sends what no library would. Its reads and its writes have patience each.
+type rawClient struct {
+	t    *testing.T
+	ctx  context.Context
+	conn *websocket.Conn
+}
+
+func dialRaw(t *testing.T, url string) *rawClient {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	conn, _, err := websocket.Dial(ctx, url, nil)
+	require.NoError(t, err)
+	conn.SetReadLimit(1 << 20)
+	t.Cleanup(func() { _ = conn.CloseNow() })
+	return &rawClient{t, t.Context(), conn}
+}
+
+// readEcho reads to the next echo and returns its number, or to the exit message and returns 0.
+func (c *rawClient) readEcho() int64 {
+	c.t.Helper()
+	for {
+		m, err := c.read()
+		require.NoError(c.t, err)
+		switch m.Type {
+		case "echo":
+			return m.N
+		case "exit_code":
+			return 0
+		}
+	}
+}
+
+func (c *rawClient) send(messages ...string) {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.ctx, patience)
+	defer cancel()
+	for _, m := range messages {
+		// The server may have closed the connection at an earlier message.
+		_ = c.conn.Write(ctx, websocket.MessageBinary, []byte(m))
+	}
+}
+
+func (c *rawClient) read() (message, error) {
+	var m message
+	ctx, cancel := context.WithTimeout(c.ctx, patience)
+	defer cancel()
+	_, p, err := c.conn.Read(ctx)
+	if err != nil {
+		return m, err
+	}
+	header, body, _ := bytes.Cut(p, []byte("\n"))
+	require.NoError(c.t, json.Unmarshal(header, &m), "%q", p)
+	m.body = string(body)
+	return m, nil
+}
+
+// result reads to the exit message and returns it with the output.
+func (c *rawClient) result() (exit message, stdout string) {
+	c.t.Helper()
+	for {
+		m, err := c.read()
+		require.NoError(c.t, err)
+		switch m.Type {
+		case "stdout":
+			stdout += m.body
+		case "exit_code":
+			return m, stdout
+		}
+	}
+}
+
+// closed reads to the connection's end, which must be a close frame with a reason.
+func (c *rawClient) closed() (code websocket.StatusCode, reason string) {
+	c.t.Helper()
+	for {
+		_, err := c.read()
+		if err == nil {
+			continue
+		}
+		var ce websocket.CloseError
+		require.ErrorAs(c.t, err, &ce)
+		require.NotEmpty(c.t, ce.Reason)
+		return ce.Code, ce.Reason
+	}
+}
+
+// message is what the server sent.
+type message struct {
+	Type       string
+	Pid        int
+	ExitCode   int `json:"exit_code"`
+	Error      string
+	Signal     string
+	Kind       string
+	Message    string
+	N          int64
+	Extensions map[string]any
+	body       string
+}
+
+const (
+	startCat   = `{"type":"start","command":{"command":"cat","stdin":true}}`
+	startSleep = `{"type":"start","command":{"command":"sleep","args":["60"],"stdin":true}}`
+)
+
+// readLine reads a line of output byte by byte, so that nothing after it is read.
+func readLine(t *testing.T, r io.Reader) string {
+	t.Helper()
+	var line []byte
+	for b := make([]byte, 1); ; {
+		n, err := r.Read(b)
+		if n == 1 && b[0] == '\n' {
+			return string(line)
+		}
+		line = append(line, b[:n]...)
+		require.NoError(t, err)
+	}
+}
+
+// readPids reads the line of pids that stubborn prints.
+func readPids(t *testing.T, line string) (pids []int) {
+	t.Helper()
+	for _, field := range strings.Fields(line) {
+		pid, err := strconv.Atoi(field)
+		require.NoError(t, err, line)
+		pids = append(pids, pid)
+	}
+	require.NotEmpty(t, pids)
+	return pids
+}
+
+// alive reports whether a process runs. A zombie that waits for a parent of its own does not.
+func alive(pid int) bool {
+	if syscall.Kill(pid, 0) != nil {
+		return false
+	}
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return !errors.Is(err, os.ErrNotExist)
+	}
+	_, rest, _ := strings.Cut(string(stat), ") ")
+	return !strings.HasPrefix(rest, "Z")
+}
+
+// requireGone waits for the ends of processes.
+func requireGone(t *testing.T, within time.Duration, pids []int) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		for _, pid := range pids {
+			if alive(pid) {
+				return false
+			}
+		}
+		return true
+	}, within, 5*time.Millisecond, "processes %v are left behind", pids)
+}
+
+// requireRoot skips a test that needs to change users. It runs wherever the tests run as root, as in CI.
+func requireRoot(t *testing.T) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("needs root to run commands as other users")
+	}
+}
+
+// inRootDirectory runs a command where every user may be: the tests' own directory is perhaps not such a place.
+func inRootDirectory(c wsep.Command) wsep.Command {
+	c.WorkingDir = "/"
+	return c
+}
+
+// zeros is an input without end.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { return len(p), nil }
+
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+func heap() int {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
+}
+
+// buildV024 builds one of the programs in ci/v024 and returns its path.
+func buildV024(t *testing.T, name string) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), name)
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./"+name)
+	build.Dir = filepath.Join("ci", "v024")
+	build.Env = append(os.Environ(), "GOWORK=off")
+	out, err := build.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	return program
+}
+
+// startV024Server starts a server of v0.2.4 and returns its URL and what kills it. It ends with the test.
+func startV024Server(t *testing.T, program string, flags ...string) (url string, kill func()) {
+	t.Helper()
+	cmd := exec.Command(program, flags...)
+	stdin, err := cmd.StdinPipe()
+	require.NoError(t, err)
+	stdout, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() {
+		_ = stdin.Close()
+		_ = cmd.Wait()
+	})
+	return readLine(t, stdout), func() { _ = cmd.Process.Kill() }
+}
