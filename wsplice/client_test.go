@@ -3,7 +3,6 @@ package wsplice
 import (
 	"context"
 	"fmt"
-	"io"
 	"net"
 	"sync"
 	"testing"
@@ -13,41 +12,6 @@ import (
 	"github.com/gorilla/websocket"
 	"github.com/stretchr/testify/require"
 )
-
-// dialTest returns a Client, which is closed with the test.
-func dialTest(t *testing.T, url string, opts *DialOptions) *Client {
-	t.Helper()
-	c, err := Dial(t.Context(), url, opts)
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = c.Close() })
-	return c
-}
-
-func connectTest(t *testing.T, c *Client, url string) *Channel {
-	t.Helper()
-	ch, err := c.Connect(t.Context(), url, nil)
-	require.NoError(t, err)
-	return ch
-}
-
-// read returns the next message.
-func read(ch *Channel) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), patienceInTests)
-	defer cancel()
-	r, err := ch.Reader(ctx)
-	if err != nil {
-		return "", err
-	}
-	b, err := io.ReadAll(r)
-	return string(b), err
-}
-
-func requireRead(t *testing.T, want string, ch *Channel) {
-	t.Helper()
-	got, err := read(ch)
-	require.NoError(t, err)
-	require.Equal(t, want, got)
-}
 
 func TestClientAndServer(t *testing.T) {
 	_, url := testServer(t, nil)
@@ -105,26 +69,6 @@ func TestCancelledConnect(t *testing.T) {
 		require.Fail(t, "the client does not end")
 	}
 }
-
-// answeredContext has ended when its client's calls have been answered.
-type answeredContext struct {
-	context.Context
-	t      *testing.T
-	client *Client
-}
-
-func (c answeredContext) Done() <-chan struct{} {
-	require.Eventually(c.t, func() bool {
-		c.client.mu.Lock()
-		defer c.client.mu.Unlock()
-		return len(c.client.calls) == 0
-	}, patienceInTests, time.Millisecond)
-	ended := make(chan struct{})
-	close(ended)
-	return ended
-}
-
-func (answeredContext) Err() error { return context.Canceled }
 
 // TestConnectCancelledAsAnswered: the channel is the caller's, for nobody else would close it. Which of answer and end
 // is seen first is left to chance.
@@ -215,3 +159,23 @@ func TestWindow(t *testing.T) {
 	requireRead(t, "all", silent)
 	require.NoError(t, <-written)
 }
+
+// answeredContext has ended when its client's calls have been answered.
+type answeredContext struct {
+	context.Context
+	t      *testing.T
+	client *Client
+}
+
+func (c answeredContext) Done() <-chan struct{} {
+	require.Eventually(c.t, func() bool {
+		c.client.mu.Lock()
+		defer c.client.mu.Unlock()
+		return len(c.client.calls) == 0
+	}, patienceInTests, time.Millisecond)
+	ended := make(chan struct{})
+	close(ended)
+	return ended
+}
+
+func (answeredContext) Err() error { return context.Canceled }

@@ -1,7 +1,6 @@
 package wsplice
 
 import (
-	"bufio"
 	"context"
 	"crypto/sha1"
 	"crypto/tls"
@@ -19,87 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-const loopback = "127.0.0.1 ::1"
-
-// testDialer returns a dialer that may dial what the entries list.
-func testDialer(t *testing.T, entries ...string) *dialer {
-	a, err := ParseAllowlist(entries...)
-	require.NoError(t, err)
-	return &dialer{allowed: a, timeout: 10 * time.Second}
-}
-
-// accepting returns a server, to be started, that shows every request to seen, makes a WebSocket of it and closes that.
-func accepting(t *testing.T, seen func(*http.Request)) *httptest.Server {
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		seen(r)
-		upgrade := ws.HTTPUpgrader{Protocol: func(p string) bool { return p == "second" }}
-		conn, _, _, err := upgrade.Upgrade(r, w)
-		if err == nil {
-			_ = conn.Close()
-		}
-	}))
-	t.Cleanup(server.Close)
-	return server
-}
-
-// answering returns the URL of a server that reads one request and leaves the answer to the function.
-func answering(t *testing.T, answer func(request *http.Request, conn net.Conn)) (url string) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	done := make(chan struct{})
-	t.Cleanup(func() {
-		_ = listener.Close()
-		<-done
-	})
-	// Ends when the listener is closed, or with the only connection.
-	go func() {
-		defer close(done)
-		conn, err := listener.Accept()
-		if err != nil {
-			return
-		}
-		defer conn.Close()
-		if request, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
-			answer(request, conn)
-		}
-		_, _ = io.Copy(io.Discard, conn)
-	}()
-	return "ws://" + listener.Addr().String()
-}
-
-// untouched returns a URL with the host at which nobody may connect.
-func untouched(t *testing.T, host string) (url string) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	done := make(chan struct{})
-	// Ends when the listener is closed.
-	go func() {
-		defer close(done)
-		if _, err := listener.Accept(); err == nil {
-			t.Error("connected")
-		}
-	}()
-	t.Cleanup(func() {
-		_ = listener.Close()
-		<-done
-	})
-	_, port, err := net.SplitHostPort(listener.Addr().String())
-	require.NoError(t, err)
-	return "ws://" + net.JoinHostPort(host, port)
-}
-
 const switching = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-
-// accept returns the answer that accepts a handshake, up to where further headers may follow.
-func accept(request *http.Request) string {
-	return switching + "Sec-WebSocket-Accept: " + acceptKey(request.Header.Get("Sec-WebSocket-Key")) + "\r\n"
-}
-
-// acceptKey answers a key (RFC 6455 section 4.2.2).
-func acceptKey(key string) string {
-	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
-	return base64.StdEncoding.EncodeToString(sum[:])
-}
 
 func TestDial(t *testing.T) {
 	var got *http.Request
@@ -269,4 +188,57 @@ func TestRemoteOutlivesContext(t *testing.T) {
 	late := make([]byte, 4)
 	_, err = io.ReadFull(r, late)
 	require.NoError(t, err)
+}
+
+// testDialer returns a dialer that may dial what the entries list.
+func testDialer(t *testing.T, entries ...string) *dialer {
+	a, err := ParseAllowlist(entries...)
+	require.NoError(t, err)
+	return &dialer{allowed: a, timeout: 10 * time.Second}
+}
+
+// accepting returns a server, to be started, that shows every request to seen, makes a WebSocket of it and closes that.
+func accepting(t *testing.T, seen func(*http.Request)) *httptest.Server {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		seen(r)
+		upgrade := ws.HTTPUpgrader{Protocol: func(p string) bool { return p == "second" }}
+		conn, _, _, err := upgrade.Upgrade(r, w)
+		if err == nil {
+			_ = conn.Close()
+		}
+	}))
+	t.Cleanup(server.Close)
+	return server
+}
+
+// untouched returns a URL with the host at which nobody may connect.
+func untouched(t *testing.T, host string) (url string) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	done := make(chan struct{})
+	// Ends when the listener is closed.
+	go func() {
+		defer close(done)
+		if _, err := listener.Accept(); err == nil {
+			t.Error("connected")
+		}
+	}()
+	t.Cleanup(func() {
+		_ = listener.Close()
+		<-done
+	})
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	require.NoError(t, err)
+	return "ws://" + net.JoinHostPort(host, port)
+}
+
+// accept returns the answer that accepts a handshake, up to where further headers may follow.
+func accept(request *http.Request) string {
+	return switching + "Sec-WebSocket-Accept: " + acceptKey(request.Header.Get("Sec-WebSocket-Key")) + "\r\n"
+}
+
+// acceptKey answers a key (RFC 6455 section 4.2.2).
+func acceptKey(key string) string {
+	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	return base64.StdEncoding.EncodeToString(sum[:])
 }

@@ -13,22 +13,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// resetting returns the URL of a server that resets a connection instead of answering.
-func resetting(t *testing.T) string {
-	return answering(t, func(_ *http.Request, conn net.Conn) {
-		_ = conn.(*net.TCPConn).SetLinger(0)
-		_ = conn.Close()
-	})
-}
-
-// closedPort returns a URL at which nothing listens.
-func closedPort(t *testing.T) string {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	require.NoError(t, listener.Close())
-	return "ws://" + listener.Addr().String()
-}
-
 // TestRefusalsNameNoInternals has a client ask for a name, and looks for the address that the name has.
 func TestRefusalsNameNoInternals(t *testing.T) {
 	plain, secured := backend(t, echo), strings.Replace(backend(t, echo), "ws:", "wss:", 1)
@@ -84,4 +68,20 @@ func TestLostRemoteNamesNoInternals(t *testing.T) {
 	said, answer := c.ending(net.ErrClosed)
 	require.Equal(t, closing{code: ws.StatusAbnormalClosure}, said)
 	require.False(t, answer)
+}
+
+// resetting returns the URL of a server that resets a connection instead of answering.
+func resetting(t *testing.T) string {
+	return answering(t, func(_ *http.Request, conn net.Conn) {
+		_ = conn.(*net.TCPConn).SetLinger(0)
+		_ = conn.Close()
+	})
+}
+
+// closedPort returns a URL at which nothing listens.
+func closedPort(t *testing.T) string {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, listener.Close())
+	return "ws://" + listener.Addr().String()
 }

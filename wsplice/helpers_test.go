@@ -1,16 +1,16 @@
 package wsplice
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/binary"
-	"encoding/json"
 	"io"
 	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -154,126 +154,107 @@ func echo(c *websocket.Conn) {
 	}
 }
 
-// peer is a client of gorilla/websocket.
-type peer struct {
-	t *testing.T
-	*websocket.Conn
-}
-
-func connectPeer(t *testing.T, url string) *peer {
-	t.Helper()
-	return (&tested{url: url}).connectPeer(t)
-}
-
-func (s *tested) connectPeer(t *testing.T) *peer {
-	t.Helper()
-	dialer := websocket.Dialer{TLSClientConfig: s.tls}
-	c, resp, err := dialer.DialContext(t.Context(), s.url, nil)
-	require.NoError(t, err)
-	_ = resp.Body.Close()
-	t.Cleanup(func() { _ = c.Close() })
-	return &peer{t, c}
-}
-
-// send sends a message with an index.
-func (p *peer) send(index int, kind int, message string) {
-	p.t.Helper()
-	b := append(binary.BigEndian.AppendUint16(nil, uint16(index)), message...)
-	require.NoError(p.t, p.WriteMessage(kind, b))
-}
-
-func (p *peer) command(text string) {
-	p.t.Helper()
-	p.send(controlIndex, websocket.TextMessage, text)
-}
-
-// receive returns the next message, and its index.
-func (p *peer) receive() (index int, kind int, message string) {
-	p.t.Helper()
-	require.NoError(p.t, p.SetReadDeadline(time.Now().Add(patienceInTests)))
-	kind, b, err := p.ReadMessage()
-	require.NoError(p.t, err)
-	require.GreaterOrEqual(p.t, len(b), indexSize)
-	return int(binary.BigEndian.Uint16(b)), kind, string(b[indexSize:])
-}
-
-// expect waits for a message.
-func (p *peer) expect(index int, message string) {
-	p.t.Helper()
-	i, _, m := p.receive()
-	require.Equal(p.t, index, i, "message %q", m)
-	require.Equal(p.t, message, m)
-}
-
-// expectControl waits for a control message.
-func (p *peer) expectControl(message string) {
-	p.t.Helper()
-	i, kind, m := p.receive()
-	require.Equal(p.t, controlIndex, i, "message %q", m)
-	require.Equal(p.t, websocket.TextMessage, kind)
-	require.JSONEq(p.t, message, m)
-}
-
-// expectError waits for a reply or a warning with an error of the code.
-func (p *peer) expectError(code int) Error {
-	p.t.Helper()
-	i, _, m := p.receive()
-	require.Equal(p.t, controlIndex, i, "message %q", m)
-	var answer struct {
-		Type   string
-		Method string
-		Error  *Error
-		Params *Error
-	}
-	require.NoError(p.t, json.Unmarshal([]byte(m), &answer))
-	e := answer.Error
-	if answer.Type == typeMethod && answer.Method == methodWarn {
-		e = answer.Params
-	}
-	require.NotNil(p.t, e, "message %q", m)
-	require.Equal(p.t, code, e.Code, "message %q", m)
-	return *e
-}
-
-// connect connects to a URL and returns the index.
-func (p *peer) connect(url string) int {
-	p.t.Helper()
-	p.command(`{"id":7,"type":"method","method":"connect","params":{"url":"` + url + `"}}`)
-	i, _, m := p.receive()
-	require.Equal(p.t, controlIndex, i, "message %q", m)
-	var answer struct {
-		ID     int
-		Result *struct{ Index int }
-	}
-	require.NoError(p.t, json.Unmarshal([]byte(m), &answer))
-	require.NotNil(p.t, answer.Result, "message %q", m)
-	require.Equal(p.t, 7, answer.ID)
-	return answer.Result.Index
-}
-
-// expectClose waits for a close frame.
-func (p *peer) expectClose(code int) {
-	p.t.Helper()
-	require.NoError(p.t, p.SetReadDeadline(time.Now().Add(patienceInTests)))
-	for {
-		_, _, err := p.ReadMessage()
-		if err == nil {
-			continue
-		}
-		require.True(p.t, websocket.IsCloseError(err, code), "%v", err)
-		return
-	}
-}
-
-func decode(t *testing.T, text string, v any) {
-	t.Helper()
-	require.NoError(t, json.Unmarshal([]byte(text), v), "message %q", text)
-}
-
 // tcp returns the connection that is, or carries, another.
 func tcp(c net.Conn) *net.TCPConn {
 	if secured, ok := c.(*tls.Conn); ok {
 		c = secured.NetConn()
 	}
 	return c.(*net.TCPConn)
+}
+
+// dialTest returns a Client, which is closed with the test.
+func dialTest(t *testing.T, url string, opts *DialOptions) *Client {
+	t.Helper()
+	c, err := Dial(t.Context(), url, opts)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+func connectTest(t *testing.T, c *Client, url string) *Channel {
+	t.Helper()
+	ch, err := c.Connect(t.Context(), url, nil)
+	require.NoError(t, err)
+	return ch
+}
+
+// read returns the next message.
+func read(ch *Channel) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patienceInTests)
+	defer cancel()
+	r, err := ch.Reader(ctx)
+	if err != nil {
+		return "", err
+	}
+	b, err := io.ReadAll(r)
+	return string(b), err
+}
+
+func requireRead(t *testing.T, want string, ch *Channel) {
+	t.Helper()
+	got, err := read(ch)
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+}
+
+const loopback = "127.0.0.1 ::1"
+
+// answering returns the URL of a server that reads one request and leaves the answer to the function.
+func answering(t *testing.T, answer func(request *http.Request, conn net.Conn)) (url string) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	done := make(chan struct{})
+	t.Cleanup(func() {
+		_ = listener.Close()
+		<-done
+	})
+	// Ends when the listener is closed, or with the only connection.
+	go func() {
+		defer close(done)
+		conn, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		if request, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
+			answer(request, conn)
+		}
+		_, _ = io.Copy(io.Discard, conn)
+	}()
+	return "ws://" + listener.Addr().String()
+}
+
+// held returns how many bytes the channel holds.
+func (ch *Channel) held() int64 {
+	ch.mu.Lock()
+	defer ch.mu.Unlock()
+	return ch.size
+}
+
+// inUse returns how much memory is in use, stacks included.
+func inUse() uint64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc + m.StackInuse
+}
+
+// readSlowly reads bytes, so many a second, and no more than fits into small buffers is under way.
+func readSlowly(c *websocket.Conn, rate int, stop <-chan struct{}) {
+	const each = 10 * time.Millisecond
+	p := make([]byte, rate/int(time.Second/each))
+	_ = tcp(c.NetConn()).SetReadBuffer(max(8<<10, 2*len(p)))
+	t := time.NewTicker(each)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			if _, err := c.NetConn().Read(p); err != nil {
+				return
+			}
+		case <-stop:
+			return
+		}
+	}
 }

@@ -4,11 +4,9 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"net"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/gobwas/ws"
 	"github.com/gorilla/websocket"
@@ -16,86 +14,6 @@ import (
 )
 
 // What comes from clients and remotes that do not keep to the rules.
-
-// rawPeer is a client that sends what it likes.
-type rawPeer struct {
-	t *testing.T
-	net.Conn
-}
-
-func connectRaw(t *testing.T, url string) *rawPeer {
-	t.Helper()
-	return (&tested{url: url}).connectRaw(t)
-}
-
-func (s *tested) connectRaw(t *testing.T) *rawPeer {
-	t.Helper()
-	dialer := ws.Dialer{TLSConfig: s.tls}
-	conn, buffered, _, err := dialer.Dial(t.Context(), s.url)
-	require.NoError(t, err)
-	require.Nil(t, buffered)
-	t.Cleanup(func() { _ = conn.Close() })
-	require.NoError(t, conn.SetDeadline(time.Now().Add(patienceInTests)))
-	return &rawPeer{t, conn}
-}
-
-// connect connects to a URL, as the first of its connections.
-func (p *rawPeer) connect(url string) {
-	p.t.Helper()
-	call := fmt.Sprintf(`{"id":1,"method":"connect","params":{"url":%q}}`, url)
-	_, err := p.Write(appendFrame(nil, ws.OpText, true, controlPrefix, []byte(call)))
-	require.NoError(p.t, err)
-	f, err := ws.ReadFrame(p)
-	require.NoError(p.t, err)
-	require.JSONEq(p.t, `{"id":1,"type":"reply","result":{"index":0}}`, string(f.Payload[indexSize:]))
-}
-
-// expectClose waits for a close frame.
-func (p *rawPeer) expectClose(code ws.StatusCode) {
-	p.t.Helper()
-	for {
-		f, err := ws.ReadFrame(p)
-		require.NoError(p.t, err)
-		if f.Header.OpCode == ws.OpClose {
-			said, err := parseClosing(f.Payload)
-			require.NoError(p.t, err)
-			require.Equal(p.t, code, said.code, said.reason)
-			return
-		}
-	}
-}
-
-var someMask = [4]byte{1, 2, 3, 4}
-
-// brokenFrames are what may never come from a client, and the code that it is closed with.
-var brokenFrames = []struct {
-	name  string
-	bytes []byte
-	code  ws.StatusCode
-}{
-	{"continuation first", appendMasked(nil, finBit|byte(ws.OpContinuation), 0, someMask), ws.StatusProtocolError},
-	{"unmasked", appendHeader(nil, finBit|byte(ws.OpBinary), 0), ws.StatusProtocolError},
-	{"RSV1", appendMasked(nil, finBit|0x40|byte(ws.OpBinary), 0, someMask), ws.StatusProtocolError},
-	{"RSV3", appendMasked(nil, finBit|0x10|byte(ws.OpText), 0, someMask), ws.StatusProtocolError},
-	{"reserved opcode", appendMasked(nil, finBit|3, 0, someMask), ws.StatusProtocolError},
-	{"reserved control opcode", appendMasked(nil, finBit|11, 0, someMask), ws.StatusProtocolError},
-	{"fragmented ping", appendMasked(nil, byte(ws.OpPing), 0, someMask), ws.StatusProtocolError},
-	{"long ping", appendMasked(nil, finBit|byte(ws.OpPing), 126, someMask), ws.StatusProtocolError},
-	{"close of one byte", append(appendMasked(nil, finBit|byte(ws.OpClose), 1, someMask), 0), ws.StatusProtocolError},
-	{"close with 1006", appendFrame(nil, ws.OpClose, true, []byte{0x03, 0xee}), ws.StatusProtocolError},
-	{"close reason not UTF-8", appendFrame(nil, ws.OpClose, true, []byte{0x03, 0xe8, 0xff}),
-		ws.StatusInvalidFramePayloadData},
-	{"negative length", append([]byte{finBit | 2, maskBit | 127}, strings.Repeat("\xff", 12)...), ws.StatusProtocolError},
-	{"long form of a short length", append([]byte{finBit | 2, maskBit | 126, 0, 125}, someMask[:]...),
-		ws.StatusProtocolError},
-	{"longest form of a short length", append([]byte{finBit | 2, maskBit | 127, 0, 0, 0, 0, 0, 0, 0xff, 0xff}, someMask[:]...),
-		ws.StatusProtocolError},
-	{"ping with a long form", append([]byte{finBit | 9, maskBit | 126, 0, 1}, someMask[:]...), ws.StatusProtocolError},
-	{"absurd length", appendMasked(nil, finBit|byte(ws.OpBinary), 1<<62, someMask), ws.StatusMessageTooBig},
-	{"too long", appendMasked(nil, finBit|byte(ws.OpBinary), defaultMaxMessage+1, someMask), ws.StatusMessageTooBig},
-	{"message within a message", append(appendMasked(nil, byte(ws.OpText), 0, someMask),
-		appendMasked(nil, finBit|byte(ws.OpText), 0, someMask)...), ws.StatusProtocolError},
-}
 
 func TestBrokenFramesEndOnlyTheirClient(t *testing.T) {
 	_, url := testServer(t, nil)
@@ -375,19 +293,4 @@ func TestEndlessFramesOfAClient(t *testing.T) {
 func manyFrames(n int) []byte {
 	frame := appendMasked(nil, byte(ws.OpContinuation), 0, someMask)
 	return bytes.Repeat(frame, n/len(frame))
-}
-
-func (p *peer) expectDisconnect(index, code int) (reason string) {
-	p.t.Helper()
-	i, _, m := p.receive()
-	require.Equal(p.t, controlIndex, i, "message %q", m)
-	var d struct {
-		Method string
-		Params disconnectParams
-	}
-	decode(p.t, m, &d)
-	require.Equal(p.t, methodDisconnect, d.Method, "message %q", m)
-	require.EqualValues(p.t, index, d.Params.Index)
-	require.EqualValues(p.t, code, d.Params.Code, d.Params.Reason)
-	return d.Params.Reason
 }

@@ -15,14 +15,6 @@ import (
 
 // The Go client and a server as of version 0.1.0, which knows no windows.
 
-// legacyServer answers as version 0.1.0 does, for one client. Its connections echo, and do what messages ask for.
-type legacyServer struct {
-	t          *testing.T
-	conn       *websocket.Conn
-	taken      map[int]bool         // the indexes
-	terminated chan terminateParams // what the client has asked for
-}
-
 const (
 	askFlood = "flood" // many messages
 	askEmpty = "empty" // many empty ones
@@ -30,6 +22,104 @@ const (
 	// floodSize is how many messages of how many bytes a flood has.
 	floodSize, floodMessage = 100, 10_000
 )
+
+func TestClientWithoutWindows(t *testing.T) {
+	s, url := startLegacy(t)
+	c := dialTest(t, url, nil)
+	first, second := connectTest(t, c, "ws://any"), connectTest(t, c, "ws://any")
+	for i, ch := range []*Channel{first, second} {
+		for _, n := range []int{0, 1, 1 << 16, 4 << 20} {
+			message := strings.Repeat(fmt.Sprint(i), n)
+			require.NoError(t, ch.Write(t.Context(), []byte(message)))
+			got, err := read(ch)
+			require.NoError(t, err)
+			require.True(t, message == got, "%d bytes of %d", len(got), n)
+		}
+	}
+	require.NoError(t, first.Close(4001, "enough"))
+	said := <-s.terminated
+	require.EqualValues(t, 0, *said.Index)
+	require.EqualValues(t, 4001, *said.Code)
+	require.Equal(t, "enough", said.Reason)
+
+	// The remote's end is the index's, which is used again.
+	require.NoError(t, second.Write(t.Context(), []byte(askClose)))
+	_, err := read(second)
+	var closed interface{ CloseStatus() (int, string) }
+	require.ErrorAs(t, err, &closed)
+	code, reason := closed.CloseStatus()
+	require.Equal(t, 4123, code)
+	require.Equal(t, "bye", reason)
+	require.Error(t, second.Write(t.Context(), []byte("to nobody")))
+	for want := range 2 {
+		ch := connectTest(t, c, "ws://any")
+		require.EqualValues(t, want, ch.index)
+		require.NoError(t, ch.Write(t.Context(), []byte("again")))
+		requireRead(t, "again", ch)
+	}
+	require.Empty(t, s.terminated)
+}
+
+// TestFullChannelWithoutWindow has a channel get more than it may hold, while nobody reads.
+func TestFullChannelWithoutWindow(t *testing.T) {
+	const window = 50_000
+	_, flooded, other := overfill(t, window, askFlood)
+	require.Eventually(t, func() bool { return flooded.held() >= window }, patienceInTests, time.Millisecond)
+	for range floodSize {
+		got, err := read(flooded)
+		require.NoError(t, err)
+		require.Len(t, got, floodMessage)
+		require.Less(t, flooded.held(), int64(window+floodMessage))
+	}
+	requireRead(t, "behind", other)
+}
+
+// TestEmptyMessagesWithoutWindow has a channel get more empty messages than it may hold, while nobody reads.
+func TestEmptyMessagesWithoutWindow(t *testing.T) {
+	const window = 40
+	_, flooded, other := overfill(t, window, askEmpty)
+	require.Eventually(t, func() bool { return flooded.heldMessages() >= window/4 }, patienceInTests, time.Millisecond)
+	for range floodSize {
+		requireRead(t, "", flooded)
+		require.LessOrEqual(t, flooded.heldMessages(), window/4)
+	}
+	requireRead(t, "behind", other)
+}
+
+// TestFullChannelDoesNotHoldUpItsEnd closes a channel, or the client, when a channel is full and nobody reads.
+func TestFullChannelDoesNotHoldUpItsEnd(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		end  func(c *Client, full, other *Channel) error
+	}{
+		{"of a channel", func(_ *Client, full, other *Channel) error {
+			_ = full.CloseNow()
+			got, err := read(other)
+			if err == nil && got != "behind" {
+				t.Errorf("got %q", got)
+			}
+			return err
+		}},
+		{"of a channel in good form", func(_ *Client, full, _ *Channel) error { return full.Close(1000, "") }},
+		{"of the client", func(c *Client, _, _ *Channel) error { return c.Close() }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c, full, other := overfill(t, 1, askFlood)
+			require.Eventually(t, func() bool { return full.held() > 0 }, patienceInTests, time.Millisecond)
+			elapsed := stopwatch(t)
+			require.NoError(t, tc.end(c, full, other))
+			require.Less(t, elapsed(), soon)
+		})
+	}
+}
+
+// legacyServer answers as version 0.1.0 does, for one client. Its connections echo, and do what messages ask for.
+type legacyServer struct {
+	t          *testing.T
+	conn       *websocket.Conn
+	taken      map[int]bool         // the indexes
+	terminated chan terminateParams // what the client has asked for
+}
 
 func startLegacy(t *testing.T) (s *legacyServer, url string) {
 	s = &legacyServer{t: t, taken: map[int]bool{}, terminated: make(chan terminateParams, 10)}
@@ -102,43 +192,6 @@ func (s *legacyServer) command(p []byte) {
 	}
 }
 
-func TestClientWithoutWindows(t *testing.T) {
-	s, url := startLegacy(t)
-	c := dialTest(t, url, nil)
-	first, second := connectTest(t, c, "ws://any"), connectTest(t, c, "ws://any")
-	for i, ch := range []*Channel{first, second} {
-		for _, n := range []int{0, 1, 1 << 16, 4 << 20} {
-			message := strings.Repeat(fmt.Sprint(i), n)
-			require.NoError(t, ch.Write(t.Context(), []byte(message)))
-			got, err := read(ch)
-			require.NoError(t, err)
-			require.True(t, message == got, "%d bytes of %d", len(got), n)
-		}
-	}
-	require.NoError(t, first.Close(4001, "enough"))
-	said := <-s.terminated
-	require.EqualValues(t, 0, *said.Index)
-	require.EqualValues(t, 4001, *said.Code)
-	require.Equal(t, "enough", said.Reason)
-
-	// The remote's end is the index's, which is used again.
-	require.NoError(t, second.Write(t.Context(), []byte(askClose)))
-	_, err := read(second)
-	var closed interface{ CloseStatus() (int, string) }
-	require.ErrorAs(t, err, &closed)
-	code, reason := closed.CloseStatus()
-	require.Equal(t, 4123, code)
-	require.Equal(t, "bye", reason)
-	require.Error(t, second.Write(t.Context(), []byte("to nobody")))
-	for want := range 2 {
-		ch := connectTest(t, c, "ws://any")
-		require.EqualValues(t, want, ch.index)
-		require.NoError(t, ch.Write(t.Context(), []byte("again")))
-		requireRead(t, "again", ch)
-	}
-	require.Empty(t, s.terminated)
-}
-
 // overfill has a channel get more than it may hold, and another, on the same connection, a message behind that.
 func overfill(t *testing.T, window int64, ask string) (c *Client, full, other *Channel) {
 	t.Helper()
@@ -150,69 +203,9 @@ func overfill(t *testing.T, window int64, ask string) (c *Client, full, other *C
 	return c, full, other
 }
 
-// TestFullChannelWithoutWindow has a channel get more than it may hold, while nobody reads.
-func TestFullChannelWithoutWindow(t *testing.T) {
-	const window = 50_000
-	_, flooded, other := overfill(t, window, askFlood)
-	require.Eventually(t, func() bool { return flooded.held() >= window }, patienceInTests, time.Millisecond)
-	for range floodSize {
-		got, err := read(flooded)
-		require.NoError(t, err)
-		require.Len(t, got, floodMessage)
-		require.Less(t, flooded.held(), int64(window+floodMessage))
-	}
-	requireRead(t, "behind", other)
-}
-
-// TestEmptyMessagesWithoutWindow has a channel get more empty messages than it may hold, while nobody reads.
-func TestEmptyMessagesWithoutWindow(t *testing.T) {
-	const window = 40
-	_, flooded, other := overfill(t, window, askEmpty)
-	require.Eventually(t, func() bool { return flooded.heldMessages() >= window/4 }, patienceInTests, time.Millisecond)
-	for range floodSize {
-		requireRead(t, "", flooded)
-		require.LessOrEqual(t, flooded.heldMessages(), window/4)
-	}
-	requireRead(t, "behind", other)
-}
-
 // heldMessages returns how many messages the channel holds.
 func (ch *Channel) heldMessages() int {
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
 	return ch.messages.count
-}
-
-// held returns how many bytes the channel holds.
-func (ch *Channel) held() int64 {
-	ch.mu.Lock()
-	defer ch.mu.Unlock()
-	return ch.size
-}
-
-// TestFullChannelDoesNotHoldUpItsEnd closes a channel, or the client, when a channel is full and nobody reads.
-func TestFullChannelDoesNotHoldUpItsEnd(t *testing.T) {
-	for _, tc := range []struct {
-		name string
-		end  func(c *Client, full, other *Channel) error
-	}{
-		{"of a channel", func(_ *Client, full, other *Channel) error {
-			_ = full.CloseNow()
-			got, err := read(other)
-			if err == nil && got != "behind" {
-				t.Errorf("got %q", got)
-			}
-			return err
-		}},
-		{"of a channel in good form", func(_ *Client, full, _ *Channel) error { return full.Close(1000, "") }},
-		{"of the client", func(c *Client, _, _ *Channel) error { return c.Close() }},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			c, full, other := overfill(t, 1, askFlood)
-			require.Eventually(t, func() bool { return full.held() > 0 }, patienceInTests, time.Millisecond)
-			elapsed := stopwatch(t)
-			require.NoError(t, tc.end(c, full, other))
-			require.Less(t, elapsed(), soon)
-		})
-	}
 }

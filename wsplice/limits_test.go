@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -127,13 +126,4 @@ func TestIdleChannelsAreSmall(t *testing.T) {
 		_, _, m := p.receive()
 		require.Contains(t, m, "1006")
 	}
-}
-
-// inUse returns how much memory is in use, stacks included.
-func inUse() uint64 {
-	var m runtime.MemStats
-	runtime.GC()
-	runtime.GC()
-	runtime.ReadMemStats(&m)
-	return m.HeapAlloc + m.StackInuse
 }

@@ -14,6 +14,33 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// TestLog: what clients and remotes say gives no orders to a terminal and forges no line, and a client's failed connects
+// fill no disk.
+func TestLog(t *testing.T) {
+	var log lockedBuffer
+	s := startServer(t, false, func(s *Server) { s.Logger = slog.Make(sloghuman.Sink(&log)) })
+	p := s.connectPeer(t)
+	urls := []string{
+		refusingRemote(t, "HTTP/1.1 403 \x1b[31mhostile\r\n\r\n"),
+		refusingRemote(t, "\x1b[31mhostile\nforged\n\r\n\r\n"),
+		refusingRemote(t, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: \x1b[31mhostile\r\n\r\n"),
+		`ws://\u001b[31m/hostile`,
+		`ws://127.0.0.1/\u009bhostile\nforged`,
+		"ws://unlisted.example/" + strings.Repeat("x", 10_000),
+	}
+	for i := range 100 {
+		p.command(fmt.Sprintf(`{"id":7,"type":"method","method":"connect","params":{"url":"%s"}}`, urls[i%len(urls)]))
+		_, _, answer := p.receive()
+		require.Contains(t, answer, `"error"`)
+	}
+	logged := log.String()
+	require.Equal(t, 10, strings.Count(logged, "\n"), logged)
+	require.Equal(t, 10, strings.Count(logged, "refused or failed connect"))
+	require.NotContains(t, logged, "\x1b")
+	require.NotContains(t, logged, "\u009b")
+	require.Less(t, len(logged), 16<<10)
+}
+
 // lockedBuffer is a log.
 type lockedBuffer struct {
 	mu sync.Mutex
@@ -51,31 +78,4 @@ func refusingRemote(t *testing.T, answer string) (url string) {
 		}
 	}()
 	return "ws://" + listener.Addr().String()
-}
-
-// TestLog: what clients and remotes say gives no orders to a terminal and forges no line, and a client's failed connects
-// fill no disk.
-func TestLog(t *testing.T) {
-	var log lockedBuffer
-	s := startServer(t, false, func(s *Server) { s.Logger = slog.Make(sloghuman.Sink(&log)) })
-	p := s.connectPeer(t)
-	urls := []string{
-		refusingRemote(t, "HTTP/1.1 403 \x1b[31mhostile\r\n\r\n"),
-		refusingRemote(t, "\x1b[31mhostile\nforged\n\r\n\r\n"),
-		refusingRemote(t, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: \x1b[31mhostile\r\n\r\n"),
-		`ws://\u001b[31m/hostile`,
-		`ws://127.0.0.1/\u009bhostile\nforged`,
-		"ws://unlisted.example/" + strings.Repeat("x", 10_000),
-	}
-	for i := range 100 {
-		p.command(fmt.Sprintf(`{"id":7,"type":"method","method":"connect","params":{"url":"%s"}}`, urls[i%len(urls)]))
-		_, _, answer := p.receive()
-		require.Contains(t, answer, `"error"`)
-	}
-	logged := log.String()
-	require.Equal(t, 10, strings.Count(logged, "\n"), logged)
-	require.Equal(t, 10, strings.Count(logged, "refused or failed connect"))
-	require.NotContains(t, logged, "\x1b")
-	require.NotContains(t, logged, "\u009b")
-	require.Less(t, len(logged), 16<<10)
 }

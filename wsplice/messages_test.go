@@ -62,6 +62,25 @@ func TestMessagesDoNotMix(t *testing.T) {
 	}
 }
 
+func TestPings(t *testing.T) {
+	_, url := testServer(t, nil)
+	p := connectPeer(t, url)
+	for _, payload := range []string{"", "ping", strings.Repeat("x", 125)} {
+		got := make(chan string, 1)
+		p.SetPongHandler(func(m string) error { got <- m; return nil })
+		require.NoError(t, p.WriteControl(websocket.PingMessage, []byte(payload), time.Now().Add(patienceInTests)))
+		p.command(`{}`)
+		p.expectError(CodeUnknownMethod)
+		require.Equal(t, payload, <-got)
+	}
+	index := p.connect(backend(t, func(c *websocket.Conn) {
+		c.SetPongHandler(func(m string) error { return c.WriteMessage(websocket.TextMessage, []byte("pong "+m)) })
+		_ = c.WriteControl(websocket.PingMessage, []byte("remote's"), time.Now().Add(patienceInTests))
+		_, _, _ = c.ReadMessage()
+	}))
+	p.expect(index, "pong remote's")
+}
+
 // sendChecked sends a message of a random size that begins with its checksum, and then has a byte of the sender's.
 func sendChecked(c *websocket.Conn, random *rand.Rand, sender byte) error {
 	body := make([]byte, 1+random.IntN(1<<random.IntN(19)))
@@ -82,23 +101,4 @@ func sendChecked(c *websocket.Conn, random *rand.Rand, sender byte) error {
 		return err
 	}
 	return w.Close()
-}
-
-func TestPings(t *testing.T) {
-	_, url := testServer(t, nil)
-	p := connectPeer(t, url)
-	for _, payload := range []string{"", "ping", strings.Repeat("x", 125)} {
-		got := make(chan string, 1)
-		p.SetPongHandler(func(m string) error { got <- m; return nil })
-		require.NoError(t, p.WriteControl(websocket.PingMessage, []byte(payload), time.Now().Add(patienceInTests)))
-		p.command(`{}`)
-		p.expectError(CodeUnknownMethod)
-		require.Equal(t, payload, <-got)
-	}
-	index := p.connect(backend(t, func(c *websocket.Conn) {
-		c.SetPongHandler(func(m string) error { return c.WriteMessage(websocket.TextMessage, []byte("pong "+m)) })
-		_ = c.WriteControl(websocket.PingMessage, []byte("remote's"), time.Now().Add(patienceInTests))
-		_, _, _ = c.ReadMessage()
-	}))
-	p.expect(index, "pong remote's")
 }

@@ -25,21 +25,6 @@ const (
 	floodMemory = 4 << 20
 )
 
-// flood sends pings, and returns when the system has taken them.
-func flood(conn net.Conn, masked bool) error {
-	const chunk = 1 << 12
-	pings := bytes.Repeat(appendFrame(nil, ws.OpPing, masked), chunk)
-	for range floodPings / chunk {
-		if _, err := conn.Write(pings); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// growth returns by how much the memory in use has grown since it was before.
-func growth(before uint64) int64 { return int64(inUse()) - int64(before) }
-
 // TestPingsOfAClient has a client that sends pings and reads none of their pongs.
 func TestPingsOfAClient(t *testing.T) {
 	s := startServer(t, false, func(s *Server) { s.WriteTimeout = time.Minute })
@@ -85,19 +70,6 @@ func TestPingsOfAServer(t *testing.T) {
 	require.Less(t, growth(before), int64(floodMemory))
 }
 
-// blockedOutlet returns an outlet to an end that reads when the test does.
-func blockedOutlet(t *testing.T, wg *sync.WaitGroup) (o *outlet, far net.Conn) {
-	near, far := net.Pipe()
-	t.Cleanup(func() {
-		_ = near.Close()
-		_ = far.Close()
-	})
-	return &outlet{
-		line: newLine(near), timeout: patienceInTests, failed: func(err error) { t.Error(err) }, wg: wg,
-		moved: make(chan struct{}, 1), urgent: new(atomic.Pointer[[]byte]),
-	}, far
-}
-
 // TestNewestPongWaitsForARemote has a remote that pings and does not read.
 func TestNewestPongWaitsForARemote(t *testing.T) {
 	var wg sync.WaitGroup
@@ -130,14 +102,6 @@ func TestNewestPongWaitsForARemote(t *testing.T) {
 	require.Equal(t, ws.OpClose, f.Header.OpCode)
 	wg.Wait()
 	require.Zero(t, o.queue.size)
-}
-
-func requirePong(t *testing.T, from io.Reader, number int) {
-	t.Helper()
-	f, err := ws.ReadFrame(from)
-	require.NoError(t, err)
-	require.Equal(t, ws.OpPong, f.Header.OpCode)
-	require.EqualValues(t, number, binary.BigEndian.Uint16(ws.UnmaskFrame(f).Payload))
 }
 
 // TestAnswersCountWithTheirCost has answers wait for an end that takes nothing.
@@ -184,4 +148,40 @@ func TestNewestPongAnswersAllPings(t *testing.T) {
 	for range pings {
 		require.NoError(t, <-errs)
 	}
+}
+
+// flood sends pings, and returns when the system has taken them.
+func flood(conn net.Conn, masked bool) error {
+	const chunk = 1 << 12
+	pings := bytes.Repeat(appendFrame(nil, ws.OpPing, masked), chunk)
+	for range floodPings / chunk {
+		if _, err := conn.Write(pings); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// growth returns by how much the memory in use has grown since it was before.
+func growth(before uint64) int64 { return int64(inUse()) - int64(before) }
+
+// blockedOutlet returns an outlet to an end that reads when the test does.
+func blockedOutlet(t *testing.T, wg *sync.WaitGroup) (o *outlet, far net.Conn) {
+	near, far := net.Pipe()
+	t.Cleanup(func() {
+		_ = near.Close()
+		_ = far.Close()
+	})
+	return &outlet{
+		line: newLine(near), timeout: patienceInTests, failed: func(err error) { t.Error(err) }, wg: wg,
+		moved: make(chan struct{}, 1), urgent: new(atomic.Pointer[[]byte]),
+	}, far
+}
+
+func requirePong(t *testing.T, from io.Reader, number int) {
+	t.Helper()
+	f, err := ws.ReadFrame(from)
+	require.NoError(t, err)
+	require.Equal(t, ws.OpPong, f.Header.OpCode)
+	require.EqualValues(t, number, binary.BigEndian.Uint16(ws.UnmaskFrame(f).Payload))
 }

@@ -112,15 +112,6 @@ func TestEarlyBytes(t *testing.T) {
 	}
 }
 
-// requestReader returns the request as it came.
-func requestReader(r *http.Request) io.Reader {
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "GET / HTTP/1.1\r\nHost: %s\r\n", r.Host)
-	_ = r.Header.Write(&b)
-	b.WriteString("\r\n")
-	return &b
-}
-
 func TestFailedDialsLeaveNothing(t *testing.T) {
 	leaktest.Check(t)
 	_, url := testServer(t, nil)
@@ -143,4 +134,13 @@ func TestFailedDialsLeaveNothing(t *testing.T) {
 		}
 	}
 	require.Equal(t, 0, p.connect(backend(t, echo)))
+}
+
+// requestReader returns the request as it came.
+func requestReader(r *http.Request) io.Reader {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "GET / HTTP/1.1\r\nHost: %s\r\n", r.Host)
+	_ = r.Header.Write(&b)
+	b.WriteString("\r\n")
+	return &b
 }

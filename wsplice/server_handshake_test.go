@@ -15,6 +15,72 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// refusedHandshakes are what is no handshake, by the header that is wrong.
+var refusedHandshakes = []struct{ header, value string }{
+	{"Upgrade", ""}, {"Upgrade", "h2c"}, {"Connection", "keep-alive"}, {"Sec-WebSocket-Version", "12"},
+	{"Sec-WebSocket-Version", ""}, {"Sec-WebSocket-Key", ""}, {"Sec-WebSocket-Key", "c2hvcnQ="},
+	{"Origin", "https://example.org"},
+}
+
+// TestRefusedHandshakesLeaveNoConnections has clients that keep their end open.
+func TestRefusedHandshakesLeaveNoConnections(t *testing.T) {
+	url, conns := startTracked(t, new(Server))
+	for range 40 {
+		for _, tc := range refusedHandshakes {
+			// A connection of its own for each, which the client does not close.
+			conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+			require.NoError(t, err)
+			defer conn.Close()
+			require.NoError(t, handshakeRequest(t, url, tc.header, tc.value).Write(conn))
+			resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			require.NoError(t, err)
+			require.NoError(t, resp.Body.Close())
+			require.GreaterOrEqual(t, resp.StatusCode, 400, "%+v", tc)
+			require.True(t, resp.Close, "%+v", tc)
+			require.Equal(t, "13", resp.Header.Get("Sec-WebSocket-Version"))
+		}
+	}
+	require.Eventually(t, func() bool { return conns.count() == 0 }, patienceInTests, soon/100)
+}
+
+// TestRefusedHandshakeBehindAProxy has a proxy that keeps connections between requests: one that is of no use any more
+// must not get the next client's handshake.
+func TestRefusedHandshakeBehindAProxy(t *testing.T) {
+	backend, _ := startTracked(t, new(Server))
+	target, err := url.Parse(backend)
+	require.NoError(t, err)
+	behind := httputil.NewSingleHostReverseProxy(target)
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	defer transport.CloseIdleConnections()
+	transport.ResponseHeaderTimeout = patienceInTests // Or a hanging handshake would keep the proxy from ending.
+	behind.Transport = transport
+	proxy := httptest.NewServer(behind)
+	defer proxy.Close()
+	for _, tc := range refusedHandshakes {
+		resp, err := http.DefaultClient.Do(handshakeRequest(t, proxy.URL, tc.header, tc.value))
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		require.GreaterOrEqual(t, resp.StatusCode, 400, "%+v", tc)
+		ctx, cancel := context.WithTimeout(t.Context(), patienceInTests)
+		client, err := Dial(ctx, proxy.URL, nil)
+		cancel()
+		require.NoError(t, err, "after %+v", tc)
+		require.NoError(t, client.Close())
+	}
+}
+
+// TestFailedHandshakeClosesTheConnection has a client that is gone when it is answered.
+func TestFailedHandshakeClosesTheConnection(t *testing.T) {
+	near, far := net.Pipe()
+	require.NoError(t, far.Close())
+	conns := &trackedConns{open: map[net.Conn]struct{}{}}
+	tracked := &trackedConn{near, conns}
+	conns.open[tracked] = struct{}{}
+	_, _, err := upgrade(hijackable{httptest.NewRecorder(), tracked}, handshakeRequest(t, "http://localhost", "A", "b"))
+	require.Error(t, err)
+	require.Zero(t, conns.count())
+}
+
 // trackedConns are the connections that a server has and has not closed.
 type trackedConns struct {
 	net.Listener
@@ -76,60 +142,6 @@ func handshakeRequest(t *testing.T, url, name, value string) *http.Request {
 	return r
 }
 
-// refusedHandshakes are what is no handshake, by the header that is wrong.
-var refusedHandshakes = []struct{ header, value string }{
-	{"Upgrade", ""}, {"Upgrade", "h2c"}, {"Connection", "keep-alive"}, {"Sec-WebSocket-Version", "12"},
-	{"Sec-WebSocket-Version", ""}, {"Sec-WebSocket-Key", ""}, {"Sec-WebSocket-Key", "c2hvcnQ="},
-	{"Origin", "https://example.org"},
-}
-
-// TestRefusedHandshakesLeaveNoConnections has clients that keep their end open.
-func TestRefusedHandshakesLeaveNoConnections(t *testing.T) {
-	url, conns := startTracked(t, new(Server))
-	for range 40 {
-		for _, tc := range refusedHandshakes {
-			// A connection of its own for each, which the client does not close.
-			conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
-			require.NoError(t, err)
-			defer conn.Close()
-			require.NoError(t, handshakeRequest(t, url, tc.header, tc.value).Write(conn))
-			resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
-			require.NoError(t, err)
-			require.NoError(t, resp.Body.Close())
-			require.GreaterOrEqual(t, resp.StatusCode, 400, "%+v", tc)
-			require.True(t, resp.Close, "%+v", tc)
-			require.Equal(t, "13", resp.Header.Get("Sec-WebSocket-Version"))
-		}
-	}
-	require.Eventually(t, func() bool { return conns.count() == 0 }, patienceInTests, soon/100)
-}
-
-// TestRefusedHandshakeBehindAProxy has a proxy that keeps connections between requests: one that is of no use any more
-// must not get the next client's handshake.
-func TestRefusedHandshakeBehindAProxy(t *testing.T) {
-	backend, _ := startTracked(t, new(Server))
-	target, err := url.Parse(backend)
-	require.NoError(t, err)
-	behind := httputil.NewSingleHostReverseProxy(target)
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	defer transport.CloseIdleConnections()
-	transport.ResponseHeaderTimeout = patienceInTests // Or a hanging handshake would keep the proxy from ending.
-	behind.Transport = transport
-	proxy := httptest.NewServer(behind)
-	defer proxy.Close()
-	for _, tc := range refusedHandshakes {
-		resp, err := http.DefaultClient.Do(handshakeRequest(t, proxy.URL, tc.header, tc.value))
-		require.NoError(t, err)
-		require.NoError(t, resp.Body.Close())
-		require.GreaterOrEqual(t, resp.StatusCode, 400, "%+v", tc)
-		ctx, cancel := context.WithTimeout(t.Context(), patienceInTests)
-		client, err := Dial(ctx, proxy.URL, nil)
-		cancel()
-		require.NoError(t, err, "after %+v", tc)
-		require.NoError(t, client.Close())
-	}
-}
-
 // hijackable is a response whose connection can be taken over.
 type hijackable struct {
 	*httptest.ResponseRecorder
@@ -138,16 +150,4 @@ type hijackable struct {
 
 func (h hijackable) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return h.conn, bufio.NewReadWriter(bufio.NewReader(h.conn), bufio.NewWriter(h.conn)), nil
-}
-
-// TestFailedHandshakeClosesTheConnection has a client that is gone when it is answered.
-func TestFailedHandshakeClosesTheConnection(t *testing.T) {
-	near, far := net.Pipe()
-	require.NoError(t, far.Close())
-	conns := &trackedConns{open: map[net.Conn]struct{}{}}
-	tracked := &trackedConn{near, conns}
-	conns.open[tracked] = struct{}{}
-	_, _, err := upgrade(hijackable{httptest.NewRecorder(), tracked}, handshakeRequest(t, "http://localhost", "A", "b"))
-	require.Error(t, err)
-	require.Zero(t, conns.count())
 }

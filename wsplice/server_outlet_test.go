@@ -12,19 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// hookedConn calls clearing when the deadline of its writes is about to be cleared.
-type hookedConn struct {
-	net.Conn
-	clearing func()
-}
-
-func (c *hookedConn) SetWriteDeadline(t time.Time) error {
-	if t.IsZero() {
-		c.clearing()
-	}
-	return c.Conn.SetWriteDeadline(t)
-}
-
 // TestDeadlineIsClearedUnderLock: who sends when an outlet's goroutine has nothing left to write starts another, whose
 // deadline must not be cleared by the first.
 func TestDeadlineIsClearedUnderLock(t *testing.T) {
@@ -59,4 +46,17 @@ func TestDeadlineIsClearedUnderLock(t *testing.T) {
 	send()
 	wg.Wait()
 	require.ErrorIs(t, <-failed, errWriteTimeout)
+}
+
+// hookedConn calls clearing when the deadline of its writes is about to be cleared.
+type hookedConn struct {
+	net.Conn
+	clearing func()
+}
+
+func (c *hookedConn) SetWriteDeadline(t time.Time) error {
+	if t.IsZero() {
+		c.clearing()
+	}
+	return c.Conn.SetWriteDeadline(t)
 }

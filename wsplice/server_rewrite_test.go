@@ -7,15 +7,6 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// nobody is told nothing.
-type nobody struct{ to *batch }
-
-func (n nobody) route(int) *batch              { return n.to }
-func (nobody) tooShort()                       {}
-func (nobody) command(ws.OpCode, []byte)       {}
-func (nobody) control(ws.OpCode, []byte) error { return nil }
-func (nobody) mayPass(int64) bool              { return true }
-
 // frames returns a chunk of binary messages of n bytes each.
 func frames(chunk, n int, masked bool, index []byte) (b []byte, count int) {
 	for payload := make([]byte, n); ; count++ {
@@ -62,3 +53,16 @@ func BenchmarkRewrite(b *testing.B) {
 		})
 	}
 }
+
+// nobody is told nothing.
+type nobody struct{ to *batch }
+
+func (n nobody) route(int) *batch { return n.to }
+
+func (nobody) tooShort() {}
+
+func (nobody) command(ws.OpCode, []byte) {}
+
+func (nobody) control(ws.OpCode, []byte) error { return nil }
+
+func (nobody) mayPass(int64) bool { return true }

@@ -13,25 +13,6 @@ import (
 
 // What slow remotes, and slow clients, cost others.
 
-// readSlowly reads bytes, so many a second, and no more than fits into small buffers is under way.
-func readSlowly(c *websocket.Conn, rate int, stop <-chan struct{}) {
-	const each = 10 * time.Millisecond
-	p := make([]byte, rate/int(time.Second/each))
-	_ = tcp(c.NetConn()).SetReadBuffer(max(8<<10, 2*len(p)))
-	t := time.NewTicker(each)
-	defer t.Stop()
-	for {
-		select {
-		case <-t.C:
-			if _, err := c.NetConn().Read(p); err != nil {
-				return
-			}
-		case <-stop:
-			return
-		}
-	}
-}
-
 // TestSlowRemoteDelaysOthersBoundedly has a remote that reads slowly but steadily. What is for another remote comes
 // behind more than the slow one's queue takes.
 func TestSlowRemoteDelaysOthersBoundedly(t *testing.T) {

@@ -15,21 +15,6 @@ import (
 
 const shortReadTimeout = 200 * time.Millisecond
 
-// beginnings are what may come before a silence, of messages to connection 0 if from a client.
-func beginnings(fromClient bool) map[string][]byte {
-	header := func(first byte, n int64) []byte {
-		if fromClient {
-			return append(appendMasked(nil, first, n+indexSize, [4]byte{}), 0, 0)
-		}
-		return appendHeader(nil, first, n)
-	}
-	return map[string][]byte{
-		"within a header":  header(finBit|byte(ws.OpBinary), 10)[:1],
-		"within a frame":   append(header(finBit|byte(ws.OpBinary), 10), "begin"...),
-		"within a message": append(header(byte(ws.OpText), 5), "begin"...),
-	}
-}
-
 // TestReadTimeoutOfClients has clients that begin something and then are silent, and one that is silent in between.
 func TestReadTimeoutOfClients(t *testing.T) {
 	s := startServer(t, false, func(s *Server) { s.ReadTimeout = shortReadTimeout })
@@ -114,6 +99,21 @@ func TestPongWaitsForTheFramesEnd(t *testing.T) {
 			}
 			require.Equal(t, tc.want, <-got)
 		})
+	}
+}
+
+// beginnings are what may come before a silence, of messages to connection 0 if from a client.
+func beginnings(fromClient bool) map[string][]byte {
+	header := func(first byte, n int64) []byte {
+		if fromClient {
+			return append(appendMasked(nil, first, n+indexSize, [4]byte{}), 0, 0)
+		}
+		return appendHeader(nil, first, n)
+	}
+	return map[string][]byte{
+		"within a header":  header(finBit|byte(ws.OpBinary), 10)[:1],
+		"within a frame":   append(header(finBit|byte(ws.OpBinary), 10), "begin"...),
+		"within a message": append(header(byte(ws.OpText), 5), "begin"...),
 	}
 }
 

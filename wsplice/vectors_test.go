@@ -15,63 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// vectors are the golden vectors that the specification refers to. Frames are in hexadecimal, with blanks, where
-// <n*xx> is n times the byte xx.
-type vectors struct {
-	ToRemote []frameVector
-	ToClient []frameVector
-	Control  []struct{ Name, JSON string }
-}
-
-type frameVector struct {
-	Name           string
-	Client, Remote string
-	Index          int
-}
-
-func readVectors(t testing.TB) (v vectors) {
-	b, err := os.ReadFile("testdata/vectors.json")
-	require.NoError(t, err)
-	require.NoError(t, json.Unmarshal(b, &v))
-	require.NotEmpty(t, v.ToRemote)
-	require.NotEmpty(t, v.ToClient)
-	require.NotEmpty(t, v.Control)
-	return v
-}
-
 var repeated = regexp.MustCompile(`<(\d+)\*(..)>`)
-
-func unhex(t testing.TB, text string) []byte {
-	text = repeated.ReplaceAllStringFunc(text, func(s string) string {
-		m := repeated.FindStringSubmatch(s)
-		n, err := strconv.Atoi(m[1])
-		require.NoError(t, err)
-		return strings.Repeat(m[2], n)
-	})
-	b, err := hex.DecodeString(strings.ReplaceAll(text, " ", ""))
-	require.NoError(t, err)
-	return b
-}
-
-// record is told what a connection carries.
-type record struct {
-	to       batch
-	indexes  []int
-	short    int
-	commands []string
-	controls []string
-}
-
-func (r *record) route(index int) *batch        { r.indexes = append(r.indexes, index); return &r.to }
-func (r *record) tooShort()                     { r.short++ }
-func (r *record) command(_ ws.OpCode, p []byte) { r.commands = append(r.commands, string(p)) }
-func (r *record) mayPass(int64) bool            { return true }
-func (r *record) control(op ws.OpCode, p []byte) error {
-	r.controls = append(r.controls, fmt.Sprintf("%d %q", op, p))
-	return nil
-}
-
-func (r *record) sent() []byte { return bytes.Join(r.to.all(), nil) }
 
 func TestVectors(t *testing.T) {
 	v := readVectors(t)
@@ -115,13 +59,6 @@ func TestVectors(t *testing.T) {
 		encodeCall(0, methodWarn, unknownConnection(7)),
 	} {
 		require.Equal(t, v.Control[i].JSON, string(got), v.Control[i].Name)
-	}
-}
-
-// addSeed leaves out what takes long to be made smaller.
-func addSeed(f *testing.F, stream []byte) {
-	if len(stream) < 1000 {
-		f.Add(stream, uint8(3))
 	}
 }
 
@@ -200,18 +137,6 @@ func FuzzToClient(f *testing.F) {
 	})
 }
 
-// requireFrames checks that all headers are right, of which the last frame's payload may be missing.
-func requireFrames(t *testing.T, b []byte) {
-	inMessage := false
-	for len(b) > 0 {
-		var h header
-		require.True(t, h.parse(b))
-		require.NoError(t, h.check(h.masked, inMessage))
-		inMessage = !h.fin()
-		b = b[min(int64(len(b)), int64(h.size)+h.length):]
-	}
-}
-
 // FuzzCommands checks that no control message does harm.
 func FuzzCommands(f *testing.F) {
 	for _, tc := range readVectors(f).Control {
@@ -230,4 +155,83 @@ func FuzzCommands(f *testing.F) {
 		_, _ = decodeParams[ackParams](c)
 		_, _ = decodeParams[connectParams](c)
 	})
+}
+
+// vectors are the golden vectors that the specification refers to. Frames are in hexadecimal, with blanks, where
+// <n*xx> is n times the byte xx.
+type vectors struct {
+	ToRemote []frameVector
+	ToClient []frameVector
+	Control  []struct{ Name, JSON string }
+}
+
+type frameVector struct {
+	Name           string
+	Client, Remote string
+	Index          int
+}
+
+func readVectors(t testing.TB) (v vectors) {
+	b, err := os.ReadFile("testdata/vectors.json")
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(b, &v))
+	require.NotEmpty(t, v.ToRemote)
+	require.NotEmpty(t, v.ToClient)
+	require.NotEmpty(t, v.Control)
+	return v
+}
+
+func unhex(t testing.TB, text string) []byte {
+	text = repeated.ReplaceAllStringFunc(text, func(s string) string {
+		m := repeated.FindStringSubmatch(s)
+		n, err := strconv.Atoi(m[1])
+		require.NoError(t, err)
+		return strings.Repeat(m[2], n)
+	})
+	b, err := hex.DecodeString(strings.ReplaceAll(text, " ", ""))
+	require.NoError(t, err)
+	return b
+}
+
+// record is told what a connection carries.
+type record struct {
+	to       batch
+	indexes  []int
+	short    int
+	commands []string
+	controls []string
+}
+
+func (r *record) route(index int) *batch { r.indexes = append(r.indexes, index); return &r.to }
+
+func (r *record) tooShort() { r.short++ }
+
+func (r *record) command(_ ws.OpCode, p []byte) { r.commands = append(r.commands, string(p)) }
+
+func (r *record) mayPass(int64) bool { return true }
+
+func (r *record) control(op ws.OpCode, p []byte) error {
+	r.controls = append(r.controls, fmt.Sprintf("%d %q", op, p))
+	return nil
+}
+
+func (r *record) sent() []byte { return bytes.Join(r.to.all(), nil) }
+
+// addSeed leaves out what takes long to be made smaller.
+func addSeed(f *testing.F, stream []byte) {
+	if len(stream) < 1000 {
+		f.Add(stream, uint8(3))
+	}
+}
+
+// requireFrames checks that all headers are right, of which the last frame's payload may be missing.
+func requireFrames(t *testing.T, b []byte) {
+	inMessage := false
+	for len(b) > 0 {
+		var h header
+		require.True(t, h.parse(b))
+		require.NoError(t, h.check(h.masked, inMessage))
+		inMessage = !h.fin()
+		b = b[min(int64(len(b)), int64(h.size)+h.length):]
+	}
 }

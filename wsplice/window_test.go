@@ -67,21 +67,6 @@ func TestSmallMessagesFillTheWindow(t *testing.T) {
 	}
 }
 
-// toChannel0 returns a remote's small messages as they come from a client.
-func toChannel0(frames []byte) []byte {
-	var b []byte
-	for len(frames) > 0 {
-		var h header
-		h.parse(frames)
-		b = appendMasked(b, h.first, h.length+indexSize, h.mask)
-		b = append(b, 0, 0)
-		n := h.size + int(h.length)
-		b = append(b, frames[h.size:n]...)
-		frames = frames[n:]
-	}
-	return b
-}
-
 // TestEmptyMessages has remotes send as many empty messages as a channel must hold, and more, while nobody reads.
 func TestEmptyMessages(t *testing.T) {
 	const window, most = minWindow, minWindow / 4
@@ -120,4 +105,19 @@ func TestEmptyMessages(t *testing.T) {
 			<-said
 		})
 	}
+}
+
+// toChannel0 returns a remote's small messages as they come from a client.
+func toChannel0(frames []byte) []byte {
+	var b []byte
+	for len(frames) > 0 {
+		var h header
+		h.parse(frames)
+		b = appendMasked(b, h.first, h.length+indexSize, h.mask)
+		b = append(b, 0, 0)
+		n := h.size + int(h.length)
+		b = append(b, frames[h.size:n]...)
+		frames = frames[n:]
+	}
+	return b
 }
