@@ -42,24 +42,6 @@ if [ -e ~/slow ]; then while [ ! -e ~/go ]; do sleep 0.05; done; echo >~/over; f
 	require.NoFileExists(t, file("ran"))
 }
 
-// requireDropped waits until a session has been closed after another, and the host knows of that.
-func requireDropped(t *testing.T, e *execer) {
-	t.Helper()
-	require.Eventually(t, func() bool {
-		closes, _, _ := e.sessions.closed()
-		return closes == 2
-	}, patience, 10*time.Millisecond)
-	e.sessions.settleAll()
-}
-
-func requireFile(t *testing.T, path string) {
-	t.Helper()
-	require.Eventually(t, func() bool {
-		_, err := os.Stat(path)
-		return err == nil
-	}, patience, 10*time.Millisecond)
-}
-
 // TestNoTemporaryDirectory is a host whose TMPDIR is of no use.
 func TestNoTemporaryDirectory(t *testing.T) {
 	for _, dir := range []string{"/no/such/directory", "relative", "/dev/null"} {
@@ -96,4 +78,22 @@ func TestNoNull(t *testing.T) {
 		`ForceCommand exec unshare --mount sh -c 'mount -t tmpfs none /dev && exec sh -c "$SSH_ORIGINAL_COMMAND"'`)
 	_, err := New(server.Dial(t)).Start(t.Context(), wsep.Command{Command: "true"})
 	require.ErrorIs(t, err, errNoNull)
+}
+
+// requireDropped waits until a session has been closed after another, and the host knows of that.
+func requireDropped(t *testing.T, e *execer) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		closes, _, _ := e.sessions.closed()
+		return closes == 2
+	}, patience, 10*time.Millisecond)
+	e.sessions.settleAll()
+}
+
+func requireFile(t *testing.T, path string) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		_, err := os.Stat(path)
+		return err == nil
+	}, patience, 10*time.Millisecond)
 }

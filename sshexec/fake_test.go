@@ -57,27 +57,6 @@ func TestRefusedExec(t *testing.T) {
 	require.ErrorContains(t, err, "exec")
 }
 
-// silentOnce is a host that says nothing in the first session, the warden's.
-func silentOnce() func(ssh.NewChannel) {
-	sessions := 0
-	return func(c ssh.NewChannel) {
-		if sessions++; sessions > 1 {
-			sshtest.Session{}.Open(c)
-			return
-		}
-		_, requests, err := c.Accept()
-		if err != nil {
-			return
-		}
-		// Ends with the session.
-		go func() {
-			for r := range requests {
-				_ = r.Reply(true, nil)
-			}
-		}()
-	}
-}
-
 // TestSilentShell holds up no command for longer than a warden may take.
 func TestSilentShell(t *testing.T) {
 	execer := newExecer(sshtest.Fake(t, silentOnce()), unlimited)
@@ -131,4 +110,25 @@ func TestShellThatRefuses(t *testing.T) {
 	_, err := New(client).Start(t.Context(), wsep.Command{Command: "true"})
 	require.ErrorContains(t, err, "not available")
 	require.NotErrorIs(t, err, wsep.ErrDisconnected)
+}
+
+// silentOnce is a host that says nothing in the first session, the warden's.
+func silentOnce() func(ssh.NewChannel) {
+	sessions := 0
+	return func(c ssh.NewChannel) {
+		if sessions++; sessions > 1 {
+			sshtest.Session{}.Open(c)
+			return
+		}
+		_, requests, err := c.Accept()
+		if err != nil {
+			return
+		}
+		// Ends with the session.
+		go func() {
+			for r := range requests {
+				_ = r.Reply(true, nil)
+			}
+		}()
+	}
 }

@@ -16,34 +16,6 @@ import (
 	"cdr.dev/wsep/internal/sshtest"
 )
 
-// hosts are kinds of SSH hosts.
-var hosts = map[string]func(testing.TB) *sshtest.SSHD{
-	"OpenSSH":         func(t testing.TB) *sshtest.SSHD { return sshtest.Start(t) },
-	"OpenSSH/BusyBox": func(t testing.TB) *sshtest.SSHD { return sshtest.StartBusyBox(t) },
-	"dropbear":        sshtest.StartDropbear,
-}
-
-func onHosts(t *testing.T, test func(t *testing.T, host *sshtest.SSHD)) {
-	for name, start := range hosts {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			test(t, start(t))
-		})
-	}
-}
-
-// startFamily starts a command that heeds SIGTERM, with a child that does not. It returns the child's PID.
-func startFamily(t *testing.T, e wsep.Execer) (p wsep.Process, cancel func(), child int) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	t.Cleanup(cancel)
-	p, err := e.Start(ctx, sh(`sh -c 'trap "" TERM HUP; echo $$; while :; do sleep 0.1; done' & wait`))
-	require.NoError(t, err)
-	child, err = strconv.Atoi(readLine(t, p.Stdout()))
-	require.NoError(t, err)
-	return p, cancel, child
-}
-
 // TestStubbornChild ends, however its parent is ended.
 func TestStubbornChild(t *testing.T) {
 	onHosts(t, func(t *testing.T, host *sshtest.SSHD) {
@@ -117,4 +89,16 @@ func TestLongLine(t *testing.T) {
 	_, err := execer.Start(t.Context(), long)
 	require.ErrorIs(t, err, wsep.ErrInvalidCommand)
 	require.NoError(t, start(t, execer, wsep.Command{Command: "true"}).Wait())
+}
+
+// startFamily starts a command that heeds SIGTERM, with a child that does not. It returns the child's PID.
+func startFamily(t *testing.T, e wsep.Execer) (p wsep.Process, cancel func(), child int) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	p, err := e.Start(ctx, sh(`sh -c 'trap "" TERM HUP; echo $$; while :; do sleep 0.1; done' & wait`))
+	require.NoError(t, err)
+	child, err = strconv.Atoi(readLine(t, p.Stdout()))
+	require.NoError(t, err)
+	return p, cancel, child
 }

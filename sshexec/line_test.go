@@ -47,15 +47,6 @@ func TestShells(t *testing.T) {
 	}
 }
 
-// requirePrints has a shell run a line that prints the words, and compares what it prints.
-func requirePrints(t *testing.T, shell []string, words ...string) {
-	t.Helper()
-	line := shellLine(`printf '%s\0'` + quote(words...))
-	out, err := exec.Command(shell[0], append(shell[1:], "-c", line)...).Output()
-	require.NoError(t, err)
-	require.Equal(t, strings.Join(words, "\x00")+"\x00", string(out))
-}
-
 func TestRefusedCommands(t *testing.T) {
 	for name, c := range map[string]wsep.Command{
 		"no program":            {},
@@ -69,4 +60,13 @@ func TestRefusedCommands(t *testing.T) {
 	}
 	_, err := startLine(wsep.Command{Command: "echo", Args: []string{strings.Repeat("x", maxLine)}}, newMark(), "", maxLine)
 	require.ErrorIs(t, err, wsep.ErrInvalidCommand)
+}
+
+// requirePrints has a shell run a line that prints the words, and compares what it prints.
+func requirePrints(t *testing.T, shell []string, words ...string) {
+	t.Helper()
+	line := shellLine(`printf '%s\0'` + quote(words...))
+	out, err := exec.Command(shell[0], append(shell[1:], "-c", line)...).Output()
+	require.NoError(t, err)
+	require.Equal(t, strings.Join(words, "\x00")+"\x00", string(out))
 }

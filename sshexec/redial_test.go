@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"sync"
 	"testing"
@@ -18,12 +17,6 @@ import (
 	"cdr.dev/wsep"
 	"cdr.dev/wsep/internal/sshtest"
 )
-
-// requireNoConnections waits until the last connection is closed.
-func requireNoConnections(t *testing.T, proxy *sshtest.Proxy) {
-	t.Helper()
-	require.Eventually(t, func() bool { return proxy.Open() == 0 }, patience, 10*time.Millisecond)
-}
 
 // TestBurst starts many commands at once, on a host that allows as many sessions as OpenSSH does by default.
 func TestBurst(t *testing.T) {
@@ -44,19 +37,6 @@ func TestBurst(t *testing.T) {
 	}
 	require.LessOrEqual(t, proxy.Count(), fewConnections)
 	requireNoConnections(t, proxy)
-}
-
-// run runs a command and returns its output.
-func run(t *testing.T, e wsep.Execer, c wsep.Command) (string, error) {
-	p, err := e.Start(t.Context(), c)
-	if err != nil {
-		return "", err
-	}
-	out, err := io.ReadAll(p.Stdout())
-	if err != nil {
-		return "", err
-	}
-	return string(out), p.Wait()
 }
 
 // TestLongBurst starts more commands than a few connections carry, of which none ends.
@@ -135,4 +115,10 @@ func TestProhibitedSurplus(t *testing.T) {
 		require.NoError(t, err)
 	}
 	require.Equal(t, 3, dials)
+}
+
+// requireNoConnections waits until the last connection is closed.
+func requireNoConnections(t *testing.T, proxy *sshtest.Proxy) {
+	t.Helper()
+	require.Eventually(t, func() bool { return proxy.Open() == 0 }, patience, 10*time.Millisecond)
 }

@@ -19,73 +19,6 @@ import (
 	"cdr.dev/wsep/internal/sshtest"
 )
 
-// gateway is a wsep server whose commands run on an SSH host.
-type gateway struct {
-	sshd   *sshtest.SSHD
-	proxy  *sshtest.Proxy // between the two
-	execer *Redialer
-	server *wsep.Server
-	client wsep.Dialer
-}
-
-func newGateway(t *testing.T, sessionTimeout time.Duration) gateway {
-	t.Helper()
-	if _, err := exec.LookPath("screen"); err != nil {
-		t.Skip("screen is not installed")
-	}
-	g := gateway{sshd: sshtest.Start(t), server: wsep.NewServer()}
-	g.proxy = sshtest.NewProxy(t, g.sshd.Address)
-	g.execer = redialer(t, g.sshd, g.proxy)
-	t.Cleanup(g.server.Close)
-	srv := httptest.NewServer(&wsep.Handler{
-		Execer:  g.execer,
-		Server:  g.server,
-		Options: &wsep.Options{SessionTimeout: sessionTimeout},
-	})
-	t.Cleanup(srv.Close)
-	g.client = wsep.Dialer{URL: srv.URL}
-	return g
-}
-
-// shell is a session that remembers.
-var shell = wsep.Command{ID: "shell", Command: "sh", TTY: true, Stdin: true, Env: []string{"PS1=", "ENV="}}
-
-// attach returns to a session, which may take some tries while the host is being found again.
-func (g gateway) attach(t *testing.T, c wsep.Command) wsep.Process {
-	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	t.Cleanup(cancel)
-	var p wsep.Process
-	var err error
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		if p, err = g.client.Start(ctx, c); err == nil {
-			return p
-		}
-	}
-	require.NoError(t, err)
-	return nil
-}
-
-// typeLine types a line.
-func typeLine(t *testing.T, p wsep.Process, line string) {
-	t.Helper()
-	_, err := io.WriteString(p.Stdin(), line+"\r")
-	require.NoError(t, err)
-}
-
-// await reads until the text comes.
-func await(t *testing.T, p wsep.Process, text string) {
-	t.Helper()
-	stop := time.AfterFunc(patience, func() { _ = p.Close() })
-	defer stop.Stop()
-	var got strings.Builder
-	for b := make([]byte, 1); !strings.Contains(got.String(), text); {
-		_, err := io.ReadFull(p.Stdout(), b)
-		require.NoError(t, err, "waiting for %q, got %q", text, &got)
-		got.Write(b)
-	}
-}
-
 // TestSession lives on the SSH host, and survives the loss of the WebSocket and of the SSH connection.
 func TestSession(t *testing.T) {
 	g := newGateway(t, time.Minute) // Longer than the host is lost for.
@@ -130,4 +63,68 @@ func TestSessionOfLostGateway(t *testing.T) {
 	requireNoExit(t, p.Wait())
 	requireGone(t, pid)
 	require.GreaterOrEqual(t, time.Since(lost), timeout, "the session waits for its gateway")
+}
+
+// gateway is a wsep server whose commands run on an SSH host.
+type gateway struct {
+	sshd   *sshtest.SSHD
+	proxy  *sshtest.Proxy // between the two
+	execer *Redialer
+	server *wsep.Server
+	client wsep.Dialer
+}
+
+func newGateway(t *testing.T, sessionTimeout time.Duration) gateway {
+	t.Helper()
+	if _, err := exec.LookPath("screen"); err != nil {
+		t.Skip("screen is not installed")
+	}
+	g := gateway{sshd: sshtest.Start(t), server: wsep.NewServer()}
+	g.proxy = sshtest.NewProxy(t, g.sshd.Address)
+	g.execer = redialer(t, g.sshd, g.proxy)
+	t.Cleanup(g.server.Close)
+	srv := httptest.NewServer(&wsep.Handler{
+		Execer:  g.execer,
+		Server:  g.server,
+		Options: &wsep.Options{SessionTimeout: sessionTimeout},
+	})
+	t.Cleanup(srv.Close)
+	g.client = wsep.Dialer{URL: srv.URL}
+	return g
+}
+
+// attach returns to a session, which may take some tries while the host is being found again.
+func (g gateway) attach(t *testing.T, c wsep.Command) wsep.Process {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	var p wsep.Process
+	var err error
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if p, err = g.client.Start(ctx, c); err == nil {
+			return p
+		}
+	}
+	require.NoError(t, err)
+	return nil
+}
+
+// typeLine types a line.
+func typeLine(t *testing.T, p wsep.Process, line string) {
+	t.Helper()
+	_, err := io.WriteString(p.Stdin(), line+"\r")
+	require.NoError(t, err)
+}
+
+// await reads until the text comes.
+func await(t *testing.T, p wsep.Process, text string) {
+	t.Helper()
+	stop := time.AfterFunc(patience, func() { _ = p.Close() })
+	defer stop.Stop()
+	var got strings.Builder
+	for b := make([]byte, 1); !strings.Contains(got.String(), text); {
+		_, err := io.ReadFull(p.Stdout(), b)
+		require.NoError(t, err, "waiting for %q, got %q", text, &got)
+		got.Write(b)
+	}
 }

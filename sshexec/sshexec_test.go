@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -21,62 +20,6 @@ import (
 	"cdr.dev/wsep"
 	"cdr.dev/wsep/internal/sshtest"
 )
-
-// patience is how long a test waits for what is to happen at once, on a machine that is busy.
-const patience = 20 * time.Second
-
-func sh(script string) wsep.Command { return wsep.Command{Command: "sh", Args: []string{"-c", script}} }
-
-func start(t *testing.T, e wsep.Execer, c wsep.Command) wsep.Process {
-	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	p, err := e.Start(ctx, c)
-	if err != nil {
-		cancel()
-	}
-	require.NoError(t, err)
-	t.Cleanup(func() {
-		cancel()
-		_ = p.Wait()
-	})
-	return p
-}
-
-// readLine reads a line and no more.
-func readLine(t *testing.T, r io.Reader) string { return strings.TrimSpace(readUntil(t, r, '\n')) }
-
-// readUntil reads until a character comes, which it does not return, and no more.
-func readUntil(t *testing.T, r io.Reader, end byte) string {
-	t.Helper()
-	var text strings.Builder
-	for b := make([]byte, 1); ; text.Write(b) {
-		_, err := io.ReadFull(r, b)
-		require.NoError(t, err)
-		if b[0] == end {
-			return text.String()
-		}
-	}
-}
-
-func requireOutput(t *testing.T, want string, r io.Reader) {
-	t.Helper()
-	out, err := io.ReadAll(r)
-	require.NoError(t, err)
-	require.Equal(t, want, string(out))
-}
-
-func requireNoExit(t *testing.T, err error) {
-	t.Helper()
-	require.ErrorIs(t, err, wsep.ErrDisconnected)
-	_, exited := errors.AsType[wsep.ExitError](err)
-	require.False(t, exited)
-}
-
-func requireGone(t *testing.T, pid int) {
-	t.Helper()
-	require.Eventually(t, func() bool { return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) },
-		patience, 10*time.Millisecond, "process %d still runs", pid)
-}
 
 // TestNoise has the login's shell be talkative: that is no part of the command's output.
 func TestNoise(t *testing.T) {
@@ -287,14 +230,6 @@ func TestTooManySessions(t *testing.T) {
 		_, err := redialer(t, server, sshtest.NewProxy(t, server.Address)).Start(t.Context(), wsep.Command{Command: "true"})
 		require.ErrorIs(t, err, wsep.ErrBusy)
 	})
-}
-
-func redialer(t *testing.T, server *sshtest.SSHD, proxy *sshtest.Proxy) *Redialer {
-	r := Redial(func(ctx context.Context) (*ssh.Client, error) {
-		return ssh.Dial("tcp", proxy.Address(), server.ClientConfig())
-	})
-	t.Cleanup(func() { _ = r.Close() })
-	return r
 }
 
 // TestRedial finds the host again.

@@ -24,68 +24,8 @@ import (
 	"cdr.dev/wsep/internal/sshtest"
 )
 
-// scriptedWarden is a warden that a test gives its orders itself.
-type scriptedWarden struct {
-	t      *testing.T
-	temp   string // for its directories
-	dir    string
-	cmd    *exec.Cmd
-	orders io.WriteCloser
-}
-
 // shells are what /bin/sh may be.
 var shells = [][]string{{"sh"}, {"dash"}, {"bash", "--posix"}, {"busybox", "sh"}, {"mksh"}, {"zsh", "--emulate", "sh"}}
-
-// startScripted has a shell be the warden.
-func startScripted(t *testing.T, shell []string) *scriptedWarden {
-	t.Helper()
-	if _, err := exec.LookPath(shell[0]); err != nil {
-		t.Skipf("%s is not installed", shell[0])
-	}
-	m := newMark()
-	w := &scriptedWarden{t: t, temp: t.TempDir()}
-	w.cmd = exec.Command(shell[0], append(shell[1:], "-c", wardenScript, "sh", m.first, m.second, "", "0")...)
-	w.cmd.Env = append(os.Environ(), "TMPDIR="+w.temp)
-	var err error
-	w.orders, err = w.cmd.StdinPipe()
-	require.NoError(t, err)
-	answers, err := w.cmd.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, w.cmd.Start())
-	answer, err := bufio.NewReader(answers).ReadString('\n')
-	require.NoError(t, err)
-	w.dir, err = roomAnswer(strings.TrimSpace(strings.TrimPrefix(answer, m.String())))
-	require.NoError(t, err)
-	return w
-}
-
-// end has it lose its connection, and waits until it has done its work.
-func (w *scriptedWarden) end() {
-	require.NoError(w.t, w.orders.Close())
-	_ = w.cmd.Wait()
-	left, err := os.ReadDir(w.temp)
-	require.NoError(w.t, err)
-	require.Empty(w.t, left)
-}
-
-// startSleeper starts a process with a group of its own. The channel is closed when it has ended.
-func startSleeper(t *testing.T) (pid int, ended <-chan struct{}) {
-	t.Helper()
-	sleeper := exec.Command("sleep", "60")
-	sleeper.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	require.NoError(t, sleeper.Start())
-	over := make(chan struct{})
-	// Ends with the process, with the test at the latest.
-	go func() {
-		defer close(over)
-		_ = sleeper.Wait()
-	}()
-	t.Cleanup(func() {
-		_ = sleeper.Process.Kill()
-		<-over
-	})
-	return sleeper.Process.Pid, over
-}
 
 // TestWardenScript loses the connection, after orders about a command, in which %d is its PID.
 func TestWardenScript(t *testing.T) {
@@ -189,15 +129,6 @@ func TestReusedPID(t *testing.T) {
 	}, patience, 10*time.Millisecond, "it has been ended")
 }
 
-// requireGuarded has a command be within reach, also of what ends it when the connection is lost.
-func requireGuarded(t *testing.T, p wsep.Process, lose func()) {
-	t.Helper()
-	require.NoError(t, p.(wsep.Signaler).Signal(t.Context(), "USR1"))
-	require.Equal(t, "USR1", readLine(t, p.Stdout()))
-	lose()
-	requireGone(t, p.Pid())
-}
-
 // reporter is a command that tells of the signal USR1.
 const reporter = `trap "echo USR1" USR1; echo; while :; do sleep 0.05; done`
 
@@ -217,25 +148,6 @@ func TestWardenForgotten(t *testing.T) {
 		require.DirExists(t, dir)
 	}
 	requireGuarded(t, p, func() { _ = client.Close() })
-}
-
-// known returns the warden that an execer knows, and its directory.
-func known(e *execer) (w *warden, dir string) {
-	_ = e.guard.lock(context.Background())
-	defer e.guard.unlock()
-	return e.guard.warden, e.guard.warden.dir
-}
-
-// killWarden has the host lose the warden that an execer knows.
-func killWarden(t *testing.T, e *execer) {
-	t.Helper()
-	_, dir := known(e)
-	// What it is about to run looks like it for a moment, but is younger.
-	found, err := exec.Command("pgrep", "-o", "-f", strings.TrimPrefix(filepath.Base(dir), "wsep-")).Output()
-	require.NoError(t, err)
-	pid, err := strconv.Atoi(strings.TrimSpace(string(found)))
-	require.NoError(t, err)
-	require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
 }
 
 // TestWardenKilled has somebody kill the warden while a command runs. Another takes its place.
@@ -330,4 +242,92 @@ func TestWardenSlow(t *testing.T) {
 	execer.guard.unlock()
 	requireGone(t, closed.Pid())
 	requireGone(t, canceled.Pid())
+}
+
+// scriptedWarden is a warden that a test gives its orders itself.
+type scriptedWarden struct {
+	t      *testing.T
+	temp   string // for its directories
+	dir    string
+	cmd    *exec.Cmd
+	orders io.WriteCloser
+}
+
+// startScripted has a shell be the warden.
+func startScripted(t *testing.T, shell []string) *scriptedWarden {
+	t.Helper()
+	if _, err := exec.LookPath(shell[0]); err != nil {
+		t.Skipf("%s is not installed", shell[0])
+	}
+	m := newMark()
+	w := &scriptedWarden{t: t, temp: t.TempDir()}
+	w.cmd = exec.Command(shell[0], append(shell[1:], "-c", wardenScript, "sh", m.first, m.second, "", "0")...)
+	w.cmd.Env = append(os.Environ(), "TMPDIR="+w.temp)
+	var err error
+	w.orders, err = w.cmd.StdinPipe()
+	require.NoError(t, err)
+	answers, err := w.cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, w.cmd.Start())
+	answer, err := bufio.NewReader(answers).ReadString('\n')
+	require.NoError(t, err)
+	w.dir, err = roomAnswer(strings.TrimSpace(strings.TrimPrefix(answer, m.String())))
+	require.NoError(t, err)
+	return w
+}
+
+// end has it lose its connection, and waits until it has done its work.
+func (w *scriptedWarden) end() {
+	require.NoError(w.t, w.orders.Close())
+	_ = w.cmd.Wait()
+	left, err := os.ReadDir(w.temp)
+	require.NoError(w.t, err)
+	require.Empty(w.t, left)
+}
+
+// startSleeper starts a process with a group of its own. The channel is closed when it has ended.
+func startSleeper(t *testing.T) (pid int, ended <-chan struct{}) {
+	t.Helper()
+	sleeper := exec.Command("sleep", "60")
+	sleeper.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	require.NoError(t, sleeper.Start())
+	over := make(chan struct{})
+	// Ends with the process, with the test at the latest.
+	go func() {
+		defer close(over)
+		_ = sleeper.Wait()
+	}()
+	t.Cleanup(func() {
+		_ = sleeper.Process.Kill()
+		<-over
+	})
+	return sleeper.Process.Pid, over
+}
+
+// requireGuarded has a command be within reach, also of what ends it when the connection is lost.
+func requireGuarded(t *testing.T, p wsep.Process, lose func()) {
+	t.Helper()
+	require.NoError(t, p.(wsep.Signaler).Signal(t.Context(), "USR1"))
+	require.Equal(t, "USR1", readLine(t, p.Stdout()))
+	lose()
+	requireGone(t, p.Pid())
+}
+
+// known returns the warden that an execer knows, and its directory.
+func known(e *execer) (w *warden, dir string) {
+	_ = e.guard.lock(context.Background())
+	defer e.guard.unlock()
+	return e.guard.warden, e.guard.warden.dir
+}
+
+// killWarden has the host lose the warden that an execer knows.
+func killWarden(t *testing.T, e *execer) {
+	t.Helper()
+	_, dir := known(e)
+	// What it is about to run looks like it for a moment, but is younger.
+	found, err := exec.Command("pgrep", "-o", "-f", strings.TrimPrefix(filepath.Base(dir), "wsep-")).Output()
+	require.NoError(t, err)
+	pid, err := strconv.Atoi(strings.TrimSpace(string(found)))
+	require.NoError(t, err)
+	require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
 }
