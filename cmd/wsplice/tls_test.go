@@ -24,6 +24,108 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+func TestTLS(t *testing.T) {
+	a := newAuthority(t)
+	p := startProcess(t, append(newFiles(t, a, 7).flags(), "--allowed-hostnames=127.0.0.1")...)
+	require.Regexp(t, `^wss://127\.0\.0\.1:\d+$`, p.url)
+	conn, err := dialTLS(p, a.clientConfig(nil))
+	require.NoError(t, err)
+	newClient(t, conn).opened(startBackend(t))
+	_, err = dialTLS(p, nil)
+	var unknown x509.UnknownAuthorityError
+	require.ErrorAs(t, err, &unknown)
+}
+
+func TestClientCertificate(t *testing.T) {
+	a, foreign := newAuthority(t), newAuthority(t)
+	f := newFiles(t, a, 7)
+	p := startProcess(t, append(f.flags(), "--tls-ca="+f.path("ca"), "--allowed-hostnames=127.0.0.1")...)
+	for _, of := range []*authority{nil, &foreign} {
+		_, err := dialTLS(p, a.clientConfig(of))
+		var refused *net.OpError
+		require.ErrorAs(t, err, &refused)
+		require.Equal(t, "remote error", refused.Op)
+	}
+	conn, err := dialTLS(p, a.clientConfig(&a))
+	require.NoError(t, err)
+	newClient(t, conn).opened(startBackend(t))
+}
+
+func TestAuthorityIsReloaded(t *testing.T) {
+	a, next := newAuthority(t), newAuthority(t)
+	f := newFiles(t, a, 7)
+	p := startProcess(t, append(f.flags(), "--tls-ca="+f.path("ca"))...)
+	lets := func(of *authority) bool {
+		conn, err := dialTLS(p, a.clientConfig(of))
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err == nil
+	}
+	require.True(t, lets(&a))
+	require.False(t, lets(&next))
+	f.replace("ca", encode("CERTIFICATE", next.cert.Raw))
+	require.Eventually(t, func() bool { return lets(&next) }, patience, 50*time.Millisecond)
+	require.False(t, lets(&a))
+}
+
+func TestCertificateIsReloaded(t *testing.T) {
+	a := newAuthority(t)
+	f := newFiles(t, a, 7)
+	p := startProcess(t, f.flags()...)
+	config := a.clientConfig(nil)
+	before, err := dialTLS(p, config)
+	require.NoError(t, err)
+	defer before.Close()
+	require.EqualValues(t, 7, serial(t, p, config))
+
+	f.renew(a, 8)
+	require.Eventually(t, func() bool { return serial(t, p, config) == 8 }, patience, 50*time.Millisecond)
+	require.NoError(t, before.WriteMessage(websocket.PingMessage, nil), "connections are kept")
+
+	// The last good one is kept, and another good one is taken.
+	f.replace("cert", []byte("nonsense"))
+	require.Eventually(t, func() bool {
+		require.EqualValues(t, 8, serial(t, p, config))
+		return strings.Contains(p.log.String(), "keep the certificate")
+	}, patience, 50*time.Millisecond)
+	f.renew(a, 9)
+	require.Eventually(t, func() bool { return serial(t, p, config) == 9 }, patience, 50*time.Millisecond)
+}
+
+// TestCertificateIsTriedAgain has a changed certificate that can't be used at first, and then can though its files look
+// the same: their times and sizes do not tell who may read them.
+func TestCertificateIsTriedAgain(t *testing.T) {
+	a := newAuthority(t)
+	f := newFiles(t, a, 7)
+	written := new(log)
+	c, err := newCertificate(certificateFiles{cert: f.path("cert"), key: f.path("key")}, slog.Make(sloghuman.Sink(written)))
+	require.NoError(t, err)
+	// look looks at the files as after the interval, and returns the serial number.
+	look := func() int64 {
+		c.looked = time.Time{}
+		return c.current().Certificates[0].Leaf.SerialNumber.Int64()
+	}
+	same := time.Now().Add(-time.Minute)
+	replaceKey := func(key []byte) {
+		f.replace("key", key)
+		require.NoError(t, os.Chtimes(f.path("key"), same, same))
+	}
+
+	cert, key := a.issue(8)
+	_, foreign := a.issue(9)
+	f.replace("cert", cert)
+	replaceKey(foreign)
+	for range 3 {
+		require.EqualValues(t, 7, look())
+	}
+	require.Equal(t, 1, strings.Count(written.String(), "keep the certificate"))
+	before := c.files.version()
+	replaceKey(key)
+	require.Equal(t, before, c.files.version())
+	require.EqualValues(t, 8, look())
+}
+
 // authority issues certificates.
 type authority struct {
 	t    *testing.T
@@ -130,112 +232,10 @@ func dialTLS(p *process, config *tls.Config) (*websocket.Conn, error) {
 	return conn, err
 }
 
-func TestTLS(t *testing.T) {
-	a := newAuthority(t)
-	p := startProcess(t, append(newFiles(t, a, 7).flags(), "--allowed-hostnames=127.0.0.1")...)
-	require.Regexp(t, `^wss://127\.0\.0\.1:\d+$`, p.url)
-	conn, err := dialTLS(p, a.clientConfig(nil))
-	require.NoError(t, err)
-	newClient(t, conn).opened(startBackend(t))
-	_, err = dialTLS(p, nil)
-	var unknown x509.UnknownAuthorityError
-	require.ErrorAs(t, err, &unknown)
-}
-
-func TestClientCertificate(t *testing.T) {
-	a, foreign := newAuthority(t), newAuthority(t)
-	f := newFiles(t, a, 7)
-	p := startProcess(t, append(f.flags(), "--tls-ca="+f.path("ca"), "--allowed-hostnames=127.0.0.1")...)
-	for _, of := range []*authority{nil, &foreign} {
-		_, err := dialTLS(p, a.clientConfig(of))
-		var refused *net.OpError
-		require.ErrorAs(t, err, &refused)
-		require.Equal(t, "remote error", refused.Op)
-	}
-	conn, err := dialTLS(p, a.clientConfig(&a))
-	require.NoError(t, err)
-	newClient(t, conn).opened(startBackend(t))
-}
-
-func TestAuthorityIsReloaded(t *testing.T) {
-	a, next := newAuthority(t), newAuthority(t)
-	f := newFiles(t, a, 7)
-	p := startProcess(t, append(f.flags(), "--tls-ca="+f.path("ca"))...)
-	lets := func(of *authority) bool {
-		conn, err := dialTLS(p, a.clientConfig(of))
-		if err == nil {
-			_ = conn.Close()
-		}
-		return err == nil
-	}
-	require.True(t, lets(&a))
-	require.False(t, lets(&next))
-	f.replace("ca", encode("CERTIFICATE", next.cert.Raw))
-	require.Eventually(t, func() bool { return lets(&next) }, patience, 50*time.Millisecond)
-	require.False(t, lets(&a))
-}
-
 // serial returns the serial number of the certificate that the process has.
 func serial(t *testing.T, p *process, config *tls.Config) int64 {
 	conn, err := dialTLS(p, config)
 	require.NoError(t, err)
 	defer conn.Close()
 	return conn.UnderlyingConn().(*tls.Conn).ConnectionState().PeerCertificates[0].SerialNumber.Int64()
-}
-
-func TestCertificateIsReloaded(t *testing.T) {
-	a := newAuthority(t)
-	f := newFiles(t, a, 7)
-	p := startProcess(t, f.flags()...)
-	config := a.clientConfig(nil)
-	before, err := dialTLS(p, config)
-	require.NoError(t, err)
-	defer before.Close()
-	require.EqualValues(t, 7, serial(t, p, config))
-
-	f.renew(a, 8)
-	require.Eventually(t, func() bool { return serial(t, p, config) == 8 }, patience, 50*time.Millisecond)
-	require.NoError(t, before.WriteMessage(websocket.PingMessage, nil), "connections are kept")
-
-	// The last good one is kept, and another good one is taken.
-	f.replace("cert", []byte("nonsense"))
-	require.Eventually(t, func() bool {
-		require.EqualValues(t, 8, serial(t, p, config))
-		return strings.Contains(p.log.String(), "keep the certificate")
-	}, patience, 50*time.Millisecond)
-	f.renew(a, 9)
-	require.Eventually(t, func() bool { return serial(t, p, config) == 9 }, patience, 50*time.Millisecond)
-}
-
-// TestCertificateIsTriedAgain has a changed certificate that can't be used at first, and then can though its files look
-// the same: their times and sizes do not tell who may read them.
-func TestCertificateIsTriedAgain(t *testing.T) {
-	a := newAuthority(t)
-	f := newFiles(t, a, 7)
-	written := new(log)
-	c, err := newCertificate(certificateFiles{cert: f.path("cert"), key: f.path("key")}, slog.Make(sloghuman.Sink(written)))
-	require.NoError(t, err)
-	// look looks at the files as after the interval, and returns the serial number.
-	look := func() int64 {
-		c.looked = time.Time{}
-		return c.current().Certificates[0].Leaf.SerialNumber.Int64()
-	}
-	same := time.Now().Add(-time.Minute)
-	replaceKey := func(key []byte) {
-		f.replace("key", key)
-		require.NoError(t, os.Chtimes(f.path("key"), same, same))
-	}
-
-	cert, key := a.issue(8)
-	_, foreign := a.issue(9)
-	f.replace("cert", cert)
-	replaceKey(foreign)
-	for range 3 {
-		require.EqualValues(t, 7, look())
-	}
-	require.Equal(t, 1, strings.Count(written.String(), "keep the certificate"))
-	before := c.files.version()
-	replaceKey(key)
-	require.Equal(t, before, c.files.version())
-	require.EqualValues(t, 8, look())
 }
