@@ -17,35 +17,6 @@ import (
 	"cdr.dev/wsep/coderws"
 )
 
-// handler serves the commands of this machine over connections that it accepts itself.
-func handler(srv *wsep.Server) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		conn, err := websocket.Accept(w, r, nil)
-		if err != nil {
-			return
-		}
-		err = coderws.Serve(r.Context(), srv, conn, wsep.LocalExecer{}, nil)
-		code, reason := wsep.CloseStatus(err)
-		_ = conn.Close(websocket.StatusCode(code), reason)
-	}
-}
-
-// dialer is an Execer that dials for each command.
-type dialer string
-
-// Start implements wsep.Execer.
-func (url dialer) Start(ctx context.Context, c wsep.Command) (wsep.Process, error) {
-	conn, _, err := websocket.Dial(ctx, string(url), nil)
-	if err != nil {
-		return nil, err
-	}
-	p, err := coderws.RemoteExecer(conn).Start(ctx, c)
-	if err != nil {
-		_ = conn.CloseNow()
-	}
-	return p, err
-}
-
 // TestWithHandlerAndDialer has each end meet the other kind.
 func TestWithHandlerAndDialer(t *testing.T) {
 	own := httptest.NewServer(handler(wsep.NewServer()))
@@ -87,4 +58,33 @@ func Example() {
 	// Output:
 	// hello
 	// <nil>
+}
+
+// handler serves the commands of this machine over connections that it accepts itself.
+func handler(srv *wsep.Server) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		conn, err := websocket.Accept(w, r, nil)
+		if err != nil {
+			return
+		}
+		err = coderws.Serve(r.Context(), srv, conn, wsep.LocalExecer{}, nil)
+		code, reason := wsep.CloseStatus(err)
+		_ = conn.Close(websocket.StatusCode(code), reason)
+	}
+}
+
+// dialer is an Execer that dials for each command.
+type dialer string
+
+// Start implements wsep.Execer.
+func (url dialer) Start(ctx context.Context, c wsep.Command) (wsep.Process, error) {
+	conn, _, err := websocket.Dial(ctx, string(url), nil)
+	if err != nil {
+		return nil, err
+	}
+	p, err := coderws.RemoteExecer(conn).Start(ctx, c)
+	if err != nil {
+		_ = conn.CloseNow()
+	}
+	return p, err
 }

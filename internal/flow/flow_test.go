@@ -24,36 +24,6 @@ const testWindow = 2 << 20
 // bufferLimits are limits on both sides of what a chunk holds.
 var bufferLimits = []int{1, 100, chunkSize - 1, chunkSize, chunkSize + 1, 5 * chunkSize / 2}
 
-// fillAndClose fills b and then ends it, with the error of fill if there is one.
-func fillAndClose(b *Buffer, r io.Reader) {
-	err := b.Fill(r, nil)
-	if err == nil {
-		err = io.EOF
-	}
-	b.Close(err)
-}
-
-// requireNoMemory shows that the buffer holds no chunk, also not behind its back.
-func requireNoMemory(t *testing.T, b *Buffer) {
-	t.Helper()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	require.Zero(t, b.size)
-	require.Empty(t, b.chunks)
-	for _, c := range b.chunks[:cap(b.chunks)] {
-		require.Nil(t, c)
-	}
-}
-
-// requireFull shows that a buffer whose producer waits holds its limit. One byte more is allowed, since only who reads
-// on learns whether there is more.
-func requireFull(t *testing.T, b *Buffer) {
-	t.Helper()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	require.Contains(t, []int{b.limit, b.limit + 1}, b.size)
-}
-
 func TestBufferTakesItsLimitAndNoMore(t *testing.T) {
 	for _, limit := range bufferLimits {
 		synctest.Test(t, func(t *testing.T) {
@@ -158,13 +128,6 @@ func TestStrictBufferIsBounded(t *testing.T) {
 	}
 }
 
-type countingWriter struct{ n int }
-
-func (w *countingWriter) Write(p []byte) (int, error) {
-	w.n += len(p)
-	return len(p), nil
-}
-
 func TestBufferKeepsWhatCameBeforeAnError(t *testing.T) {
 	for _, r := range []io.Reader{
 		io.MultiReader(bytes.NewReader(streamtest.RandomBytes(100)), iotest.ErrReader(io.ErrClosedPipe)),
@@ -177,18 +140,6 @@ func TestBufferKeepsWhatCameBeforeAnError(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, streamtest.RandomBytes(100), got)
 	}
-}
-
-// failingWithData returns its last bytes together with an error.
-type failingWithData struct{ data []byte }
-
-func (r *failingWithData) Read(p []byte) (int, error) {
-	n := copy(p, r.data)
-	r.data = r.data[n:]
-	if len(r.data) > 0 {
-		return n, nil
-	}
-	return n, io.ErrClosedPipe
 }
 
 func TestBufferDiscards(t *testing.T) {
@@ -231,20 +182,6 @@ func TestDiscardWakesProducer(t *testing.T) {
 		require.EqualValues(t, 1000, consumed.Load())
 		requireNoMemory(t, b)
 	})
-}
-
-// actingReader calls act during its first read, as somebody may who is not the producer.
-type actingReader struct {
-	io.Reader
-	act func()
-}
-
-func (r *actingReader) Read(p []byte) (int, error) {
-	if r.act != nil {
-		r.act()
-		r.act = nil
-	}
-	return r.Reader.Read(p)
 }
 
 func TestDiscardWhileProducerReads(t *testing.T) {
@@ -390,17 +327,6 @@ func TestConcurrentReadsTakeTurns(t *testing.T) {
 	require.True(t, bytes.Equal(want, got), "every byte comes out once")
 }
 
-// yieldingWriter lets others run while it has bytes of the buffer's.
-type yieldingWriter func(p []byte)
-
-func (w yieldingWriter) Write(p []byte) (int, error) {
-	for range 100 {
-		runtime.Gosched()
-	}
-	w(p)
-	return len(p), nil
-}
-
 func TestEmptyReadReturnsAtOnce(t *testing.T) {
 	n, err := NewBuffer(10).Read(nil)
 	require.NoError(t, err)
@@ -436,25 +362,6 @@ func TestBufferEnds(t *testing.T) {
 		require.NoError(t, err, "the end is no error for WriteTo")
 		require.Zero(t, n)
 	})
-}
-
-// limitedWriter takes n bytes and then returns err.
-type limitedWriter struct {
-	n   int
-	err error
-	got []byte
-}
-
-func (w *limitedWriter) Write(p []byte) (int, error) {
-	if len(p) <= w.n {
-		w.n -= len(p)
-		w.got = append(w.got, p...)
-		return len(p), nil
-	}
-	n := w.n
-	w.n = 0
-	w.got = append(w.got, p[:n]...)
-	return n, w.err
 }
 
 func TestWriteToFailingWriter(t *testing.T) {
@@ -722,10 +629,6 @@ func BenchmarkBuffer(b *testing.B) {
 	}
 }
 
-type discardWriter struct{}
-
-func (discardWriter) Write(p []byte) (int, error) { return len(p), nil }
-
 func BenchmarkCredit(b *testing.B) {
 	c := NewCredit(testWindow)
 	r := NewReceipts(testWindow, func(offset int64) {
@@ -762,3 +665,100 @@ func TestSteadyStateDoesNotAllocate(t *testing.T) {
 	})
 	require.Zero(t, allocs)
 }
+
+// fillAndClose fills b and then ends it, with the error of fill if there is one.
+func fillAndClose(b *Buffer, r io.Reader) {
+	err := b.Fill(r, nil)
+	if err == nil {
+		err = io.EOF
+	}
+	b.Close(err)
+}
+
+// requireNoMemory shows that the buffer holds no chunk, also not behind its back.
+func requireNoMemory(t *testing.T, b *Buffer) {
+	t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	require.Zero(t, b.size)
+	require.Empty(t, b.chunks)
+	for _, c := range b.chunks[:cap(b.chunks)] {
+		require.Nil(t, c)
+	}
+}
+
+// requireFull shows that a buffer whose producer waits holds its limit. One byte more is allowed, since only who reads
+// on learns whether there is more.
+func requireFull(t *testing.T, b *Buffer) {
+	t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	require.Contains(t, []int{b.limit, b.limit + 1}, b.size)
+}
+
+type countingWriter struct{ n int }
+
+func (w *countingWriter) Write(p []byte) (int, error) {
+	w.n += len(p)
+	return len(p), nil
+}
+
+// failingWithData returns its last bytes together with an error.
+type failingWithData struct{ data []byte }
+
+func (r *failingWithData) Read(p []byte) (int, error) {
+	n := copy(p, r.data)
+	r.data = r.data[n:]
+	if len(r.data) > 0 {
+		return n, nil
+	}
+	return n, io.ErrClosedPipe
+}
+
+// actingReader calls act during its first read, as somebody may who is not the producer.
+type actingReader struct {
+	io.Reader
+	act func()
+}
+
+func (r *actingReader) Read(p []byte) (int, error) {
+	if r.act != nil {
+		r.act()
+		r.act = nil
+	}
+	return r.Reader.Read(p)
+}
+
+// yieldingWriter lets others run while it has bytes of the buffer's.
+type yieldingWriter func(p []byte)
+
+func (w yieldingWriter) Write(p []byte) (int, error) {
+	for range 100 {
+		runtime.Gosched()
+	}
+	w(p)
+	return len(p), nil
+}
+
+// limitedWriter takes n bytes and then returns err.
+type limitedWriter struct {
+	n   int
+	err error
+	got []byte
+}
+
+func (w *limitedWriter) Write(p []byte) (int, error) {
+	if len(p) <= w.n {
+		w.n -= len(p)
+		w.got = append(w.got, p...)
+		return len(p), nil
+	}
+	n := w.n
+	w.n = 0
+	w.got = append(w.got, p[:n]...)
+	return n, w.err
+}
+
+type discardWriter struct{}
+
+func (discardWriter) Write(p []byte) (int, error) { return len(p), nil }

@@ -61,12 +61,6 @@ func TestLogger(t *testing.T) {
 	}
 }
 
-// records keeps what it is told.
-type records []slog.SinkEntry
-
-func (r *records) LogEntry(_ context.Context, e slog.SinkEntry) { *r = append(*r, e) }
-func (r *records) Sync()                                        {}
-
 func TestLoggerKeepsWhatAnErrorIs(t *testing.T) {
 	var r records
 	l := peerlog.Logger(slog.Make(&r))
@@ -99,3 +93,10 @@ func TestRation(t *testing.T) {
 		}
 	})
 }
+
+// records keeps what it is told.
+type records []slog.SinkEntry
+
+func (r *records) LogEntry(_ context.Context, e slog.SinkEntry) { *r = append(*r, e) }
+
+func (r *records) Sync() {}

@@ -20,25 +20,6 @@ import (
 	"cdr.dev/wsep/internal/wsconn"
 )
 
-// closed is an error with a close frame's code.
-type closed struct {
-	code   int
-	reason string
-}
-
-func (c closed) Error() string              { return "of a library" }
-func (c closed) CloseStatus() (int, string) { return c.code, c.reason }
-
-// dial returns why no connection can be made to the URL.
-func dial(t *testing.T, url string, config *tls.Config) error {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: config}}
-	_, err := wsconn.Dial(ctx, url, nil, nil, client)
-	require.Error(t, err)
-	return err
-}
-
 func TestConnection(t *testing.T) {
 	answering := func(status int) string {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -91,4 +72,24 @@ func TestListening(t *testing.T) {
 	require.ErrorIs(t, Listening(address, err), err)
 	_, err = net.Listen("tcp", "192.0.2.1:0")
 	require.True(t, strings.HasSuffix(Listening("192.0.2.1:0", err).Error(), "is no address of this machine"), "%v", err)
+}
+
+// closed is an error with a close frame's code.
+type closed struct {
+	code   int
+	reason string
+}
+
+func (c closed) Error() string { return "of a library" }
+
+func (c closed) CloseStatus() (int, string) { return c.code, c.reason }
+
+// dial returns why no connection can be made to the URL.
+func dial(t *testing.T, url string, config *tls.Config) error {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: config}}
+	_, err := wsconn.Dial(ctx, url, nil, nil, client)
+	require.Error(t, err)
+	return err
 }

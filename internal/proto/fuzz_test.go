@@ -47,21 +47,6 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// requireRoundTrip shows that a message that was decoded is encoded and decoded to itself.
-func requireRoundTrip(t *testing.T, msg any) {
-	t.Helper()
-	if stream, ok := msg.(proto.Stream); ok {
-		require.Contains(t, []proto.Stream{proto.TypeStdin, proto.TypeStdout, proto.TypeStderr}, stream)
-		return
-	}
-	encoded, err := proto.Encode(msg)
-	require.NoError(t, err)
-	require.NotContains(t, string(encoded), "\n", "it would end the header")
-	again, err := proto.Decode(encoded)
-	require.NoError(t, err, "%s", encoded)
-	require.Equal(t, msg, again)
-}
-
 func FuzzSplit(f *testing.F) {
 	for _, s := range []string{
 		"", "\n", "\n\n", "header", "header\n", "header\nbody", "header\nb\nody\n", "\nbody", "\x00\n\xff",
@@ -79,4 +64,19 @@ func FuzzSplit(f *testing.F) {
 		}
 		require.Equal(t, string(msg), joined)
 	})
+}
+
+// requireRoundTrip shows that a message that was decoded is encoded and decoded to itself.
+func requireRoundTrip(t *testing.T, msg any) {
+	t.Helper()
+	if stream, ok := msg.(proto.Stream); ok {
+		require.Contains(t, []proto.Stream{proto.TypeStdin, proto.TypeStdout, proto.TypeStderr}, stream)
+		return
+	}
+	encoded, err := proto.Encode(msg)
+	require.NoError(t, err)
+	require.NotContains(t, string(encoded), "\n", "it would end the header")
+	again, err := proto.Decode(encoded)
+	require.NoError(t, err, "%s", encoded)
+	require.Equal(t, msg, again)
 }

@@ -14,46 +14,6 @@ import (
 	"cdr.dev/wsep/internal/proto"
 )
 
-// vector is one entry of testdata/vectors.json. README.md describes its fields.
-type vector struct {
-	Name          string          `json:"name"`
-	Direction     string          `json:"direction"`
-	Message       string          `json:"message"`
-	MessageBase64 []byte          `json:"message_base64"`
-	Body          string          `json:"body"`
-	BodyBase64    []byte          `json:"body_base64"`
-	Decoded       json.RawMessage `json:"decoded"`
-	Canonical     bool            `json:"canonical"`
-	Optional      bool            `json:"optional"`
-	Error         string          `json:"error"`
-}
-
-func (v vector) message() []byte {
-	if v.MessageBase64 != nil {
-		return v.MessageBase64
-	}
-	return []byte(v.Message)
-}
-
-func (v vector) body() []byte {
-	if v.BodyBase64 != nil {
-		return v.BodyBase64
-	}
-	return []byte(v.Body)
-}
-
-func vectors(t testing.TB) []vector {
-	t.Helper()
-	f, err := os.Open("testdata/vectors.json")
-	require.NoError(t, err)
-	defer f.Close()
-	dec := json.NewDecoder(f)
-	dec.DisallowUnknownFields()
-	var all []vector
-	require.NoError(t, dec.Decode(&all))
-	return all
-}
-
 func TestVectorsFollowTheirFormat(t *testing.T) {
 	seen := map[string]bool{}
 	decoded := map[string]bool{}
@@ -90,13 +50,6 @@ func TestVectorsFollowTheirFormat(t *testing.T) {
 	}
 }
 
-func decodedType(t testing.TB, v vector) string {
-	t.Helper()
-	var h struct{ Type string }
-	require.NoError(t, json.Unmarshal(v.Decoded, &h), v.Name)
-	return h.Type
-}
-
 func TestVectorsDecode(t *testing.T) {
 	for _, v := range vectors(t) {
 		t.Run(v.Name, func(t *testing.T) {
@@ -127,6 +80,32 @@ func TestVectorsEncode(t *testing.T) {
 			require.Equal(t, string(v.message()), string(encodeDecodedForm(t, v)))
 		})
 	}
+}
+
+// TestSpecificationExamples decodes the conversations in README.md: lines that begin with who speaks, C or S, and are
+// continued by indented ones.
+func TestSpecificationExamples(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	text := strings.ReplaceAll(string(readme), ",\n   \"", ",\"")
+	examples := regexp.MustCompile(`(?m)^[CS] (\{.*)$`).FindAllStringSubmatch(text, -1)
+	require.Greater(t, len(examples), 30)
+	for _, example := range examples {
+		header, _, _ := strings.Cut(example[1], "⏎")
+		_, err := proto.Decode([]byte(header))
+		if strings.Contains(header, "70000") {
+			require.Error(t, err, header)
+			continue
+		}
+		require.NoError(t, err, header)
+	}
+}
+
+func decodedType(t testing.TB, v vector) string {
+	t.Helper()
+	var h struct{ Type string }
+	require.NoError(t, json.Unmarshal(v.Decoded, &h), v.Name)
+	return h.Type
 }
 
 // decodedForm returns a decoded message in the form of the vectors: every field is there, with its default if the
@@ -242,23 +221,4 @@ func encodeAs[T any](t *testing.T, v vector) []byte {
 	require.NoError(t, err)
 	require.False(t, bytes.Contains(msg, []byte("\n")), "a v0.2.4 client parses the whole pid message as JSON")
 	return msg
-}
-
-// TestSpecificationExamples decodes the conversations in README.md: lines that begin with who speaks, C or S, and are
-// continued by indented ones.
-func TestSpecificationExamples(t *testing.T) {
-	readme, err := os.ReadFile("README.md")
-	require.NoError(t, err)
-	text := strings.ReplaceAll(string(readme), ",\n   \"", ",\"")
-	examples := regexp.MustCompile(`(?m)^[CS] (\{.*)$`).FindAllStringSubmatch(text, -1)
-	require.Greater(t, len(examples), 30)
-	for _, example := range examples {
-		header, _, _ := strings.Cut(example[1], "⏎")
-		_, err := proto.Decode([]byte(header))
-		if strings.Contains(header, "70000") {
-			require.Error(t, err, header)
-			continue
-		}
-		require.NoError(t, err, header)
-	}
 }

@@ -8,42 +8,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// readyPipe returns a pipe and a channel that is closed when its reading end is ready.
-func readyPipe(t *testing.T) (r, w *os.File, hurry func(), ready chan struct{}) {
-	t.Helper()
-	r, w, err := os.Pipe()
-	require.NoError(t, err)
-	t.Cleanup(func() { closeAll(r, w) })
-	ready = make(chan struct{})
-	hurry, err = WhenReadable(r, func() { close(ready) }) // A second call panics.
-	require.NoError(t, err)
-	return r, w, hurry, ready
-}
-
-func closeAll(files ...*os.File) {
-	for _, f := range files {
-		_ = f.Close()
-	}
-}
-
-func isClosed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
-}
-
-func requireReady(t *testing.T, ready <-chan struct{}) {
-	t.Helper()
-	select {
-	case <-ready:
-	case <-time.After(10 * time.Second):
-		require.FailNow(t, "not called back")
-	}
-}
-
 func TestReadiness(t *testing.T) {
 	_, _, hurryIdle, idle := readyPipe(t)
 	_, w, hurry, written := readyPipe(t)
@@ -86,5 +50,41 @@ func TestReadinessOfManyAtOnce(t *testing.T) {
 	closeAll(ends...)
 	for _, c := range ready {
 		requireReady(t, c)
+	}
+}
+
+// readyPipe returns a pipe and a channel that is closed when its reading end is ready.
+func readyPipe(t *testing.T) (r, w *os.File, hurry func(), ready chan struct{}) {
+	t.Helper()
+	r, w, err := os.Pipe()
+	require.NoError(t, err)
+	t.Cleanup(func() { closeAll(r, w) })
+	ready = make(chan struct{})
+	hurry, err = WhenReadable(r, func() { close(ready) }) // A second call panics.
+	require.NoError(t, err)
+	return r, w, hurry, ready
+}
+
+func closeAll(files ...*os.File) {
+	for _, f := range files {
+		_ = f.Close()
+	}
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+func requireReady(t *testing.T, ready <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-ready:
+	case <-time.After(10 * time.Second):
+		require.FailNow(t, "not called back")
 	}
 }

@@ -14,39 +14,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// recorder records what is written.
-type recorder struct{ writes [][]byte }
-
-func (r *recorder) Write(p []byte) (int, error) {
-	r.writes = append(r.writes, bytes.Clone(p))
-	return len(p), nil
-}
-
-// frame returns a WebSocket frame with a payload of n bytes.
-func frame(n int, masked bool) []byte {
-	b := []byte{0x82}
-	mask := byte(0)
-	if masked {
-		mask = 0x80
-	}
-	switch {
-	case n < 126:
-		b = append(b, mask|byte(n))
-	case n < 1<<16:
-		b = append(b, mask|126, byte(n>>8), byte(n))
-	default:
-		b = append(b, mask|127, 0, 0, 0, 0, byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
-	}
-	if masked {
-		b = append(b, 1, 2, 3, 4)
-	}
-	payload := make([]byte, n)
-	for i := range payload {
-		payload[i] = byte(i ^ i>>8)
-	}
-	return append(b, payload...)
-}
-
 func TestJoinerSendsFramesWhole(t *testing.T) {
 	for _, masked := range []bool{false, true} {
 		for _, piece := range []int{1, 2, 3, 7, 100, 4096, 10000, 1 << 20} {
@@ -117,6 +84,87 @@ func FuzzFrameCounter(f *testing.F) {
 	})
 }
 
+func TestDialAndAccept(t *testing.T) {
+	for _, encrypted := range []bool{false, true} {
+		t.Run(fmt.Sprintf("TLS %t", encrypted), func(t *testing.T) {
+			var sent, returned atomic.Int64
+			server := httptest.NewUnstartedServer(http.HandlerFunc(echo))
+			server.Listener = countingListener{server.Listener, &returned}
+			if encrypted {
+				server.StartTLS()
+			} else {
+				server.Start()
+			}
+			defer server.Close()
+			client := countingClient(server.Client(), &sent)
+			conn, err := Dial(t.Context(), server.URL, nil, []string{"one"}, client)
+			require.NoError(t, err)
+			defer func() { _ = conn.CloseNow() }()
+			conn.SetReadLimit(1 << 20)
+			for _, n := range []int{0, 1, 5000, 1 << 16, 300000} {
+				sent.Store(0)
+				returned.Store(0)
+				b := frame(n, false)
+				require.NoError(t, conn.Write(t.Context(), b))
+				r, err := conn.Reader(t.Context())
+				require.NoError(t, err)
+				got, err := io.ReadAll(r)
+				require.NoError(t, err)
+				require.True(t, bytes.Equal(b, got))
+				// TLS has records of its own. A large frame of the server's is not copied: its header goes first where
+				// the system call that takes both can't be used, as here.
+				if !encrypted {
+					require.EqualValues(t, 1, sent.Load(), "writes for %d bytes", n)
+					require.LessOrEqual(t, returned.Load(), int64(2), "writes for %d bytes", n)
+				}
+			}
+			go func() { _, _ = conn.Reader(context.Background()) }()
+			require.NoError(t, conn.Ping(t.Context()))
+		})
+	}
+}
+
+func TestDialWithoutClient(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(echo))
+	defer server.Close()
+	conn, err := Dial(t.Context(), server.URL, nil, nil, nil)
+	require.NoError(t, err)
+	require.NoError(t, conn.CloseNow())
+}
+
+// recorder records what is written.
+type recorder struct{ writes [][]byte }
+
+func (r *recorder) Write(p []byte) (int, error) {
+	r.writes = append(r.writes, bytes.Clone(p))
+	return len(p), nil
+}
+
+// frame returns a WebSocket frame with a payload of n bytes.
+func frame(n int, masked bool) []byte {
+	b := []byte{0x82}
+	mask := byte(0)
+	if masked {
+		mask = 0x80
+	}
+	switch {
+	case n < 126:
+		b = append(b, mask|byte(n))
+	case n < 1<<16:
+		b = append(b, mask|126, byte(n>>8), byte(n))
+	default:
+		b = append(b, mask|127, 0, 0, 0, 0, byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
+	}
+	if masked {
+		b = append(b, 1, 2, 3, 4)
+	}
+	payload := make([]byte, n)
+	for i := range payload {
+		payload[i] = byte(i ^ i>>8)
+	}
+	return append(b, payload...)
+}
+
 // counting is a connection that counts its writes.
 type counting struct {
 	net.Conn
@@ -165,52 +213,4 @@ func echo(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-}
-
-func TestDialAndAccept(t *testing.T) {
-	for _, encrypted := range []bool{false, true} {
-		t.Run(fmt.Sprintf("TLS %t", encrypted), func(t *testing.T) {
-			var sent, returned atomic.Int64
-			server := httptest.NewUnstartedServer(http.HandlerFunc(echo))
-			server.Listener = countingListener{server.Listener, &returned}
-			if encrypted {
-				server.StartTLS()
-			} else {
-				server.Start()
-			}
-			defer server.Close()
-			client := countingClient(server.Client(), &sent)
-			conn, err := Dial(t.Context(), server.URL, nil, []string{"one"}, client)
-			require.NoError(t, err)
-			defer func() { _ = conn.CloseNow() }()
-			conn.SetReadLimit(1 << 20)
-			for _, n := range []int{0, 1, 5000, 1 << 16, 300000} {
-				sent.Store(0)
-				returned.Store(0)
-				b := frame(n, false)
-				require.NoError(t, conn.Write(t.Context(), b))
-				r, err := conn.Reader(t.Context())
-				require.NoError(t, err)
-				got, err := io.ReadAll(r)
-				require.NoError(t, err)
-				require.True(t, bytes.Equal(b, got))
-				// TLS has records of its own. A large frame of the server's is not copied: its header goes first where
-				// the system call that takes both can't be used, as here.
-				if !encrypted {
-					require.EqualValues(t, 1, sent.Load(), "writes for %d bytes", n)
-					require.LessOrEqual(t, returned.Load(), int64(2), "writes for %d bytes", n)
-				}
-			}
-			go func() { _, _ = conn.Reader(context.Background()) }()
-			require.NoError(t, conn.Ping(t.Context()))
-		})
-	}
-}
-
-func TestDialWithoutClient(t *testing.T) {
-	server := httptest.NewServer(http.HandlerFunc(echo))
-	defer server.Close()
-	conn, err := Dial(t.Context(), server.URL, nil, nil, nil)
-	require.NoError(t, err)
-	require.NoError(t, conn.CloseNow())
 }
