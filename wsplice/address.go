@@ -9,7 +9,7 @@ import (
 	"golang.org/x/xerrors"
 )
 
-// host is what a URL or an allowlist calls a machine by: an address, or else a name.
+// host names a machine in a URL or an allowlist: it is an address or a name.
 type host struct {
 	addr netip.Addr // no zone, not IPv4-mapped
 	name string     // lower case, without a final dot
@@ -32,8 +32,8 @@ const (
 
 // parseHost parses a host, an IPv6 address with or without its brackets.
 //
-// What ends in a number and is no plain IPv4 address is refused, as the URL Standard has it: some resolvers take 127.1,
-// 0x7f.1 or 2130706433 for an address, so that it would not be a name that is looked up.
+// It refuses text that ends in a number and is not a plain IPv4 address, as the URL Standard does. Some resolvers take
+// 127.1, 0x7f.1 or 2130706433 for an address, and would not look it up as a name.
 func parseHost(text string) (host, error) {
 	text = strings.TrimSuffix(strings.ToLower(text), ".")
 	if addr, err := netip.ParseAddr(unbracket(text)); err == nil {
@@ -63,8 +63,8 @@ func unbracket(text string) string {
 	return strings.TrimSuffix(inner, "]")
 }
 
-// isLabel reports whether a part of a name has only what names have in practice, which includes underscores.
-// Internationalized names are listed and dialled in their ASCII form.
+// isLabel reports whether a part of a name has only letters, digits, hyphens and underscores. Internationalized names
+// are listed and dialed in their ASCII form.
 func isLabel(label string) bool {
 	outside := func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' && r != '_'
@@ -88,14 +88,14 @@ func parsePort(text string) (uint16, error) {
 	return uint16(port), nil
 }
 
-// notPublic are the ranges of IPv4 that the public internet does not route, or that mean no single machine there: those
-// that the IANA special-purpose address registry calls not globally reachable, multicast, and what is reserved.
+// notPublic are the ranges of IPv4 that name no machine on the public internet: the ranges that the IANA
+// special-purpose address registry calls not globally reachable, multicast, and reserved ranges.
 var notPublic = prefixes(
 	"0.0.0.0/8",       // this network, RFC 791
 	"10.0.0.0/8",      // private, RFC 1918
 	"100.64.0.0/10",   // carriers' shared space, RFC 6598
 	"127.0.0.0/8",     // loopback, RFC 1122
-	"169.254.0.0/16",  // link-local, RFC 3927, where clouds tell a machine its secrets
+	"169.254.0.0/16",  // link-local, RFC 3927, where clouds give a machine its secrets
 	"172.16.0.0/12",   // private, RFC 1918
 	"192.0.0.0/24",    // protocol assignments, RFC 6890
 	"192.0.2.0/24",    // documentation, RFC 5737
@@ -108,7 +108,7 @@ var notPublic = prefixes(
 	"240.0.0.0/4",     // reserved, RFC 1112, and broadcast
 )
 
-// globalUnicast is all of IPv6 that is public (RFC 4291 section 2.4), apart from what notGlobal takes out of it.
+// globalUnicast has all public addresses of IPv6 (RFC 4291 section 2.4). The ranges in notGlobal are exceptions.
 var (
 	globalUnicast = netip.MustParsePrefix("2000::/3")
 	notGlobal     = prefixes(
@@ -118,7 +118,7 @@ var (
 	)
 )
 
-// Addresses of these lead to the IPv4 address that begins at the given byte.
+// An address in one of these ranges leads to an IPv4 address. It begins at byte nat64Start or sixToStart.
 var (
 	nat64 = netip.MustParsePrefix("64:ff9b::/96") // RFC 6052
 	sixTo = netip.MustParsePrefix("2002::/16")    // 6to4, RFC 3056
@@ -129,7 +129,7 @@ const (
 	sixToStart = 2
 )
 
-// isPublic reports whether an address is one of the public internet. It is neither IPv4-mapped nor has it a zone.
+// isPublic reports whether an address is on the public internet. The address must not be IPv4-mapped nor have a zone.
 func isPublic(addr netip.Addr) bool {
 	switch {
 	case addr.Is4():

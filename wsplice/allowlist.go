@@ -8,12 +8,12 @@ import (
 	"golang.org/x/xerrors"
 )
 
-// Allowlist says which remotes may be dialled. nil and an empty one allow nothing. An Allowlist does not change and is
-// safe for concurrent use.
+// Allowlist says which remotes a [Server] may dial. nil and an empty Allowlist allow nothing. An Allowlist does not
+// change and is safe for concurrent use. [ParseAllowlist] makes one.
 //
-// A remote is checked twice. The host in its URL must be listed. And the address that is dialled, which a name resolves
-// to, must be listed itself or belong to the public internet: listing a name opens no way to this machine or to the
-// networks behind it, wherever the name's owner has it point.
+// A remote is checked twice. The host in its URL must be listed. The address that is dialed must be listed itself or be
+// on the public internet. So a listed name opens no way to this machine or to the networks behind it, whatever address
+// the name's owner gives it.
 type Allowlist struct {
 	names    []allowedName
 	networks []allowedNetwork
@@ -21,7 +21,7 @@ type Allowlist struct {
 
 type allowedName struct {
 	name  string // as parseHost returns it
-	below bool   // the names below this one are meant, at any depth, and not this one
+	below bool   // it means the names below this one, at any depth, and not this one
 	port  uint16 // 0 is every port
 }
 
@@ -30,15 +30,15 @@ type allowedNetwork struct {
 	port   uint16 // 0 is every port
 }
 
-// ParseAllowlist returns the Allowlist of what the entries name, each of them one or several of these, separated by
-// spaces or commas:
+// ParseAllowlist returns the [Allowlist] of the entries. An entry is one or several of these, separated by spaces or
+// commas:
 //
 //	example.com             the name
 //	*.example.com           all names below it, at any depth, and not itself
 //	192.0.2.7, 2001:db8::7  the address, as a URL's host or as what a listed name resolves to
 //	10.1.0.0/16, fd00::/8   all addresses of the range, likewise
 //
-// Each may be followed by a colon and the only port that it allows, for which IPv6 addresses need brackets:
+// A colon and a port may follow each. Then it allows this port alone. IPv6 addresses need brackets before a port:
 // [fd00::7]:443, [fd00::]/8:443. Upper case and a name's final dot make no difference.
 func ParseAllowlist(entries ...string) (*Allowlist, error) {
 	a := new(Allowlist)
@@ -117,7 +117,7 @@ func (a *Allowlist) allowsHost(h host, port uint16) bool {
 	})
 }
 
-// allowsAddr reports whether an address may be dialled for a host that allowsHost allows.
+// allowsAddr reports whether an address may be dialed for a host that allowsHost allows.
 func (a *Allowlist) allowsAddr(addr netip.AddrPort) bool {
 	addr = netip.AddrPortFrom(addr.Addr().Unmap().WithZone(""), addr.Port())
 	return a != nil && (isPublic(addr.Addr()) || a.lists(addr))

@@ -58,7 +58,7 @@ func TestAllowsHost(t *testing.T) {
 		{"fd00::/8", "ws://[fe80::1]", false},
 		{"[fd00::]/8:80", "ws://[fd12::1]", true},
 		{"[fd00::]/8:80", "wss://[fd12::1]", false},
-		// A public address is dialled without a name only if it is listed.
+		// A public address is dialed without a name only if it is listed.
 		{"example.com", "ws://8.8.8.8", false},
 		{"::/0", "ws://127.0.0.1", false},
 	} {
@@ -163,7 +163,7 @@ func TestIsPublic(t *testing.T) {
 	}
 }
 
-// FuzzAllowlist checks of whatever an entry and a URL are that only what is listed passes.
+// FuzzAllowlist checks that an Allowlist allows only listed hosts, whatever the entry and the URL.
 func FuzzAllowlist(f *testing.F) {
 	for _, entry := range []string{
 		"example.com", "*.example.com:443", "127.0.0.1", "[::1]:80", "10.0.0.0/8:80", "fd00::/8", "a b,c", "0x7f.1", "",
@@ -191,7 +191,7 @@ func FuzzAllowlist(f *testing.F) {
 	})
 }
 
-// checkTarget checks what must hold for every URL that is accepted.
+// checkTarget checks the properties of every accepted URL.
 func checkTarget(t *testing.T, target target) {
 	require.NotZero(t, target.port)
 	require.True(t, target.host.isAddr() != (target.host.name != ""))
@@ -201,13 +201,13 @@ func checkTarget(t *testing.T, target target) {
 		require.Equal(t, target.host.addr, target.host.addr.Unmap().WithZone(""))
 		return
 	}
-	// What the resolver would take for an address is none of the names.
+	// A name is not text that a resolver would take for an address.
 	again, err := parseHost(target.host.name)
 	require.NoError(t, err)
 	require.Equal(t, target.host, again)
 }
 
-// requireListed finds what lists a target in another way than the Allowlist does: by its text.
+// requireListed checks that the entry's text contains the target, without the code of Allowlist.
 func requireListed(t *testing.T, entry string, target target) {
 	if target.host.isAddr() {
 		require.True(t, strings.ContainsAny(entry, "0123456789:"), entry)

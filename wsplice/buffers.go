@@ -27,9 +27,9 @@ func (p *bufferPool) put(b *[]byte) {
 }
 
 const (
-	// smallChunk is how much is read at a time from a connection that carries little.
+	// smallChunk is how many bytes are read at a time from a connection that carries little.
 	smallChunk = 16 << 10
-	// largeChunk is how much is read at a time from one that carries much.
+	// largeChunk is how many bytes are read at a time from a connection that carries much.
 	largeChunk = 256 << 10
 )
 
@@ -40,7 +40,7 @@ var (
 	blockPool = newBufferPool(blockSize)
 )
 
-// blockSize is the size of the blocks that bytes are copied to.
+// blockSize is the size of the blocks of batches and queues, in bytes.
 const blockSize = 64 << 10
 
 // newFrame returns an empty buffer for a frame of n bytes.

@@ -14,43 +14,44 @@ import (
 	"golang.org/x/xerrors"
 )
 
-// DialOptions configure a Client.
+// DialOptions configure a [Client].
 type DialOptions struct {
-	// Header is sent with the handshake, to authenticate for example. It is read, never written.
+	// Header is sent with the handshake, for example to authenticate. The Client reads it, and never writes it.
 	Header http.Header
 	// TLS is the configuration for wss URLs. nil means the defaults.
 	TLS *tls.Config
-	// Window is how many bytes a Channel holds for a reader who does not read, or who is slow: at most that, or one
-	// message if that is larger, and a quarter as many empty messages. A Channel that gets more of those is closed with
-	// status 1008. Window also bounds what is under way to the remote. 0 means 1 MiB, the server's limit is 4 MiB.
+	// Window is how many bytes a [Channel] holds until its reader reads them. A larger message is held alone. A Channel
+	// also holds a quarter as many empty messages, and is closed with status 1008 when it gets more. Window also bounds
+	// the bytes under way to the remote. 0 means 1 MiB, the server's limit is 4 MiB.
 	//
-	// A server that knows no windows, as of version 0.1.0, sends on when a Channel is full. The Client then reads
-	// nothing until there is room, which holds up all its Channels.
+	// A server of version 0.1.0 knows no windows and sends on when a Channel is full. The Client then reads nothing
+	// until the Channel has room. This holds up all its Channels.
 	Window int64
-	// MaxMessage is the size of the largest message that is accepted from the server. A larger one ends the
-	// connection. 0 means 5 MiB, which is a server's default.
+	// MaxMessage is the size of the largest message that the Client accepts from the server, in bytes. It closes the
+	// connection when a larger one comes. 0 means 5 MiB, as for a server.
 	MaxMessage int64
 }
 
-// ConnectOptions configure a Channel.
+// ConnectOptions configure a [Channel].
 type ConnectOptions struct {
-	// Header is sent with the server's handshake with the remote. Several values of a name are joined with commas. It
-	// is read, never written.
+	// Header is sent with the server's handshake with the remote. Several values of a name are joined with commas. The
+	// Client reads it, and never writes it.
 	Header http.Header
 	// Subprotocols are offered in that handshake.
 	Subprotocols []string
 }
 
-// Client is a connection to a wsplice server, through which Channels go to remotes. It is safe for concurrent use.
+// Client is a connection to a wsplice server. Its [Channel]s go to remotes through it. [Dial] makes a Client. It is
+// safe for concurrent use.
 type Client struct {
-	line   *line
-	intake *intake
-	out    sharedOut
-	window int64
-	reader serverReader
-	wg     sync.WaitGroup // what belongs to the connection, but its reader
-	done   chan struct{}  // closed when the connection has ended and nothing of it is left
-	gone   chan struct{}  // closed when this end gives up the connection
+	line    *line
+	intake  *intake
+	out     sharedOut
+	window  int64
+	reader  serverReader
+	wg      sync.WaitGroup // all goroutines of the connection except its reader
+	done    chan struct{}  // closed when the connection is closed and its goroutines have ended
+	givenUp chan struct{}  // closed when this end gives up the connection
 
 	mu       sync.Mutex // guards what follows
 	cause    error      // why the connection has ended
@@ -63,26 +64,26 @@ type Client struct {
 
 // pending is a call without an answer yet.
 type pending struct {
-	channel *Channel   // that is to be connected; nil for other calls
-	answer  chan error // nil when nobody waits for it any more
+	channel *Channel   // the channel to be connected; nil for other calls
+	answer  chan error // nil when the caller has stopped waiting
 }
 
 const (
 	defaultClientWindow = 1 << 20
 	handshakeTimeout    = 30 * time.Second
-	// clientWriteTimeout is for how long the server may take nothing. With windows it always reads.
+	// clientWriteTimeout is for how long the server may take nothing. A server that knows windows always reads.
 	clientWriteTimeout = 30 * time.Second
 )
 
 var (
-	// ErrClosed is matched by the errors of what is done with a Client or a Channel after it was closed by this end.
+	// ErrClosed is the error of calls on a [Client] or a [Channel] that this end has closed.
 	ErrClosed = xerrors.New("connection is closed")
 
 	errRemoteLost = xerrors.New("remote's connection lost")
 )
 
 // Dial connects to the wsplice server at a URL: ws://, wss://, http:// or https://. nil options are the defaults. The
-// context bounds the dialing alone, which takes at most 30 seconds in any case.
+// context bounds the dialing alone. Dialing takes at most 30 seconds in any case. The caller must close the Client.
 func Dial(ctx context.Context, url string, opts *DialOptions) (*Client, error) {
 	if opts == nil {
 		opts = &DialOptions{}
@@ -99,7 +100,7 @@ func Dial(ctx context.Context, url string, opts *DialOptions) (*Client, error) {
 	}
 	c := newClient(newLine(conn), opts)
 	if buffered != nil {
-		early, _ := buffered.Peek(buffered.Buffered()) // It can't fail, for all of it is there.
+		early, _ := buffered.Peek(buffered.Buffered()) // It can't fail, because all of it is there.
 		c.intake.preload(early)
 		ws.PutReader(buffered)
 	}
@@ -114,7 +115,7 @@ func newClient(l *line, opts *DialOptions) *Client {
 		intake:   newIntake(l, 0),
 		window:   orDefault(opts.Window, defaultClientWindow),
 		done:     make(chan struct{}),
-		gone:     make(chan struct{}),
+		givenUp:  make(chan struct{}),
 		calls:    map[int64]*pending{},
 		channels: map[uint16]*Channel{},
 		pings:    map[uint64]chan<- struct{}{},
@@ -125,7 +126,8 @@ func newClient(l *line, opts *DialOptions) *Client {
 }
 
 // Connect has the server connect to the WebSocket at a URL. nil options are the defaults. If the server refuses, or
-// can't, the error has an *Error in its chain. The context bounds the connecting alone; its deadline is passed on.
+// can't, the error has an *[Error] in its chain. The context bounds the connecting alone. Its deadline is passed on to
+// the server.
 func (c *Client) Connect(ctx context.Context, url string, opts *ConnectOptions) (*Channel, error) {
 	if opts == nil {
 		opts = &ConnectOptions{}
@@ -147,8 +149,8 @@ func (c *Client) Connect(ctx context.Context, url string, opts *ConnectOptions) 
 	return ch, nil
 }
 
-// Close tells the server, and so the remotes, that all is done (1000), and waits for it to agree, but only a moment.
-// All Channels end.
+// Close closes the connection with status 1000, and so all its [Channel]s. The server closes the remotes with the same
+// status. Close waits for the server's answer for at most five seconds. It returns nil.
 func (c *Client) Close() error {
 	c.sendClose(closing{code: ws.StatusNormalClosure})
 	timer := time.AfterFunc(closeGrace, func() { c.end(ErrClosed) })
@@ -157,7 +159,7 @@ func (c *Client) Close() error {
 	if c.cause == nil {
 		c.cause = ErrClosed
 	}
-	// At once, for a full one keeps the answer from being read.
+	// At once, because the server's answer is not read while a channel is full.
 	for _, ch := range c.channels {
 		ch.end(c.cause)
 	}
@@ -166,7 +168,7 @@ func (c *Client) Close() error {
 	return nil
 }
 
-// run reads what comes, until the connection ends.
+// run reads the connection until its end, and then closes it.
 func (c *Client) run() {
 	err := c.read()
 	if v, ok := errors.AsType[*violation](err); ok {
@@ -174,16 +176,16 @@ func (c *Client) run() {
 	} else if closed, ok := errors.AsType[*closeError](err); ok {
 		c.sendClose(closed.closing)
 	}
-	c.abandon(err)
+	c.failAll(err)
 	c.out.close()
-	timer := time.AfterFunc(farewell, c.line.interrupt)
+	timer := time.AfterFunc(endTimeout, c.line.interrupt)
 	c.wg.Wait()
 	timer.Stop()
 	_ = c.line.Close()
 	close(c.done)
 }
 
-// sendClose has a close frame sent, unless one has been.
+// sendClose queues a close frame. After the first close frame nothing is sent.
 func (c *Client) sendClose(said closing) {
 	c.out.enqueue(queued{frame: appendFrame(nil, ws.OpClose, true, said.payload()), last: true})
 }
@@ -195,8 +197,8 @@ func (c *Client) end(err error) {
 	if c.cause == nil {
 		c.cause = err
 	}
-	if !isClosed(c.gone) {
-		close(c.gone)
+	if !isClosed(c.givenUp) {
+		close(c.givenUp)
 	}
 	c.line.interrupt()
 }
@@ -210,8 +212,8 @@ func isClosed(c <-chan struct{}) bool {
 	}
 }
 
-// abandon tells everybody that the connection has ended.
-func (c *Client) abandon(err error) {
+// failAll fails all calls and ends all channels, because the connection has ended.
+func (c *Client) failAll(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.cause == nil {
@@ -250,8 +252,8 @@ func (c *Client) call(ctx context.Context, method string, params any, ch *Channe
 	}
 }
 
-// giveUp forgets a call that has failed with the error. If the answer has come nevertheless it returns that: what it
-// connects is the caller's.
+// giveUp forgets a call that has failed with the error. It returns nil instead if the answer has come in the meantime.
+// The channel that was connected is then the caller's.
 func (c *Client) giveUp(id int64, answer <-chan error, err error) error {
 	c.forget(id)
 	select {
@@ -278,7 +280,7 @@ func (c *Client) begin(p *pending) (id int64, err error) {
 	return c.lastID, nil
 }
 
-// forget has nobody wait for a call any more. What it connects is closed.
+// forget marks a call as one without a caller. If its answer connects a channel, the channel is closed.
 func (c *Client) forget(id int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -10,11 +10,12 @@ import (
 	"golang.org/x/xerrors"
 )
 
-// Channel is a WebSocket to a remote through a Client. It satisfies wsep.Conn. One goroutine reads at a time; all
-// other methods are safe for concurrent use, with each other and with a read.
+// Channel is a WebSocket to a remote through a [Client]. It satisfies wsep.Conn. [Client.Connect] makes a Channel, and
+// the caller must close it. One goroutine reads at a time. All other methods are safe for concurrent use, with each
+// other and with a read.
 //
-// When the remote has closed the connection with a close frame, the error of Reader has in its chain an error with a
-// method CloseStatus() (code int, reason string).
+// When the remote has closed the connection with a close frame, the error of [Channel.Reader] has an error in its chain
+// with the method CloseStatus() (code int, reason string).
 type Channel struct {
 	client      *Client
 	index       uint16
@@ -22,17 +23,17 @@ type Channel struct {
 	subprotocol string
 	credit      *credit       // for what goes to the remote
 	ended       chan struct{} // closed when err is set
-	ready       chan struct{} // has room for one, sent when there is a message
-	room        chan struct{} // has room for one, sent when something has been consumed
+	ready       chan struct{} // has room for one value, sent when there is a message
+	room        chan struct{} // has room for one value, sent when something has been consumed
 
 	message channelMessage // the one that is being read
 
 	mu       sync.Mutex   // guards what follows
 	err      error        // why nothing more comes and nothing can be sent
-	messages messageQueue // that have not been read
+	messages messageQueue // not read yet
 	empty    int64        // how many of them are empty
-	size     int64        // their bytes, and those of the message that is being read
-	consumed int64        // bytes that the server does not know to be consumed
+	size     int64        // their bytes, with the rest of the message that is being read
+	consumed int64        // bytes consumed since the last ack
 	limit    int64        // of a message's size; negative means none
 	released bool         // the server has been told that the index is not used any more
 }
@@ -49,19 +50,18 @@ func newChannelOf(c *Client) *Channel {
 	return ch
 }
 
-// connected says what the server has answered. The client's lock is held.
+// connected stores the server's answer. The client's lock is held.
 func (ch *Channel) connected(r *connectResult) {
 	ch.index, ch.window, ch.credit = r.Index, r.Window, newCredit(r.Window)
 	ch.subprotocol = r.Subprotocol
 }
 
-// Subprotocol returns the subprotocol that the remote has chosen, or "" if it has chosen none or the server does not
-// say.
+// Subprotocol returns the subprotocol that the remote has chosen. It returns "" if the remote has chosen none or the
+// server does not say.
 func (ch *Channel) Subprotocol() string { return ch.subprotocol }
 
-// Reader waits for the next message and returns its bytes, whether text or binary. The reader is valid until it
-// returns an error, io.EOF at the message's end; what has not been read by the next call is dropped. If the context
-// ends the channel is closed.
+// Reader waits for the next message, text or binary, and returns a reader of its bytes. That returns [io.EOF] at the
+// message's end. The next call drops the rest of the message. If the context ends, the channel is closed.
 func (ch *Channel) Reader(ctx context.Context) (io.Reader, error) {
 	ch.message.drop()
 	for {
@@ -86,7 +86,7 @@ func (ch *Channel) Reader(ctx context.Context) (io.Reader, error) {
 	}
 }
 
-// next returns the next message, which is not nil, if there is one.
+// next returns the next message, or nil if there is none. An empty message is not nil.
 func (ch *Channel) next() ([]byte, error) {
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
@@ -107,7 +107,8 @@ func (ch *Channel) next() ([]byte, error) {
 
 var errEmpty = xerrors.New("too many empty messages have not been read")
 
-// push takes a message from the server. Empty ones cost no credit: if there are too many the channel is closed.
+// push takes a message from the server. Empty messages cost no credit. If there are too many of them, the channel is
+// closed.
 func (ch *Channel) push(payload []byte) {
 	if ch.awaitRoom() && !ch.hold(payload) {
 		ch.closeWith(closing{ws.StatusPolicyViolation, errEmpty.Error()}, errEmpty)
@@ -120,14 +121,14 @@ func (ch *Channel) awaitRoom() bool {
 		select {
 		case <-ch.room:
 		case <-ch.ended:
-		case <-ch.client.gone:
+		case <-ch.client.givenUp:
 			return false
 		}
 	}
 	return true
 }
 
-// full reports whether no message is taken, which the server that sends it does not know.
+// full reports whether a channel without a window must not take a message now.
 func (ch *Channel) full() bool {
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
@@ -167,7 +168,7 @@ func (ch *Channel) signalRoom() {
 	}
 }
 
-// consume says that n bytes have been read.
+// consume counts n bytes that have been read, and acknowledges them when they are a quarter of the window.
 func (ch *Channel) consume(n int) {
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
@@ -183,8 +184,8 @@ func (ch *Channel) consume(n int) {
 	}
 }
 
-// Write sends p as one binary message. It does not keep p. It waits while the remote has not read a window's worth of
-// what was sent before. If the context ends before p is sent, the channel is closed.
+// Write sends p as one binary message. It does not keep p. It waits while a window of earlier bytes is unacknowledged.
+// If the context ends before p is sent, the channel is closed.
 func (ch *Channel) Write(ctx context.Context, p []byte) error {
 	for !ch.credit.take(int64(len(p))) {
 		if err := ch.credit.await(ctx, int64(len(p))); err != nil {
@@ -208,7 +209,7 @@ func (ch *Channel) Write(ctx context.Context, p []byte) error {
 	return err
 }
 
-// orClosed returns an error that says that nothing was sent, also where nobody has said yet why.
+// orClosed returns the error, or ErrClosed if it is nil because the reason is not known yet.
 func orClosed(err error) error {
 	if err == nil {
 		return ErrClosed
@@ -229,7 +230,7 @@ func (ch *Channel) failure() error {
 	return ch.err
 }
 
-// Ping sends a ping to the server, which alone answers it, and waits for its pong.
+// Ping sends a ping to the server and waits for its pong. The remote does not see the ping.
 func (ch *Channel) Ping(ctx context.Context) error {
 	if err := ch.failure(); err != nil {
 		return err
@@ -237,17 +238,17 @@ func (ch *Channel) Ping(ctx context.Context) error {
 	return ch.client.ping(ctx)
 }
 
-// SetReadLimit bounds the size of a message in bytes. A larger one closes the channel with status 1009. A negative
-// limit is none, and the default: the Client's MaxMessage applies in any case.
+// SetReadLimit bounds the size of a message in bytes. A larger message closes the channel with status 1009. A negative
+// limit means none, and is the default. [DialOptions].MaxMessage applies in any case.
 func (ch *Channel) SetReadLimit(n int64) {
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
 	ch.limit = n
 }
 
-// Close has the server close the remote's connection with the code and a reason of at most 123 bytes, and waits a few
-// seconds for its word that it does. Everything that waits on the channel returns. What was written before still
-// reaches the remote.
+// Close has the server close the remote's connection with the code and a reason of at most 123 bytes. It waits for the
+// server's reply for at most five seconds. All calls that wait on the channel return. Messages that were written before
+// still reach the remote.
 func (ch *Channel) Close(code int, reason string) error {
 	if !sendable(int64(code)) {
 		return xerrors.Errorf("close code %d can't be sent", code)
@@ -266,21 +267,22 @@ func (ch *Channel) Close(code int, reason string) error {
 	return err
 }
 
-// CloseNow has the server close the remote's connection, and does not wait. What waits on the channel returns.
+// CloseNow has the server close the remote's connection, and does not wait. All calls that wait on the channel return.
+// It returns nil.
 func (ch *Channel) CloseNow() error {
 	ch.closeWith(closing{code: ws.StatusGoingAway}, ErrClosed)
 	return nil
 }
 
-// closeWith closes the channel if that has not been done, without waiting.
+// closeWith closes the channel if it is not closed yet. It does not wait.
 func (ch *Channel) closeWith(said closing, err error) {
 	ch.end(err)
 	ch.release(said)
 	ch.client.remove(ch)
 }
 
-// end says that nothing more comes and nothing can be sent, and why. It reports false if that has been said before.
-// What has come can still be read, unless this end wants no more.
+// end ends the channel with the error: no message is taken or sent after it. It reports false if the channel has ended
+// before. Messages that have come can still be read.
 func (ch *Channel) end(err error) bool {
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
@@ -297,7 +299,7 @@ func (ch *Channel) endLocked(err error) bool {
 	return true
 }
 
-// disconnected says that the remote is gone. The client's lock is held.
+// disconnected ends the channel, because its remote has closed or lost the connection. The client's lock is held.
 func (ch *Channel) disconnected(said closing) {
 	var err error = &closeError{said}
 	if said.code == ws.StatusAbnormalClosure {
@@ -307,7 +309,7 @@ func (ch *Channel) disconnected(said closing) {
 	defer ch.mu.Unlock()
 	ch.endLocked(err)
 	if ch.window == 0 {
-		ch.released = true // By the server.
+		ch.released = true // The server has freed the index.
 	}
 	ch.releaseLocked(closing{code: ws.StatusNormalClosure})
 }
@@ -328,7 +330,7 @@ func (ch *Channel) releaseLocked(said closing) {
 	ch.client.tell(methodTerminate, terminateParams{&index, &code, cutReason(said.reason)})
 }
 
-// tell sends a control message without waiting, and for no answer.
+// tell sends a control message that has no answer. It does not wait.
 func (c *Client) tell(method string, params any) {
 	c.out.enqueue(queued{frame: controlFrame(encodeCall(0, method, params))})
 }
@@ -360,7 +362,7 @@ func (m *channelMessage) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// drop consumes what has not been read.
+// drop consumes the rest of the message.
 func (m *channelMessage) drop() {
 	if n := len(m.rest); n > 0 {
 		m.rest = nil

@@ -16,7 +16,7 @@ import (
 	"cdr.dev/wsep/internal/leaktest"
 )
 
-// What happens when a client goes away.
+// The end of a client's connection.
 
 // TestClientsEndReachesRemotes closes a client's connection in different ways.
 func TestClientsEndReachesRemotes(t *testing.T) {
@@ -56,7 +56,7 @@ func TestClientsEndReachesRemotes(t *testing.T) {
 			for range 3 {
 				p.connect(remote)
 			}
-			// One that never answers the close frame does not delay the others.
+			// A remote that never answers the close frame does not delay the others.
 			p.connect(backend(t, func(c *websocket.Conn) { _, _ = io.Copy(io.Discard, c.NetConn()) }))
 			elapsed := stopwatch(t)
 			tc.end(p)
@@ -81,7 +81,7 @@ func TestShutdown(t *testing.T) {
 		_, _, err := c.ReadMessage()
 		said <- err
 	}))
-	ctx, cancel := context.WithTimeout(t.Context(), patienceInTests)
+	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 	defer cancel()
 	elapsed := stopwatch(t)
 	var wg sync.WaitGroup
@@ -96,7 +96,7 @@ func TestShutdown(t *testing.T) {
 	require.Equal(t, http.StatusServiceUnavailable, resp.StatusCode)
 }
 
-// TestRemoteDialedAtTheEnd has a remote be connected when its client has just gone.
+// TestRemoteDialedAtTheEnd adds a remote after its client's connection has been lost.
 func TestRemoteDialedAtTheEnd(t *testing.T) {
 	client, near := net.Pipe()
 	s := newSession((&Server{}).options(), near, nil)
@@ -105,8 +105,8 @@ func TestRemoteDialedAtTheEnd(t *testing.T) {
 
 	far, conn := net.Pipe()
 	defer far.Close()
-	// Before the other end is closed, for a pipe has no deadlines then.
-	require.NoError(t, far.SetReadDeadline(time.Now().Add(patienceInTests)))
+	// The deadline is set before the other end is closed, because a pipe has no deadlines after that.
+	require.NoError(t, far.SetReadDeadline(time.Now().Add(testTimeout)))
 	s.add(1, newSplice(s, &remote{Conn: conn}, 0))
 	_, err := far.Read(make([]byte, 1))
 	require.ErrorIs(t, err, io.EOF, "the remote is to be closed")

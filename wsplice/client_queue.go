@@ -2,13 +2,14 @@ package wsplice
 
 import "encoding/binary"
 
-// messageQueue holds messages. Small ones lie together, so that many take little more memory than their bytes.
+// messageQueue holds messages. Small ones share a chunk, so that many of them take little more memory than their bytes.
 type messageQueue struct {
-	chunks [][]byte // of messages, each behind its length, from the first that has not been removed
+	chunks [][]byte // messages, each behind its length. The first message is the next to be removed
 	count  int
 }
 
-// sharedChunk is the size of a chunk that small messages share. One that comes alone has none.
+// sharedChunk is the size of a chunk that small messages share, in bytes. A message that is alone in the queue has a
+// chunk of its own size.
 const sharedChunk = 1 << 10
 
 // add appends a copy of a message.
@@ -29,7 +30,7 @@ func (q *messageQueue) add(message []byte) {
 	q.count++
 }
 
-// first returns the first message, which stays valid when it has been removed. There must be one.
+// first returns the first message. It stays valid after it has been removed. The queue must not be empty.
 func (q *messageQueue) first() []byte {
 	message, _ := q.split()
 	return message
@@ -46,7 +47,7 @@ func (q *messageQueue) remove() {
 	q.count--
 }
 
-// split returns the first message, and what follows in its chunk.
+// split returns the first message, and the rest of its chunk.
 func (q *messageQueue) split() (message, rest []byte) {
 	length, n := binary.Uvarint(q.chunks[0])
 	end := n + int(length)

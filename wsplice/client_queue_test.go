@@ -38,7 +38,7 @@ func TestMessageQueue(t *testing.T) {
 	}
 }
 
-// TestSmallMessagesTakeLittle holds a window's worth of messages of each size.
+// TestSmallMessagesTakeLittle fills a queue with a window of messages of each size.
 func TestSmallMessagesTakeLittle(t *testing.T) {
 	for _, size := range []int{1, 2, 10, 100, sharedChunk / 2, sharedChunk, 10 * sharedChunk} {
 		var q messageQueue

@@ -7,7 +7,7 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// What a client makes of what its server says. The connection's reader does all of it.
+// How a client handles the server's frames. The connection's reader runs all of this.
 
 func (c *Client) read() error {
 	for {
@@ -22,7 +22,7 @@ func (c *Client) read() error {
 	}
 }
 
-// control takes a control frame of the server's.
+// control handles a control frame of the server.
 func (c *Client) control(op ws.OpCode, payload []byte) error {
 	switch op {
 	case ws.OpPing:
@@ -39,8 +39,8 @@ func (c *Client) control(op ws.OpCode, payload []byte) error {
 	return nil
 }
 
-// ponged takes a pong. It answers the pings before it too, for the server may answer the newest alone (RFC 6455 section
-// 5.5.3).
+// ponged handles a pong. It answers the pings before it too, because the server may answer the newest ping alone (RFC
+// 6455 section 5.5.3).
 func (c *Client) ponged(payload []byte) {
 	if len(payload) != 8 {
 		return
@@ -49,7 +49,7 @@ func (c *Client) ponged(payload []byte) {
 	defer c.mu.Unlock()
 	id := binary.BigEndian.Uint64(payload)
 	if id > uint64(c.lastID) {
-		return // That of no ping.
+		return // No ping had this number.
 	}
 	for ; c.lastPong < id; c.lastPong++ {
 		if pong := c.pings[c.lastPong+1]; pong != nil {
@@ -59,10 +59,10 @@ func (c *Client) ponged(payload []byte) {
 	}
 }
 
-// message takes a message of the server's. It does not keep payload.
+// message handles a message of the server. It does not keep payload.
 func (c *Client) message(index int, payload []byte) error {
 	if index == controlIndex {
-		return c.told(payload)
+		return c.controlMessage(payload)
 	}
 	c.mu.Lock()
 	ch := c.channels[uint16(index)]
@@ -73,8 +73,8 @@ func (c *Client) message(index int, payload []byte) error {
 	return nil
 }
 
-// told takes a control message.
-func (c *Client) told(p []byte) error {
+// controlMessage handles a control message.
+func (c *Client) controlMessage(p []byte) error {
 	var m struct {
 		call
 		Result *connectResult `json:"result"`
@@ -91,11 +91,11 @@ func (c *Client) told(p []byte) error {
 	case m.Method == methodAck:
 		return c.acknowledged(m.Params)
 	}
-	// Warnings are for messages that this client does not send, or of a channel that has just ended.
+	// A warning is ignored: it concerns a channel that has just ended, or messages that this client does not send.
 	return nil
 }
 
-// answered takes the answer to a call.
+// answered handles the answer to a call.
 func (c *Client) answered(id int64, result *connectResult, e *Error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -156,16 +156,16 @@ func (c *Client) acknowledged(params json.RawMessage) error {
 	return nil
 }
 
-// serverReader takes apart what a server sends.
+// serverReader splits a server's bytes into frames and messages.
 type serverReader struct {
 	maxMessage int64
 	client     *Client
 	inMessage  bool
-	held       []byte // what is there of a message in several frames
+	held       []byte // the payload so far of a message in several frames
 }
 
-// feed takes the next bytes. It returns how many it has used, and how many the frame that is incomplete at the end
-// has, if that is known.
+// feed takes the next bytes. It returns how many it has used. If an incomplete frame follows them, want is its size, or
+// 0 if that is not known yet.
 func (r *serverReader) feed(b []byte) (used, want int, err error) {
 	for {
 		var h header
@@ -195,7 +195,7 @@ func (r *serverReader) feed(b []byte) (used, want int, err error) {
 	}
 }
 
-// data takes a frame of a message.
+// data handles a frame of a message.
 func (r *serverReader) data(h *header, payload []byte) error {
 	whole := h.fin() && !r.inMessage
 	if r.inMessage = !h.fin(); !whole {

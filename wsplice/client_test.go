@@ -45,8 +45,8 @@ func TestClientAndServer(t *testing.T) {
 	wg.Wait()
 }
 
-// TestCancelledConnect: nobody waits for the answer any more, and the client goes on, and ends, without it.
-func TestCancelledConnect(t *testing.T) {
+// TestCanceledConnect cancels a call before the answer comes. The client works on, and can be closed.
+func TestCanceledConnect(t *testing.T) {
 	_, url := testServer(t, nil)
 	c := dialTest(t, url, nil)
 	silent, err := net.Listen("tcp", "127.0.0.1:0") // It never answers a handshake.
@@ -65,14 +65,14 @@ func TestCancelledConnect(t *testing.T) {
 	select {
 	case err := <-closed:
 		require.NoError(t, err)
-	case <-time.After(patienceInTests):
+	case <-time.After(testTimeout):
 		require.Fail(t, "the client does not end")
 	}
 }
 
-// TestConnectCancelledAsAnswered: the channel is the caller's, for nobody else would close it. Which of answer and end
-// is seen first is left to chance.
-func TestConnectCancelledAsAnswered(t *testing.T) {
+// TestConnectCanceledAsAnswered cancels a call when its answer has come. The caller gets the channel, because only the
+// caller can close it. Chance decides whether the call sees the answer or the end of the context first.
+func TestConnectCanceledAsAnswered(t *testing.T) {
 	_, url := testServer(t, nil)
 	c := dialTest(t, url, nil)
 	remote := backend(t, echo)
@@ -86,7 +86,7 @@ func TestConnectCancelledAsAnswered(t *testing.T) {
 	require.Empty(t, c.channels)
 }
 
-// TestLostServer: the connection's end is what the client and its channels tell.
+// TestLostServer checks that a channel's error tells how the client's connection ended.
 func TestLostServer(t *testing.T) {
 	s, url := testServer(t, nil)
 	c := dialTest(t, url, nil)
@@ -101,7 +101,7 @@ func TestLostServer(t *testing.T) {
 	require.Equal(t, int(ws.StatusGoingAway), code)
 }
 
-// TestWindow writes more than the window both ways to those who do not read yet, while another channel goes on.
+// TestWindow writes more than a window both ways while neither end reads. Another channel works on meanwhile.
 func TestWindow(t *testing.T) {
 	_, url := testServer(t, nil)
 	c := dialTest(t, url, &DialOptions{Window: 100_000})
@@ -160,7 +160,7 @@ func TestWindow(t *testing.T) {
 	require.NoError(t, <-written)
 }
 
-// answeredContext has ended when its client's calls have been answered.
+// answeredContext ends when all calls of its client have been answered.
 type answeredContext struct {
 	context.Context
 	t      *testing.T
@@ -172,7 +172,7 @@ func (c answeredContext) Done() <-chan struct{} {
 		c.client.mu.Lock()
 		defer c.client.mu.Unlock()
 		return len(c.client.calls) == 0
-	}, patienceInTests, time.Millisecond)
+	}, testTimeout, time.Millisecond)
 	ended := make(chan struct{})
 	close(ended)
 	return ended

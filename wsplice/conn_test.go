@@ -5,5 +5,5 @@ import (
 	"cdr.dev/wsep/wsplice"
 )
 
-// What commands run over. The contract of Execer is tested over it where that of the others is.
+// Commands run over a Channel. The tests of package wsep check an Execer over it.
 var _ wsep.Conn = (*wsplice.Channel)(nil)

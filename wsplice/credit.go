@@ -5,15 +5,15 @@ import (
 	"sync"
 )
 
-// credit is what may be sent before the receiver has acknowledged more. A message may be sent while less than a
-// quarter of the window is unacknowledged, and otherwise if it fits into the window: so one that is larger than the
-// window can be sent too. A receiver acknowledges when it has consumed a quarter of the window. A nil credit has no
+// credit is how many bytes may be sent before the receiver acknowledges more. While less than a quarter of the window
+// is unacknowledged, any message may be sent, also one that is larger than the window. Otherwise a message may be sent
+// if it fits into the window. A receiver acknowledges when it has consumed a quarter of the window. A nil credit has no
 // bound.
 type credit struct {
 	window int64
 
 	mu    sync.Mutex // guards what follows
-	sent  int64      // and not acknowledged
+	sent  int64      // bytes that are not acknowledged
 	ended bool
 	wake  chan struct{} // closed when there may be credit; nil if nobody waits
 }
@@ -55,7 +55,7 @@ func (c *credit) await(ctx context.Context, n int64) error {
 	}
 }
 
-// waker returns what is closed when there may be more credit, or nil if there is enough.
+// waker returns a channel that is closed when there may be more credit. It returns nil if there is enough.
 func (c *credit) waker(n int64) <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -73,7 +73,7 @@ func (c *credit) enough(n int64) bool {
 	return c.ended || c.sent < c.window/4 || c.sent+n <= c.window
 }
 
-// add gives back what the receiver has acknowledged.
+// add gives back n bytes that the receiver has acknowledged.
 func (c *credit) add(n int64) {
 	if c == nil {
 		return

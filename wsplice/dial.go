@@ -21,7 +21,8 @@ import (
 	"golang.org/x/xerrors"
 )
 
-// Why a remote was not dialled. Whatever else dial returns is a failure on the way to the remote or of the handshake.
+// The reasons why a remote was not dialed. Any other error of dial is a failure on the way to the remote or of the
+// handshake.
 var (
 	errURL         = xerrors.New("invalid URL")
 	errHeader      = xerrors.New("invalid header")
@@ -37,15 +38,15 @@ type dialer struct {
 	timeout time.Duration
 }
 
-// remote is a WebSocket connection that has been made.
+// remote is a WebSocket connection to a remote.
 type remote struct {
 	net.Conn
-	early       []byte // what came together with the handshake's answer, to be read before Conn
-	subprotocol string // the one that was agreed on
+	early       []byte // bytes that came with the handshake's answer, to be read before Conn
+	subprotocol string // the agreed one
 }
 
 // dial connects to the WebSocket at the URL. It takes no longer than the timeout, whatever the remote does, and follows
-// no redirects. The context has no hold on the remote that is returned, which the caller must close.
+// no redirects. The caller must close the remote. The end of the context does not affect it.
 func (d *dialer) dial(
 	ctx context.Context, rawURL string, header http.Header, subprotocols []string,
 ) (*remote, error) {
@@ -67,7 +68,7 @@ func (d *dialer) dial(
 	return r, nil
 }
 
-// check refuses what needs no network to be refused.
+// check makes the checks that need no network.
 func (d *dialer) check(rawURL string, header http.Header, subprotocols []string) (target, error) {
 	t, err := parseTarget(rawURL)
 	if err != nil {
@@ -82,7 +83,7 @@ func (d *dialer) check(rawURL string, header http.Header, subprotocols []string)
 	return t, checkSubprotocols(subprotocols)
 }
 
-// target is what a URL says.
+// target is a parsed URL.
 type target struct {
 	url    *url.URL
 	secure bool
@@ -96,13 +97,13 @@ const (
 )
 
 func parseTarget(rawURL string) (target, error) {
-	// Spaces and the like would end up in the request line, where they end the path.
+	// Spaces and the like would end the path in the request line.
 	if strings.ContainsFunc(rawURL, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
 		return target{}, xerrors.New("character that must be escaped")
 	}
 	u, err := url.Parse(rawURL)
 	if e, ok := errors.AsType[*url.Error](err); ok {
-		err = e.Err // Without the URL, which its sender knows.
+		err = e.Err // Without the URL, because its sender knows it.
 	}
 	if err != nil {
 		return target{}, err
@@ -147,8 +148,8 @@ func (t target) hostHeader() string {
 	return t.host.String()
 }
 
-// connect makes the connection over which the handshake goes. No proxy comes between: the address that is checked is
-// the one that is reached.
+// connect makes the connection for the handshake. It uses no proxy, so the address that was checked is the one that is
+// reached.
 func (d *dialer) connect(ctx context.Context, t target) (net.Conn, error) {
 	dialer := net.Dialer{ControlContext: d.control}
 	conn, err := dialer.DialContext(ctx, "tcp", t.String())
@@ -163,7 +164,7 @@ func (d *dialer) connect(ctx context.Context, t target) (net.Conn, error) {
 	return secured, nil
 }
 
-// control checks an address after it was resolved and before it is dialled, for net.Dialer.
+// control checks an address for net.Dialer, after it was resolved and before it is dialed.
 func (d *dialer) control(_ context.Context, _, address string, _ syscall.RawConn) error {
 	addr, err := netip.ParseAddrPort(address)
 	if err != nil {
@@ -188,11 +189,11 @@ func (d *dialer) tlsConfig(t target) *tls.Config {
 // maxResponse bounds the answer to the handshake, in bytes.
 const maxResponse = 64 << 10
 
-// shakeHands asks for a WebSocket. When it fails the connection is useless.
+// shakeHands makes the opening handshake. When it fails, the caller must close the connection.
 func shakeHands(
 	ctx context.Context, conn net.Conn, t target, header http.Header, subprotocols []string,
 ) (*remote, error) {
-	// Runs when the context ends before the handshake. A connection whose deadlines it has touched is not returned.
+	// It runs when the context ends before the handshake has. A connection with the changed deadline is not returned.
 	release := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	handshake := ws.Dialer{Host: t.hostHeader(), Protocols: subprotocols, Header: headerText(header)}
 	response := &io.LimitedReader{R: conn, N: maxResponse}

@@ -62,11 +62,11 @@ func TestDialTLS(t *testing.T) {
 	require.ErrorAs(t, err, &wrong)
 }
 
-// A name that is allowed opens no way to an internal address.
+// An allowed name opens no way to an internal address.
 func TestDialChecksTheResolvedAddress(t *testing.T) {
-	_, err := testDialer(t, "localhost").dial(t.Context(), untouched(t, "localhost"), nil, nil)
+	_, err := testDialer(t, "localhost").dial(t.Context(), forbidden(t, "localhost"), nil, nil)
 	require.ErrorIs(t, err, errAddress)
-	_, err = testDialer(t, "localhost 10.0.0.0/8 127.0.0.1:1").dial(t.Context(), untouched(t, "localhost"), nil, nil)
+	_, err = testDialer(t, "localhost 10.0.0.0/8 127.0.0.1:1").dial(t.Context(), forbidden(t, "localhost"), nil, nil)
 	require.ErrorIs(t, err, errAddress)
 }
 
@@ -81,7 +81,7 @@ func TestDialNameOfListedAddress(t *testing.T) {
 
 func TestDialRefusesHost(t *testing.T) {
 	for _, entries := range []string{"", "localhost", "127.0.0.2", "127.0.0.1:1", "::1", "*.0.0.1.test"} {
-		_, err := testDialer(t, entries).dial(t.Context(), untouched(t, "127.0.0.1"), nil, nil)
+		_, err := testDialer(t, entries).dial(t.Context(), forbidden(t, "127.0.0.1"), nil, nil)
 		require.ErrorIs(t, err, errHostname, entries)
 	}
 }
@@ -104,9 +104,9 @@ func TestDialRefusesURL(t *testing.T) {
 
 func TestDialRefusesHeaderAndSubprotocol(t *testing.T) {
 	d := testDialer(t, loopback)
-	_, err := d.dial(t.Context(), untouched(t, "127.0.0.1"), http.Header{"Host": {"x"}}, nil)
+	_, err := d.dial(t.Context(), forbidden(t, "127.0.0.1"), http.Header{"Host": {"x"}}, nil)
 	require.ErrorIs(t, err, errHeader)
-	_, err = d.dial(t.Context(), untouched(t, "127.0.0.1"), nil, []string{"a,b"})
+	_, err = d.dial(t.Context(), forbidden(t, "127.0.0.1"), nil, []string{"a,b"})
 	require.ErrorIs(t, err, errSubprotocol)
 }
 
@@ -124,7 +124,7 @@ func TestDialKeepsWhatFollowsTheHandshake(t *testing.T) {
 }
 
 func TestDialFollowsNoRedirect(t *testing.T) {
-	location := untouched(t, "127.0.0.1")
+	location := forbidden(t, "127.0.0.1")
 	url := answering(t, func(_ *http.Request, conn net.Conn) {
 		_, _ = io.WriteString(conn, "HTTP/1.1 302 Found\r\nLocation: "+location+"\r\n\r\n")
 	})
@@ -173,7 +173,7 @@ func TestDialCanceled(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 }
 
-// The end of the context in which a remote was dialled is not the end of the remote.
+// The end of the context of dial does not end the remote.
 func TestRemoteOutlivesContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	url := answering(t, func(r *http.Request, conn net.Conn) {
@@ -190,14 +190,15 @@ func TestRemoteOutlivesContext(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// testDialer returns a dialer that may dial what the entries list.
+// testDialer returns a dialer that may dial the entries.
 func testDialer(t *testing.T, entries ...string) *dialer {
 	a, err := ParseAllowlist(entries...)
 	require.NoError(t, err)
 	return &dialer{allowed: a, timeout: 10 * time.Second}
 }
 
-// accepting returns a server, to be started, that shows every request to seen, makes a WebSocket of it and closes that.
+// accepting returns a server that is not started yet. It passes each request to seen, makes a WebSocket of it, and
+// closes that.
 func accepting(t *testing.T, seen func(*http.Request)) *httptest.Server {
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		seen(r)
@@ -211,8 +212,8 @@ func accepting(t *testing.T, seen func(*http.Request)) *httptest.Server {
 	return server
 }
 
-// untouched returns a URL with the host at which nobody may connect.
-func untouched(t *testing.T, host string) (url string) {
+// forbidden returns a URL with the host. The test fails if anything connects to it.
+func forbidden(t *testing.T, host string) (url string) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	done := make(chan struct{})
@@ -232,12 +233,12 @@ func untouched(t *testing.T, host string) (url string) {
 	return "ws://" + net.JoinHostPort(host, port)
 }
 
-// accept returns the answer that accepts a handshake, up to where further headers may follow.
+// accept returns the beginning of an answer that accepts a handshake. Further headers may follow.
 func accept(request *http.Request) string {
 	return switching + "Sec-WebSocket-Accept: " + acceptKey(request.Header.Get("Sec-WebSocket-Key")) + "\r\n"
 }
 
-// acceptKey answers a key (RFC 6455 section 4.2.2).
+// acceptKey returns the answer to a key (RFC 6455 section 4.2.2).
 func acceptKey(key string) string {
 	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
 	return base64.StdEncoding.EncodeToString(sum[:])

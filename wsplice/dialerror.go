@@ -12,7 +12,7 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// dialError is a failure on the way to a remote. Its text is for the log. A client is told refusal's.
+// dialError is a failure on the way to a remote. Its text is for the log. A client gets the text of refusal.
 type dialError struct {
 	doing string
 	t     target
@@ -22,17 +22,17 @@ type dialError struct {
 func (e *dialError) Error() string { return e.doing + " " + e.t.String() + ": " + e.err.Error() }
 func (e *dialError) Unwrap() error { return e.err }
 
-// refusal returns what a client is told of an error of dial. The system's words are not passed on: they name this
-// server's addresses, its resolver's, and those that a name has.
+// refusal returns the text of an error of dial for a client. It has none of the system's words, because they contain
+// addresses: this server's, its resolver's and those of the name.
 func refusal(err error) string {
 	failed, ok := errors.AsType[*dialError](err)
 	if !ok {
-		return err.Error() // Of what the client itself has asked for.
+		return err.Error() // It is about the client's own parameters.
 	}
 	return failed.doing + " " + failed.t.String() + ": " + dialReason(failed.err)
 }
 
-// dialReason says what a client can make use of, in words of this program's own.
+// dialReason returns the reason in this package's own words.
 func dialReason(err error) string {
 	status, answered := errors.AsType[ws.StatusError](err)
 	lookup, isLookup := errors.AsType[*net.DNSError](err)

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestRefusalsNameNoInternals has a client ask for a name, and looks for the address that the name has.
+// TestRefusalsNameNoInternals checks that a refusal contains the name that the client asked for, and not its address.
 func TestRefusalsNameNoInternals(t *testing.T) {
 	plain, secured := backend(t, echo), strings.Replace(backend(t, echo), "ws:", "wss:", 1)
 	untrusted, _ := secureBackend(t, echo)
@@ -43,7 +43,7 @@ func TestRefusalsNameNoInternals(t *testing.T) {
 	}
 }
 
-// TestRefusedLookups covers what needs a resolver of its own.
+// TestRefusedLookups makes the errors of a resolver itself.
 func TestRefusedLookups(t *testing.T) {
 	for want, err := range map[string]error{
 		"no such host":            &net.DNSError{Err: "no such host", Name: "a.test", Server: "10.0.0.2:53", IsNotFound: true},
@@ -58,7 +58,7 @@ func TestRefusedLookups(t *testing.T) {
 	require.Equal(t, "handshake with a.test:80: timed out", refusal(timeout))
 }
 
-// TestLostRemoteNamesNoInternals has a write to a remote fail.
+// TestLostRemoteNamesNoInternals fails a write to a remote.
 func TestLostRemoteNamesNoInternals(t *testing.T) {
 	near, far := net.Pipe()
 	defer near.Close()

@@ -28,16 +28,16 @@ type header struct {
 	masked bool
 	mask   [4]byte
 	size   int   // of the header itself
-	length int64 // negative if it is none that a frame may have
+	length int64 // negative if a frame may not have it
 }
 
-// badLength is the length of a frame that gives it in more bytes than it takes (RFC 6455 section 5.2).
+// badLength is the length of a frame that does not write it in the fewest bytes (RFC 6455 section 5.2).
 const badLength = -1
 
 func (h *header) fin() bool         { return h.first&finBit != 0 }
 func (h *header) opcode() ws.OpCode { return ws.OpCode(h.first & opcodeBits) }
 
-// parse reads the header at the start of b. It reports false if not all of it is there.
+// parse reads the header at the start of b. It reports false if the header is incomplete.
 func (h *header) parse(b []byte) bool {
 	if len(b) < 2 {
 		return false
@@ -57,7 +57,7 @@ func (h *header) parse(b []byte) bool {
 		if len(b) < 10 {
 			return false
 		}
-		// One with the highest bit set is negative.
+		// A length with the highest bit set becomes negative.
 		h.length, h.size = int64(binary.BigEndian.Uint64(b[2:])), 10
 		if h.length <= 0xffff {
 			h.length = badLength
@@ -75,8 +75,8 @@ func (h *header) parse(b []byte) bool {
 	return true
 }
 
-// check returns what is wrong with a header. masked says whether frames from this side are, fragmented whether a
-// message has begun and not ended.
+// check returns an error if the header breaks the protocol. masked says whether the sender must mask its frames.
+// fragmented says whether a message has begun and not ended.
 func (h *header) check(masked, fragmented bool) error {
 	op := h.opcode()
 	switch {
@@ -100,7 +100,8 @@ func (h *header) check(masked, fragmented bool) error {
 	return nil
 }
 
-// violation is a peer that breaks the WebSocket protocol or a limit. It ends that peer's connection with the code.
+// violation is the error of a peer that breaks the WebSocket protocol or a limit. The peer's connection is closed with
+// the code.
 type violation struct {
 	code   ws.StatusCode
 	reason string
@@ -132,10 +133,10 @@ func appendLength(dst []byte, bit byte, length int64) []byte {
 	return binary.BigEndian.AppendUint64(append(dst, bit|127), uint64(length))
 }
 
-// rotate returns the mask of a payload whose first two bytes are gone.
+// rotate returns the mask of a payload without its first two bytes.
 func rotate(m [4]byte) [4]byte { return [4]byte{m[2], m[3], m[0], m[1]} }
 
-// appendFrame appends a whole frame of this end's own, masked with a random key if it is a client.
+// appendFrame appends a whole frame. If masked is set, as for a client's, it has a random mask.
 func appendFrame(dst []byte, op ws.OpCode, masked bool, payload ...[]byte) []byte {
 	length := 0
 	for _, p := range payload {
@@ -161,7 +162,7 @@ func appendFrame(dst []byte, op ws.OpCode, masked bool, payload ...[]byte) []byt
 	return dst
 }
 
-// closing is what a close frame says.
+// closing is the content of a close frame.
 type closing struct {
 	code   ws.StatusCode
 	reason string
@@ -172,10 +173,10 @@ type closeError struct{ closing }
 
 func (e *closeError) Error() string { return fmt.Sprintf("closed with %d %q", e.code, e.reason) }
 
-// CloseStatus returns what the close frame said. A code of 1005 is one without a code.
+// CloseStatus returns the close frame's code and reason. The code is 1005 if the frame had none.
 func (e *closeError) CloseStatus() (code int, reason string) { return int(e.code), e.reason }
 
-// payload returns the close frame's payload. The codes that say that there was none never go on the wire.
+// payload returns the close frame's payload. Reserved codes never go on the wire (RFC 6455 section 7.4.1).
 func (c closing) payload() []byte {
 	switch {
 	case c.code == ws.StatusNoStatusRcvd:
@@ -186,10 +187,10 @@ func (c closing) payload() []byte {
 	return ws.NewCloseFrameBody(c.code, cutReason(c.reason))
 }
 
-// maxReason is what a close frame has room for.
+// maxReason is how many bytes of reason a close frame has room for.
 const maxReason = ws.MaxControlFramePayloadSize - 2
 
-// cutReason shortens a reason to what a close frame has room for, without cutting a character.
+// cutReason shortens a reason to maxReason, without cutting a character.
 func cutReason(s string) string {
 	n := len(s)
 	if n <= maxReason {

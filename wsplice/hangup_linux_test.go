@@ -13,11 +13,11 @@ import (
 	"cdr.dev/wsep/internal/timetest"
 )
 
-// How it is noticed that a client has gone while what it has sent is not read.
+// A client closes its end while its bytes are not read.
 
-// TestGoneClientIsNoticedWhileItsRemoteIsFull has the session's reader wait for the client's only remote, with
-// something of the client's unread, when the client goes away.
-func TestGoneClientIsNoticedWhileItsRemoteIsFull(t *testing.T) {
+// TestHangUpIsNoticedWhileTheRemoteIsFull closes a client's end while the session's reader waits for its only remote
+// and some of its bytes are unread.
+func TestHangUpIsNoticedWhileTheRemoteIsFull(t *testing.T) {
 	hangUp := func(p *rawPeer) { _ = p.Close() }
 	reset := func(p *rawPeer) {
 		_ = p.Conn.(*net.TCPConn).SetLinger(0)
@@ -45,16 +45,16 @@ func TestGoneClientIsNoticedWhileItsRemoteIsFull(t *testing.T) {
 				defer end()
 				began := time.Now()
 				tc.end(p)
-				s.awaitNobody(t)
+				s.awaitNoClients(t)
 				return time.Since(began)
 			})
 		})
 	}
 }
 
-// TestGoneClientsCodeIsPassedOn has a client that does not wait for its only remote: it sends a close frame behind
-// what the remote has not taken yet, and goes away.
-func TestGoneClientsCodeIsPassedOn(t *testing.T) {
+// TestCloseFrameBeforeHangUpIsPassedOn has a client send a close frame behind bytes that its only remote has not taken
+// yet, and close its end at once.
+func TestCloseFrameBeforeHangUpIsPassedOn(t *testing.T) {
 	leaktest.Check(t)
 	said := make(chan error, 1)
 	s, p, end := fullRemote(t, false, 1, func(c *websocket.Conn, stop <-chan struct{}) {
@@ -70,15 +70,15 @@ func TestGoneClientsCodeIsPassedOn(t *testing.T) {
 	_, err := p.Write(appendFrame(nil, ws.OpClose, true, closing{4321, "my reason"}.payload()))
 	require.NoError(t, err)
 	require.NoError(t, p.Close())
-	require.Eventually(t, channel.terminated.Load, patienceInTests, time.Millisecond)
+	require.Eventually(t, channel.terminated.Load, testTimeout, time.Millisecond)
 	require.NoError(t, tcp(channel.line.Conn).SetWriteBuffer(1<<20))
 	end()
 	require.Equal(t, &websocket.CloseError{Code: 4321, Text: "my reason"}, <-said)
-	s.awaitNobody(t)
+	s.awaitNoClients(t)
 }
 
-// fullRemote returns a client whose session waits for its only remote to read, and some bytes unread behind that.
-// end ends what the remote waits for.
+// fullRemote returns a client whose session waits for its only remote, with some bytes unread. The remote runs until
+// end is called.
 func fullRemote(
 	t *testing.T, secure bool, unread int, remote func(c *websocket.Conn, stop <-chan struct{}),
 ) (s *tested, p *rawPeer, end func()) {
@@ -92,7 +92,7 @@ func fullRemote(
 	session := s.session(t)
 	channel := session.table.get(0)
 	require.NoError(t, tcp(channel.line.Conn).SetWriteBuffer(chunk))
-	// What is not read fits in here, so that the client's end arrives behind it.
+	// The unread bytes fit into this buffer, so that the client's end arrives behind them.
 	require.NoError(t, tcp(session.line.Conn).SetReadBuffer(1<<20))
 	message := appendFrame(nil, ws.OpBinary, true, []byte{0, 0}, make([]byte, chunk))
 	send := func() {
@@ -108,24 +108,24 @@ func fullRemote(
 	return s, p, func() { close(stop) }
 }
 
-// isFull waits until the channel has taken in what was sent, or its queue has no room, and reports the latter.
+// isFull waits until the channel has got sent bytes or its queue has no room. It reports whether there is no room.
 func (c *splice) isFull(t *testing.T, sent, room int64) (full bool) {
 	t.Helper()
 	require.Eventually(t, func() bool {
 		c.outlet.mu.Lock()
 		defer c.outlet.mu.Unlock()
 		full = int64(c.outlet.queue.size)+room > soleQueue
-		return full || c.received == sent
-	}, patienceInTests, 100*time.Microsecond)
+		return full || c.outlet.received == sent
+	}, testTimeout, 100*time.Microsecond)
 	return full
 }
 
-// awaitNobody waits until no session is left.
-func (s *tested) awaitNobody(t *testing.T) {
+// awaitNoClients waits until no session is left.
+func (s *tested) awaitNoClients(t *testing.T) {
 	t.Helper()
 	require.Eventually(t, func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		return s.places == 0
-	}, patienceInTests, time.Millisecond)
+	}, testTimeout, time.Millisecond)
 }

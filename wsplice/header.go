@@ -8,18 +8,18 @@ import (
 	"golang.org/x/xerrors"
 )
 
-// reservedHeaders are what the handshake itself says, what means the connection and not the request (RFC 9110 section
-// 7.6.1), and what says that a body follows. In lower case.
+// reservedHeaders are the headers that a client may not set: those of the handshake itself, those about the connection
+// (RFC 9110 section 7.6.1), and those that announce a body. They are in lower case.
 var reservedHeaders = []string{
 	"host", "upgrade", "connection", "keep-alive", "te", "trailer", "transfer-encoding", "content-length", "expect",
 	"http2-settings",
 }
 
-// reservedPrefixes begin the names of more such headers.
+// reservedPrefixes are the beginnings of more such headers, in lower case.
 var reservedPrefixes = []string{"sec-websocket-", "proxy-"}
 
-// checkHeader refuses the headers that a client may not add to a handshake. Whatever else it adds it may also choose:
-// Cookie, Authorization and Origin are its own business with the remote. The error matches errHeader.
+// checkHeader refuses headers that a client may not add to a handshake. It allows all others: Cookie, Authorization and
+// Origin are between the client and the remote. The error matches errHeader.
 func checkHeader(header http.Header) error {
 	for name, values := range header {
 		if !isToken(name) {
@@ -41,12 +41,13 @@ func isReserved(name string) bool {
 	return slices.Contains(reservedHeaders, name) || slices.ContainsFunc(reservedPrefixes, hasPrefix)
 }
 
-// hasControl reports whether s has what no header's value may have (RFC 9110 section 5.5).
+// hasControl reports whether s has a character that no header's value may have (RFC 9110 section 5.5).
 func hasControl(s string) bool {
 	return strings.ContainsFunc(s, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f })
 }
 
-// checkSubprotocols refuses what is no list of subprotocols (RFC 6455 section 4.1). The error matches errSubprotocol.
+// checkSubprotocols refuses a list that a handshake may not have (RFC 6455 section 4.1). The error matches
+// errSubprotocol.
 func checkSubprotocols(subprotocols []string) error {
 	for i, s := range subprotocols {
 		if !isToken(s) {

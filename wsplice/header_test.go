@@ -46,7 +46,7 @@ func FuzzCheckHeader(f *testing.F) {
 		var text strings.Builder
 		_, err := headerText(http.Header{name: {value}}).WriteTo(&text)
 		require.NoError(t, err)
-		// One line, also for a reader that takes each of CR, LF and NUL for a line's end.
+		// It must be one line, also for a reader that takes each of CR, LF and NUL for a line's end.
 		line, ok := strings.CutSuffix(text.String(), "\r\n")
 		require.True(t, ok)
 		require.False(t, strings.ContainsAny(line, "\r\n\x00"))

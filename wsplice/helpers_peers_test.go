@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Clients that a test drives by hand: peer is one of gorilla/websocket, rawPeer sends any bytes.
+// Clients that are driven by a test. A peer uses gorilla/websocket, a rawPeer sends any bytes.
 
 // peer is a client of gorilla/websocket.
 type peer struct {
@@ -52,7 +52,7 @@ func (p *peer) command(text string) {
 // receive returns the next message, and its index.
 func (p *peer) receive() (index int, kind int, message string) {
 	p.t.Helper()
-	require.NoError(p.t, p.SetReadDeadline(time.Now().Add(patienceInTests)))
+	require.NoError(p.t, p.SetReadDeadline(time.Now().Add(testTimeout)))
 	kind, b, err := p.ReadMessage()
 	require.NoError(p.t, err)
 	require.GreaterOrEqual(p.t, len(b), indexSize)
@@ -116,7 +116,7 @@ func (p *peer) connect(url string) int {
 // expectClose waits for a close frame.
 func (p *peer) expectClose(code int) {
 	p.t.Helper()
-	require.NoError(p.t, p.SetReadDeadline(time.Now().Add(patienceInTests)))
+	require.NoError(p.t, p.SetReadDeadline(time.Now().Add(testTimeout)))
 	for {
 		_, _, err := p.ReadMessage()
 		if err == nil {
@@ -147,7 +147,7 @@ func decode(t *testing.T, text string, v any) {
 	require.NoError(t, json.Unmarshal([]byte(text), v), "message %q", text)
 }
 
-// rawPeer is a client that sends what it likes.
+// rawPeer is a client that can send any bytes.
 type rawPeer struct {
 	t *testing.T
 	net.Conn
@@ -165,11 +165,11 @@ func (s *tested) connectRaw(t *testing.T) *rawPeer {
 	require.NoError(t, err)
 	require.Nil(t, buffered)
 	t.Cleanup(func() { _ = conn.Close() })
-	require.NoError(t, conn.SetDeadline(time.Now().Add(patienceInTests)))
+	require.NoError(t, conn.SetDeadline(time.Now().Add(testTimeout)))
 	return &rawPeer{t, conn}
 }
 
-// connect connects to a URL, as the first of its connections.
+// connect makes the client's first connection, to a URL.
 func (p *rawPeer) connect(url string) {
 	p.t.Helper()
 	call := fmt.Sprintf(`{"id":1,"method":"connect","params":{"url":%q}}`, url)
@@ -197,7 +197,7 @@ func (p *rawPeer) expectClose(code ws.StatusCode) {
 
 var someMask = [4]byte{1, 2, 3, 4}
 
-// brokenFrames are what may never come from a client, and the code that it is closed with.
+// brokenFrames are bytes that no client may send, with the code of the server's close frame.
 var brokenFrames = []struct {
 	name  string
 	bytes []byte

@@ -21,13 +21,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// patienceInTests is how long a test waits for what should happen at once.
-const patienceInTests = 20 * time.Second
+// testTimeout is how long a test waits for an event that should happen at once.
+const testTimeout = 20 * time.Second
 
-// soon is how long what waits for nothing may take on a busy machine. What should not happen takes longer.
+// soon is how long an action that waits for nothing may take on a busy machine. A faulty action takes longer.
 const soon = 4 * time.Second
 
-// stopwatch returns how much time has passed in which this process could run. A stall of the machine is a tick of it.
+// stopwatch measures the time in which this process could run. A stall of the machine counts as one tick.
 func stopwatch(t *testing.T) (elapsed func() time.Duration) {
 	const tick = 10 * time.Millisecond
 	var ticks atomic.Int64
@@ -38,7 +38,7 @@ func stopwatch(t *testing.T) (elapsed func() time.Duration) {
 	wg.Go(func() {
 		for {
 			select {
-			case <-ticker.C: // Those that nobody was there to take are dropped.
+			case <-ticker.C: // Ticks during a stall are dropped.
 				ticks.Add(1)
 			case <-stop:
 				return
@@ -53,18 +53,18 @@ func stopwatch(t *testing.T) (elapsed func() time.Duration) {
 	return func() time.Duration { return time.Duration(ticks.Load()) * tick }
 }
 
-// testServer is a Server that may dial this machine, and is shut down with the test.
+// testServer starts a Server that may dial this machine. It is shut down at the test's end.
 func testServer(t *testing.T, change func(*Server)) (s *Server, url string) {
 	t.Helper()
 	started := startServer(t, false, change)
 	return started.Server, started.url
 }
 
-// tested is a Server that runs, with TLS if that is set.
+// tested is a running Server.
 type tested struct {
 	*Server
 	url string
-	tls *tls.Config // a client's
+	tls *tls.Config // for clients; nil without TLS
 }
 
 func startServer(t *testing.T, secure bool, change func(*Server)) *tested {
@@ -85,7 +85,7 @@ func startServer(t *testing.T, secure bool, change func(*Server)) *tested {
 	}
 	started.url = toWS(server.URL)
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patienceInTests)
+		ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 		defer cancel()
 		require.NoError(t, s.Shutdown(ctx))
 		server.Close()
@@ -114,7 +114,7 @@ func (s *tested) session(t *testing.T) *session {
 
 func toWS(url string) string { return "ws" + strings.TrimPrefix(url, "http") }
 
-// backend serves what f does with a connection of gorilla/websocket, and returns the URL.
+// backend starts a remote that runs f with each connection of gorilla/websocket. It returns the URL.
 func backend(t *testing.T, f func(c *websocket.Conn)) string {
 	t.Helper()
 	server := httptest.NewServer(serveWebSocket(f))
@@ -122,11 +122,11 @@ func backend(t *testing.T, f func(c *websocket.Conn)) string {
 	return toWS(server.URL)
 }
 
-// secureBackend is a backend with TLS. It also returns what a client must trust.
+// secureBackend is backend with TLS. It also returns the configuration of a client that trusts the remote.
 func secureBackend(t *testing.T, f func(c *websocket.Conn)) (url string, config *tls.Config) {
 	t.Helper()
 	server := httptest.NewUnstartedServer(serveWebSocket(f))
-	server.Config.ErrorLog = log.New(io.Discard, "", 0) // A client that does not trust it is part of a test.
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // Some tests have a client that does not trust it.
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	return toWS(server.URL), clientTLS(server)
@@ -144,7 +144,7 @@ func serveWebSocket(f func(c *websocket.Conn)) http.Handler {
 	})
 }
 
-// echo returns every message.
+// echo sends every message back.
 func echo(c *websocket.Conn) {
 	for {
 		kind, p, err := c.ReadMessage()
@@ -154,7 +154,7 @@ func echo(c *websocket.Conn) {
 	}
 }
 
-// tcp returns the connection that is, or carries, another.
+// tcp returns a connection's TCP connection.
 func tcp(c net.Conn) *net.TCPConn {
 	if secured, ok := c.(*tls.Conn); ok {
 		c = secured.NetConn()
@@ -162,7 +162,7 @@ func tcp(c net.Conn) *net.TCPConn {
 	return c.(*net.TCPConn)
 }
 
-// dialTest returns a Client, which is closed with the test.
+// dialTest returns a Client. It is closed at the test's end.
 func dialTest(t *testing.T, url string, opts *DialOptions) *Client {
 	t.Helper()
 	c, err := Dial(t.Context(), url, opts)
@@ -180,7 +180,7 @@ func connectTest(t *testing.T, c *Client, url string) *Channel {
 
 // read returns the next message.
 func read(ch *Channel) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), patienceInTests)
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	defer cancel()
 	r, err := ch.Reader(ctx)
 	if err != nil {
@@ -199,7 +199,7 @@ func requireRead(t *testing.T, want string, ch *Channel) {
 
 const loopback = "127.0.0.1 ::1"
 
-// answering returns the URL of a server that reads one request and leaves the answer to the function.
+// answering returns the URL of a server that reads one request and calls answer.
 func answering(t *testing.T, answer func(request *http.Request, conn net.Conn)) (url string) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -208,7 +208,7 @@ func answering(t *testing.T, answer func(request *http.Request, conn net.Conn)) 
 		_ = listener.Close()
 		<-done
 	})
-	// Ends when the listener is closed, or with the only connection.
+	// Ends when the listener is closed, or the only connection.
 	go func() {
 		defer close(done)
 		conn, err := listener.Accept()
@@ -240,7 +240,7 @@ func inUse() uint64 {
 	return m.HeapAlloc + m.StackInuse
 }
 
-// readSlowly reads bytes, so many a second, and no more than fits into small buffers is under way.
+// readSlowly reads rate bytes a second until stop is closed. Its socket buffers are small.
 func readSlowly(c *websocket.Conn, rate int, stop <-chan struct{}) {
 	const each = 10 * time.Millisecond
 	p := make([]byte, rate/int(time.Second/each))

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What comes from clients and remotes that do not keep to the rules.
+// Clients and remotes that break the rules.
 
 func TestBrokenFramesEndOnlyTheirClient(t *testing.T) {
 	_, url := testServer(t, nil)
@@ -122,7 +122,7 @@ func TestBadMessagesAreAnswered(t *testing.T) {
 	p.expect(index, "still here")
 }
 
-// TestManyConnects asks for more connections than there are indexes, without reading meanwhile.
+// TestManyConnects asks for more connections than there are indexes, and reads the replies later.
 func TestManyConnects(t *testing.T) {
 	_, url := testServer(t, func(s *Server) { s.MaxChannels = 4 })
 	p := connectPeer(t, url)
@@ -149,7 +149,7 @@ func TestManyConnects(t *testing.T) {
 	}
 }
 
-// TestIndexInPieces sends a message of which each byte comes by itself, and the index in a frame of its own.
+// TestIndexInPieces sends a message byte by byte, with the index in a frame of its own.
 func TestIndexInPieces(t *testing.T) {
 	_, url := testServer(t, nil)
 	p := connectRaw(t, url)
@@ -171,7 +171,7 @@ func TestIndexInPieces(t *testing.T) {
 		_, err := p.Write([]byte{b})
 		require.NoError(t, err)
 	}
-	// They come in any order.
+	// The pong and the message may come in any order.
 	got := map[ws.OpCode]string{}
 	for range 2 {
 		f, err := ws.ReadFrame(p)
@@ -181,7 +181,7 @@ func TestIndexInPieces(t *testing.T) {
 	require.Equal(t, map[ws.OpCode]string{ws.OpPong: "between", ws.OpText: "\x00\x00pieces"}, got)
 }
 
-// TestFragmentsPass checks that a message's frames go through as they are.
+// TestFragmentsPass checks that a message is passed on in the same frames.
 func TestFragmentsPass(t *testing.T) {
 	_, url := testServer(t, nil)
 	got := make(chan []ws.Header, 1)
@@ -236,8 +236,8 @@ func TestFragmentsPass(t *testing.T) {
 	require.Equal(t, ws.NewFrame(ws.OpContinuation, true, []byte("b")), returned[2])
 }
 
-// TestEndlessFramesOfARemote has a remote begin a message and then send frames without anything in them, and one that
-// sends a message in as many frames as it has bytes.
+// TestEndlessFramesOfARemote has a remote that begins a message and then sends empty frames, and another that sends a
+// message in frames of one byte.
 func TestEndlessFramesOfARemote(t *testing.T) {
 	const limit = 1000
 	s := startServer(t, false, func(s *Server) { s.MaxMessage = limit })
@@ -262,12 +262,12 @@ func TestEndlessFramesOfARemote(t *testing.T) {
 	p.expect(fine, strings.Repeat("x", limit))
 }
 
-// TestEndlessFramesOfAClient has a client begin a message for a remote that reads nothing, and then send frames without
-// anything in them. They are bounded by the remote's queue.
+// TestEndlessFramesOfAClient has a client begin a message for a remote that reads nothing, and then send empty frames.
+// The remote's queue bounds them.
 func TestEndlessFramesOfAClient(t *testing.T) {
 	for name, window := range map[string]int{"with a window": minWindow, "without": 0} {
 		t.Run(name, func(t *testing.T) {
-			s := startServer(t, false, func(s *Server) { s.MaxMessage, s.WriteTimeout = 1000, patience })
+			s := startServer(t, false, func(s *Server) { s.MaxMessage, s.WriteTimeout = 1000, maxDelay })
 			p := connectPeer(t, s.url)
 			stop := make(chan struct{})
 			defer close(stop)
@@ -289,7 +289,7 @@ func TestEndlessFramesOfAClient(t *testing.T) {
 	}
 }
 
-// manyFrames returns about n bytes of a client's continuations, none of them the last, without anything in them.
+// manyFrames returns about n bytes of a client's empty continuation frames. None is the last of its message.
 func manyFrames(n int) []byte {
 	frame := appendMasked(nil, byte(ws.OpContinuation), 0, someMask)
 	return bytes.Repeat(frame, n/len(frame))

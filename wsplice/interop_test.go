@@ -74,7 +74,7 @@ func TestBackendsOfThreeLibraries(t *testing.T) {
 	}
 }
 
-// TestNode has the WebSocket that Node shares with browsers as the client.
+// TestNode has Node's WebSocket as the client. Browsers have the same interface.
 func TestNode(t *testing.T) {
 	node, err := exec.LookPath("node")
 	if err != nil {
@@ -88,7 +88,7 @@ func TestNode(t *testing.T) {
 		}
 	}
 	_, url := testServer(t, nil)
-	ctx, cancel := context.WithTimeout(t.Context(), 3*patienceInTests)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*testTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, node, append(args, url, backend(t, echo))...)
 	cmd.WaitDelay = time.Second

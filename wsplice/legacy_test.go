@@ -13,13 +13,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The Go client and a server as of version 0.1.0, which knows no windows.
+// The Go client with a server of version 0.1.0, which knows no windows.
 
 const (
-	askFlood = "flood" // many messages
-	askEmpty = "empty" // many empty ones
-	askClose = "close" // the remote's end
-	// floodSize is how many messages of how many bytes a flood has.
+	askFlood = "flood" // send many messages
+	askEmpty = "empty" // send many empty messages
+	askClose = "close" // close the connection
+	// A flood has floodSize messages of floodMessage bytes.
 	floodSize, floodMessage = 100, 10_000
 )
 
@@ -42,7 +42,7 @@ func TestClientWithoutWindows(t *testing.T) {
 	require.EqualValues(t, 4001, *said.Code)
 	require.Equal(t, "enough", said.Reason)
 
-	// The remote's end is the index's, which is used again.
+	// When the remote closes a connection, its index is free and is used again.
 	require.NoError(t, second.Write(t.Context(), []byte(askClose)))
 	_, err := read(second)
 	var closed interface{ CloseStatus() (int, string) }
@@ -60,11 +60,11 @@ func TestClientWithoutWindows(t *testing.T) {
 	require.Empty(t, s.terminated)
 }
 
-// TestFullChannelWithoutWindow has a channel get more than it may hold, while nobody reads.
+// TestFullChannelWithoutWindow sends a channel more than it may hold, while the test does not read.
 func TestFullChannelWithoutWindow(t *testing.T) {
 	const window = 50_000
 	_, flooded, other := overfill(t, window, askFlood)
-	require.Eventually(t, func() bool { return flooded.held() >= window }, patienceInTests, time.Millisecond)
+	require.Eventually(t, func() bool { return flooded.held() >= window }, testTimeout, time.Millisecond)
 	for range floodSize {
 		got, err := read(flooded)
 		require.NoError(t, err)
@@ -74,11 +74,11 @@ func TestFullChannelWithoutWindow(t *testing.T) {
 	requireRead(t, "behind", other)
 }
 
-// TestEmptyMessagesWithoutWindow has a channel get more empty messages than it may hold, while nobody reads.
+// TestEmptyMessagesWithoutWindow sends a channel more empty messages than it may hold, while the test does not read.
 func TestEmptyMessagesWithoutWindow(t *testing.T) {
 	const window = 40
 	_, flooded, other := overfill(t, window, askEmpty)
-	require.Eventually(t, func() bool { return flooded.heldMessages() >= window/4 }, patienceInTests, time.Millisecond)
+	require.Eventually(t, func() bool { return flooded.heldMessages() >= window/4 }, testTimeout, time.Millisecond)
 	for range floodSize {
 		requireRead(t, "", flooded)
 		require.LessOrEqual(t, flooded.heldMessages(), window/4)
@@ -86,7 +86,7 @@ func TestEmptyMessagesWithoutWindow(t *testing.T) {
 	requireRead(t, "behind", other)
 }
 
-// TestFullChannelDoesNotHoldUpItsEnd closes a channel, or the client, when a channel is full and nobody reads.
+// TestFullChannelDoesNotHoldUpItsEnd closes a full channel, or its client, while the test does not read.
 func TestFullChannelDoesNotHoldUpItsEnd(t *testing.T) {
 	for _, tc := range []struct {
 		name string
@@ -105,7 +105,7 @@ func TestFullChannelDoesNotHoldUpItsEnd(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c, full, other := overfill(t, 1, askFlood)
-			require.Eventually(t, func() bool { return full.held() > 0 }, patienceInTests, time.Millisecond)
+			require.Eventually(t, func() bool { return full.held() > 0 }, testTimeout, time.Millisecond)
 			elapsed := stopwatch(t)
 			require.NoError(t, tc.end(c, full, other))
 			require.Less(t, elapsed(), soon)
@@ -113,12 +113,13 @@ func TestFullChannelDoesNotHoldUpItsEnd(t *testing.T) {
 	}
 }
 
-// legacyServer answers as version 0.1.0 does, for one client. Its connections echo, and do what messages ask for.
+// legacyServer answers one client as version 0.1.0 does. Its connections echo messages, and carry out those that are an
+// order.
 type legacyServer struct {
 	t          *testing.T
 	conn       *websocket.Conn
-	taken      map[int]bool         // the indexes
-	terminated chan terminateParams // what the client has asked for
+	taken      map[int]bool         // the indexes in use
+	terminated chan terminateParams // the client's calls of terminate
 }
 
 func startLegacy(t *testing.T) (s *legacyServer, url string) {
@@ -192,7 +193,7 @@ func (s *legacyServer) command(p []byte) {
 	}
 }
 
-// overfill has a channel get more than it may hold, and another, on the same connection, a message behind that.
+// overfill sends a channel more than it may hold, and then a message to another channel of the same connection.
 func overfill(t *testing.T, window int64, ask string) (c *Client, full, other *Channel) {
 	t.Helper()
 	_, url := startLegacy(t)

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Who and what is let in, and what it costs.
+// Limits for clients and channels, and the memory that they take.
 
 func TestLimits(t *testing.T) {
 	_, url := testServer(t, func(s *Server) { s.MaxClients, s.MaxChannels, s.MaxMessage = 2, 2, 1000 })
@@ -80,12 +80,11 @@ func TestRequestsOfForeignPagesAreRefused(t *testing.T) {
 	}
 }
 
-// TestIdleChannelsAreSmall counts what a process that has both ends of the connections, and the remotes' servers,
-// uses for one more channel, of which wsplice's part is one of three.
+// TestIdleChannelsAreSmall measures the memory of one more channel. The process also has the client and the remotes.
 func TestIdleChannelsAreSmall(t *testing.T) {
 	_, url := testServer(t, nil)
 	p := connectPeer(t, url)
-	// Remotes that cost as little as possible: none has a goroutine or a buffer.
+	// The remotes cost as little as possible: they have no goroutines and no buffers.
 	var conns []net.Conn
 	var mu sync.Mutex
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

@@ -7,24 +7,24 @@ import (
 	"time"
 )
 
-// line is a WebSocket's network connection. One goroutine reads it, one at a time writes it; the deadlines and
-// interrupt are safe for concurrent use.
+// line is a WebSocket's network connection. One goroutine reads it, and one at a time writes it. The methods for
+// deadlines and interrupt are safe for concurrent use.
 type line struct {
 	net.Conn
 	raw *rawConn // nil if the connection has no descriptor of its own
 
-	mu          sync.Mutex // guards what follows, and that no deadline is set once it says so
+	mu          sync.Mutex // guards what follows. Held while a deadline is set, so that none is set after an interrupt
 	readsEnded  bool
 	writesEnded bool
 }
 
 func newLine(conn net.Conn) *line { return &line{Conn: conn, raw: newRawConn(conn)} }
 
-// past is a deadline that is over.
+// past is a deadline in the past.
 var past = time.Unix(1, 0)
 
-// interrupt ends all reads and writes, from now on and those that wait. The reader then closes the connection: to
-// close it here would wait for a read to return.
+// interrupt fails all reads and writes, those that wait and all later ones. The reader then closes the connection.
+// Closing it here would wait for a read to return.
 func (l *line) interrupt() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -32,7 +32,7 @@ func (l *line) interrupt() {
 	_ = l.SetDeadline(past)
 }
 
-// interruptReads ends all reads, from now on and the one that waits.
+// interruptReads fails all reads, the one that waits and all later ones.
 func (l *line) interruptReads() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -40,7 +40,7 @@ func (l *line) interruptReads() {
 	_ = l.SetReadDeadline(past)
 }
 
-// resumeReads allows reads again, unless all has been interrupted.
+// resumeReads allows reads again, unless interrupt has been called.
 func (l *line) resumeReads() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -49,7 +49,7 @@ func (l *line) resumeReads() {
 	}
 }
 
-// endReads has reads fail when d has passed. 0 means never.
+// endReads fails reads after d. 0 means never.
 func (l *line) endReads(d time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -58,7 +58,7 @@ func (l *line) endReads(d time.Duration) {
 	}
 }
 
-// endWrites has writes fail when d has passed. 0 means never.
+// endWrites fails writes after d. 0 means never.
 func (l *line) endWrites(d time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -74,14 +74,14 @@ func after(d time.Duration) time.Time {
 	return time.Now().Add(d)
 }
 
-// hungUp reports whether the other end is known to have closed the connection, even if there is something left to
-// read. It is known where the system tells, and when all that the other end has sent has reached this machine.
+// hungUp reports whether the other end is known to have closed the connection, even if there are bytes left to read.
+// This is known on systems that tell, and after all bytes of the other end have reached this machine.
 func (l *line) hungUp() bool { return hungUp(l.Conn) }
 
-// tlsRecord is how much is written at a time where progress can't be seen otherwise.
+// tlsRecord is how many bytes are written at a time with TLS. The write timeout is for each of them.
 const tlsRecord = 16 << 10
 
-// writeNow writes what can be written at once, which is nothing where that can't be known.
+// writeNow writes as many bytes as the system takes at once. Without a descriptor it writes none.
 func (l *line) writeNow(pieces [][]byte) (int, error) {
 	if l.raw == nil {
 		return 0, nil
@@ -89,7 +89,7 @@ func (l *line) writeNow(pieces [][]byte) (int, error) {
 	return l.raw.writeNow(pieces)
 }
 
-// writeSome waits until something can be written, and writes some.
+// writeSome waits until the system takes bytes, and writes some.
 func (l *line) writeSome(pieces [][]byte) (int, error) {
 	if l.raw == nil {
 		return l.Write(pieces[0][:min(len(pieces[0]), tlsRecord)])
@@ -97,7 +97,7 @@ func (l *line) writeSome(pieces [][]byte) (int, error) {
 	return l.raw.writeSome(pieces)
 }
 
-// writeAll writes all pieces, which it uses up. It fails when nothing could be written for the timeout.
+// writeAll writes all pieces, and changes them. It fails when nothing could be written for the timeout.
 func (l *line) writeAll(pieces [][]byte, timeout time.Duration) error {
 	n, err := l.writeNow(pieces)
 	if pieces = advance(pieces, n); err != nil || len(pieces) == 0 {
@@ -127,29 +127,30 @@ func advance(pieces [][]byte, n int) [][]byte {
 	return pieces
 }
 
-// readBuffer is what a connection is read into.
+// readBuffer is where a connection's bytes are read to.
 type readBuffer interface {
 	// room returns where to read to.
 	room() []byte
-	// filled says how many bytes have been read there.
+	// filled notes that n bytes have been read there.
 	filled(n int)
 }
 
-// intake reads a connection in chunks. It has a buffer only while there is something in it, so that a connection that
-// is idle costs no memory, except where there is no descriptor to wait for. One goroutine uses it.
+// intake reads a connection in chunks. It has a buffer only while there are bytes in it, so an idle connection costs no
+// memory. A connection without a descriptor always has a small buffer, because a read must wait with one. One goroutine
+// uses an intake.
 type intake struct {
 	line  *line
 	stall time.Duration // how long a frame that has begun may make no progress; 0 means no limit
 
-	buf  []byte      // bytes that have been read and not consumed
-	mem  *[]byte     // where buf is; nil if there is nothing
-	pool *bufferPool // where mem belongs; nil if it is the collector's
+	buf  []byte      // bytes that were read and not consumed
+	mem  *[]byte     // the memory of buf; nil if there is none
+	pool *bufferPool // where mem goes back to; nil if it is left to the garbage collector
 	want int         // how many bytes buf must be able to hold
 	busy bool        // the last read filled its buffer
-	own  *[]byte     // the buffer that waits where there is no descriptor
+	own  *[]byte     // the small buffer of a connection without a descriptor
 }
 
-// ownSize is the size of the buffer that waits on a connection without a descriptor.
+// ownSize is the size of the small buffer of a connection without a descriptor, in bytes.
 const ownSize = 4 << 10
 
 func newIntake(l *line, stall time.Duration) *intake {
@@ -161,7 +162,7 @@ func newIntake(l *line, stall time.Duration) *intake {
 	return in
 }
 
-// preload puts bytes before what will be read.
+// preload puts bytes before those that will be read.
 func (in *intake) preload(p []byte) {
 	for len(p) > 0 {
 		in.want = len(in.buf) + len(p)
@@ -171,7 +172,7 @@ func (in *intake) preload(p []byte) {
 	}
 }
 
-// consume removes bytes from the front. want is how many of the rest's frame there will be in all, or 0.
+// consume removes n bytes from the front. want is the size of the frame that the rest begins, or 0 if it is not known.
 func (in *intake) consume(n, want int) {
 	in.want = want
 	if n == len(in.buf) {
@@ -190,7 +191,7 @@ func (in *intake) release() {
 	in.mem, in.pool, in.buf = nil, nil, nil
 }
 
-// fill waits for bytes and reads them behind those that are there. inFrame says that a frame has begun.
+// fill waits for bytes and appends them to buf. inFrame says that a frame has begun.
 func (in *intake) fill(inFrame bool) error {
 	if in.stall == 0 || !inFrame && len(in.buf) == 0 {
 		_, err := in.read(true)
@@ -214,7 +215,7 @@ func (in *intake) read(wait bool) (int, error) {
 	n, err := in.line.Read(in.room())
 	in.filled(n)
 	if n > 0 {
-		return n, nil // An error comes again.
+		return n, nil // The next read returns the error again.
 	}
 	return n, err
 }
@@ -245,8 +246,8 @@ func (in *intake) take() {
 	in.buf = (*in.mem)[:0]
 }
 
-// grow makes more room: a large chunk's, and beyond that twice as much each time, so that memory is taken as bytes
-// arrive and not because the peer has said so.
+// grow makes more room: a large chunk, and beyond that twice as much each time. So memory grows with the bytes that
+// have arrived, and not with the size that a peer announces.
 func (in *intake) grow(full bool) {
 	var mem *[]byte
 	pool := largePool
@@ -273,5 +274,5 @@ func (in *intake) filled(n int) {
 	in.busy = len(in.buf) == cap(*in.mem)
 }
 
-// isTimeout reports whether an error is a deadline's.
+// isTimeout reports whether an error comes from a deadline.
 func isTimeout(err error) bool { return err != nil && os.IsTimeout(err) }

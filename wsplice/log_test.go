@@ -14,8 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestLog: what clients and remotes say gives no orders to a terminal and forges no line, and a client's failed connects
-// fill no disk.
+// TestLog checks that text of clients and remotes can't control a terminal and can't forge a line, and that failed
+// connects are logged at a bounded rate.
 func TestLog(t *testing.T) {
 	var log lockedBuffer
 	s := startServer(t, false, func(s *Server) { s.Logger = slog.Make(sloghuman.Sink(&log)) })
@@ -41,7 +41,7 @@ func TestLog(t *testing.T) {
 	require.Less(t, len(logged), 16<<10)
 }
 
-// lockedBuffer is a log.
+// lockedBuffer is a log. It is safe for concurrent use.
 type lockedBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -59,7 +59,7 @@ func (b *lockedBuffer) String() string {
 	return b.b.String()
 }
 
-// refusingRemote answers every handshake with a status of its own making.
+// refusingRemote starts a remote that gives every handshake the same answer.
 func refusingRemote(t *testing.T, answer string) (url string) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

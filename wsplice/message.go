@@ -9,25 +9,33 @@ import (
 
 // The messages of the control channel. There is no I/O in this file.
 
-// The codes of Error.
+// The codes of [Error].
 const (
-	CodeBadJSON           = 4000
-	CodeFrameTooShort     = 4001
-	CodeFrameTooLong      = 4002
-	CodeUnknownMethod     = 4003
+	// CodeBadJSON means that a control message is no JSON, or has a field of a wrong type.
+	CodeBadJSON = 4000
+	// CodeFrameTooShort means that a message, or its first frame, is too short for an index.
+	CodeFrameTooShort = 4001
+	// CodeFrameTooLong means that a control message has more than 64 KiB.
+	CodeFrameTooLong = 4002
+	// CodeUnknownMethod means that the server has no such method.
+	CodeUnknownMethod = 4003
+	// CodeUnknownConnection means that no connection has the index.
 	CodeUnknownConnection = 4004
-	CodeInvalidURL        = 4005
-	CodeInvalidHostname   = 4006
-	CodeDialError         = 4007
+	// CodeInvalidURL is reserved, and not used: an invalid URL has CodeDialError.
+	CodeInvalidURL = 4005
+	// CodeInvalidHostname is reserved, and not used: a host that is not allowed has CodeDialError.
+	CodeInvalidHostname = 4006
+	// CodeDialError means that the server could not, or must not, connect to the remote.
+	CodeDialError = 4007
 )
 
-// Error is what a wsplice server says of a call, or of something else that it was sent.
+// Error is a wsplice server's error about a call, or about a message of another kind.
 type Error struct {
-	// Code is one of the codes above. Every refused Connect has CodeDialError.
+	// Code is one of the Code constants. Every refused [Client.Connect] has [CodeDialError].
 	Code int `json:"code"`
 	// Message is for people.
 	Message string `json:"message"`
-	// Path names the parameter that is at fault, if it is one.
+	// Path names the parameter that is at fault, if there is one.
 	Path string `json:"path,omitempty"`
 }
 
@@ -46,7 +54,7 @@ const (
 	methodClosed = "onSocketClosed"
 )
 
-// call is a control message that asks for something or tells something.
+// call is a control message that is no reply.
 type call struct {
 	ID     int64           `json:"id"`
 	Type   string          `json:"type"`
@@ -62,7 +70,7 @@ type reply struct {
 	Error  *Error `json:"error,omitempty"`
 }
 
-// connectParams are what connect takes.
+// connectParams are the parameters of connect.
 type connectParams struct {
 	URL          string            `json:"url"`
 	Headers      map[string]string `json:"headers,omitempty"`
@@ -71,28 +79,28 @@ type connectParams struct {
 	Window       int64             `json:"window,omitempty"`
 }
 
-// connectResult is what connect returns.
+// connectResult is the result of connect.
 type connectResult struct {
 	Index       uint16 `json:"index"`
 	Window      int64  `json:"window,omitempty"`
 	Subprotocol string `json:"subprotocol,omitempty"`
 }
 
-// terminateParams are what terminate takes.
+// terminateParams are the parameters of terminate.
 type terminateParams struct {
 	Index  *int64 `json:"index"`
 	Code   *int64 `json:"code,omitempty"`
 	Reason string `json:"reason,omitempty"`
 }
 
-// disconnectParams are what onSocketDisconnect says.
+// disconnectParams are the parameters of onSocketDisconnect.
 type disconnectParams struct {
 	Index  uint16 `json:"index"`
 	Code   uint16 `json:"code"`
 	Reason string `json:"reason"`
 }
 
-// ackParams say that bytes of a channel's messages have been consumed since the last ack.
+// ackParams are the parameters of ack: how many bytes of a channel's messages were consumed since the last ack.
 type ackParams struct {
 	Index *int64 `json:"index"`
 	Bytes int64  `json:"bytes"`
@@ -138,7 +146,7 @@ func unknownConnection(index int64) error {
 	return &Error{Code: CodeUnknownConnection, Message: fmt.Sprintf("there is no connection %d", index)}
 }
 
-// encodeCall returns a control message. Its parameters can be encoded whatever they hold.
+// encodeCall returns a call as JSON.
 func encodeCall(id int64, method string, params any) []byte {
 	return encode(call{ID: id, Type: typeMethod, Method: method, Params: encode(params)})
 }
@@ -147,7 +155,7 @@ func encodeReply(id int64, result any) []byte {
 	return encode(reply{ID: id, Type: typeReply, Result: result})
 }
 
-// encodeError returns the reply that says why a call failed.
+// encodeError returns the reply to a call that failed with the error.
 func encodeError(id int64, err error) []byte {
 	var e *Error
 	if !errors.As(err, &e) {
@@ -159,7 +167,7 @@ func encodeError(id int64, err error) []byte {
 func encode(v any) []byte {
 	p, err := json.Marshal(v)
 	if err != nil {
-		panic(err) // All that is encoded here consists of strings and numbers.
+		panic(err) // It can't happen: all parameters and results consist of strings and numbers.
 	}
 	return p
 }

@@ -32,9 +32,9 @@ func TestMessagesPass(t *testing.T) {
 }
 
 // TestMessagesDoNotMix has many remotes send messages of many sizes, whole and fragmented, to one client at the same
-// time, and checks each by its own checksum.
+// time. Each message begins with its checksum.
 func TestMessagesDoNotMix(t *testing.T) {
-	// The test reads slowly, with all those sums, where the machine is busy.
+	// On a busy machine the test reads slowly, because it computes all the checksums.
 	_, url := testServer(t, func(s *Server) { s.WriteTimeout = time.Minute })
 	p := connectPeer(t, url)
 	const remotes, messages = 24, 150
@@ -68,20 +68,20 @@ func TestPings(t *testing.T) {
 	for _, payload := range []string{"", "ping", strings.Repeat("x", 125)} {
 		got := make(chan string, 1)
 		p.SetPongHandler(func(m string) error { got <- m; return nil })
-		require.NoError(t, p.WriteControl(websocket.PingMessage, []byte(payload), time.Now().Add(patienceInTests)))
+		require.NoError(t, p.WriteControl(websocket.PingMessage, []byte(payload), time.Now().Add(testTimeout)))
 		p.command(`{}`)
 		p.expectError(CodeUnknownMethod)
 		require.Equal(t, payload, <-got)
 	}
 	index := p.connect(backend(t, func(c *websocket.Conn) {
 		c.SetPongHandler(func(m string) error { return c.WriteMessage(websocket.TextMessage, []byte("pong "+m)) })
-		_ = c.WriteControl(websocket.PingMessage, []byte("remote's"), time.Now().Add(patienceInTests))
+		_ = c.WriteControl(websocket.PingMessage, []byte("remote's"), time.Now().Add(testTimeout))
 		_, _, _ = c.ReadMessage()
 	}))
 	p.expect(index, "pong remote's")
 }
 
-// sendChecked sends a message of a random size that begins with its checksum, and then has a byte of the sender's.
+// sendChecked sends a message of a random size: its checksum, the sender's number, and random bytes.
 func sendChecked(c *websocket.Conn, random *rand.Rand, sender byte) error {
 	body := make([]byte, 1+random.IntN(1<<random.IntN(19)))
 	for i := range body {
@@ -93,7 +93,7 @@ func sendChecked(c *websocket.Conn, random *rand.Rand, sender byte) error {
 	if err != nil {
 		return err
 	}
-	// The library makes frames of what does not fit into its buffer of 4 KiB.
+	// The library splits a message that does not fit into its buffer of 4 KiB.
 	if _, err = w.Write(sum[:]); err == nil {
 		_, err = w.Write(body)
 	}

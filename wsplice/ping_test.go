@@ -16,12 +16,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What pings cost that come from an end that reads nothing.
+// The cost of pings from an end that reads nothing.
 
 const (
-	// floodPings is how many pings a flood has. Queued, their pongs would take more than 30 MB.
+	// floodPings is how many pings a flood has. A queue of all their pongs would take more than 30 MB.
 	floodPings = 1 << 18
-	// floodMemory is how much memory a flood may take: the buffers of a connection.
+	// floodMemory is how many bytes of memory a flood may take: the buffers of a connection.
 	floodMemory = 4 << 20
 )
 
@@ -31,7 +31,7 @@ func TestPingsOfAClient(t *testing.T) {
 	reached := make(chan struct{})
 	remote := backend(t, func(*websocket.Conn) { close(reached) })
 	p := s.connectRaw(t)
-	p.connect(backend(t, echo)) // Since the handshake's answer comes before the session.
+	p.connect(backend(t, echo)) // After this the server has a session. It does not after the handshake's answer.
 	require.NoError(t, tcp(p.Conn).SetReadBuffer(4<<10))
 	require.NoError(t, tcp(s.session(t).line.Conn).SetWriteBuffer(4<<10))
 	before := inUse()
@@ -39,7 +39,7 @@ func TestPingsOfAClient(t *testing.T) {
 	call := encodeCall(1, methodConnect, connectParams{URL: remote})
 	_, err := p.Write(appendFrame(nil, ws.OpBinary, true, controlPrefix, call))
 	require.NoError(t, err)
-	<-reached // All pings have been read before that.
+	<-reached // The server has read all pings before.
 	require.Less(t, growth(before), int64(floodMemory))
 }
 
@@ -48,7 +48,7 @@ func TestPingsOfAServer(t *testing.T) {
 	stop := make(chan struct{})
 	url := backend(t, func(c *websocket.Conn) {
 		_ = tcp(c.NetConn()).SetReadBuffer(4 << 10)
-		if _, _, err := c.ReadMessage(); err != nil { // A call, which is answered behind the pings.
+		if _, _, err := c.ReadMessage(); err != nil { // This is a call. Its answer comes behind the pings.
 			t.Error(err)
 		}
 		if err := flood(c.NetConn(), false); err != nil {
@@ -70,7 +70,7 @@ func TestPingsOfAServer(t *testing.T) {
 	require.Less(t, growth(before), int64(floodMemory))
 }
 
-// TestNewestPongWaitsForARemote has a remote that pings and does not read.
+// TestNewestPongWaitsForARemote has a remote that sends pings and does not read.
 func TestNewestPongWaitsForARemote(t *testing.T) {
 	var wg sync.WaitGroup
 	o, far := blockedOutlet(t, &wg)
@@ -84,12 +84,11 @@ func TestNewestPongWaitsForARemote(t *testing.T) {
 	requirePong(t, far, 0)
 	requirePong(t, far, 999)
 	wg.Wait()
-	// None comes within a frame, nor after the close frame.
-	var total int64
+	// No pong is sent within a frame, nor after the close frame.
 	begun := appendMasked(nil, finBit|byte(ws.OpBinary), 2, [4]byte{})
-	require.True(t, o.send([][]byte{append(begun, 'a')}, 1, &total, true, maxQueue))
+	require.True(t, o.send([][]byte{append(begun, 'a')}, 1, true, maxQueue))
 	o.pong([]byte{0, 7})
-	require.True(t, o.send([][]byte{{'b'}}, 1, &total, false, maxQueue))
+	require.True(t, o.send([][]byte{{'b'}}, 1, false, maxQueue))
 	f, err := ws.ReadFrame(far)
 	require.NoError(t, err)
 	require.Equal(t, "ab", string(f.Payload))
@@ -104,12 +103,12 @@ func TestNewestPongWaitsForARemote(t *testing.T) {
 	require.Zero(t, o.queue.size)
 }
 
-// TestAnswersCountWithTheirCost has answers wait for an end that takes nothing.
+// TestAnswersCountWithTheirCost queues answers for an end that takes nothing.
 func TestAnswersCountWithTheirCost(t *testing.T) {
 	near, far := net.Pipe()
 	var wg sync.WaitGroup
 	failed := make(chan error, 1<<20)
-	o := &sharedOut{line: newLine(near), timeout: patienceInTests, failed: func(err error) { failed <- err }, wg: &wg}
+	o := &sharedOut{line: newLine(near), timeout: testTimeout, failed: func(err error) { failed <- err }, wg: &wg}
 	before := inUse()
 	sent := 0
 	for ; len(failed) == 0 && sent < 2*maxWaiting/queuedCost; sent++ {
@@ -123,7 +122,7 @@ func TestAnswersCountWithTheirCost(t *testing.T) {
 	_ = near.Close()
 }
 
-// TestNewestPongAnswersAllPings has a server that answers the last of several pings alone.
+// TestNewestPongAnswersAllPings has a server that answers only the last of several pings.
 func TestNewestPongAnswersAllPings(t *testing.T) {
 	const pings = 5
 	url := backend(t, func(c *websocket.Conn) {
@@ -132,14 +131,14 @@ func TestNewestPongAnswersAllPings(t *testing.T) {
 			if got++; got < pings {
 				return nil
 			}
-			_ = c.WriteControl(websocket.PongMessage, bytes.Repeat([]byte{0xff}, 8), time.Time{}) // Of no ping.
+			_ = c.WriteControl(websocket.PongMessage, bytes.Repeat([]byte{0xff}, 8), time.Time{}) // It answers no ping.
 			newest := binary.BigEndian.AppendUint64(nil, pings)
-			return c.WriteControl(websocket.PongMessage, newest, time.Now().Add(patienceInTests))
+			return c.WriteControl(websocket.PongMessage, newest, time.Now().Add(testTimeout))
 		})
 		_, _, _ = c.ReadMessage()
 	})
 	c := dialTest(t, url, nil)
-	ctx, cancel := context.WithTimeout(t.Context(), patienceInTests)
+	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 	defer cancel()
 	errs := make(chan error, pings)
 	for range pings {
@@ -162,10 +161,10 @@ func flood(conn net.Conn, masked bool) error {
 	return nil
 }
 
-// growth returns by how much the memory in use has grown since it was before.
+// growth returns by how many bytes the memory in use is larger than before.
 func growth(before uint64) int64 { return int64(inUse()) - int64(before) }
 
-// blockedOutlet returns an outlet to an end that reads when the test does.
+// blockedOutlet returns an outlet, and its other end for the test to read.
 func blockedOutlet(t *testing.T, wg *sync.WaitGroup) (o *outlet, far net.Conn) {
 	near, far := net.Pipe()
 	t.Cleanup(func() {
@@ -173,7 +172,7 @@ func blockedOutlet(t *testing.T, wg *sync.WaitGroup) (o *outlet, far net.Conn) {
 		_ = far.Close()
 	})
 	return &outlet{
-		line: newLine(near), timeout: patienceInTests, failed: func(err error) { t.Error(err) }, wg: wg,
+		line: newLine(near), timeout: testTimeout, failed: func(err error) { t.Error(err) }, wg: wg,
 		moved: make(chan struct{}, 1), urgent: new(atomic.Pointer[[]byte]),
 	}, far
 }

@@ -2,7 +2,7 @@ package wsplice
 
 import "golang.org/x/sys/unix"
 
-// maxPieces is how many pieces the system takes with one call (IOV_MAX).
+// maxPieces is how many pieces one system call takes (IOV_MAX).
 const maxPieces = 1024
 
 // writePieces writes the pieces with one system call.
@@ -13,5 +13,5 @@ func writePieces(fd int, pieces [][]byte) (int, error) {
 	return unix.Writev(fd, pieces[:min(len(pieces), maxPieces)])
 }
 
-// hangUp are the events that say that the other end has closed the connection.
+// hangUp are the events of a connection that the other end has closed.
 const hangUp = unix.POLLRDHUP | unix.POLLHUP | unix.POLLERR

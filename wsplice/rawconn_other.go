@@ -4,7 +4,7 @@ package wsplice
 
 import "net"
 
-// rawConn is not available on this system.
+// rawConn does not exist on this system: newRawConn returns nil.
 type rawConn struct{}
 
 func newRawConn(net.Conn) *rawConn { return nil }

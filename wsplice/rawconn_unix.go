@@ -12,12 +12,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// rawConn reads and writes a connection by its descriptor: to wait without holding a buffer, and to write no more
-// than can be written at once. One goroutine reads at a time, and one writes.
+// rawConn reads and writes a connection by its descriptor. So it can wait without holding a buffer, and can write as
+// much as the system takes at once. One goroutine reads at a time, and one writes.
 type rawConn struct {
 	conn syscall.RawConn
 
-	// What the system call in progress is given and returns is kept here, so that a call costs no allocation.
+	// Arguments and results of the system call in progress. They are kept here so that a call allocates nothing.
 	in      readBuffer
 	pieces  [][]byte
 	read    rawCall
@@ -32,7 +32,7 @@ type rawCall struct {
 	err  error
 }
 
-// newRawConn returns nil for a connection that is no descriptor, as one with TLS.
+// newRawConn returns nil for a connection without a descriptor of its own, such as one with TLS.
 func newRawConn(conn net.Conn) *rawConn {
 	sc, ok := conn.(syscall.Conn)
 	if !ok {
@@ -47,8 +47,8 @@ func newRawConn(conn net.Conn) *rawConn {
 	return r
 }
 
-// readInto reads into the buffer's room, for which it asks when there may be something to read. If wait is false it
-// returns 0 when there is nothing yet.
+// readInto reads into the buffer's room. It asks for the room only when there may be something to read. If wait is
+// false, it returns 0 when there is nothing yet.
 func (r *rawConn) readInto(in readBuffer, wait bool) (int, error) {
 	r.in, r.read = in, rawCall{wait: wait}
 	err := r.conn.Read(r.onRead)
@@ -70,10 +70,10 @@ func (r *rawConn) tryRead(fd uintptr) bool {
 	return c.err != unix.EAGAIN || !c.wait
 }
 
-// writeNow writes as many of the pieces' bytes as can be written at once.
+// writeNow writes as many bytes as the system takes at once.
 func (r *rawConn) writeNow(pieces [][]byte) (int, error) { return r.doWrite(pieces, false) }
 
-// writeSome waits until something can be written, and writes as much as can be then.
+// writeSome waits until the system takes bytes, and writes as many as it takes then.
 func (r *rawConn) writeSome(pieces [][]byte) (int, error) { return r.doWrite(pieces, true) }
 
 func (r *rawConn) doWrite(pieces [][]byte, wait bool) (int, error) {
@@ -92,7 +92,7 @@ func (r *rawConn) tryWrite(fd uintptr) bool {
 	return c.err != unix.EAGAIN || !c.wait
 }
 
-// hungUp reports whether the other end of a connection, or of the one that carries it, has closed it.
+// hungUp reports whether the other end has closed a connection, or the TCP connection under TLS.
 func hungUp(conn net.Conn) (hup bool) {
 	if secured, ok := conn.(*tls.Conn); ok {
 		conn = secured.NetConn()
@@ -113,8 +113,7 @@ func hungUp(conn net.Conn) (hup bool) {
 	return hup
 }
 
-// result returns what a call has done. err is the runtime's, for a connection that is closed or whose deadline is
-// over.
+// result returns the result of a call. err is the runtime's error, for a closed connection or a passed deadline.
 func (c *rawCall) result(name string, err error) (int, error) {
 	n := max(c.n, 0)
 	switch {

@@ -11,7 +11,7 @@ func writePieces(fd int, pieces [][]byte) (n int, err error) {
 		n += max(k, 0)
 		switch {
 		case err != nil && n > 0:
-			return n, nil // The next call meets the error again.
+			return n, nil // The next call returns the error again.
 		case err != nil:
 			return 0, err
 		case k < len(p):
@@ -21,5 +21,5 @@ func writePieces(fd int, pieces [][]byte) (n int, err error) {
 	return n, nil
 }
 
-// hangUp are the events that say that the other end has closed the connection.
+// hangUp are the events of a connection that the other end has closed.
 const hangUp = unix.POLLHUP | unix.POLLERR

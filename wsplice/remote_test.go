@@ -17,7 +17,7 @@ import (
 	"cdr.dev/wsep/internal/leaktest"
 )
 
-// How remotes begin and end.
+// The begin and the end of a remote's connection.
 
 // TestRemotesEndReachesClient closes remotes in different ways, and uses the freed index.
 func TestRemotesEndReachesClient(t *testing.T) {
@@ -80,7 +80,7 @@ func TestTerminate(t *testing.T) {
 	}
 }
 
-// TestEarlyBytes has a remote that sends a message together with its 101.
+// TestEarlyBytes has a remote that sends a message together with the answer to the handshake.
 func TestEarlyBytes(t *testing.T) {
 	_, url := testServer(t, nil)
 	p := connectPeer(t, url)
@@ -136,7 +136,7 @@ func TestFailedDialsLeaveNothing(t *testing.T) {
 	require.Equal(t, 0, p.connect(backend(t, echo)))
 }
 
-// requestReader returns the request as it came.
+// requestReader returns the bytes of a request.
 func requestReader(r *http.Request) io.Reader {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "GET / HTTP/1.1\r\nHost: %s\r\n", r.Host)

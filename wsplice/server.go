@@ -15,27 +15,28 @@ import (
 	"cdr.dev/wsep/internal/peerlog"
 )
 
-// Server is an http.Handler that serves wsplice: each client opens one WebSocket to it, and through that as many to
-// remotes as it likes.
+// Server is an [http.Handler] that serves wsplice: each client opens one WebSocket to it, and through this as many
+// WebSockets to remotes as it likes.
 //
 //	allowed, err := wsplice.ParseAllowlist("example.com")
 //	...
 //	http.ListenAndServe("127.0.0.1:3000", &wsplice.Server{Allowed: allowed})
 //
-// Its zero value is safe: it serves requests for loopback names alone, from no web page of another origin, and dials
-// nothing. Who may connect is otherwise up to whatever stands before it, and encryption to the http.Server, with the
-// timeouts for what has not become a WebSocket.
+// Its zero value is safe: it serves requests for loopback names alone, and none from web pages of other origins, and
+// dials nothing. A proxy before the Server, or client certificates, can restrict clients further. Encryption is the
+// [http.Server]'s job, and so are the timeouts of requests that have not become a WebSocket.
 //
-// A client's connection ends when its request's context does. The fields must not be changed once the Server serves.
+// A client's connection is closed when its request's context ends. The fields must not be changed once the Server
+// serves. Its methods are safe for concurrent use.
 type Server struct {
-	// Allowed says which remotes clients may have dialed. nil allows none.
+	// Allowed says which remotes clients may have dialed. nil allows none. See [ParseAllowlist].
 	Allowed *Allowlist
-	// AllowedHosts are the names, without port, under which this server may be addressed, as patterns for path.Match.
-	// nil means loopback names and addresses. "*" allows every name.
+	// AllowedHosts are the names, without port, under which clients may address this server, as patterns for
+	// [path.Match]. nil means loopback names and addresses. "*" allows every name.
 	AllowedHosts []string
-	// AllowedOrigins are the origins of the web pages, beside those of this server's own host, that may connect:
-	// patterns for path.Match such as "https://*.example.com". A request without Origin comes from no web page and
-	// passes.
+	// AllowedOrigins are the origins of web pages that may connect, beside those of this server's own host. They are
+	// patterns for [path.Match] such as "https://*.example.com". A request without Origin does not come from a web
+	// page, and is allowed.
 	AllowedOrigins []string
 	// TLS is the configuration for remotes with wss URLs. nil means the defaults.
 	TLS *tls.Config
@@ -44,38 +45,39 @@ type Server struct {
 	MaxClients int
 	// MaxChannels is how many remotes a client may have at a time. 0 means 10,000. There are indexes for 65,535.
 	MaxChannels int
-	// MaxMessage is the size of the largest message that is passed on, in bytes, either way. A client that sends a
-	// larger one is closed with 1009, and so is a remote. 0 means 5 MiB.
+	// MaxMessage is the size of the largest message that is passed on, in bytes, both ways. A client or a remote that
+	// sends a larger one is closed with 1009. 0 means 5 MiB.
 	MaxMessage int64
 
 	// DialTimeout bounds the dialing of a remote, handshake included. A client may ask for less. 0 means 10 s.
 	DialTimeout time.Duration
-	// WriteTimeout is for how long a client, or a remote, may take nothing of what is there for it before it is
-	// closed. 0 means 5 s.
+	// WriteTimeout is for how long a client or a remote may take no bytes while some wait for it. Then it is closed. 0
+	// means 5 s.
 	WriteTimeout time.Duration
-	// ReadTimeout is for how long a client, or a remote, that has begun a message may send nothing of the rest before
-	// it is closed. Between messages it may be silent for ever. 0 means 30 s.
+	// ReadTimeout is for how long a client or a remote may send nothing within a message. Then it is closed. Between
+	// messages there is no limit. 0 means 30 s.
 	ReadTimeout time.Duration
 
-	// LegacyCloseMethod has clients told of remotes that close as the binaries of version 0.1.0 did: by the method
-	// onSocketClosed instead of onSocketDisconnect, and with 1001 instead of 1006 of one that was lost.
+	// LegacyCloseMethod has the server report closed remotes as the binaries of version 0.1.0 did: by the method
+	// onSocketClosed instead of onSocketDisconnect, and with 1001 instead of 1006 for a lost connection.
 	LegacyCloseMethod bool
-	// Logger gets what happens to connections. What comes from outside is escaped there. Its zero value is silent.
+	// Logger gets a line for each refused or closed client, and for refused connects at a bounded rate. Text of peers
+	// is escaped there. The zero value logs nothing.
 	Logger slog.Logger
 
 	mu       sync.Mutex // guards what follows
 	sessions map[*session]struct{}
 	places   int           // taken by sessions and handshakes
-	draining bool          // nobody is let in any more
+	draining bool          // new clients are refused
 	empty    chan struct{} // closed when the last session has ended; nil unless draining
 }
 
-// options are a Server's fields, with the defaults in their place.
+// options are a Server's fields with the defaults filled in.
 type options struct {
 	dialer       *dialer
 	logger       slog.Logger
 	closeMethod  string
-	lostCode     ws.StatusCode // told of a remote that was lost without a close frame
+	lostCode     ws.StatusCode // for a remote's connection that was lost without a close frame
 	maxChannels  int
 	maxMessage   int64
 	dialTimeout  time.Duration
@@ -117,7 +119,7 @@ func orDefault[T int | int64 | time.Duration](v, otherwise T) T {
 	return v
 }
 
-// log returns the logger, for what may come from outside.
+// log returns the logger. It escapes text of peers.
 func (s *Server) log() slog.Logger { return peerlog.Logger(s.Logger) }
 
 // ServeHTTP implements http.Handler.
@@ -138,7 +140,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.log().Info(r.Context(), "client gone", slog.F("remote", r.RemoteAddr), slog.Error(err))
 }
 
-// admit decides whether a request is served, and takes a place for it. If it is not, status says how to refuse it.
+// admit takes a place for a request, or returns the status and the error to refuse it with.
 func (s *Server) admit(r *http.Request) (status int, err error) {
 	if err := origin.Check(r, s.AllowedHosts, s.AllowedOrigins); err != nil {
 		return http.StatusForbidden, err
@@ -172,7 +174,7 @@ func (s *Server) leave() {
 	}
 }
 
-// serve runs a session until it ends, which the context may have it do.
+// serve runs a session until it ends, at the latest when the context does.
 func (s *Server) serve(ctx context.Context, served *session) error {
 	s.mu.Lock()
 	if s.sessions == nil {
@@ -192,9 +194,9 @@ func (s *Server) serve(ctx context.Context, served *session) error {
 	return served.run()
 }
 
-// Shutdown ends the Server: nobody is let in any more, no remote is dialed, and all clients and remotes are told that
-// the server goes away (1001). It returns when the last has gone, which takes about a second, or when the
-// context ends, and then it returns the context's error. The Server can't be used again.
+// Shutdown ends the Server: it refuses new clients, dials no more remotes, and closes all clients and remotes with
+// status 1001. It returns nil when all are closed, which takes about a second. If the context ends before, it returns
+// the context's error. The Server can't be used again.
 func (s *Server) Shutdown(ctx context.Context) error {
 	empty := s.drain()
 	if empty == nil {
@@ -208,7 +210,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 }
 
-// drain has all sessions end, and returns what is closed when they have, or nil if there are none.
+// drain ends all sessions. It returns a channel that is closed when they have ended, or nil if there are none.
 func (s *Server) drain() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -5,31 +5,31 @@ import (
 	"sync/atomic"
 )
 
-// batch gathers frames for one connection, to be sent with one write. What is small is copied behind one another;
-// large payloads stay where they are, so they must not change until the batch has been sent. It is not safe for
+// batch gathers frames for one connection, to be sent with one write. Headers and small payloads are copied to blocks.
+// Large payloads stay where they are, and must not change until the batch has been sent. A batch is not safe for
 // concurrent use.
 type batch struct {
-	*gathering       // nil while there is nothing
+	*gathering       // nil while the batch is empty
 	payload    int64 // bytes of messages, without headers and indexes
-	// urgent is a frame to be sent before the next. It is the only part that others may use at the same time.
+	// urgent is a frame to be sent before the next one. Other goroutines may set it at any time.
 	urgent atomic.Pointer[[]byte]
 }
 
-// gathering is a batch's content.
+// gathering is the content of a batch.
 type gathering struct {
-	block  []byte    // where small things are copied to
+	block  []byte    // where headers and small payloads are copied to
 	open   int       // where in block the last piece begins
-	pieces [][]byte  // all before it
+	pieces [][]byte  // all pieces before that one
 	full   []*[]byte // blocks before block
-	last   *[]byte   // where block belongs
+	last   *[]byte   // the memory of block, which goes back to blockPool
 }
 
 var gatheringPool = sync.Pool{New: func() any { return new(gathering) }}
 
-// maxCopied is how large a payload is cheaper to copy than to have in a piece of its own.
+// maxCopied is the size of the largest payload that is copied, in bytes. A larger one is cheaper as a piece of its own.
 const maxCopied = 2 << 10
 
-// minRoom is what a block has room for at least when something is added.
+// minRoom is how many bytes a block has room for when begin or resume returns it.
 const minRoom = maxCopied + maxHeader + indexSize
 
 // empty reports whether there is nothing to send.
@@ -58,7 +58,7 @@ func (b *batch) resume() []byte {
 	return b.block
 }
 
-// add appends payload bytes to block, which begin or resume has returned and which has been appended to since.
+// add appends payload bytes to block. This is the buffer of begin or resume, to which the caller may have appended.
 func (b *batch) add(block, payload []byte) {
 	b.payload += int64(len(payload))
 	if len(payload) <= maxCopied {

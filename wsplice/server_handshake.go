@@ -20,8 +20,8 @@ const (
 	keySize          = 24   // of Sec-WebSocket-Key, which is 16 bytes in base64
 )
 
-// isHandshake reports whether a request can become a WebSocket. It is asked while net/http still has the connection,
-// and so answers a refused request.
+// isHandshake reports whether a request can become a WebSocket. It is called while net/http still has the connection,
+// so that a refused request can be answered.
 func isHandshake(r *http.Request) bool {
 	return r.Method == http.MethodGet && r.ProtoAtLeast(1, 1) && r.Host != "" &&
 		strings.EqualFold(r.Header.Get("Upgrade"), "websocket") &&
@@ -40,19 +40,19 @@ func hasToken(list, token string) bool {
 	return false
 }
 
-// refuse answers a request that is not served. The connection ends with the answer: an idle one is no client, and
-// MaxClients does not bound it.
+// refuse answers a request that is not served, and has the connection closed. An idle connection is not a client, so
+// MaxClients would not bound it.
 func refuse(w http.ResponseWriter, status int) {
 	w.Header().Set("Connection", "close")
 	w.Header().Set("Sec-WebSocket-Version", websocketVersion) // RFC 6455 section 4.4
 	http.Error(w, http.StatusText(status), status)
 }
 
-// smallBuffer is the size of the buffers that net/http keeps of a connection that has been taken over.
+// smallBuffer is the size of the buffers that net/http keeps for a hijacked connection, in bytes.
 const smallBuffer = 512
 
-// upgrade makes a WebSocket of a request, without any of its headers in the answer. It returns what has been read
-// already. When it fails, it has closed the connection if it has taken it over.
+// upgrade makes a WebSocket of a request. It returns the bytes that have been read already. The answer has none of the
+// request's headers. When it fails after the hijack, it closes the connection.
 func upgrade(w http.ResponseWriter, r *http.Request) (net.Conn, []byte, error) {
 	conn, rw, _, err := ws.UpgradeHTTP(r, w)
 	if err != nil {
@@ -63,7 +63,7 @@ func upgrade(w http.ResponseWriter, r *http.Request) (net.Conn, []byte, error) {
 	}
 	early := make([]byte, rw.Reader.Buffered())
 	_, _ = rw.Reader.Read(early)
-	// In their place, for the goroutine of the request keeps them as long as the connection lives.
+	// They are replaced in place, because the goroutine of the request keeps them as long as the connection is open.
 	*rw.Reader = *bufio.NewReaderSize(conn, smallBuffer)
 	*rw.Writer = *bufio.NewWriterSize(conn, smallBuffer)
 	_ = conn.SetDeadline(time.Time{})

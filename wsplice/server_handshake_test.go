@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// refusedHandshakes are what is no handshake, by the header that is wrong.
+// refusedHandshakes are headers that make a handshake invalid.
 var refusedHandshakes = []struct{ header, value string }{
 	{"Upgrade", ""}, {"Upgrade", "h2c"}, {"Connection", "keep-alive"}, {"Sec-WebSocket-Version", "12"},
 	{"Sec-WebSocket-Version", ""}, {"Sec-WebSocket-Key", ""}, {"Sec-WebSocket-Key", "c2hvcnQ="},
@@ -27,7 +27,7 @@ func TestRefusedHandshakesLeaveNoConnections(t *testing.T) {
 	url, conns := startTracked(t, new(Server))
 	for range 40 {
 		for _, tc := range refusedHandshakes {
-			// A connection of its own for each, which the client does not close.
+			// Each request has its own connection. The client does not close it.
 			conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
 			require.NoError(t, err)
 			defer conn.Close()
@@ -40,11 +40,11 @@ func TestRefusedHandshakesLeaveNoConnections(t *testing.T) {
 			require.Equal(t, "13", resp.Header.Get("Sec-WebSocket-Version"))
 		}
 	}
-	require.Eventually(t, func() bool { return conns.count() == 0 }, patienceInTests, soon/100)
+	require.Eventually(t, func() bool { return conns.count() == 0 }, testTimeout, soon/100)
 }
 
-// TestRefusedHandshakeBehindAProxy has a proxy that keeps connections between requests: one that is of no use any more
-// must not get the next client's handshake.
+// TestRefusedHandshakeBehindAProxy has a proxy that keeps connections between requests. The next client's handshake
+// must not come on a connection that is of no use any more.
 func TestRefusedHandshakeBehindAProxy(t *testing.T) {
 	backend, _ := startTracked(t, new(Server))
 	target, err := url.Parse(backend)
@@ -52,7 +52,7 @@ func TestRefusedHandshakeBehindAProxy(t *testing.T) {
 	behind := httputil.NewSingleHostReverseProxy(target)
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	defer transport.CloseIdleConnections()
-	transport.ResponseHeaderTimeout = patienceInTests // Or a hanging handshake would keep the proxy from ending.
+	transport.ResponseHeaderTimeout = testTimeout // Without it a hanging handshake would keep the proxy from ending.
 	behind.Transport = transport
 	proxy := httptest.NewServer(behind)
 	defer proxy.Close()
@@ -61,7 +61,7 @@ func TestRefusedHandshakeBehindAProxy(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, resp.Body.Close())
 		require.GreaterOrEqual(t, resp.StatusCode, 400, "%+v", tc)
-		ctx, cancel := context.WithTimeout(t.Context(), patienceInTests)
+		ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 		client, err := Dial(ctx, proxy.URL, nil)
 		cancel()
 		require.NoError(t, err, "after %+v", tc)
@@ -69,7 +69,7 @@ func TestRefusedHandshakeBehindAProxy(t *testing.T) {
 	}
 }
 
-// TestFailedHandshakeClosesTheConnection has a client that is gone when it is answered.
+// TestFailedHandshakeClosesTheConnection has a client that closes its end before the answer.
 func TestFailedHandshakeClosesTheConnection(t *testing.T) {
 	near, far := net.Pipe()
 	require.NoError(t, far.Close())
@@ -81,7 +81,7 @@ func TestFailedHandshakeClosesTheConnection(t *testing.T) {
 	require.Zero(t, conns.count())
 }
 
-// trackedConns are the connections that a server has and has not closed.
+// trackedConns are the open connections of a server.
 type trackedConns struct {
 	net.Listener
 	mu   sync.Mutex // guards what follows
@@ -129,7 +129,7 @@ func startTracked(t *testing.T, handler http.Handler) (url string, conns *tracke
 	return server.URL, conns
 }
 
-// handshakeRequest returns a request for a WebSocket, with a header changed.
+// handshakeRequest returns a request for a WebSocket with one header changed.
 func handshakeRequest(t *testing.T, url, name, value string) *http.Request {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)

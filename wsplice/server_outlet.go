@@ -8,25 +8,29 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// outlet is the way to a remote. What is sent is written at once by whoever sends it, as far as the system takes it
-// without waiting. The rest goes to a queue, which a goroutine empties that lives only while there is something in
-// it. So a remote that does not read delays nobody else.
+// outlet sends to a remote. The sender writes as many bytes as the system takes without waiting. The rest goes to a
+// queue. A goroutine empties the queue, and ends when it is empty. So a remote that does not read delays no other. An
+// outlet also counts the bytes of messages that its remote has taken, and has them acknowledged.
 type outlet struct {
 	line    *line
 	timeout time.Duration           // how long the remote may take nothing
-	failed  func(error)             // called when writing fails; it must not wait
-	drained func()                  // if set, called after bytes have been taken from the queue, with the lock held
-	moved   chan struct{}           // has room for one, sent when bytes have been taken from the queue
-	urgent  *atomic.Pointer[[]byte] // of the batch: the newest pong, which waits to be sent between two frames
+	failed  func(error)             // called with the lock held when writing fails; it must not wait
+	ack     func(n int64)           // if set, called with the lock held: the remote has taken n bytes more of messages
+	ackUnit int64                   // the least n of ack, in bytes
+	moved   chan struct{}           // has room for one value, sent when bytes have been taken from the queue
+	urgent  *atomic.Pointer[[]byte] // the batch's: the newest pong, which waits to be sent between two frames
 	taken   atomic.Int64            // how many bytes have been taken from the queue
 	wg      *sync.WaitGroup
 
 	mu      sync.Mutex // guards what follows
 	queue   queue
-	working bool          // the goroutine lives
+	working bool          // the goroutine runs
 	idle    chan struct{} // closed when the last goroutine has ended
-	over    bool          // nothing is sent any more
-	inFrame bool          // what has been sent ends within a frame
+	stopped bool          // nothing is sent any more
+	inFrame bool          // the bytes sent so far end within a frame
+
+	received int64 // bytes of messages that were sent
+	acked    int64 // how many of them ack was told of
 }
 
 var (
@@ -35,13 +39,12 @@ var (
 	errWindow       = &violation{ws.StatusPolicyViolation, "more was sent than the window allows"}
 )
 
-// send sends a batch, without waiting. inFrame says that it ends within a frame. It reports false if the queue would
-// have more than limit bytes, and then nothing has been sent. It adds payload, which is how much of the batch belongs
-// to messages, to total.
-func (o *outlet) send(pieces [][]byte, payload int64, total *int64, inFrame bool, limit int) (sent bool) {
+// send sends a batch, without waiting. payload is how many of its bytes belong to messages. inFrame says that the batch
+// ends within a frame. send reports false if the queue would have more than limit bytes. Then nothing has been sent.
+func (o *outlet) send(pieces [][]byte, payload int64, inFrame bool, limit int) (sent bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.over {
+	if o.stopped {
 		return true
 	}
 	pieces = o.writeNow(pieces)
@@ -49,22 +52,21 @@ func (o *outlet) send(pieces [][]byte, payload int64, total *int64, inFrame bool
 		return false
 	}
 	o.enqueue(pieces)
-	if *total += payload; o.drained != nil {
-		o.drained()
-	}
+	o.received += payload
+	o.acknowledge()
 	o.inFrame = inFrame
 	o.sendUrgent()
 	return true
 }
 
-// writeNow writes what can be written at once and returns the rest. The lock is held.
+// writeNow writes as many bytes as the system takes at once, and returns the rest. The lock is held.
 func (o *outlet) writeNow(pieces [][]byte) [][]byte {
 	if o.working || len(pieces) == 0 {
 		return pieces
 	}
 	n, err := o.line.writeNow(pieces)
 	if err != nil {
-		o.over = true
+		o.stopped = true
 		o.failed(err)
 		return nil
 	}
@@ -73,7 +75,7 @@ func (o *outlet) writeNow(pieces [][]byte) [][]byte {
 
 // enqueue queues pieces. The lock is held.
 func (o *outlet) enqueue(pieces [][]byte) {
-	if len(pieces) == 0 || o.over {
+	if len(pieces) == 0 || o.stopped {
 		return
 	}
 	for _, p := range pieces {
@@ -81,14 +83,14 @@ func (o *outlet) enqueue(pieces [][]byte) {
 	}
 	if !o.working {
 		o.working, o.idle = true, make(chan struct{})
-		// Ends when the queue is empty or the remote can't be written to, for which interrupting its connection is
-		// enough.
+		// Ends when the queue is empty, or when a write fails, as after an interrupt of the connection.
 		o.wg.Go(o.work)
 	}
 }
 
-// pong answers a ping when no frame has begun and nothing else waits, or before the next frame. Until then a newer one
-// takes its place (RFC 6455 section 5.5.3), so that a remote that does not read costs one, however many pings it sends.
+// pong answers a ping: now if no frame has begun and the queue is empty, otherwise before the next frame. Until then a
+// newer pong takes its place (RFC 6455 section 5.5.3). So a remote that does not read costs one pong, however many
+// pings it sends.
 func (o *outlet) pong(payload []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -97,7 +99,7 @@ func (o *outlet) pong(payload []byte) {
 	o.sendUrgent()
 }
 
-// sendUrgent sends the pong that waits, unless something else does. The lock is held.
+// sendUrgent sends the pong that waits, unless bytes wait in the queue. The lock is held.
 func (o *outlet) sendUrgent() {
 	if o.working {
 		return
@@ -109,7 +111,7 @@ func (o *outlet) sendUrgent() {
 
 // takeUrgent returns the pong that may be sent now, or nil. The lock is held.
 func (o *outlet) takeUrgent() []byte {
-	if o.inFrame || o.over {
+	if o.inFrame || o.stopped {
 		return nil
 	}
 	if pong := o.urgent.Swap(nil); pong != nil {
@@ -118,21 +120,21 @@ func (o *outlet) takeUrgent() []byte {
 	return nil
 }
 
-// close sends a close frame as the last that is sent. It reports false if that is impossible, because a frame has
-// begun that will not be ended.
+// close sends a close frame, and nothing after it. It reports false if it can't, because the bytes sent so far end
+// within a frame.
 func (o *outlet) close(c closing) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.over || o.inFrame {
-		o.over = true
+	if o.stopped || o.inFrame {
+		o.stopped = true
 		return false
 	}
 	o.enqueue(o.writeNow([][]byte{appendFrame(nil, ws.OpClose, true, c.payload())}))
-	o.over = true
+	o.stopped = true
 	return true
 }
 
-// wait waits until everything has been sent, or can't be. Nothing more may be sent.
+// wait waits until the queue is empty or a write has failed. Nothing more may be sent.
 func (o *outlet) wait() {
 	o.mu.Lock()
 	idle := o.idle
@@ -155,7 +157,7 @@ func (o *outlet) work() {
 	}
 }
 
-// front returns what is to be written next, or nil, and then the goroutine ends.
+// front returns the pieces to write next. It returns nil if there are none, and then the goroutine ends.
 func (o *outlet) front() [][]byte {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -163,7 +165,7 @@ func (o *outlet) front() [][]byte {
 		o.queue.push(o.takeUrgent())
 	}
 	if o.queue.size == 0 {
-		// Under the lock, or it would be the next goroutine's deadline.
+		// It is cleared under the lock. Otherwise it could be the deadline of the next goroutine.
 		o.line.endWrites(0)
 		o.working = false
 		close(o.idle)
@@ -172,7 +174,7 @@ func (o *outlet) front() [][]byte {
 	return o.queue.front()
 }
 
-// took removes what has been written. After an error the queue is dropped.
+// took removes n written bytes from the queue. After an error it drops the queue.
 func (o *outlet) took(n int, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -182,16 +184,27 @@ func (o *outlet) took(n int, err error) {
 		if isTimeout(err) {
 			err = errWriteTimeout
 		}
-		o.over = true
+		o.stopped = true
 		o.queue.drop(o.queue.size)
 		o.failed(err)
 	}
-	if o.drained != nil {
-		o.drained()
-	}
+	o.acknowledge()
 	select {
 	case o.moved <- struct{}{}:
 	default:
+	}
+}
+
+// acknowledge calls ack when the remote has taken enough bytes of messages. The lock is held.
+func (o *outlet) acknowledge() {
+	if o.ack == nil {
+		return
+	}
+	// The queue has headers too. So this is never more than the remote has taken, and exact when the queue is empty.
+	taken := o.received - int64(o.queue.size)
+	if n := taken - o.acked; n >= o.ackUnit {
+		o.ack(n)
+		o.acked = taken
 	}
 }
 
@@ -202,7 +215,7 @@ func sizeOf(pieces [][]byte) (n int) {
 	return n
 }
 
-// queue is bytes in blocks. Its zero value is empty.
+// queue holds bytes in blocks. Its zero value is empty.
 type queue struct {
 	blocks []*[]byte
 	start  int // of the bytes in the first block
@@ -226,7 +239,7 @@ func (q *queue) push(p []byte) {
 // maxFront is how many blocks are written at a time.
 const maxFront = 4
 
-// front returns the first bytes. They stay as they are until they are dropped.
+// front returns the first bytes. They do not change until they are dropped.
 func (q *queue) front() [][]byte {
 	pieces := make([][]byte, 0, maxFront)
 	start := q.start

@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestDeadlineIsClearedUnderLock: who sends when an outlet's goroutine has nothing left to write starts another, whose
-// deadline must not be cleared by the first.
+// TestDeadlineIsClearedUnderLock checks that an outlet's goroutine clears the write deadline with the lock held.
+// Otherwise it could clear the deadline of the next goroutine.
 func TestDeadlineIsClearedUnderLock(t *testing.T) {
 	near, far := net.Pipe()
 	defer near.Close()
@@ -22,7 +22,7 @@ func TestDeadlineIsClearedUnderLock(t *testing.T) {
 	failed := make(chan error, 1)
 	var wg sync.WaitGroup
 	o := &outlet{
-		line: newLine(conn), timeout: patienceInTests, failed: func(err error) { failed <- err }, wg: &wg,
+		line: newLine(conn), timeout: testTimeout, failed: func(err error) { failed <- err }, wg: &wg,
 		moved: make(chan struct{}, 1), urgent: new(atomic.Pointer[[]byte]),
 	}
 	cleared := 0
@@ -34,21 +34,20 @@ func TestDeadlineIsClearedUnderLock(t *testing.T) {
 		}
 	}
 	frame := appendFrame(nil, ws.OpBinary, true, []byte("x"))
-	var total int64
-	send := func() { require.True(t, o.send([][]byte{frame}, 1, &total, false, maxQueue)) }
+	send := func() { require.True(t, o.send([][]byte{frame}, 1, false, maxQueue)) }
 	send()
 	_, err := io.ReadFull(far, make([]byte, len(frame)))
 	require.NoError(t, err)
 	wg.Wait()
 	require.Equal(t, 1, cleared)
-	// The other end takes no more.
-	o.timeout = patience
+	// The other end takes no more bytes.
+	o.timeout = maxDelay
 	send()
 	wg.Wait()
 	require.ErrorIs(t, <-failed, errWriteTimeout)
 }
 
-// hookedConn calls clearing when the deadline of its writes is about to be cleared.
+// hookedConn calls clearing before its write deadline is cleared.
 type hookedConn struct {
 	net.Conn
 	clearing func()

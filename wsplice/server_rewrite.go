@@ -6,43 +6,43 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// The two directions of what is passed on. Both take chunks of a connection's bytes apart without copying them and
-// make batches of them. There is no I/O in this file.
+// The two directions in which messages are passed on. Both split chunks of a connection's bytes into frames, without
+// copying them, and make batches of these. There is no I/O in this file.
 
-// controlIndex is the index of the messages that are for wsplice itself.
+// controlIndex is the index of control messages.
 const controlIndex = 0xffff
 
 // maxCommand bounds a control message in bytes.
 const maxCommand = 64 << 10
 
-// noIndex is no index of a message.
+// noIndex stands for no index.
 const noIndex = -1
 
-// fromClient takes apart what a client sends. A message's first two bytes say which batch its frames go to, without
-// those two bytes, and masked as they are: the key is turned by two, the payload is never touched.
+// fromClient splits a client's bytes into frames. The first two bytes of a message choose the batch for its frames, and
+// are removed. The payload stays masked and is never touched: the mask is rotated by two bytes.
 type fromClient struct {
 	maxMessage int64
 	events     clientEvents
 
-	inFrame bool  // a frame's payload is being passed on
+	inFrame bool  // the payload of a frame is being passed on
 	left    int64 // how much of it is still to come
-	last    bool  // it is its message's last frame
+	last    bool  // the frame is the last of its message
 
 	inMessage bool  // a message has begun and not ended
 	size      int64 // of its payload so far
 
-	index   int // of the last message
+	index   int // where to leads, or noIndex
 	to      *batch
-	command *command // the control message that is being read; nil if it is none
+	command *command // the control message that is being read, or nil
 }
 
-// clientEvents are told what a client sends beside messages of channels.
+// clientEvents handle a client's frames that are not passed on.
 type clientEvents interface {
-	// route returns where messages with the index go. If that is nowhere, it says so to the client and returns nil.
+	// route returns the batch for messages with the index. If there is none, it warns the client and returns nil.
 	route(index int) *batch
-	// tooShort is a message without an index.
+	// tooShort handles a message without an index.
 	tooShort()
-	// command is a control message, text or binary, nil if it was too long.
+	// command handles a control message. op is text or binary. p is nil if the message was too long.
 	command(op ws.OpCode, p []byte)
 	// control is a ping, a pong or a close frame. An error ends the connection.
 	control(op ws.OpCode, payload []byte) error
@@ -57,10 +57,10 @@ type command struct {
 	offset  int // in the frame's payload
 }
 
-// feed takes the next bytes and returns how many it has used. It leaves an incomplete header, or control frame, at
-// the end. What it has put into batches is valid until b changes.
+// feed takes the next bytes and returns how many it has used. It leaves an incomplete header, or an incomplete control
+// frame, at the end. The batches refer to b, so b must not change until they are sent.
 func (d *fromClient) feed(b []byte) (used int, err error) {
-	// An index may lead elsewhere by now. The message that has begun goes where it began to go.
+	// Since the last call an index may have gone to another channel. A message that has begun stays with its batch.
 	d.index = noIndex
 	for {
 		rest := b[used:]
@@ -94,7 +94,7 @@ func (d *fromClient) feed(b []byte) (used int, err error) {
 	}
 }
 
-// control takes a control frame, if all of it is there.
+// control handles a control frame, if it is complete. Otherwise it returns 0.
 func (d *fromClient) control(h *header, b []byte) (n int, err error) {
 	if n = h.size + int(h.length); n > len(b) {
 		return 0, nil
@@ -104,7 +104,7 @@ func (d *fromClient) control(h *header, b []byte) (n int, err error) {
 	return n, d.events.control(h.opcode(), payload)
 }
 
-// begin takes a data frame's header, and its payload as far as it is there.
+// begin takes a data frame's header, and the payload if it is complete.
 func (d *fromClient) begin(h *header, b []byte) (n int, err error) {
 	if !d.inMessage {
 		d.size = 0
@@ -128,14 +128,14 @@ func (d *fromClient) begin(h *header, b []byte) (n int, err error) {
 		d.partial(h)
 		return n, nil
 	}
-	// The usual case: all of the frame is there.
+	// The usual case: the frame is complete.
 	payload := b[n : n+int(h.length)]
 	d.to.add(appendMasked(d.to.begin(), h.first, h.length, h.mask), payload)
 	return n + len(payload), nil
 }
 
-// beginMessage reads the index, and makes the header one of the frame without it. It reports false if it is not there
-// yet.
+// beginMessage reads the index, and changes the header to that of the frame without the index. It reports false if the
+// index is incomplete.
 func (d *fromClient) beginMessage(h *header, b []byte) (n int, ok bool) {
 	d.command = nil
 	if h.length < indexSize {
@@ -160,7 +160,7 @@ func (d *fromClient) beginMessage(h *header, b []byte) (n int, ok bool) {
 	return indexSize, true
 }
 
-// partial passes on a frame's header, when the payload is still to come or goes nowhere.
+// partial passes on a frame's header. The payload is incomplete, or there is no batch for it.
 func (d *fromClient) partial(h *header) {
 	if d.to != nil {
 		d.to.add(appendMasked(d.to.begin(), h.first, h.length, h.mask), nil)
@@ -192,7 +192,7 @@ func (d *fromClient) endCommand() {
 	if c.tooLong {
 		c.text = nil
 	}
-	// What it does may change where an index leads.
+	// The command may free an index or give it to another channel.
 	d.index, d.to = noIndex, nil
 	d.events.command(c.op, c.text)
 }
@@ -207,21 +207,21 @@ func (c *command) append(p []byte) {
 	c.offset += len(p)
 }
 
-// toClient takes apart what a remote sends. A message gets its index, and goes to the batch when it is complete,
-// because the frames of different messages can't be mixed on one WebSocket.
+// toClient splits a remote's bytes into frames and adds the index to each message. A message goes to the batch when it
+// is complete, because frames of different messages can't be mixed on one WebSocket.
 type toClient struct {
 	index      [indexSize]byte
 	maxMessage int64
 	events     remoteEvents
 
-	want      int  // how many bytes the incomplete frame at the end of the last chunk has
+	want      int  // the size of the incomplete frame at the end of the last chunk
 	blocked   bool // a complete message waits for credit
 	inMessage bool // a message has begun and not ended
 	size      int64
-	held      []byte // the frames of that message, as they are for the client
+	held      []byte // the frames of that message so far, as the client gets them
 }
 
-// remoteEvents are told what a remote sends beside messages.
+// remoteEvents handle a remote's frames that are not passed on, and the credit for messages.
 type remoteEvents interface {
 	// mayPass reports whether a message of n bytes may be passed on now.
 	mayPass(n int64) bool
@@ -229,8 +229,8 @@ type remoteEvents interface {
 	control(op ws.OpCode, payload []byte) error
 }
 
-// A message's frames may have heldFactor times the size of the largest message, and heldRoom, headers included: enough
-// for frames of one byte each, and not for endless ones of none.
+// The frames of one message may have heldFactor times the size of the largest message, and heldRoom bytes more, headers
+// included. This is enough for frames of one byte each. It bounds how many empty frames a message may have.
 const (
 	heldFactor = 4
 	heldRoom   = 64 << 10
@@ -238,8 +238,8 @@ const (
 
 var errFrames = &violation{ws.StatusMessageTooBig, "message in too many frames"}
 
-// feed takes the next bytes and returns how many it has used. It leaves an incomplete frame at the end, and says in
-// want how many bytes that will have. What it has put into the batch is valid until b changes.
+// feed takes the next bytes and returns how many it has used. It leaves an incomplete frame at the end, and sets want
+// to its size. The batch refers to b, so b must not change until the batch is sent.
 func (m *toClient) feed(b []byte, to *batch) (used int, err error) {
 	m.want, m.blocked = 0, false
 	for {
@@ -281,7 +281,7 @@ func (m *toClient) feed(b []byte, to *batch) (used int, err error) {
 	}
 }
 
-// fragment takes a frame of a message that has several.
+// fragment handles a frame of a message that has several.
 func (m *toClient) fragment(h *header, payload []byte, to *batch) error {
 	if !m.inMessage {
 		m.size = 0

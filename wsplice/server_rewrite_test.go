@@ -7,7 +7,7 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// frames returns a chunk of binary messages of n bytes each.
+// frames returns about chunk bytes of binary messages of n bytes each, and their number.
 func frames(chunk, n int, masked bool, index []byte) (b []byte, count int) {
 	for payload := make([]byte, n); ; count++ {
 		next := appendFrame(b, ws.OpBinary, masked, index, payload)
@@ -18,13 +18,13 @@ func frames(chunk, n int, masked bool, index []byte) (b []byte, count int) {
 	}
 }
 
-// BenchmarkRewrite measures what a message costs beside the system calls.
+// BenchmarkRewrite measures the cost of a message without the system calls.
 func BenchmarkRewrite(b *testing.B) {
 	for _, n := range []int{32, 128, 1 << 10, 4 << 10, 64 << 10} {
 		b.Run(fmt.Sprintf("FromClient/%d", n), func(b *testing.B) {
 			chunk, count := frames(largeChunk, n, true, []byte{0, 1})
 			var to batch
-			d := fromClient{maxMessage: defaultMaxMessage, events: nobody{&to}}
+			d := fromClient{maxMessage: defaultMaxMessage, events: ignoring{&to}}
 			b.ReportAllocs()
 			b.SetBytes(int64(count * n))
 			for b.Loop() {
@@ -39,7 +39,7 @@ func BenchmarkRewrite(b *testing.B) {
 		b.Run(fmt.Sprintf("ToClient/%d", n), func(b *testing.B) {
 			chunk, count := frames(largeChunk, n, false, nil)
 			var to batch
-			m := toClient{maxMessage: defaultMaxMessage, events: nobody{}}
+			m := toClient{maxMessage: defaultMaxMessage, events: ignoring{}}
 			b.ReportAllocs()
 			b.SetBytes(int64(count * n))
 			for b.Loop() {
@@ -54,15 +54,15 @@ func BenchmarkRewrite(b *testing.B) {
 	}
 }
 
-// nobody is told nothing.
-type nobody struct{ to *batch }
+// ignoring ignores all events. to is the batch for all messages.
+type ignoring struct{ to *batch }
 
-func (n nobody) route(int) *batch { return n.to }
+func (n ignoring) route(int) *batch { return n.to }
 
-func (nobody) tooShort() {}
+func (ignoring) tooShort() {}
 
-func (nobody) command(ws.OpCode, []byte) {}
+func (ignoring) command(ws.OpCode, []byte) {}
 
-func (nobody) control(ws.OpCode, []byte) error { return nil }
+func (ignoring) control(ws.OpCode, []byte) error { return nil }
 
-func (nobody) mayPass(int64) bool { return true }
+func (ignoring) mayPass(int64) bool { return true }

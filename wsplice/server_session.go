@@ -16,8 +16,8 @@ import (
 	"cdr.dev/wsep/internal/peerlog"
 )
 
-// session is a client's connection, at the server. Its reader is the goroutine of the request, which owns the
-// connection.
+// session is the server's end of a client's connection. Its reader is the goroutine of the request. The reader owns the
+// connection and closes it.
 type session struct {
 	opts   *options
 	line   *line
@@ -25,36 +25,36 @@ type session struct {
 	demux  fromClient
 	out    sharedOut
 	table  table
-	// controlOp is the kind of the client's last control message, and so of those that it gets.
+	// controlOp is the opcode of the client's last control message. The server's control messages have the same.
 	controlOp atomic.Uint32
 
 	// For the reader alone.
-	current *splice   // where the message that is being read goes
-	touched []*splice // those with something in their batch
-	parting bool      // what comes is dropped
-	broken  error     // why what comes can't be told apart any more
-	hungUp  time.Time // when the client was seen to be gone, while there was something of it left to read
+	current  *splice   // the channel of the message that is being read
+	touched  []*splice // the channels with bytes in their batch
+	dropping bool      // messages from the client are dropped
+	broken   error     // why the client's bytes can't be split into frames any more
+	hungUp   time.Time // when the client was found to have closed its end, with bytes left to read
 
 	noise peerlog.Ration // bounds the log of what the client can cause at will
 
-	wg   sync.WaitGroup     // everything that belongs to the session and is not its reader
+	wg   sync.WaitGroup     // all goroutines of the session except its reader
 	ctx  context.Context    // ends when the session does
 	stop context.CancelFunc // ends ctx
 
-	mu    sync.Mutex // guards what follows
-	over  bool       // no channel is added any more
-	cause error      // why this end gives up the client
+	mu     sync.Mutex // guards what follows
+	closed bool       // no channel is added any more
+	cause  error      // why this end gives up the client
 }
 
 var (
-	errShutdown  = &violation{ws.StatusGoingAway, "server is shutting down"}
-	errRequest   = &violation{ws.StatusGoingAway, "server ends the connection"}
-	errChannels  = xerrors.New("too many connections")
-	errGone      = closing{ws.StatusGoingAway, "client is gone"}
-	errAbandoned = xerrors.New("client is gone")
+	errShutdown   = &violation{ws.StatusGoingAway, "server is shutting down"}
+	errRequest    = &violation{ws.StatusGoingAway, "server ends the connection"}
+	errChannels   = xerrors.New("too many connections")
+	clientLost    = closing{ws.StatusGoingAway, "client is gone"}
+	errClientLost = xerrors.New("client is gone")
 )
 
-// newSession makes a session of a client's connection, of which early has been read already.
+// newSession makes a session of a client's connection. early are bytes that have been read from it already.
 func newSession(opts *options, conn net.Conn, early []byte) *session {
 	s := &session{opts: opts, line: newLine(conn)}
 	s.intake = newIntake(s.line, opts.readTimeout)
@@ -66,16 +66,16 @@ func newSession(opts *options, conn net.Conn, early []byte) *session {
 	return s
 }
 
-// run serves the client until its connection ends, and all that belongs to it.
+// run serves the client until its connection ends. It returns after all of the session's goroutines have ended.
 func (s *session) run() error {
 	err := s.read()
 	s.mu.Lock()
-	s.over = true
+	s.closed = true
 	if s.cause != nil {
 		err = s.cause
 	}
 	s.mu.Unlock()
-	s.finish(err)
+	s.closeAll(err)
 	return err
 }
 
@@ -115,11 +115,11 @@ func (s *session) pass() error {
 
 // route implements clientEvents.
 func (s *session) route(index int) *batch {
-	if s.parting {
+	if s.dropping {
 		return nil
 	}
 	c := s.table.get(index)
-	if c == nil || c.leaving {
+	if c == nil || c.released {
 		s.warn(unknownConnection(int64(index)))
 		return nil
 	}
@@ -145,12 +145,12 @@ func (s *session) flush() {
 	s.touched = s.touched[:0]
 }
 
-// lookForClient has what comes dropped some time after the client has gone. The reader then soon finds the end, and
-// the close frame if there is one. It is called when the reader has to wait.
+// lookForClient checks whether the client has closed its end, and drops its messages dropAfter later. Then the reader
+// soon comes to the end of the bytes, and to the close frame if there is one. It is called when the reader has to wait.
 func (s *session) lookForClient() {
 	switch {
 	case !s.hungUp.IsZero():
-		s.parting = s.parting || time.Since(s.hungUp) >= lastWords
+		s.dropping = s.dropping || time.Since(s.hungUp) >= dropAfter
 	case s.line.hungUp():
 		s.hungUp = time.Now()
 	}
@@ -179,9 +179,9 @@ func (s *session) control(op ws.OpCode, payload []byte) error {
 // command implements clientEvents.
 func (s *session) command(op ws.OpCode, p []byte) {
 	s.controlOp.Store(uint32(op))
-	// What has been sent to a channel before it is terminated still reaches it.
+	// Messages that came before a terminate still reach the remote.
 	s.flush()
-	if s.parting {
+	if s.dropping {
 		return
 	}
 	if p == nil {
@@ -192,7 +192,7 @@ func (s *session) command(op ws.OpCode, p []byte) {
 	switch {
 	case err != nil:
 		s.warn(err)
-	case c.Type == typeReply: // The server asks for nothing.
+	case c.Type == typeReply: // The server makes no calls that have a reply.
 	case c.Method == methodConnect:
 		s.connect(c)
 	case c.Method == methodTerminate:
@@ -207,24 +207,24 @@ func (s *session) command(op ws.OpCode, p []byte) {
 // fail answers a call with an error.
 func (s *session) fail(c call, err error) { s.send(encodeError(c.ID, err), nil) }
 
-// warn tells the client of an error that no reply can carry.
+// warn sends the client an error that belongs to no reply.
 func (s *session) warn(err error) { s.send(encodeCall(0, methodWarn, err), nil) }
 
-// send sends a control message, without waiting. first is called right before that, if it is set.
+// send sends a control message, without waiting. If first is not nil, it is called right before the message is sent.
 func (s *session) send(message []byte, first func()) {
 	s.out.enqueue(queued{frame: s.controlFrame(message), first: first})
 }
 
 var controlPrefix = []byte{controlIndex >> 8, controlIndex & 0xff}
 
-// controlFrame returns a control message's frame. It is text if the client's own are, as with version 0.1.0. The
-// index makes that no valid UTF-8, which browsers take for an error; but they can't send it either.
+// controlFrame returns a control message's frame. It is text if the client's control messages are, as with version
+// 0.1.0. Its index is not valid UTF-8. Browsers refuse such a message, but they can't send one either.
 func (s *session) controlFrame(message []byte) []byte {
 	return appendFrame(nil, ws.OpCode(s.controlOp.Load()), false, controlPrefix, message)
 }
 
-// terminate answers a call. The index is free when the client has the answer, which comes after all of the channel's
-// messages.
+// terminate handles a call of terminate. The reply comes after all messages of the channel. The index is free from then
+// on.
 func (s *session) terminate(call call) {
 	params, err := decodeParams[terminateParams](call)
 	var index uint16
@@ -243,16 +243,16 @@ func (s *session) terminate(call call) {
 		return
 	}
 	c := s.table.get(int(index))
-	if c == nil || c.leaving {
+	if c == nil || c.released {
 		s.fail(call, unknownConnection(int64(index)))
 		return
 	}
-	c.leaving = true
+	c.released = true
 	c.terminate(said, closeGrace)
 	s.send(encodeReply(call.ID, struct{}{}), func() { s.table.remove(c) })
 }
 
-// acknowledged takes the client's word that it has consumed something.
+// acknowledged handles an ack: the client has consumed bytes.
 func (s *session) acknowledged(call call) {
 	params, err := decodeParams[ackParams](call)
 	var index uint16
@@ -266,13 +266,13 @@ func (s *session) acknowledged(call call) {
 		s.warn(err)
 		return
 	}
-	// A channel that has just ended gets acks too.
+	// An ack for a channel that has just ended is no error.
 	if c := s.table.get(int(index)); c != nil {
 		c.credit.add(params.Bytes)
 	}
 }
 
-// connect answers a call, in a goroutine of its own.
+// connect handles a call of connect, in a goroutine of its own.
 func (s *session) connect(call call) {
 	params, err := decodeParams[connectParams](call)
 	if err == nil && (params.Timeout < 0 || params.Window < 0) {
@@ -286,8 +286,7 @@ func (s *session) connect(call call) {
 		s.fail(call, errChannels)
 		return
 	}
-	// Ends when the remote has been dialed, for which there is a time limit and which the session's end cancels, or
-	// with it.
+	// Ends when the remote has been dialed. There is a time limit for that, and the session's end cancels it.
 	s.wg.Go(func() { s.dial(call.ID, params) })
 }
 
@@ -330,7 +329,7 @@ const (
 	maxWindow = 4 << 20
 )
 
-// agreedWindow returns what a client that asked for a window gets. 0 is none.
+// agreedWindow returns the window of a client that asked for one, in bytes. 0 means none.
 func agreedWindow(asked int64) int64 {
 	if asked == 0 {
 		return 0
@@ -338,17 +337,17 @@ func agreedWindow(asked int64) int64 {
 	return max(minWindow, min(asked, maxWindow))
 }
 
-// add gives a channel its index, tells the client, and has the channel run.
+// add gives a channel its index, replies to the client, and runs the channel.
 func (s *session) add(id int64, c *splice) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.over {
-		c.fail(errAbandoned)
+	if s.closed {
+		c.fail(errClientLost)
 	}
 	s.table.insert(c)
 	c.mux.index = [indexSize]byte{byte(c.index >> 8), byte(c.index)}
 	result := encodeReply(id, connectResult{c.index, c.window, c.subprotocol})
-	// Ends when the remote's connection does, at the latest a moment after the session's end.
+	// Ends when the remote's connection is closed, at the latest endTimeout after the session's end.
 	s.wg.Go(func() {
 		s.out.mu.Lock()
 		_ = s.out.write([][]byte{s.controlFrame(result)})
@@ -357,8 +356,9 @@ func (s *session) add(id int64, c *splice) {
 	})
 }
 
-// disconnected tells the client that a remote is gone, unless it knows. The index is free then, except that of a
-// channel with a window, which is the client's until it terminates the channel.
+// disconnected tells the client that a remote's connection is closed or lost, unless the client has terminated the
+// channel. Then the index is free. The index of a channel with a window stays the client's until it terminates the
+// channel.
 func (s *session) disconnected(c *splice, said closing) {
 	s.out.mu.Lock()
 	defer s.out.mu.Unlock()
@@ -375,17 +375,17 @@ func (s *session) disconnected(c *splice, said closing) {
 	_ = s.out.write([][]byte{s.controlFrame(encodeCall(0, s.opts.closeMethod, params))})
 }
 
-// finish closes all that belongs to the session.
-func (s *session) finish(err error) {
-	timer := time.AfterFunc(farewell, s.line.interrupt)
+// closeAll closes the remotes and the client's connection, and waits until all goroutines have ended.
+func (s *session) closeAll(err error) {
+	timer := time.AfterFunc(endTimeout, s.line.interrupt)
 	defer timer.Stop()
-	toRemotes, toClient := s.partings(err)
+	toRemotes, toClient := s.closings(err)
 	for _, c := range s.table.all() {
-		c.terminate(toRemotes, farewell)
+		c.terminate(toRemotes, endTimeout)
 	}
 	s.stop()
 	if toClient != nil {
-		s.sayGoodbye(*toClient, err)
+		s.closeClient(*toClient, err)
 	} else {
 		s.line.interrupt()
 	}
@@ -393,8 +393,9 @@ func (s *session) finish(err error) {
 	_ = s.line.Close()
 }
 
-// partings returns what the remotes are told, and the client, if it is there.
-func (s *session) partings(err error) (toRemotes closing, toClient *closing) {
+// closings returns the contents of the close frames for the remotes and for the client. toClient is nil if the client
+// gets none.
+func (s *session) closings(err error) (toRemotes closing, toClient *closing) {
 	if closed, ok := errors.AsType[*closeError](err); ok {
 		return closed.closing, &closed.closing
 	}
@@ -403,27 +404,27 @@ func (s *session) partings(err error) (toRemotes closing, toClient *closing) {
 	case ok && v.code == ws.StatusGoingAway:
 		return closing(*v), (*closing)(v)
 	case ok:
-		return errGone, (*closing)(v)
+		return clientLost, (*closing)(v)
 	}
-	return errGone, nil
+	return clientLost, nil
 }
 
-// sayGoodbye sends the client a close frame. If that is no answer to one, it waits until the client has answered it,
-// or has closed its end, so that the frame is not lost with a reset.
-func (s *session) sayGoodbye(said closing, err error) {
+// closeClient sends the client a close frame. If this does not answer a close frame of the client, it waits until the
+// client has answered it or has closed its end. So the frame is not lost with a reset.
+func (s *session) closeClient(said closing, err error) {
 	s.out.writeLast(appendFrame(nil, ws.OpClose, false, said.payload()))
 	if _, answered := errors.AsType[*closeError](err); answered {
 		return
 	}
 	s.line.resumeReads()
-	s.parting = true
+	s.dropping = true
 	for s.broken == nil && s.intake.fill(true) == nil {
 		s.broken = s.pass()
 	}
 	if _, answered := errors.AsType[*closeError](s.broken); answered {
 		return
 	}
-	// What follows a broken frame can't be told apart.
+	// Bytes behind a broken frame can't be split into frames.
 	for s.intake.fill(true) == nil {
 		s.intake.consume(len(s.intake.buf), 0)
 	}

@@ -10,8 +10,8 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// splice is the server's end of a channel: a remote's socket. Its goroutine reads the remote and owns the connection: it alone
-// closes it. The session's reader sends what is for the remote.
+// splice is the server's end of a channel: a remote's connection. Its goroutine reads the remote and owns the
+// connection. It alone closes it. The session's reader sends to the remote.
 type splice struct {
 	session *session
 	index   uint16
@@ -21,24 +21,22 @@ type splice struct {
 	outlet  outlet
 
 	// For the session's reader alone.
-	batch   batch // what is for the remote
+	batch   batch // frames for the remote
 	touched bool  // it is among the session's touched channels
-	delay   delay // of others by the remote
+	delay   delay // how long the remote has kept others waiting
 
 	subprotocol string // the one that the remote has chosen, if any
 
-	window   int64   // 0 if the client knows no windows
-	credit   *credit // for what goes to the client
-	wanted   int64   // the size of the message that waits for credit
-	received int64   // bytes of messages for the remote. The outlet's lock guards it
-	acked    int64   // of which the client knows that they have been taken. The outlet's lock guards it
+	window int64   // 0 if the client knows no windows
+	credit *credit // for what goes to the client
+	wanted int64   // the size of the message that waits for credit
 
-	ctx  context.Context // ends when the client is told no more about the channel, or the channel has failed
+	ctx  context.Context // ends when the client gets nothing more of the channel, or the channel has failed
 	stop context.CancelFunc
-	// terminated says that the client wants no more of the channel. It is set at once, and looked at under the lock
-	// of the client's connection.
+	// terminated says that the client gets no more of the channel's messages. Any goroutine sets it. It is read with
+	// the lock of the session's sharedOut held before messages are sent.
 	terminated atomic.Bool
-	leaving    bool // the client has terminated it. For the session's reader alone
+	released   bool // the client has terminated the channel, and does not use the index any more. For the session's reader alone
 
 	mu    sync.Mutex // guards what follows
 	cause error      // why this end gave up the remote
@@ -48,26 +46,28 @@ type splice struct {
 const (
 	// closeGrace is how long a remote has to answer a close frame.
 	closeGrace = 5 * time.Second
-	// glance is how often one who waits looks whether the client is still there.
-	glance = 50 * time.Millisecond
-	// lastWords is how long what a client has sent before it went away is still passed on to remotes that are slow.
-	lastWords = 150 * time.Millisecond
-	// farewell is how long a session's end may take. A client's remotes are closed within a second of its end.
-	farewell = 650 * time.Millisecond
-	// patience is how long one channel may keep the others waiting, beyond the time that minRate gives its remote.
-	patience = 250 * time.Millisecond
+	// lookInterval is how often a session's reader that waits for a remote looks for the client's end.
+	lookInterval = 50 * time.Millisecond
+	// dropAfter is for how long the messages of a client that has closed its end are still passed on to slow remotes.
+	dropAfter = 150 * time.Millisecond
+	// endTimeout is how long the end of a session, or of a channel, may take. So remotes are closed within a second of
+	// the client's end.
+	endTimeout = 650 * time.Millisecond
+	// maxDelay is how long one channel may keep the others waiting, beyond the time that minRate gives its remote.
+	maxDelay = 250 * time.Millisecond
 	// minRate is how many bytes a remote must take in a second while others wait for it.
 	minRate = 1 << 20
 	// maxQueue is how many bytes a channel without a window may have waiting for its remote.
 	maxQueue = 4 << 20
-	// soleQueue is that of a channel that keeps no others waiting. More of it would only be copied out of the cache.
+	// soleQueue is maxQueue for a channel that keeps no others waiting. A longer queue would only be slower, because it
+	// does not fit into the processor's cache.
 	soleQueue = 512 << 10
-	// queuedPerByte is how many bytes the queue may have for each of the window. The smallest messages of a window have
-	// a header of six bytes for each. A quarter as many empty ones, and further frames, come to twice the window at most.
+	// queuedPerByte is how many bytes the queue may have for each byte of the window: one byte and a header of six for
+	// messages of one byte, and two for the headers of a quarter as many empty messages and further frames.
 	queuedPerByte = 9
 )
 
-// newSplice makes a splice of a remote's connection. window is what the client asked for.
+// newSplice makes a splice of a remote's connection. window is the agreed window in bytes, or 0.
 func newSplice(s *session, r *remote, window int64) *splice {
 	l := newLine(r.Conn)
 	c := &splice{session: s, line: l, window: window, subprotocol: r.subprotocol}
@@ -80,15 +80,15 @@ func newSplice(s *session, r *remote, window int64) *splice {
 		moved: make(chan struct{}, 1), urgent: &c.batch.urgent,
 	}
 	if window > 0 {
-		c.outlet.drained = c.acknowledge
+		c.outlet.ack, c.outlet.ackUnit = c.acknowledge, window/4
 	}
 	c.intake.preload(r.early)
 	return c
 }
 
-// run reads the remote until it ends, and tells the client.
+// run passes on the remote's messages until its connection ends, and then closes the channel.
 func (c *splice) run() {
-	c.conclude(c.read())
+	c.close(c.read())
 }
 
 func (c *splice) read() error {
@@ -120,7 +120,7 @@ func (c *splice) pass(b *batch) error {
 	}
 }
 
-// toClient sends a batch to the client, unless it wants no more.
+// toClient sends a batch to the client, unless the channel is terminated.
 func (c *splice) toClient(b *batch) error {
 	if b.empty() {
 		return nil
@@ -156,13 +156,13 @@ func (c *splice) control(op ws.OpCode, payload []byte) error {
 	return nil
 }
 
-// deliver sends the batch to the remote. If its queue is full, it waits for room. What comes of a client that is gone
-// is dropped.
+// deliver sends the batch to the remote. If the queue is full, it waits for room. It drops the batch when the session
+// drops the client's messages.
 func (c *splice) deliver(inFrame bool) {
 	defer c.batch.reset()
 	pieces := c.batch.all()
 	limit := c.limit()
-	for !c.session.parting && !c.outlet.send(pieces, c.batch.payload, &c.received, inFrame, limit) {
+	for !c.session.dropping && !c.outlet.send(pieces, c.batch.payload, inFrame, limit) {
 		if c.window > 0 {
 			c.fail(errWindow)
 			return
@@ -184,27 +184,27 @@ func (c *splice) limit() int {
 	return maxQueue
 }
 
-// awaitRoom waits until the queue may have become shorter, and reports false if the remote is given up. Who waits here
-// does not read, and so has to look whether the client is still there.
+// awaitRoom waits until the queue may have become shorter. It reports false if the remote is given up. The session's
+// reader waits here and does not read, so it looks for the client's end.
 func (c *splice) awaitRoom() bool {
-	limit := min(glance, patience-c.delay.behind)
+	limit := min(lookInterval, maxDelay-c.delay.behind)
 	t := time.NewTimer(limit)
 	defer t.Stop()
 	began := time.Now()
 	select {
 	case <-c.outlet.moved:
 	case <-t.C:
-	case <-c.ctx.Done(): // As after the write timeout.
+	case <-c.ctx.Done(): // The channel has failed, as after the write timeout.
 		return false
 	case <-c.session.ctx.Done():
 		return false
 	}
-	// Whatever is longer is not the remote's fault: this machine was late to go on.
+	// A longer wait is not the remote's fault: this process did not run.
 	c.delay.add(min(time.Since(began), limit), c.outlet.taken.Load())
 	if c.session.table.sole() {
 		c.delay.behind = 0
 	}
-	if c.delay.behind >= patience {
+	if c.delay.behind >= maxDelay {
 		c.fail(errSlow)
 		return false
 	}
@@ -212,31 +212,29 @@ func (c *splice) awaitRoom() bool {
 	return true
 }
 
-// delay is how long a remote has kept others waiting, less the time that it had for what it took meanwhile: a second
-// for each minRate bytes. So it stays small as long as a remote is no slower than that.
+// delay measures how long a remote has kept others waiting. A remote has a second for each minRate bytes that it takes,
+// and this time does not count. So the delay of a remote that is fast enough stays small.
 type delay struct {
 	behind time.Duration
-	taken  int64 // what the remote had taken in all when behind was computed
+	taken  int64 // how many bytes the remote had taken in all when behind was computed
 }
 
-// add adds a wait, at the end of which the remote has taken so much in all.
+// add adds a wait. taken is how many bytes the remote has taken in all at its end.
 func (d *delay) add(wait time.Duration, taken int64) {
 	earned := time.Duration(taken-d.taken) * (time.Second / minRate)
 	d.behind, d.taken = max(0, d.behind+wait-earned), taken
 }
 
-// acknowledge tells the client what the remote has taken. The outlet's lock is held.
-func (c *splice) acknowledge() {
-	// The queue has headers too. So this is no more than has been taken, and all when the queue is empty.
-	taken := c.received - int64(c.outlet.queue.size)
-	if n := taken - c.acked; n >= c.window/4 && !c.terminated.Load() {
-		index := int64(c.index)
-		c.session.send(encodeCall(0, methodAck, ackParams{&index, n}), nil)
-		c.acked = taken
+// acknowledge tells the client that the remote has taken n bytes more. It does not wait.
+func (c *splice) acknowledge(n int64) {
+	if c.terminated.Load() {
+		return
 	}
+	index := int64(c.index)
+	c.session.send(encodeCall(0, methodAck, ackParams{&index, n}), nil)
 }
 
-// fail gives up the remote. It does not wait. The channel's goroutine does the rest.
+// fail gives up the remote. It does not wait. The channel's goroutine then closes the channel.
 func (c *splice) fail(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -247,8 +245,8 @@ func (c *splice) fail(err error) {
 	c.line.interrupt()
 }
 
-// terminate closes the remote for the client, which is told no more. The remote has the grace to answer. It does not
-// wait.
+// terminate sends the remote a close frame. The client gets no more of the channel. The remote has the grace to answer.
+// terminate does not wait.
 func (c *splice) terminate(said closing, grace time.Duration) {
 	c.terminated.Store(true)
 	c.credit.end()
@@ -257,7 +255,7 @@ func (c *splice) terminate(said closing, grace time.Duration) {
 	}
 }
 
-// expire bounds the rest of the channel's life. It reports whether that is the first time.
+// expire has the connection interrupted after the grace. It reports whether this is the first call.
 func (c *splice) expire(grace time.Duration) (first bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -269,12 +267,13 @@ func (c *splice) expire(grace time.Duration) (first bool) {
 	return true
 }
 
-// conclude ends the channel, for which its remote or this end has given a reason.
-func (c *splice) conclude(err error) {
+// close closes the channel after its read has returned err. It tells the client and the remote, and waits until all is
+// sent.
+func (c *splice) close(err error) {
 	said, answer := c.ending(err)
 	c.stop()
 	c.session.disconnected(c, said)
-	c.terminate(said, farewell) // Does nothing but set the time if that has been done.
+	c.terminate(said, endTimeout) // After an earlier call this only sets the time.
 	if !answer {
 		c.line.interrupt()
 	} else if c.sentClose(err) {
@@ -287,7 +286,7 @@ func (c *splice) conclude(err error) {
 	_ = c.line.Close()
 }
 
-// ending returns what the client is told, and whether the remote is there to be told something.
+// ending returns the code and the reason for the client. answer reports whether the remote gets a close frame.
 func (c *splice) ending(err error) (said closing, answer bool) {
 	c.mu.Lock()
 	cause := c.cause
@@ -296,7 +295,7 @@ func (c *splice) ending(err error) (said closing, answer bool) {
 		return closing(*v), false
 	}
 	if cause != nil {
-		// The system's words, which are not for clients: they have addresses in them.
+		// The system's words are not for clients, because they contain addresses.
 		return closing{code: ws.StatusAbnormalClosure}, false
 	}
 	if closed, ok := errors.AsType[*closeError](err); ok {
@@ -308,13 +307,13 @@ func (c *splice) ending(err error) (said closing, answer bool) {
 	return closing{code: ws.StatusAbnormalClosure}, false
 }
 
-// sentClose reports whether a close frame goes to the remote that is no answer to one.
+// sentClose reports whether the close frame to the remote does not answer one of the remote.
 func (c *splice) sentClose(err error) bool {
 	_, answered := errors.AsType[*closeError](err)
 	return !answered
 }
 
-// linger reads until the remote has closed its end, so that what has been sent to it is not lost with a reset.
+// linger reads until the remote has closed its end, so that bytes on their way to it are not lost with a reset.
 func (c *splice) linger() {
 	for c.intake.fill(false) == nil {
 		c.intake.consume(len(c.intake.buf), 0)

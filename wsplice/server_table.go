@@ -5,16 +5,16 @@ import (
 	"sync/atomic"
 )
 
-// table has a client's channels by their indexes. It is safe for concurrent use; get takes no lock.
+// table has a client's channels by their indexes. It is safe for concurrent use. get takes no lock.
 type table struct {
 	slots atomic.Pointer[[]atomic.Pointer[splice]] // replaced by a longer one when full
 
-	mu    sync.Mutex // guards what follows, and changes of slots
-	low   int        // all below it are taken
-	count int        // channels, and places reserved for some
+	mu    sync.Mutex // guards what follows; held while slots change
+	low   int        // all indexes below it are taken
+	count int        // channels and reserved places
 }
 
-// reserve takes a place for a channel, if there are fewer than limit.
+// reserve takes a place for a channel. It reports false if limit places are taken.
 func (t *table) reserve(limit int) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -25,7 +25,7 @@ func (t *table) reserve(limit int) bool {
 	return true
 }
 
-// sole reports whether there is at most one channel, and none to come.
+// sole reports whether at most one place is taken.
 func (t *table) sole() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -51,7 +51,7 @@ func (t *table) insert(c *splice) {
 	t.low++
 }
 
-// slot returns an index's slot, which it makes if need be. The lock is held.
+// slot returns the slot of an index. It makes slots if there are too few. The lock is held.
 func (t *table) slot(i int) *atomic.Pointer[splice] {
 	slots := t.slots.Load()
 	if slots == nil || i >= len(*slots) {
@@ -76,7 +76,7 @@ func (t *table) get(i int) *splice {
 	return (*slots)[i].Load()
 }
 
-// remove frees a channel's index and its place. The second time it does nothing.
+// remove frees a channel's index and its place. A second call does nothing.
 func (t *table) remove(c *splice) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

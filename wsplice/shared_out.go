@@ -9,23 +9,23 @@ import (
 	"golang.org/x/xerrors"
 )
 
-// sharedOut is the way to the other end of a connection that many channels share. A channel writes under its lock, and
-// waits there. Frames of those that must not wait go into a queue. A goroutine sends the queue, and lives while there is one.
+// sharedOut sends to the other end of a connection that many channels share. A channel writes with the lock held, and
+// waits. A caller that must not wait queues its frame. A goroutine sends the queue, and ends when it is empty.
 type sharedOut struct {
 	line    *line
 	timeout time.Duration // how long the other end may take nothing
-	failed  func(error)   // called when it can't be written to; it must not wait
+	failed  func(error)   // called when a write fails; it must not wait
 	wg      *sync.WaitGroup
 
-	mu   sync.Mutex // held while writing; guards what follows
-	over bool       // nothing is written any more
+	mu      sync.Mutex // held while writing; guards what follows
+	stopped bool       // nothing is written any more
 
 	queue struct {
-		mu      sync.Mutex // guards what follows. It may be taken while mu is held
+		mu      sync.Mutex // guards what follows. Taken after mu, if both are held
 		list    []queued
-		cost    int    // of the frames that wait or are being written, in bytes
-		pong    []byte // the newest that waits; nil if there is none
-		working bool   // the goroutine lives
+		cost    int    // of the frames that wait or are being sent, in bytes
+		pong    []byte // the newest pong that waits, or nil
+		working bool   // the goroutine runs
 		closed  bool   // no goroutine is started any more
 	}
 }
@@ -33,22 +33,23 @@ type sharedOut struct {
 // queued is a frame that waits to be sent.
 type queued struct {
 	frame   []byte
-	first   func()      // if set, called before that, with the lock held
+	first   func()      // if set, called right before the frame is sent, with the lock held
 	last    bool        // nothing is sent after it
-	skip    func() bool // if set, asked before that, with the lock held, whether it should not be sent any more
-	done    chan error  // if set, somebody waits to be told here, without ever blocking the sender
+	skip    func() bool // if set, called before first with the lock held: true drops the frame
+	done    chan error  // if set, gets the result; it has room, so that the sender never waits
 	skipped bool
 }
 
 const (
-	// maxWaiting bounds the cost, in bytes, of the frames that wait for an end that does not read.
+	// maxWaiting bounds the cost of the queue, in bytes, for an end that does not read.
 	maxWaiting = 16 << 20
-	// queuedCost is what a queued frame costs beside its bytes, in bytes: its place in the list, and the frame's among the
-	// pieces of a write, with the room that slices have to grow.
+	// queuedCost is what a queued frame costs beside its own bytes, in bytes: an element of the list and one of a
+	// write's pieces, with the room that slices have to grow.
 	queuedCost = 128
 )
 
-// cost returns the frame's cost in bytes. Frames that a caller waits for cost nothing: they are as many as there are callers.
+// cost returns the frame's cost in bytes. A frame with a waiting caller costs nothing, because the number of callers
+// bounds them.
 func (a *queued) cost() int {
 	if a.done != nil {
 		return 0
@@ -62,9 +63,9 @@ var (
 	errPeerDeaf    = xerrors.New("peer reads no answers")
 )
 
-// write writes all pieces, which it uses up. The lock is held.
+// write writes all pieces, and changes them. The lock is held.
 func (o *sharedOut) write(pieces [][]byte) error {
-	if o.over || len(pieces) == 0 {
+	if o.stopped || len(pieces) == 0 {
 		return nil
 	}
 	err := o.line.writeAll(pieces, o.timeout)
@@ -74,20 +75,20 @@ func (o *sharedOut) write(pieces [][]byte) error {
 	if isTimeout(err) {
 		err = errPeerStalled
 	}
-	o.over = true
+	o.stopped = true
 	o.failed(err)
 	return err
 }
 
-// writeLast writes a frame after which nothing is written.
+// writeLast writes a frame, and nothing after it.
 func (o *sharedOut) writeLast(frame []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	_ = o.write([][]byte{frame})
-	o.over = true
+	o.stopped = true
 }
 
-// enqueue has a frame sent, without waiting.
+// enqueue queues a frame. It does not wait.
 func (o *sharedOut) enqueue(a queued) {
 	q := &o.queue
 	q.mu.Lock()
@@ -97,7 +98,7 @@ func (o *sharedOut) enqueue(a queued) {
 		return
 	}
 	if q.cost += a.cost(); q.cost > maxWaiting {
-		// Ends at once. The caller may hold the locks that failed takes.
+		// Ends at once. A goroutine calls failed because the caller may hold the locks that failed takes.
 		o.wg.Go(func() { o.failed(errPeerDeaf) })
 		return
 	}
@@ -105,14 +106,15 @@ func (o *sharedOut) enqueue(a queued) {
 	o.work()
 }
 
-// pong answers a ping, without waiting: at once, or when others have written. A newer one takes the place of one that
-// waits (RFC 6455 section 5.5.3), so that an end that does not read costs no more for sending many pings.
+// pong sends the answer to a ping: now, or when the current write has ended. It does not wait. A newer pong takes the
+// place of one that waits (RFC 6455 section 5.5.3). So an end that does not read costs one pong, however many pings it
+// sends.
 func (o *sharedOut) pong(frame []byte) {
 	if o.mu.TryLock() {
 		rest, err := o.sendNow(frame, nil)
 		begun := len(rest) < len(frame)
 		if begun && len(rest) > 0 {
-			o.finishFrame(rest, func(error) {})
+			o.sendRest(rest, func(error) {})
 			return
 		}
 		o.mu.Unlock()
@@ -129,11 +131,11 @@ func (o *sharedOut) pong(frame []byte) {
 	}
 }
 
-// work has a goroutine send the queue. Its lock is held.
+// work starts the goroutine that sends the queue, if it does not run. The queue's lock is held.
 func (o *sharedOut) work() {
 	if !o.queue.working {
 		o.queue.working = true
-		// Ends when the queue is empty. To interrupt the connection keeps no frame waiting.
+		// Ends when the queue is empty. After an interrupt of the connection no write waits.
 		o.wg.Go(o.sendQueued)
 	}
 }
@@ -144,14 +146,14 @@ func (a *queued) tell(err error) {
 	}
 }
 
-// close starts no goroutine any more. The frames that are queued are still sent.
+// close has no more goroutines started. Frames that are queued are still sent.
 func (o *sharedOut) close() {
 	o.queue.mu.Lock()
 	defer o.queue.mu.Unlock()
 	o.queue.closed = true
 }
 
-// start starts a goroutine, or calls f if none is started any more.
+// start runs f in a goroutine, or here if no more goroutines are started.
 func (o *sharedOut) start(f func()) {
 	o.queue.mu.Lock()
 	closed := o.queue.closed
@@ -186,11 +188,11 @@ func (o *sharedOut) sendAll(list []queued) error {
 	defer o.mu.Unlock()
 	pieces, last := o.prepare(list)
 	err := o.write(pieces)
-	o.over = o.over || last
+	o.stopped = o.stopped || last
 	return err
 }
 
-// prepare returns the frames to be sent, and whether they are the last. The lock is held.
+// prepare returns the frames to send. last reports whether nothing is sent after them. The lock is held.
 func (o *sharedOut) prepare(list []queued) (pieces [][]byte, last bool) {
 	for i := range list {
 		a := &list[i]
@@ -208,9 +210,9 @@ func (o *sharedOut) prepare(list []queued) (pieces [][]byte, last bool) {
 	return pieces, false
 }
 
-// send sends a frame and waits until that is done, or the context ends: then it may be sent nevertheless, or be under
-// way. Nothing is sent if skip says so at that time, and then the error is errSkipped. It owns the frame, which it
-// gives to the pool.
+// send sends a frame, and waits until it is sent or the context ends. After the end of the context the frame may still
+// be sent. If skip returns true when the frame's turn comes, the frame is not sent and the error is errSkipped. send
+// owns the frame, and puts it into the pool.
 func (o *sharedOut) send(ctx context.Context, frame *[]byte, skip func() bool) error {
 	done := make(chan error, 1)
 	if o.mu.TryLock() {
@@ -220,7 +222,7 @@ func (o *sharedOut) send(ctx context.Context, frame *[]byte, skip func() bool) e
 			putFrame(frame)
 			return err
 		}
-		o.finishFrame(rest, func(err error) {
+		o.sendRest(rest, func(err error) {
 			putFrame(frame)
 			done <- err
 		})
@@ -235,22 +237,23 @@ func (o *sharedOut) send(ctx context.Context, frame *[]byte, skip func() bool) e
 	}
 }
 
-// sendNow sends what can be sent at once of a frame, and returns the rest. skip is as for send, or nil. The lock is held.
+// sendNow sends as many bytes of a frame as the system takes at once, and returns the rest. skip is as for send, or
+// nil. The lock is held.
 func (o *sharedOut) sendNow(frame []byte, skip func() bool) (rest []byte, err error) {
-	if o.over || skip != nil && skip() {
+	if o.stopped || skip != nil && skip() {
 		return nil, errSkipped
 	}
 	n, err := o.line.writeNow([][]byte{frame})
 	if err != nil {
-		o.over = true
+		o.stopped = true
 		o.failed(err)
 	}
 	return frame[n:], err
 }
 
-// finishFrame has a goroutine send the rest of a frame, release the lock, which is held, and tell how that went.
-func (o *sharedOut) finishFrame(rest []byte, tell func(error)) {
-	// Ends when the rest has been sent, for which there is a time limit, or the connection is interrupted.
+// sendRest has a goroutine send the rest of a frame, release the lock, and call tell with the result. The lock is held.
+func (o *sharedOut) sendRest(rest []byte, tell func(error)) {
+	// Ends when the rest has been sent. There is a time limit for that, and an interrupt of the connection ends it too.
 	o.start(func() {
 		err := o.write([][]byte{rest})
 		o.mu.Unlock()
@@ -258,7 +261,8 @@ func (o *sharedOut) finishFrame(rest []byte, tell func(error)) {
 	})
 }
 
-// nextQueued returns the frames to be sent next, or nil, and then the goroutine ends.
+// nextQueued returns the frames to send next. It returns nil if there are none, and then the goroutine ends. sent are
+// the frames of the last call.
 func (o *sharedOut) nextQueued(sent []queued) []queued {
 	q := &o.queue
 	q.mu.Lock()

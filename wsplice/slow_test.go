@@ -11,10 +11,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What slow remotes, and slow clients, cost others.
+// Slow remotes and slow clients must not delay others.
 
-// TestSlowRemoteDelaysOthersBoundedly has a remote that reads slowly but steadily. What is for another remote comes
-// behind more than the slow one's queue takes.
+// TestSlowRemoteDelaysOthersBoundedly has a remote that reads slowly but steadily. A message for another remote comes
+// behind more bytes than the slow one's queue takes.
 func TestSlowRemoteDelaysOthersBoundedly(t *testing.T) {
 	for _, tc := range []struct {
 		name string
@@ -40,7 +40,7 @@ func TestSlowRemoteDelaysOthersBoundedly(t *testing.T) {
 				p.send(slow, websocket.BinaryMessage, strings.Repeat("x", chunk))
 			}
 			p.send(lively, websocket.TextMessage, "x")
-			// What is for the lively one passes before it is known that the slow one was given up.
+			// The echo may come before the client learns that the slow remote was given up.
 			for answered, told := false, tc.kept; !answered || !told; {
 				index, _, m := p.receive()
 				switch {
@@ -52,7 +52,7 @@ func TestSlowRemoteDelaysOthersBoundedly(t *testing.T) {
 					require.Contains(t, m, errSlow.Error())
 					told = true
 				default:
-					require.Contains(t, m, "4004") // What came for the slow one after its end.
+					require.Contains(t, m, "4004") // A message for the slow remote came after its end.
 					require.False(t, tc.kept)
 				}
 			}
@@ -63,23 +63,23 @@ func TestSlowRemoteDelaysOthersBoundedly(t *testing.T) {
 	}
 }
 
-// TestDelay checks what a remote is charged for.
+// TestDelay checks how waits and bytes change the delay.
 func TestDelay(t *testing.T) {
 	var d delay
-	d.add(patience/2, 0)
-	require.Equal(t, patience/2, d.behind)
-	d.add(patience/2, 1)
-	require.InDelta(t, patience, d.behind, float64(time.Second/minRate))
+	d.add(maxDelay/2, 0)
+	require.Equal(t, maxDelay/2, d.behind)
+	d.add(maxDelay/2, 1)
+	require.InDelta(t, maxDelay, d.behind, float64(time.Second/minRate))
 	d.add(time.Second, 1+minRate)
-	require.InDelta(t, patience, d.behind, float64(time.Millisecond))
-	// What was taken earlier is no credit for later.
+	require.InDelta(t, maxDelay, d.behind, float64(time.Millisecond))
+	// Bytes that were taken earlier do not count later.
 	d.add(0, 100*minRate)
 	require.Zero(t, d.behind)
-	d.add(patience, 100*minRate)
-	require.Equal(t, patience, d.behind)
+	d.add(maxDelay, 100*minRate)
+	require.Equal(t, maxDelay, d.behind)
 }
 
-// TestStalledRemoteDelaysNobody has remotes that read nothing, and one that stalls within a frame.
+// TestStalledRemoteDelaysNobody has a remote that reads nothing, and one that stalls within a frame.
 func TestStalledRemoteDelaysNobody(t *testing.T) {
 	_, url := testServer(t, func(s *Server) { s.WriteTimeout = time.Minute })
 	p := connectPeer(t, url)
@@ -104,7 +104,7 @@ func TestStalledRemoteDelaysNobody(t *testing.T) {
 			closed = true
 			index, _, m = p.receive()
 		}
-		for index == controlIndex { // What came before the client knew.
+		for index == controlIndex { // These messages were sent before the client knew.
 			require.True(t, closed)
 			require.Contains(t, m, "4004")
 			index, _, m = p.receive()
@@ -118,14 +118,14 @@ func TestStalledRemoteDelaysNobody(t *testing.T) {
 	p.expectControl(`{"id":1,"type":"reply","result":{}}`)
 }
 
-// TestWriteTimeout has a remote that takes something, but then nothing for the write timeout.
+// TestWriteTimeout has a remote that takes some bytes, and then none for the write timeout.
 func TestWriteTimeout(t *testing.T) {
-	_, url := testServer(t, func(s *Server) { s.WriteTimeout = patience / 10 })
+	_, url := testServer(t, func(s *Server) { s.WriteTimeout = maxDelay / 10 })
 	p := connectPeer(t, url)
 	stop := make(chan struct{})
 	defer close(stop)
 	deaf := p.connect(backend(t, func(*websocket.Conn) { <-stop }))
-	// More than the system's buffers and the queue take.
+	// This is more than the system's buffers and the queue take.
 	for range 40 {
 		p.send(deaf, websocket.BinaryMessage, strings.Repeat("x", 1<<20))
 	}
@@ -136,11 +136,11 @@ func TestWriteTimeout(t *testing.T) {
 func TestStalledClientIsClosed(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		s := startServer(t, secure, func(s *Server) { s.WriteTimeout = 300 * time.Millisecond })
-		gone := make(chan error, 1)
+		failed := make(chan error, 1)
 		source := backend(t, func(c *websocket.Conn) {
 			for {
 				if err := c.WriteMessage(websocket.BinaryMessage, make([]byte, 1<<16)); err != nil {
-					gone <- err
+					failed <- err
 					return
 				}
 			}
@@ -152,7 +152,7 @@ func TestStalledClientIsClosed(t *testing.T) {
 			other.send(index, websocket.TextMessage, "x")
 			other.expect(index, "x")
 			select {
-			case <-gone:
+			case <-failed:
 				closed = true
 			default:
 			}

@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestStallIsNotTheRemotesFault stops the process, as a machine does that has other things to do, while the session's
-// reader waits for a remote that reads fast enough.
+// TestStallIsNotTheRemotesFault stops this process, as a busy machine does, while the session's reader waits for a
+// remote that reads fast enough.
 func TestStallIsNotTheRemotesFault(t *testing.T) {
 	s := startServer(t, false, nil)
 	p := connectPeer(t, s.url)
@@ -29,10 +29,10 @@ func TestStallIsNotTheRemotesFault(t *testing.T) {
 	}
 	p.send(lively, websocket.TextMessage, "x")
 	p.expect(lively, "x")
-	require.NoError(t, channel.gaveUp())
+	require.NoError(t, channel.failure())
 }
 
-// stall stops the process for longer than a remote may keep others waiting.
+// stall stops this process for longer than a remote may keep others waiting.
 func stall(t *testing.T) {
 	t.Helper()
 	stopped := exec.Command("sh", "-c", `kill -STOP $PPID; sleep 1; kill -CONT $PPID`)
@@ -40,8 +40,8 @@ func stall(t *testing.T) {
 	require.NoError(t, err, "%s", out)
 }
 
-// gaveUp returns why this end gave up the remote.
-func (c *splice) gaveUp() error {
+// failure returns why this end gave up the remote.
+func (c *splice) failure() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.cause

@@ -11,11 +11,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What takes long within a frame or a message.
+// Ends that pause within a frame or a message.
 
 const shortReadTimeout = 200 * time.Millisecond
 
-// TestReadTimeoutOfClients has clients that begin something and then are silent, and one that is silent in between.
+// TestReadTimeoutOfClients has clients that are silent within a frame or a message, and one that is silent between
+// messages.
 func TestReadTimeoutOfClients(t *testing.T) {
 	s := startServer(t, false, func(s *Server) { s.ReadTimeout = shortReadTimeout })
 	quiet := connectPeer(t, s.url)
@@ -41,7 +42,8 @@ func TestReadTimeoutOfClients(t *testing.T) {
 	quiet.expect(index, "after a long silence")
 }
 
-// TestReadTimeoutOfRemotes has remotes that begin something and then are silent, and one that is silent in between.
+// TestReadTimeoutOfRemotes has remotes that are silent within a frame or a message, and one that is silent between
+// messages.
 func TestReadTimeoutOfRemotes(t *testing.T) {
 	s := startServer(t, false, func(s *Server) { s.ReadTimeout = shortReadTimeout })
 	p := connectPeer(t, s.url)
@@ -61,7 +63,7 @@ func TestReadTimeoutOfRemotes(t *testing.T) {
 	p.expect(quiet, "after a long silence")
 }
 
-// TestPongWaitsForTheFramesEnd has a remote send pings while a frame for it has come by half.
+// TestPongWaitsForTheFramesEnd has a remote send pings while half of a frame has reached it.
 func TestPongWaitsForTheFramesEnd(t *testing.T) {
 	message := appendMasked(nil, finBit|byte(ws.OpText), indexSize+10, [4]byte{})
 	message = append(append(message, 0, 0), "beginfirst"...)
@@ -70,7 +72,7 @@ func TestPongWaitsForTheFramesEnd(t *testing.T) {
 	first, pong := ws.NewTextFrame([]byte("beginfirst")), ws.NewPongFrame([]byte("2"))
 	for _, tc := range []struct {
 		name string
-		rest [][]byte // what is written afterwards
+		rest [][]byte // the pieces that are written afterwards
 		want []ws.Frame
 	}{
 		{"nothing follows", [][]byte{message[cut:]}, []ws.Frame{first, pong}},
@@ -102,7 +104,7 @@ func TestPongWaitsForTheFramesEnd(t *testing.T) {
 	}
 }
 
-// beginnings are what may come before a silence, of messages to connection 0 if from a client.
+// beginnings are incomplete frames and messages. Those from a client are for connection 0.
 func beginnings(fromClient bool) map[string][]byte {
 	header := func(first byte, n int64) []byte {
 		if fromClient {
@@ -117,16 +119,16 @@ func beginnings(fromClient bool) map[string][]byte {
 	}
 }
 
-// awaitHeldPong waits until there is a pong of one byte that is held back.
+// awaitHeldPong waits until the channel holds back a pong with the payload.
 func (c *splice) awaitHeldPong(t *testing.T, payload byte) {
 	t.Helper()
 	require.Eventually(t, func() bool {
 		pong := c.batch.urgent.Load()
 		return pong != nil && (*pong)[len(*pong)-1]^(*pong)[len(*pong)-5] == payload
-	}, patienceInTests, time.Millisecond)
+	}, testTimeout, time.Millisecond)
 }
 
-// readFrames reads n frames, or as many as come, and returns them without a mask.
+// readFrames reads up to n frames, and returns them without a mask.
 func readFrames(r io.Reader, n int) (frames []ws.Frame) {
 	for range n {
 		f, err := ws.ReadFrame(r)

@@ -13,9 +13,9 @@ import (
 	"cdr.dev/wsep/internal/leaktest"
 )
 
-// Connections that are no descriptors: TLS on both sides.
+// Connections without a descriptor: TLS on both sides.
 
-// TestSecureBothWays sends messages through wss, from wss, to wss, and back.
+// TestSecureBothWays sends messages to a remote and back, with TLS to the server and to the remote.
 func TestSecureBothWays(t *testing.T) {
 	leaktest.Check(t)
 	said := make(chan error, 1)
@@ -45,7 +45,7 @@ func TestSecureBothWays(t *testing.T) {
 	require.Equal(t, &websocket.CloseError{Code: 4001, Text: "enough"}, <-said)
 }
 
-// TestUntrustedRemoteIsRefused has a remote whose certificate nobody vouches for.
+// TestUntrustedRemoteIsRefused has a remote with a certificate of no trusted authority.
 func TestUntrustedRemoteIsRefused(t *testing.T) {
 	remote, _ := secureBackend(t, echo)
 	s := startServer(t, false, func(s *Server) { s.TLS = &tls.Config{} })
@@ -73,7 +73,7 @@ func TestStalledSecureRemoteDelaysNobody(t *testing.T) {
 		p.send(lively, websocket.TextMessage, fmt.Sprint(i))
 		index, _, m := p.receive()
 		for index == controlIndex {
-			if !closed { // What follows is for what came before the client knew.
+			if !closed { // Later warnings are about messages that were sent before the client knew.
 				require.Contains(t, m, errSlow.Error())
 			}
 			closed = true
@@ -85,7 +85,7 @@ func TestStalledSecureRemoteDelaysNobody(t *testing.T) {
 	}
 }
 
-// TestSecureRemotesEnd has remotes with TLS that end with a close frame, and without.
+// TestSecureRemotesEnd has remotes with TLS. One sends a close frame, the other does not.
 func TestSecureRemotesEnd(t *testing.T) {
 	polite, config := secureBackend(t, func(c *websocket.Conn) {
 		_ = c.WriteMessage(websocket.CloseMessage, websocket.FormatCloseMessage(4123, "bye"))

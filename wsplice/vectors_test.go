@@ -62,8 +62,8 @@ func TestVectors(t *testing.T) {
 	}
 }
 
-// FuzzFromClient checks that it makes no difference in what pieces a client's bytes come, and that what is passed on
-// are frames again.
+// FuzzFromClient checks that the pieces in which a client's bytes come make no difference, and that the output is valid
+// frames.
 func FuzzFromClient(f *testing.F) {
 	v := readVectors(f)
 	for _, tc := range v.ToRemote {
@@ -105,7 +105,7 @@ func FuzzFromClient(f *testing.F) {
 	})
 }
 
-// FuzzToClient is FuzzFromClient for what a remote sends.
+// FuzzToClient is FuzzFromClient for a remote's bytes.
 func FuzzToClient(f *testing.F) {
 	for _, tc := range readVectors(f).ToClient {
 		addSeed(f, unhex(f, tc.Remote))
@@ -137,7 +137,7 @@ func FuzzToClient(f *testing.F) {
 	})
 }
 
-// FuzzCommands checks that no control message does harm.
+// FuzzCommands checks that no control message causes a panic or a wrong index.
 func FuzzCommands(f *testing.F) {
 	for _, tc := range readVectors(f).Control {
 		f.Add([]byte(tc.JSON))
@@ -157,8 +157,8 @@ func FuzzCommands(f *testing.F) {
 	})
 }
 
-// vectors are the golden vectors that the specification refers to. Frames are in hexadecimal, with blanks, where
-// <n*xx> is n times the byte xx.
+// vectors are the golden vectors of the specification. Frames are in hexadecimal, with blanks. <n*xx> is n times the
+// byte xx.
 type vectors struct {
 	ToRemote []frameVector
 	ToClient []frameVector
@@ -193,7 +193,7 @@ func unhex(t testing.TB, text string) []byte {
 	return b
 }
 
-// record is told what a connection carries.
+// record keeps all events and messages of a connection.
 type record struct {
 	to       batch
 	indexes  []int
@@ -217,14 +217,14 @@ func (r *record) control(op ws.OpCode, p []byte) error {
 
 func (r *record) sent() []byte { return bytes.Join(r.to.all(), nil) }
 
-// addSeed leaves out what takes long to be made smaller.
+// addSeed adds a seed, unless it is long: minimizing it would take long.
 func addSeed(f *testing.F, stream []byte) {
 	if len(stream) < 1000 {
 		f.Add(stream, uint8(3))
 	}
 }
 
-// requireFrames checks that all headers are right, of which the last frame's payload may be missing.
+// requireFrames checks that all headers are valid. The last frame's payload may be incomplete.
 func requireFrames(t *testing.T, b []byte) {
 	inMessage := false
 	for len(b) > 0 {

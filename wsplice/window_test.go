@@ -13,10 +13,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What a sender may rely on that keeps to its window.
+// Guarantees for a sender that keeps to its window.
 
-// TestSmallMessagesFillTheWindow sends the smallest messages that a window has room for, and as many empty ones as a
-// receiver must hold beside them, to a remote that does not read yet.
+// TestSmallMessagesFillTheWindow sends a window of messages of one byte, and as many empty messages as a receiver must
+// hold, to a remote that does not read yet.
 func TestSmallMessagesFillTheWindow(t *testing.T) {
 	const window = 1 << 20
 	small := appendMasked(nil, finBit|byte(ws.OpBinary), 1, [4]byte{})
@@ -45,10 +45,10 @@ func TestSmallMessagesFillTheWindow(t *testing.T) {
 	require.NoError(t, tcp(s.session(t).table.get(0).line.Conn).SetWriteBuffer(256<<10))
 	_, err := p.NetConn().Write(toChannel0(all))
 	require.NoError(t, err)
-	p.command(`{}`) // Answered when all before it has been taken.
+	p.command(`{}`) // It is answered after the server has read all messages before it.
 	p.expectError(CodeUnknownMethod)
 	release()
-	// The remote's message may overtake acks, which a goroutine of their own sends.
+	// The remote's message may overtake acks, because another goroutine sends these.
 	acked, answered := int64(0), false
 	for acked <= window/2 || !answered {
 		index, _, m := p.receive()
@@ -67,7 +67,8 @@ func TestSmallMessagesFillTheWindow(t *testing.T) {
 	}
 }
 
-// TestEmptyMessages has remotes send as many empty messages as a channel must hold, and more, while nobody reads.
+// TestEmptyMessages has remotes send as many empty messages as a channel must hold, or one more, while the test does
+// not read.
 func TestEmptyMessages(t *testing.T) {
 	const window, most = minWindow, minWindow / 4
 	for _, tc := range []struct {
@@ -86,11 +87,11 @@ func TestEmptyMessages(t *testing.T) {
 				said <- err
 			}))
 			if tc.many > most {
-				require.Eventually(t, func() bool { return ch.failure() != nil }, patienceInTests, time.Millisecond)
+				require.Eventually(t, func() bool { return ch.failure() != nil }, testTimeout, time.Millisecond)
 				err := <-said
 				require.True(t, websocket.IsCloseError(err, websocket.ClosePolicyViolation), "%v", err)
 			} else {
-				require.Eventually(t, func() bool { return ch.held() == window }, patienceInTests, time.Millisecond)
+				require.Eventually(t, func() bool { return ch.held() == window }, testTimeout, time.Millisecond)
 			}
 			for range most {
 				requireRead(t, "", ch)
@@ -107,7 +108,7 @@ func TestEmptyMessages(t *testing.T) {
 	}
 }
 
-// toChannel0 returns a remote's small messages as they come from a client.
+// toChannel0 adds the index 0 to small messages.
 func toChannel0(frames []byte) []byte {
 	var b []byte
 	for len(frames) > 0 {
