@@ -104,6 +104,16 @@ test("works under a path prefix, and leaves the query of its address alone", asy
   await tab.close();
 });
 
+test("finds its own slash behind a proxy that does not add it", async () => {
+  const { base, token } = await guard();
+  const prefixed = (await behindPrefix(base, "/some/where")).slice(0, -1);
+  const tab = await Tab.open(browser, `${prefixed}?theme=a&b#token=${token}`);
+  await tab.connected();
+  assert.equal(await tab.run("echo in"), "in");
+  assert.match(tab.page.url(), /\/some\/where\/\?theme=a&b#\w+$/);
+  await tab.close();
+});
+
 test("has a new tab get the token from one that is open, and from no other", async () => {
   const { base, token } = await guard();
   const first = await Tab.open(browser, base);
@@ -175,7 +185,7 @@ async function guard(): Promise<{ readonly base: string; readonly token: string 
 async function behindPrefix(base: string, prefix: string): Promise<string> {
   const { hostname, port } = new URL(base);
   const ask = (request: IncomingMessage): ClientRequest => {
-    const path = request.url!.slice(prefix.length);
+    const path = request.url!.slice(prefix.length).replace(/^(?!\/)/, "/");
     return httpRequest({ hostname, port, path, method: request.method, headers: request.headers });
   };
   const proxy = createServer((request, response) => {

@@ -8,7 +8,11 @@ const TOKEN_TIMEOUT_MS = 30_000;
 
 /** What to offer in a handshake: the caller's protocols, and the token if there is one. */
 export async function protocols(offered: readonly string[], source: TokenSource, signal: AbortSignal): Promise<string[]> {
-  const token = typeof source === "string" ? source : await ask(source, signal);
+  return offer(offered, typeof source === "string" ? source : await ask(source, signal));
+}
+
+/** Adds a token to what is offered, if it is not empty. */
+export function offer(offered: readonly string[], token: string): string[] {
   if (!token) return [...offered];
   // A WebSocket refuses what is offered twice.
   return [...new Set([...offered, "wsep", `wsep.token.${base64url(token)}`])];

@@ -5,11 +5,11 @@ import { copySelection } from "./clipboard.js";
 import { find, toast } from "./dom.js";
 import { takeDrops } from "./drop.js";
 import { KeyRow } from "./keys.js";
+import { firstSession, server } from "./main.js";
 import { Notice } from "./notice.js";
 import { followReaderChoice } from "./reader.js";
-import { createTerminal } from "./screen.js";
+import { createTerminal, display } from "./screen.js";
 import type { SearchBar } from "./search.js";
-import type { Server } from "./server.js";
 import { Session } from "./session.js";
 import { SessionList } from "./sessions.js";
 import { listenForShortcuts } from "./shortcuts.js";
@@ -23,22 +23,18 @@ declare global {
   var terminal: Terminal;
 }
 
-/** The page, but for what it asks of its server before all else. */
+/** The page, but for what main.ts has begun. */
 export class App {
-  readonly #server: Server;
   readonly #terminal = createTerminal(find("#terminal"));
   readonly #notice = new Notice((action) => this.#act(action));
-  readonly #sessions: SessionList;
+  readonly #sessions = new SessionList(server, () => this.#session.id, goTo);
   /** What the first prompt does not need, once it is asked for. */
   #extras: Promise<SearchBar> | undefined;
-  #id = "";
   #host = "Terminal";
-  #session: Session | undefined;
+  #session = firstSession;
   #words: Words | undefined;
 
-  constructor(server: Server) {
-    this.#server = server;
-    this.#sessions = new SessionList(server, () => this.#id, goTo);
+  constructor() {
     globalThis.terminal = this.#terminal;
     new KeyRow(this.#terminal);
     new TouchScroll(this.#terminal, find("#terminal"));
@@ -46,7 +42,8 @@ export class App {
     takeDrops(this.#terminal);
     followViewport();
     this.#listen();
-    this.#open(sessionID());
+    this.#show(firstSession);
+    this.#arrive(); // The address may have changed meanwhile.
   }
 
   #listen(): void {
@@ -68,18 +65,23 @@ export class App {
   /** Shows the session that the address names. */
   #arrive(): void {
     const token = takeToken();
-    if (token !== undefined) this.#server.token = token;
+    if (token !== undefined) server.token = token;
     const id = sessionID();
-    if (id !== this.#id || token !== undefined) this.#open(id);
+    if (id !== this.#session.id || token !== undefined) this.#open(id);
   }
 
   #open(id: string): void {
-    this.#session?.leave();
-    this.#id = id;
-    this.#session = new Session(this.#terminal, this.#server, id, {
-      state: (words) => this.#show(words),
+    this.#session.leave();
+    this.#show(new Session(server, id, this.#terminal));
+  }
+
+  #show(session: Session): void {
+    this.#session = session;
+    session.show({
+      process: (process, left) => display(process, this.#terminal, left),
+      state: (words) => this.#tell(words),
       host: (name) => this.#showTitle((this.#host = name)),
-      refused: () => this.#open(id),
+      refused: () => this.#open(session.id),
     });
     this.#terminal.focus();
   }
@@ -93,12 +95,12 @@ export class App {
   }
 
   #loadExtras(): Promise<SearchBar> {
-    this.#extras ??= import("./extras.js").then(({ addExtras }) => addExtras(this.#terminal));
+    this.#extras ??= import("./extras.js").then(({ addExtras }) => addExtras(this.#terminal, find("#search")));
     this.#extras.catch(() => (this.#extras = undefined));
     return this.#extras;
   }
 
-  #show(words: Words): void {
+  #tell(words: Words): void {
     this.#words = words;
     this.#notice.show(words);
     if (words.tone === "good") {
@@ -112,7 +114,7 @@ export class App {
 
   #act(action: "retry" | "new"): void {
     if (action === "new") goTo(newID());
-    else this.#session?.retry();
+    else this.#session.retry();
     this.#terminal.focus();
   }
 
@@ -123,7 +125,7 @@ export class App {
   #takeTitle(title: string): void {
     if (!title || this.#words?.tone === "over") return;
     this.#showTitle(title);
-    keepTitle(this.#id, title);
+    keepTitle(this.#session.id, title);
   }
 
   /** Without a connection there is nobody to type to, so the keys are the page's. */

@@ -25,7 +25,10 @@ const { metafile } = await build({
   metafile: true,
   logLevel: "warning",
 });
-writeFileSync(join(DIST, "index.html"), preload(link(readFileSync("web/index.html", "utf8"))));
+const main = firstScript();
+const style = built("style.css");
+writeFileSync(join(DIST, "index.html"), await page());
+for (const path of [style, built("main.ts")]) rmSync(path);
 compress(DIST);
 compress(ASSETS);
 
@@ -36,26 +39,32 @@ function built(source) {
   return found[0];
 }
 
-/** Has the page name what its sources have been built into. */
-function link(html) {
-  return html.replace(/(href|src)="(\w+\.\w+)"/g, (_, attribute, source) => `${attribute}="${relative(DIST, built(source))}"`);
+/**
+ * Returns the script that the page runs first. app.ts imports main.ts, so that all of main.ts is in one chunk, and what is built
+ * from main.ts itself only imports that. The page saves the detour.
+ */
+function firstScript() {
+  const { inputs, imports } = metafile.outputs[built("main.ts")];
+  const chunks = imports.filter(({ kind }) => kind === "import-statement");
+  if (Object.keys(inputs).length > 0 || chunks.length !== 1) throw new Error("main.ts is not in one chunk");
+  return chunks[0].path;
 }
 
-/** Has the page ask at once for all that the first prompt needs, rather than for one script after the other has come. */
-function preload(html) {
-  const main = built("main.ts");
-  const scripts = new Set();
-  for (const script of [main, built("app.ts")]) addImports(scripts, script);
-  scripts.delete(main);
-  const links = [...scripts].map((path) => `    <link rel="modulepreload" href="${relative(DIST, path)}" />\n`);
-  return html.replace("  </head>", `${links.join("")}  </head>`);
+/** Returns the page. It has its style and its first lines in it, and asks at once for all that the first prompt needs. */
+async function page() {
+  const urls = { "main.ts": main, "app.ts": built("app.ts"), "favicon.svg": built("favicon.svg") };
+  const inline = await inlineScript();
+  return readFileSync("web/index.html", "utf8")
+    .replace(/(?<=(href|src)=")[^"]+/g, (source) => (source in urls ? relative(DIST, urls[source]) : source))
+    .replace(/<link rel="stylesheet"[^>]*>/, () => `<style>${readFileSync(style, "utf8")}</style>`)
+    .replace(/<script src="inline.ts">/, () => `<script>${inline}`);
 }
 
-function addImports(scripts, path) {
-  scripts.add(path);
-  for (const imported of metafile.outputs[path].imports) {
-    if (imported.kind === "import-statement" && !scripts.has(imported.path)) addImports(scripts, imported.path);
-  }
+/** Returns the script that stands in the page. The server allows it by its hash. */
+async function inlineScript() {
+  const entryPoints = ["web/inline.ts"];
+  const { outputFiles } = await build({ entryPoints, bundle: true, minify: true, format: "iife", target: "es2022", write: false });
+  return outputFiles[0].text.trim();
 }
 
 /** Writes compressed copies of a folder's files beside them, those that are smaller. */

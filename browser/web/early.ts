@@ -1,38 +1,50 @@
 import type { SocketConstructor } from "../src/socket.js";
-import { protocols } from "../src/token.js";
 
-/** A connection to the server that is made before it is known what for. */
-export class EarlySocket {
-  #offered = "";
-  #socket: WebSocket | undefined;
+/** What the server is asked first. */
+export const ABOUT = "api/server";
 
-  /** Makes the connection, with a token. */
-  async open(token: string): Promise<void> {
-    const url = new URL(".", document.baseURI);
-    url.protocol = url.protocol.replace("http", "ws");
-    const offered = await protocols([], token, new AbortController().signal);
-    this.#offered = String(offered);
-    this.#socket = new WebSocket(url, offered);
+/** What inline.ts has begun. It does not know yet which session it is for. */
+export interface Early {
+  /** The token that was in the page's address, and is there no more. */
+  readonly addressed: string | undefined;
+  /** The token that was presented, or "". */
+  readonly token: string;
+  /** The answer to ABOUT, until it is taken. */
+  about?: Promise<Response>;
+  /** A connection, until it is taken, and what was offered to make it. */
+  socket?: WebSocket;
+  readonly offered: string;
+}
+
+declare global {
+  var early: Early | undefined;
+}
+
+/** Returns the answer that is on its way already, once, if the server was asked this with this token. */
+export function earlyAnswer(method: string, path: string, token: string): Promise<Response> | undefined {
+  const { early } = globalThis;
+  if (method !== "GET" || path !== ABOUT || !early?.about) return undefined;
+  const { about } = early;
+  delete early.about;
+  return early.token === token ? about : undefined;
+}
+
+/** Makes connections. The first is the early one, if that is as good as another. */
+export const EarlyWebSocket = function (url: string, offered: string[]) {
+  return take(offered) ?? new WebSocket(url, offered);
+} as unknown as SocketConstructor;
+
+function take(offered: string[]): WebSocket | undefined {
+  const { early } = globalThis;
+  const socket = early?.socket;
+  if (!early || !socket) return undefined;
+  delete early.socket;
+  if (socket.readyState > WebSocket.OPEN) return undefined;
+  if (String(offered) !== early.offered) {
+    socket.close();
+    return undefined;
   }
-
-  /** Makes connections, the early one first if it is as good as another. */
-  get Constructor(): SocketConstructor {
-    const take = (url: string, offered: string[]): WebSocket => this.#take(offered) ?? new WebSocket(url, offered);
-    return function (url: string, offered: string[]) {
-      return take(url, offered);
-    } as unknown as SocketConstructor;
-  }
-
-  #take(offered: string[]): WebSocket | undefined {
-    const socket = this.#socket;
-    this.#socket = undefined;
-    if (!socket || socket.readyState > WebSocket.OPEN) return undefined;
-    if (String(offered) !== this.#offered) {
-      socket.close();
-      return undefined;
-    }
-    // Whoever takes it waits for it to open.
-    if (socket.readyState === WebSocket.OPEN) setTimeout(() => socket.dispatchEvent(new Event("open")));
-    return socket;
-  }
+  // The one that takes it waits for it to open.
+  if (socket.readyState === WebSocket.OPEN) setTimeout(() => socket.dispatchEvent(new Event("open")));
+  return socket;
 }

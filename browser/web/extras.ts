@@ -4,9 +4,9 @@ import type { Terminal } from "@xterm/xterm";
 import { SearchBar } from "./search.js";
 
 /** Adds to a terminal what can arrive after it. */
-export function addExtras(terminal: Terminal): SearchBar {
+export function addExtras(terminal: Terminal, search: HTMLFormElement): SearchBar {
   drawFast(terminal);
-  return new SearchBar(terminal);
+  return new SearchBar(terminal, search);
 }
 
 /** Draws with WebGL, where a graphics card does that. */

@@ -1,19 +1,22 @@
-import { SafePasteAddon } from "@wsep/client/xterm";
+import type { Process } from "@wsep/client";
+import { ProcessAddon, SafePasteAddon } from "@wsep/client/xterm";
 import { FitAddon } from "@xterm/addon-fit";
 import { UnicodeGraphemesAddon } from "@xterm/addon-unicode-graphemes";
 import { WebLinksAddon } from "@xterm/addon-web-links";
 import { Terminal } from "@xterm/xterm";
 
+import { fontOf } from "./cells.js";
 import { onThemeChange, theme } from "./theme.js";
+
+/** Empties a terminal of one session for the next. The first byte ends a sequence that was cut short. */
+const RESET = "\x18\x1bc";
 
 /** Makes the terminal in an element. It fills that, whatever size it takes. */
 export function createTerminal(parent: HTMLElement): Terminal {
   const terminal = new Terminal({
     allowProposedApi: true, // for Unicode graphemes
     cursorBlink: true,
-    fontFamily: getComputedStyle(parent).getPropertyValue("--mono"),
-    fontSize: matchMedia("(pointer: coarse)").matches ? 13 : 14,
-    lineHeight: 1.15,
+    ...fontOf(parent),
     linkHandler: { activate: (_, address) => openLink(address) },
     macOptionClickForcesSelection: true,
     minimumContrastRatio: 4.5,
@@ -27,6 +30,14 @@ export function createTerminal(parent: HTMLElement): Terminal {
   fill(parent, terminal);
   onThemeChange((changed) => (terminal.options.theme = changed));
   return terminal;
+}
+
+/** Shows a process in a terminal until the signal is aborted. */
+export function display(process: Process, terminal: Terminal, left: AbortSignal): void {
+  terminal.write(RESET);
+  const addon = new ProcessAddon(process);
+  terminal.loadAddon(addon);
+  left.addEventListener("abort", () => addon.dispose());
 }
 
 function fill(parent: HTMLElement, terminal: Terminal): void {

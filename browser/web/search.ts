@@ -2,7 +2,15 @@ import { SearchAddon } from "@xterm/addon-search";
 import type { ISearchOptions } from "@xterm/addon-search";
 import type { Terminal } from "@xterm/xterm";
 
-import { find } from "./dom.js";
+/** What the form has, by name. */
+interface Fields extends HTMLFormControlsCollection {
+  readonly text: HTMLInputElement;
+  readonly result: HTMLOutputElement;
+  readonly matchCase: HTMLInputElement;
+  readonly regex: HTMLInputElement;
+  readonly previous: HTMLButtonElement;
+  readonly close: HTMLButtonElement;
+}
 
 /** The addon takes colours in this form alone. They do on both themes. */
 const decorations = {
@@ -16,12 +24,13 @@ const decorations = {
 export class SearchBar {
   readonly #addon = new SearchAddon();
   readonly #terminal: Terminal;
-  readonly #form = find<HTMLFormElement>("#search");
-  readonly #text = find<HTMLInputElement>("[name=text]", this.#form);
-  readonly #result = find<HTMLOutputElement>("output", this.#form);
+  readonly #form: HTMLFormElement;
+  readonly #fields: Fields;
 
-  constructor(terminal: Terminal) {
+  constructor(terminal: Terminal, form: HTMLFormElement) {
     this.#terminal = terminal;
+    this.#form = form;
+    this.#fields = form.elements as Fields;
     terminal.loadAddon(this.#addon);
     this.#addon.onDidChangeResults(({ resultIndex, resultCount }) => this.#tell(resultIndex, resultCount));
     this.#form.addEventListener("input", () => this.#find("next", true));
@@ -30,16 +39,16 @@ export class SearchBar {
       this.#find("next");
     });
     this.#form.addEventListener("keydown", (event) => this.#press(event));
-    find("[name=previous]", this.#form).addEventListener("click", () => this.#find("previous"));
-    find("[name=close]", this.#form).addEventListener("click", () => this.close());
+    this.#fields.previous.addEventListener("click", () => this.#find("previous"));
+    this.#fields.close.addEventListener("click", () => this.close());
   }
 
   open(): void {
     this.#form.hidden = false;
     const selected = this.#terminal.getSelection();
-    if (selected && !selected.includes("\n")) this.#text.value = selected;
-    this.#text.select();
-    this.#text.focus();
+    if (selected && !selected.includes("\n")) this.#fields.text.value = selected;
+    this.#fields.text.select();
+    this.#fields.text.focus();
     this.#find("next", true);
   }
 
@@ -51,7 +60,7 @@ export class SearchBar {
 
   #press(event: KeyboardEvent): void {
     if (event.key === "Escape") this.close();
-    else if (event.key === "Enter" && event.shiftKey && event.target === this.#text) this.#find("previous");
+    else if (event.key === "Enter" && event.shiftKey && event.target === this.#fields.text) this.#find("previous");
     else return;
     event.preventDefault();
   }
@@ -60,22 +69,22 @@ export class SearchBar {
     const options: ISearchOptions = {
       decorations,
       incremental,
-      caseSensitive: find<HTMLInputElement>("[name=matchCase]", this.#form).checked,
-      regex: find<HTMLInputElement>("[name=regex]", this.#form).checked,
+      caseSensitive: this.#fields.matchCase.checked,
+      regex: this.#fields.regex.checked,
     };
-    if (options.regex && !isRegExp(this.#text.value)) {
-      this.#result.value = "No pattern";
+    if (options.regex && !isRegExp(this.#fields.text.value)) {
+      this.#fields.result.value = "No pattern";
       return;
     }
-    if (!this.#text.value) this.#addon.clearDecorations();
-    if (direction === "next") this.#addon.findNext(this.#text.value, options);
-    else this.#addon.findPrevious(this.#text.value, options);
+    if (!this.#fields.text.value) this.#addon.clearDecorations();
+    if (direction === "next") this.#addon.findNext(this.#fields.text.value, options);
+    else this.#addon.findPrevious(this.#fields.text.value, options);
   }
 
   #tell(index: number, count: number): void {
-    if (!this.#text.value) this.#result.value = "";
-    else if (count === 0) this.#result.value = "Nothing";
-    else this.#result.value = index < 0 ? `${count}` : `${index + 1} of ${count}`;
+    if (!this.#fields.text.value) this.#fields.result.value = "";
+    else if (count === 0) this.#fields.result.value = "Nothing";
+    else this.#fields.result.value = index < 0 ? `${count}` : `${index + 1} of ${count}`;
   }
 }
 

@@ -1,5 +1,6 @@
 import type { SocketConstructor } from "../src/socket.js";
-import { EarlySocket } from "./early.js";
+import { ask } from "./ask.js";
+import { ABOUT, EarlyWebSocket, earlyAnswer } from "./early.js";
 import { answerToken, askToken } from "./token.js";
 import { Tokens } from "./tokens.js";
 
@@ -34,15 +35,10 @@ export class RefusedError extends Error {
   }
 }
 
-/** How long a request may take. One that the network has swallowed would else be waited for without end. */
-const REQUEST_TIMEOUT_MS = 10_000;
-
 /** The server that the page came from. */
 export class Server {
   readonly #tokens = new Tokens(answerToken);
-  readonly #socket = new EarlySocket();
   #asking: Promise<void> | undefined;
-  #early: Promise<About> | undefined;
 
   set token(token: string) {
     this.#tokens.token = token;
@@ -54,27 +50,16 @@ export class Server {
   }
 
   /** Makes the connections to the server. */
-  get WebSocket(): SocketConstructor {
-    return this.#socket.Constructor;
-  }
-
-  /** Asks for what the first session needs, all at once, before it is known which session that is. */
-  begin(): void {
-    this.#early = this.#about();
-    this.#early.catch(() => {}); // about tells.
-    void this.#socket.open(this.token);
-  }
+  readonly WebSocket: SocketConstructor = EarlyWebSocket;
 
   /** Tells where commands run. The user may have to give a token first. */
-  about(): Promise<About> {
-    const early = this.#early;
-    this.#early = undefined;
-    return early ?? this.#about();
+  async about(): Promise<About> {
+    return (await this.#request("GET", ABOUT)).json();
   }
 
   /** Fails if the server does not take the token, which a WebSocket can't tell from there being no server. */
   async check(): Promise<void> {
-    await this.#ask("GET", "api/server", this.token);
+    await this.#ask("GET", ABOUT, this.token);
   }
 
   async sessions(): Promise<SessionInfo[]> {
@@ -88,10 +73,6 @@ export class Server {
       // One that is not there any more is closed.
       if (!(error instanceof RefusedError) || error.status !== 404) throw error;
     }
-  }
-
-  async #about(): Promise<About> {
-    return (await this.#request("GET", "api/server")).json();
   }
 
   /** Makes a request, with another token if the server does not take this one. */
@@ -109,8 +90,7 @@ export class Server {
   }
 
   async #ask(method: string, path: string, token: string): Promise<Response> {
-    const headers: HeadersInit = token ? { Authorization: `Bearer ${token}` } : {};
-    const response = await fetch(path, { method, headers, signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS) });
+    const response = await (earlyAnswer(method, path, token) ?? ask(method, path, token));
     if (!response.ok) throw new RefusedError(response.status, await reason(response));
     this.#tokens.admit(token);
     return response;

@@ -1,17 +1,13 @@
 import { connect } from "@wsep/client";
 import type { Process } from "@wsep/client";
-import { ProcessAddon } from "@wsep/client/xterm";
-import type { Terminal } from "@xterm/xterm";
 
 import { delay } from "../src/retry.js";
 import { onWake } from "../src/wake.js";
+import type { Size } from "./cells.js";
 import { describe, refusal, trouble } from "./status.js";
 import type { Words } from "./status.js";
 import { RefusedError } from "./server.js";
 import type { About, Server } from "./server.js";
-
-/** Empties a terminal of one session for the next. The first byte ends a sequence that was cut short. */
-const RESET = "\x18\x1bc";
 
 /**
  * How long a connection waits for the server's word on the token, in milliseconds. The browser may ask on a connection that
@@ -21,30 +17,40 @@ const CHECK_MS = 2_000;
 
 /** What a session tells the page. */
 export interface Telling {
+  /** The process runs. The page shows it until the signal is aborted. */
+  readonly process: (process: Process, left: AbortSignal) => void;
   readonly state: (words: Words) => void;
   readonly host: (name: string) => void;
   /** The server does not take the token any more. */
   readonly refused: () => void;
 }
 
-/** A session, shown in the terminal until it is left. The session itself goes on. */
+/** A connection to a session, until the session is left. The session itself goes on. */
 export class Session {
-  readonly #terminal: Terminal;
+  readonly id: string;
   readonly #server: Server;
-  readonly #id: string;
-  readonly #telling: Telling;
+  readonly #size: Size;
   readonly #leaving = new AbortController();
+  /** What is told waits for this. */
+  readonly #heard: Promise<Telling>;
+  #hear!: (telling: Telling) => void;
   /** What trying again means now. */
   #again = (): void => {};
   /** Ends the wait for another attempt. */
   #endWait = (): void => {};
 
-  constructor(terminal: Terminal, server: Server, id: string, telling: Telling) {
-    this.#terminal = terminal;
+  /** Connects at once, with the size that the terminal has when the server has answered. */
+  constructor(server: Server, id: string, size: Size) {
+    this.id = id;
     this.#server = server;
-    this.#id = id;
-    this.#telling = telling;
+    this.#size = size;
+    this.#heard = new Promise((resolve) => (this.#hear = resolve));
     void this.#begin(1);
+  }
+
+  /** Tells from now on what happens, and what has happened so far. It is called once. */
+  show(telling: Telling): void {
+    this.#hear(telling);
   }
 
   retry(): void {
@@ -59,11 +65,11 @@ export class Session {
   /** Asks where the session's shell runs, as often as it takes, and connects to it. */
   async #begin(attempt: number): Promise<void> {
     this.#again = () => {};
-    this.#tell({ tone: "busy", brief: "Connecting", sentence: "" });
+    this.#say({ tone: "busy", brief: "Connecting", sentence: "" });
     try {
       const about = await this.#server.about();
       if (this.#leaving.signal.aborted) return;
-      this.#telling.host(about.host);
+      this.#tell(({ host }) => host(about.host));
       this.#connect(about);
     } catch (error) {
       if (this.#leaving.signal.aborted) return;
@@ -74,7 +80,7 @@ export class Session {
 
   #refused(error: RefusedError): void {
     this.#again = () => void this.#begin(1);
-    this.#tell(refusal(error));
+    this.#say(refusal(error));
   }
 
   #wait(error: unknown, attempt: number): void {
@@ -89,21 +95,18 @@ export class Session {
       clearTimeout(timer);
       deafen();
     };
-    this.#tell(trouble(error, false, Date.now() + ms));
+    this.#say(trouble(error, false, Date.now() + ms));
   }
 
   #connect(about: About): void {
     const { signal } = this.#leaving;
     const client = connect(".", { token: this.#tokens(), WebSocket: this.#server.WebSocket, signal });
-    const { rows, cols } = this.#terminal;
-    const shell = { tty: true, id: this.#id, rows, cols, cwd: about.home, env: environment(about) };
+    const { rows, cols } = this.#size;
+    const shell = { tty: true, id: this.id, rows, cols, cwd: about.home, env: environment(about) };
     const process = client.spawn(about.shell, shell);
     this.#again = () => process.retry();
     this.#follow(process);
-    this.#terminal.write(RESET);
-    const addon = new ProcessAddon(process);
-    this.#terminal.loadAddon(addon);
-    signal.addEventListener("abort", () => addon.dispose());
+    this.#tell((telling) => telling.process(process, signal));
   }
 
   /**
@@ -123,7 +126,7 @@ export class Session {
   async #check(): Promise<void> {
     const checked = this.#server.check().catch((error: unknown) => {
       const lasting = error instanceof RefusedError && error.lasting;
-      if (lasting && !this.#leaving.signal.aborted) this.#telling.refused();
+      if (lasting) this.#tell(({ refused }) => refused());
       throw error;
     });
     await Promise.race([checked, new Promise((resolve) => setTimeout(resolve, CHECK_MS))]);
@@ -132,15 +135,22 @@ export class Session {
   #follow(process: Process): void {
     let known = false;
     const tell = (): void => {
-      this.#tell(describe(process.state, known));
+      this.#say(describe(process.state, known));
       known ||= process.state.status === "connected";
     };
     tell();
     process.onStateChange(tell);
   }
 
-  #tell(words: Words): void {
-    if (!this.#leaving.signal.aborted) this.#telling.state(words);
+  #say(words: Words): void {
+    this.#tell(({ state }) => state(words));
+  }
+
+  /** Tells the page, in order, once there is one that listens. */
+  #tell(tell: (telling: Telling) => void): void {
+    void this.#heard.then((telling) => {
+      if (!this.#leaving.signal.aborted) tell(telling);
+    });
   }
 }
 

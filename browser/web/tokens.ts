@@ -12,6 +12,11 @@ const ANSWER_TIMEOUT_MS = 250;
 /** What tabs say to each other. A token that is told has been admitted by the server. */
 type Message = { readonly ask: true } | { readonly token: string };
 
+/** Returns the token that this tab has kept, or "". */
+export function keptToken(): string {
+  return load("sessionStorage", KEPT) ?? "";
+}
+
 /**
  * The token of this tab. A tab that has none gets it from one that has, while that is open. Nobody else hears that: a
  * channel is of one origin, which is this server's address with its port.
@@ -21,7 +26,7 @@ export class Tokens {
   readonly #heard: (token: string) => void;
   /** Those that the server did not take. */
   readonly #refused = new Set<string>();
-  #token = load("sessionStorage", KEPT) ?? "";
+  #token = keptToken();
   #admitted = false;
 
   /** heard is told a token that another tab came by. */

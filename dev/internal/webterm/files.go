@@ -1,10 +1,13 @@
 package webterm
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"io/fs"
 	"mime"
 	"net/http"
 	"path"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -65,4 +68,21 @@ func isZero(weight string) bool {
 	_, value, _ := strings.Cut(weight, "=")
 	q, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
 	return err == nil && q == 0
+}
+
+var inlineScript = regexp.MustCompile(`(?s)<script>(.*?)</script>`)
+
+// scriptHashes returns the hashes of the scripts that stand in the page itself, each after a space, as a policy names them:
+// https://www.w3.org/TR/CSP3/#grammardef-hash-source.
+func scriptHashes(files fs.FS) string {
+	page, err := fs.ReadFile(files, "index.html")
+	if err != nil {
+		return "" // Then there is no page to serve.
+	}
+	var hashes strings.Builder
+	for _, found := range inlineScript.FindAllSubmatch(page, -1) {
+		hash := sha256.Sum256(found[1])
+		hashes.WriteString(" 'sha256-" + base64.StdEncoding.EncodeToString(hash[:]) + "'")
+	}
+	return hashes.String()
 }

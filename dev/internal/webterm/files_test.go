@@ -2,6 +2,7 @@ package webterm
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"testing/fstest"
 
@@ -67,4 +68,16 @@ func TestFilesAreKeptForAsLongAsTheyAreWhatTheirNameSays(t *testing.T) {
 		require.Equal(t, http.StatusNotFound, resp.StatusCode, body)
 		require.NotContains(t, resp.Header.Get("Cache-Control"), "immutable", path)
 	}
+}
+
+func TestPolicyNamesThePagesOwnScripts(t *testing.T) {
+	page := "<script>alert('Hello, world.');</script><script src=x></script><script>\n1\n</script>"
+	url, _ := start(t, fstest.MapFS{"index.html": {Data: []byte(page)}, "x": {}}, "")
+	resp, _ := ask(t, http.MethodGet, url+"/", nil)
+	// The first hash is the example of section 2.3.1 of the specification.
+	want := "script-src 'self' 'sha256-qznLcsROx4GACP2dm0UCKCzCG+HiZ1guq6ZZDob/Tng=' 'sha256-"
+	require.Contains(t, resp.Header.Get("Content-Security-Policy"), want)
+	require.Equal(t, 2, strings.Count(resp.Header.Get("Content-Security-Policy"), "sha256-"))
+	resp, _ = ask(t, http.MethodGet, url+"/x", nil)
+	require.Contains(t, resp.Header.Get("Content-Security-Policy"), "script-src 'self';")
 }

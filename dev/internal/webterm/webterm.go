@@ -45,14 +45,19 @@ func isWebSocket(r *http.Request) bool {
 	return strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
 }
 
-// policy lets the page load what this server serves and nothing else. xterm.js makes style elements.
-const policy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self'; " +
+// policy lets the page load what this server serves, and nothing else. %s stands for the hashes of the scripts that are in the
+// page itself. xterm.js makes style elements.
+const policy = "default-src 'none'; script-src 'self'%s; style-src 'self' 'unsafe-inline'; img-src 'self'; " +
 	"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
+
+func setPolicy(h http.Header, hashes string) {
+	h.Set("Content-Security-Policy", fmt.Sprintf(policy, hashes))
+}
 
 // secure sets the headers that keep other pages from framing, reading or running what is served, and other servers from
 // being asked for anything.
 func secure(h http.Header) {
-	h.Set("Content-Security-Policy", policy)
+	setPolicy(h, "")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("Referrer-Policy", "no-referrer")
@@ -75,6 +80,9 @@ func (t *terminal) page(w http.ResponseWriter, r *http.Request) {
 	if !Built(t.files) {
 		http.Error(w, notBuilt, http.StatusServiceUnavailable)
 		return
+	}
+	if r.URL.Path == "/" {
+		setPolicy(w.Header(), scriptHashes(t.files))
 	}
 	serveFile(w, r, t.files)
 }

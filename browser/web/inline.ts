@@ -1,0 +1,23 @@
+// This script stands in the page itself, so that it runs before any other has arrived.
+
+import { offer } from "../src/token.js";
+import { takeToken } from "./address.js";
+import { ask } from "./ask.js";
+import { ABOUT } from "./early.js";
+import type { Early } from "./early.js";
+import { keptToken } from "./tokens.js";
+
+// Without a slash at its end, the page's relative addresses lead to the folder above. Not every proxy adds the slash.
+if (location.pathname.endsWith("/")) globalThis.early = begin();
+else location.replace(`${location.pathname}/${location.search}${location.hash}`);
+
+function begin(): Early {
+  const addressed = takeToken();
+  const token = addressed ?? keptToken();
+  const about = ask("GET", ABOUT, token);
+  about.catch(() => {}); // The one that takes it tells.
+  const url = new URL(".", document.baseURI);
+  url.protocol = url.protocol.replace("http", "ws");
+  const offered = offer([], token);
+  return { addressed, token, about, offered: String(offered), socket: new WebSocket(url, offered) };
+}
