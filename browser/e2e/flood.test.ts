@@ -6,22 +6,25 @@ import { poll, serve } from "./harness.js";
 
 const MB = 1e6;
 
-/**
- * How much is printed, how much memory the page may have all in all, with what is garbage and not collected yet, and how
- * late it may answer, in milliseconds, 99 times of 100: now and then the machine has something else to do.
- */
+/** How much is printed, and how much memory the page may have meanwhile, garbage included. */
 const PRINTED = 200 * MB;
 const MEMORY = 300 * MB;
-const LATE = 100;
 
 /**
- * What the terminal is given to parse at a time. A machine that is slow at that may be later: by as long as this many of
- * them take.
+ * How late 99 of 100 answers may be, in milliseconds, in the best of three parts of the run. The machine may have something
+ * else to do during one part, but not during each.
  */
-const WRITE = 32 << 10;
-const LATE_WRITES = 10;
+const LATE = 100;
+const PARTS = 3;
 
-/** How long the printing may take, in milliseconds: it is not what is tested. */
+/**
+ * A slow or busy machine may answer later than that, by the time that this many writes take in the same run. A write is what the
+ * terminal gets to parse at a time.
+ */
+const LATE_WRITES = 10;
+const WRITE = 32 << 10;
+
+/** How long the printing may take, in milliseconds. Its speed is not what is tested. */
 const PATIENCE = 500_000;
 
 test("200 MB of output cost the page neither its memory nor its answers", { timeout: PATIENCE + 60_000 }, async (t) => {
@@ -50,12 +53,12 @@ test("200 MB of output cost the page neither its memory nor its answers", { time
   await run(`yes '0123456789 abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ' | head -c ${PRINTED}`, PATIENCE);
   const seconds = (performance.now() - start) / 1000;
   clearInterval(watch);
-  const late = await page.evaluate(() => globalThis.answers.sort((a, b) => a - b));
-  const [usual, latest] = [late[Math.floor(late.length * 0.99)]!, late.at(-1)!];
+  const late = await page.evaluate(() => globalThis.answers);
+  const usual = Math.min(...parts(late, PARTS).map(lateness));
   t.diagnostic(
     `${(PRINTED / MB / seconds).toFixed(1)} MB/s, at most ${(peak / MB).toFixed(0)} MB of memory ` +
       `(${(before / MB).toFixed(0)} MB before), ` +
-      `${late.length} answers, 99% within ${usual.toFixed(0)} ms, all within ${latest.toFixed(0)} ms`,
+      `${late.length} answers, 99% within ${usual.toFixed(0)} ms in the best part, all within ${Math.max(...late).toFixed(0)} ms`,
   );
   assert.ok(peak < MEMORY, `${peak / MB} MB`);
   assert.ok(late.length > 100);
@@ -63,6 +66,17 @@ test("200 MB of output cost the page neither its memory nor its answers", { time
   assert.ok(usual < allowed, `${usual} ms, of ${allowed} ms`);
   await run("echo still here");
 });
+
+/** Cuts a list into parts of about the same length. */
+function parts(list: readonly number[], n: number): number[][] {
+  const length = Math.ceil(list.length / n);
+  return Array.from({ length: n }, (_, i) => list.slice(i * length, (i + 1) * length));
+}
+
+/** Returns what 99 of 100 answers keep to. */
+function lateness(answers: readonly number[]): number {
+  return [...answers].sort((a, b) => a - b)[Math.floor(answers.length * 0.99)]!;
+}
 
 declare global {
   var answers: number[];
@@ -75,7 +89,7 @@ function lastLines(): string {
   return lines.map((line) => line?.trimEnd() ?? "").join("\n").replace(/\n+$/, "");
 }
 
-/** Measures how long the page lets wait what is to be done at once, such as a press of a key. */
+/** Measures how late the page does what it should do at once, such as taking a key. */
 function watchAnswers(): void {
   globalThis.answers = [];
   const { port1, port2 } = new MessageChannel();

@@ -12,11 +12,12 @@ export interface ConnectOptions {
   /**
    * A token for the server, as a subprotocol, because a browser can send no header: "wsep" is offered, and
    * "wsep.token." with the token in base64url. An empty one is not presented, and then a cookie's may count. A function
-   * is asked for every connection, and has 30 s to answer: its signal is aborted then, or when nobody wants to know any
-   * more. What it throws may go better at the next attempt, unless it is a DisconnectedError that says otherwise.
+   * is called for every connection, and has 30 s to answer. Its signal is aborted then, and when the answer is not needed any
+   * more. After an error it is called again for the next attempt, unless the error is a DisconnectedError of
+   * a final kind: "unauthorized", "protocol" or "closed".
    */
   token?: TokenSource | undefined;
-  /** What makes connections, where the global WebSocket is missing or not the one. */
+  /** The WebSocket to use instead of the global one. */
   WebSocket?: SocketConstructor | undefined;
   /** Closes all connections when it is aborted. */
   signal?: AbortSignal | undefined;
@@ -26,8 +27,8 @@ export interface ConnectOptions {
 
 export interface Client {
   /**
-   * Starts a command on a connection of its own. Throws if an argument is not of its type. What the server may refuse is
-   * told by the process.
+   * Starts a command on a connection of its own. Throws if an argument is not of its type. What the server refuses,
+   * the process tells.
    */
   spawn(command: string, options?: SpawnOptions): Process;
 }
@@ -58,7 +59,7 @@ export function connect(url: string | URL, options: ConnectOptions = {}): Client
   };
 }
 
-/** A page's base URL is not where it is, if it says so or is the content of an attribute. */
+/** Resolves a URL. A page's base URL is not its address if it has a base element, or came from a srcdoc attribute. */
 function socketURL(url: string | URL): string {
   const u = new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href);
   u.protocol = u.protocol.replace(/^http/, "ws");

@@ -22,21 +22,21 @@ const ANSWER_TIMEOUT_MS = 30_000;
 
 /** How much the socket may hold of what was sent. More waits, so that a resize or a signal need not wait for it. */
 const MAX_BUFFERED = 1 << 20;
-/** How often to look at what the socket holds: no event tells. */
+/** How often to look at what the socket holds: there is no event for it. */
 const BUFFERED_POLL_MS = 10;
 
 /** How much unread output of a stream is kept of a server without flow control, which can't be made to wait. */
 const MAX_UNREAD = 64 << 20;
 
-/** Why a conversation is over before its time. */
+/** Why a conversation is over before the command has exited. */
 export type Failure = StartError | DisconnectedError;
 
 export interface Events {
   /** The command has started. */
   started(pid: number): void;
-  /** The command has ended. */
+  /** The command has exited. */
   exited(outcome: Exit | OutcomeError): void;
-  /** No more output comes, nor anything else but exited if there was no failure. */
+  /** No more output comes. Without a failure, exited may still follow. */
   over(failure?: Failure): void;
 }
 
@@ -248,13 +248,13 @@ export class Conversation {
       return;
     }
     this.#exited = true;
-    // Output ends first: who hears of the exit may close the process, which cuts output that has not ended.
+    // Output ends first: a listener may close the process when it exits, and close() cuts output that has not ended.
     if (!message.pending) this.#finish();
     this.#events.exited(outcome(message));
     this.#wake();
   }
 
-  /** The socket has failed. Before it was open that is all there is to come: not every runtime then closes it. */
+  /** The socket has failed. Before it was open no other event may come: not every runtime fires close then. */
   #failed(cause: unknown): void {
     this.#cause = cause;
     if (!this.#opened) this.#closed({ code: CLOSE_ABNORMAL, reason: "" });

@@ -56,7 +56,7 @@ export interface ExitMessage {
   readonly pending: boolean;
 }
 
-/** A message of a server. A body that its type has no use for is gone. */
+/** A message of a server. A body that its type does not use is dropped. */
 export type Answer =
   | { readonly type: "pid"; readonly pid: number; readonly extensions: Extensions | null }
   | { readonly type: "stdout" | "stderr"; readonly body: Uint8Array<ArrayBuffer> }

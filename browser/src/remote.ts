@@ -36,7 +36,7 @@ export interface Plan {
   readonly stdinAbort: "close" | "eof";
 }
 
-/** A process over one conversation, or over one after the other. */
+/** A process over one conversation, or over several, one after the other. */
 export class RemoteProcess implements Process {
   readonly stdin: WritableStream<Chunk>;
   readonly started: Promise<void>;
@@ -59,12 +59,12 @@ export class RemoteProcess implements Process {
   #closing = false;
   #closeTimer: ReturnType<typeof setTimeout> | undefined;
   #timeoutTimer: ReturnType<typeof setTimeout> | undefined;
-  /** What listens to signals, to be called when they have no more to say. */
+  /** Stop listening to signals and to the network. */
   #deafen: (() => void)[] = [];
   #retryTimer: ReturnType<typeof setTimeout> | undefined;
-  /** Aborted when another attempt to connect has taken the place of the one under way, or none is wanted any more. */
+  /** Aborted when another attempt to connect replaces this one, or when none is wanted any more. */
   #attempting = new AbortController();
-  /** What is being held, from the dialing to its end. */
+  /** The current conversation, from the dialing until it is over. */
   #conversation: Conversation | undefined;
 
   constructor(plan: Plan) {
@@ -181,7 +181,7 @@ export class RemoteProcess implements Process {
     this.#timeoutTimer = setTimeout(late, timeout);
   }
 
-  /** The network may have changed without a word. */
+  /** The network may have changed unnoticed. */
   #woken(): void {
     if (this.#state.status === "connected") this.#conversation?.probe();
     else if (this.#state.status === "waiting" || Date.now() - this.#attemptedAt > STALE_MS) this.retry();
@@ -196,7 +196,7 @@ export class RemoteProcess implements Process {
     if (signal.aborted) return; // A listener has had enough.
     try {
       const protocols = await this.#plan.protocols(signal);
-      // Nothing may come between the making of a socket and its handlers: what it tells meanwhile would be lost.
+      // The handlers must be set in the same task that makes the socket, or its first events are lost.
       if (!signal.aborted) this.#converse(this.#plan.dial(protocols));
     } catch (error) {
       if (signal.aborted) return;
@@ -205,7 +205,7 @@ export class RemoteProcess implements Process {
     }
   }
 
-  /** Makes the next attempt to connect in the place of the one under way. */
+  /** Makes the next attempt to connect, and gives up the current one. */
   #connectAnew(): void {
     this.#attempting.abort();
     this.#conversation?.hangUp();
@@ -239,7 +239,7 @@ export class RemoteProcess implements Process {
 
   #exitedWith(outcome: Exit | OutcomeError): void {
     this.#end(outcome instanceof OutcomeError ? { error: outcome } : { exit: outcome });
-    // Who has closed the process wants no output that it left behind.
+    // After close() nobody wants what the command has left unread.
     if (this.#closing) this.#disconnect(new DisconnectedError("process was closed", { kind: "closed" }));
   }
 
@@ -275,7 +275,7 @@ export class RemoteProcess implements Process {
     this.#closeOutputs({ error });
   }
 
-  /** Settles how the process ended. The first word counts. */
+  /** Settles how the process exited. Only the first call counts. */
   #end(outcome: { readonly exit: Exit } | { readonly error: unknown }): void {
     if (this.#state.status === "ended") return;
     clearTimeout(this.#closeTimer);
@@ -321,12 +321,12 @@ export class RemoteProcess implements Process {
     if (signal.aborted) throw signal.reason; // Some of it may have been sent.
   }
 
-  /** As a function, because the compiler takes it that nothing changes during an await. */
+  /** A function, because the compiler assumes that nothing changes during an await. */
   #hasEnded(): boolean {
     return this.#state.status === "ended";
   }
 
-  /** Why nothing reaches the command any more: it has ended, or that can't be known. */
+  /** Why nothing reaches the command any more: it has exited, or nobody knows. */
   #whyEnded(): unknown {
     const error = this.#state.status === "ended" ? this.#state.error : undefined;
     return error === undefined || error instanceof OutcomeError ? new EndedError() : error;
@@ -347,13 +347,13 @@ export class RemoteProcess implements Process {
   #setState(state: State): void {
     this.#state = state;
     for (const listener of [...this.#listeners]) {
-      if (this.#state !== state) return; // A listener has brought on the next, of which all have been told.
+      if (this.#state !== state) return; // A listener has caused another state, and all have been told that.
       call(listener, state);
     }
   }
 }
 
-/** Calls a listener whose errors are none of the caller's business. */
+/** Calls a listener. Its errors are reported as uncaught, and do not reach the caller. */
 function call(listener: (state: State) => void, state: State): void {
   try {
     listener(state);

@@ -1,7 +1,7 @@
 const FIRST_DELAY_MS = 500;
 const MAX_DELAY_MS = 30_000;
 
-/** How long to wait before an attempt: longer each time, and anything between, so that not all come back at once. */
+/** How long to wait before an attempt: longer each time, and by chance, so that not all clients come back at once. */
 export function delay(attempt: number): number {
   const longest = Math.min(MAX_DELAY_MS, FIRST_DELAY_MS * 2 ** (attempt - 1));
   return longest * (0.1 + 0.9 * Math.random());

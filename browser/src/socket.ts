@@ -32,7 +32,7 @@ export function lossOf(code: number): Loss {
   return refusals.has(code) ? "unauthorized" : "lost";
 }
 
-/** What a runtime tells with a socket's error: `ws`, Node, Bun and Deno say something, browsers nothing. */
+/** The cause in a socket's error event. `ws`, Node, Bun and Deno give one, browsers do not. */
 export function causeOf(event: { readonly error?: unknown; readonly message?: unknown }): unknown {
   return event.error ?? (event.message ? new Error(String(event.message)) : undefined);
 }
@@ -41,7 +41,7 @@ interface Emitter {
   on?(event: "unexpected-response", listener: (request: unknown, response: { statusCode: number }) => void): void;
 }
 
-/** Calls back with the HTTP status of a refused handshake, which `ws` alone tells. The socket is left to be closed then. */
+/** Calls back with the HTTP status of a refused handshake, which only `ws` tells. The callback must close the socket. */
 export function onRefusal(socket: Socket, refused: (status: number) => void): void {
   const { on } = socket as Emitter;
   if (typeof on === "function") on.call(socket, "unexpected-response", (_, { statusCode }) => refused(statusCode));

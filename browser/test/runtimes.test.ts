@@ -47,7 +47,7 @@ const runtimes: readonly Runtime[] = [
   },
 ];
 
-/** Node 20 is the one that runs the tests, or there is none. */
+/** Why a runtime is skipped, or false. Node 20 is tested only if it also runs the tests. */
 function whyNot({ name, program }: Runtime): string | false {
   if (name === "Node 20" && !process.version.startsWith("v20.")) return `the tests are run by Node ${process.version}`;
   return !existsSync(program) && `there is no ${program}`;
@@ -67,7 +67,7 @@ test("the same in every runtime", { concurrency: 3 }, async (t) => {
   compareTable(ran);
 });
 
-/** Runs the suite, of which every check must go well. */
+/** Runs the suite. Every check must pass. */
 async function resultsOf(t: TestContext, runtime: Runtime, gate: Gate): Promise<readonly Result[]> {
   const { child, complaints } = launch(t, runtime, gate.address);
   const ended = once(child, "exit").then(([code]) => code as number | null);

@@ -200,6 +200,15 @@ const checks: Record<string, Check> = {
   },
 };
 
+const programChecks: Record<string, Check> = {
+  "the status of a refusal, and no other attempt, with the WebSocket of `ws`": async () => {
+    const { WebSocket } = await import("ws");
+    const session = connect(new URL("status/401", site), { WebSocket }).spawn("sh", { tty: true, id: "refused" });
+    const { kind, status } = await lost(session);
+    equal([kind, status], ["unauthorized", 401]);
+  },
+};
+
 const pageChecks: Record<string, Check> = {
   "an address relative to the page's base": async () => {
     equal(await soon(connect("run").spawn("true").exited), { code: 0 });
@@ -214,7 +223,7 @@ const pageChecks: Record<string, Check> = {
   },
 };
 
-/** Of all only `ws`, which programs use in Node 20, tells the status of a refused handshake. */
+/** The WebSocket of `ws` tells the status of a refused handshake, and no runtime's own does. Node 20 has none of its own. */
 const tellsStatus = WebSocket !== globalThis.WebSocket;
 
 async function run(name: string, check: Check): Promise<Result> {
@@ -227,7 +236,7 @@ async function run(name: string, check: Check): Promise<Result> {
 }
 
 async function main(): Promise<void> {
-  const all = Object.entries(isPage ? { ...checks, ...pageChecks } : checks);
+  const all = Object.entries({ ...checks, ...(isPage ? pageChecks : programChecks) });
   const results = await Promise.all(all.map(([name, check]) => run(name, check)));
   await fetch(new URL("done", site), { method: "POST", body: JSON.stringify(results) });
 }
