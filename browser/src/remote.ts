@@ -22,7 +22,7 @@ const CLOSE_TIMEOUT_MS = 10_000;
 
 export interface Plan {
   readonly start: Start;
-  /** What to offer in the handshake. The signal says when nobody wants to know any more. */
+  /** What to offer in the handshake. The signal is aborted when the answer is not needed any more. */
   readonly protocols: (signal: AbortSignal) => Promise<string[]>;
   /** Makes a connection. */
   readonly dial: (protocols: string[]) => Socket;

@@ -1,6 +1,6 @@
 import { DisconnectedError } from "./errors.js";
 
-/** A token, or what is asked for one. The signal is aborted when nobody waits for the answer any more. */
+/** A token, or a function that gets one. Its signal is aborted when the answer is not needed any more. */
 export type TokenSource = string | ((signal: AbortSignal) => string | Promise<string>);
 
 /** How long a token is waited for. */

@@ -49,7 +49,7 @@ export class ProcessAddon implements ITerminalAddon {
   #show(terminal: Terminal): void {
     const reader = this.#process.stdout.getReader();
     this.#disposables.push({ dispose: () => reader.releaseLock() });
-    // The process's state tells how it ended, and a reader that was let go has nobody to tell.
+    // The process's state tells how it exited. After dispose() the error concerns nobody.
     show(reader, terminal).catch(() => {});
   }
 

@@ -40,7 +40,7 @@ function decode(text: string): string {
   }
 }
 
-/** An ID that nobody guesses, and that can be read to somebody. */
+/** Returns a random ID, in letters that are easy to read aloud. */
 export function newID(): string {
   const letters = "abcdefghijkmnpqrstuvwxyz23456789";
   return Array.from(crypto.getRandomValues(new Uint8Array(12)), (n) => letters[n % letters.length]).join("");

@@ -104,7 +104,7 @@ export class App {
     this.#words = words;
     this.#notice.show(words);
     if (words.tone === "good") {
-      void this.#loadExtras().catch(() => {}); // Whoever needs them is told.
+      void this.#loadExtras().catch(() => {}); // The user is told when they are needed.
       if (!find("#search").contains(document.activeElement)) this.#terminal.focus();
     }
     if (words.tone !== "over") return;

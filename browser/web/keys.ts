@@ -81,7 +81,7 @@ export class KeyRow {
   }
 }
 
-/** Changes what is typed before those get it who listen from now on, for which xterm.js has no hook. */
+/** Changes what is typed before listeners get it that are added from now on. xterm.js has no hook for that. */
 function changeTyped(terminal: Terminal, change: (text: string) => string): void {
   const { onData } = terminal;
   const changed: Terminal["onData"] = (listener) => onData((text, rest) => listener(change(text), rest));

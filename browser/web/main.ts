@@ -4,7 +4,7 @@ import { find } from "./dom.js";
 import { Server } from "./server.js";
 import { Session } from "./session.js";
 
-// xterm.js takes longer to arrive than the server needs for starting a shell. So the shell is started first.
+// xterm.js takes longer to arrive than the server takes to start a shell. So the shell is started first.
 
 export const server: Server = new Server();
 const token = globalThis.early?.addressed ?? takeToken();

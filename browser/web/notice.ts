@@ -31,7 +31,7 @@ export class Notice {
     if (words.at !== undefined) this.#count(words.sentence, words.at);
   }
 
-  /** The button, for those who have nothing else to press. */
+  /** Focuses the button. */
   focus(): void {
     this.#button.focus();
   }

@@ -1,7 +1,7 @@
 import { load, save } from "./storage.js";
 
 /**
- * The titles that sessions had last. The server does not know them, and an ID tells nobody anything. Where they can't be
+ * The titles that sessions had last. The server does not know them, and an ID means nothing to people. Where they can't be
  * kept, a session is called by its program.
  */
 const KEPT = "wsep.titles";
