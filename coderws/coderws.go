@@ -1,7 +1,7 @@
-// Package coderws lets programs that use github.com/coder/websocket speak wsep over its connections. The functions of
-// package wsep take those of nhooyr.io/websocket, its predecessor.
+// Package coderws runs wsep over connections of github.com/coder/websocket. [RemoteExecer] is for a client, [Serve] for
+// a server. The functions of the same names in package wsep take connections of nhooyr.io/websocket, its predecessor.
 //
-// A Dialer and a Handler need none of this: they use coder/websocket already.
+// A [wsep.Dialer] and a [wsep.Handler] need none of this, because they use coder/websocket already.
 package coderws
 
 import (
@@ -13,17 +13,19 @@ import (
 	"cdr.dev/wsep/internal/wsconn"
 )
 
-// Conn returns c as a connection for wsep.RemoteExecerConn and Server.ServeConn, which then own its reading side.
+// Conn returns c as a connection for [wsep.RemoteExecerConn] and [wsep.Server.ServeConn]. They own its reading side
+// from then on.
 func Conn(c *websocket.Conn) wsep.Conn { return wsconn.Coder(c) }
 
-// RemoteExecer is wsep.RemoteExecer for a connection of coder/websocket. It runs one command, and the connection is its
-// own from then on.
+// RemoteExecer is [wsep.RemoteExecer] for a connection of coder/websocket. It runs one command, and owns the connection
+// from then on.
 func RemoteExecer(c *websocket.Conn) wsep.Execer { return wsep.RemoteExecerConn(Conn(c)) }
 
-// Serve is srv.Serve for a connection of coder/websocket. Like that it leaves the connection open: close it with the code
-// and the reason of wsep.CloseStatus.
+// Serve is [wsep.Server.Serve] for a connection of coder/websocket. It leaves the connection open. The caller closes it
+// with the code and the reason of [wsep.CloseStatus].
 //
-// Accept the connection with compression disabled, its default. Commands move data faster without.
+// The connection should be accepted with compression disabled, which is the default. Data moves faster without
+// compression.
 func Serve(ctx context.Context, srv *wsep.Server, c *websocket.Conn, execer wsep.Execer, options *wsep.Options) error {
 	return srv.ServeConn(ctx, Conn(c), execer, options)
 }

@@ -17,7 +17,7 @@ import (
 	"cdr.dev/wsep/coderws"
 )
 
-// TestWithHandlerAndDialer has each end meet the other kind.
+// TestWithHandlerAndDialer connects each end to an end of package wsep.
 func TestWithHandlerAndDialer(t *testing.T) {
 	own := httptest.NewServer(handler(wsep.NewServer()))
 	defer own.Close()
@@ -60,7 +60,7 @@ func Example() {
 	// <nil>
 }
 
-// handler serves the commands of this machine over connections that it accepts itself.
+// handler accepts connections of coder/websocket, and runs commands on this machine.
 func handler(srv *wsep.Server) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		conn, err := websocket.Accept(w, r, nil)

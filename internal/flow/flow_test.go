@@ -21,7 +21,7 @@ import (
 // testWindow is the window of a stream in use.
 const testWindow = 2 << 20
 
-// bufferLimits are limits on both sides of what a chunk holds.
+// bufferLimits are limits below and above the size of a chunk.
 var bufferLimits = []int{1, 100, chunkSize - 1, chunkSize, chunkSize + 1, 5 * chunkSize / 2}
 
 func TestBufferTakesItsLimitAndNoMore(t *testing.T) {
@@ -38,7 +38,7 @@ func TestBufferTakesItsLimitAndNoMore(t *testing.T) {
 			_, err := io.ReadFull(b, first)
 			require.NoError(t, err)
 			synctest.Wait()
-			requireFull(t, b) // Room is used as soon as there is some.
+			requireFull(t, b) // The producer uses room as soon as there is some.
 
 			rest, err := io.ReadAll(b)
 			require.NoError(t, err)
@@ -48,7 +48,8 @@ func TestBufferTakesItsLimitAndNoMore(t *testing.T) {
 	}
 }
 
-// TestBufferTakesWhatJustFits: what the producer reads next, the exit code perhaps, must not wait for a consumer.
+// TestBufferTakesWhatJustFits fills a buffer exactly. The producer must not wait for a consumer before its next read,
+// which may be the exit code.
 func TestBufferTakesWhatJustFits(t *testing.T) {
 	for _, limit := range bufferLimits {
 		synctest.Test(t, func(t *testing.T) {
@@ -265,7 +266,7 @@ func TestBufferKeepsData(t *testing.T) {
 			return err
 		},
 	}
-	// All at a time, so that a chunk that two buffers hold would be noticed.
+	// They run at the same time, so that a chunk in two buffers would be noticed.
 	var all sync.WaitGroup
 	defer all.Wait()
 	for name, consume := range consumers {
@@ -487,7 +488,7 @@ func TestCreditIsWaitedFor(t *testing.T) {
 	})
 }
 
-// TestStaleGrantGrantsNothing: the grant of an ack that came while nobody waited must not be taken for credit later.
+// TestStaleGrantGrantsNothing has an ack that comes while no sender waits. Its wake-up must not count as credit later.
 func TestStaleGrantGrantsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := NewCredit(100)
@@ -548,8 +549,8 @@ func TestReceiptsFromManyReaders(t *testing.T) {
 	require.Greater(t, last+1000, int64(8*7000))
 }
 
-// TestWindowKeepsSenderWithinBuffer joins the three: what the credit lets through fits the strict buffer, and the
-// receipts keep it flowing, whatever the sizes.
+// TestWindowKeepsSenderWithinBuffer joins credit, buffer and receipts. Bytes within the credit fit into the strict
+// buffer, and the receipts return the credit, whatever the sizes.
 func TestWindowKeepsSenderWithinBuffer(t *testing.T) {
 	data := streamtest.RandomBytes(1 << 20)
 	for _, window := range []int{4096, 5000, chunkSize, 300000, 4 << 20} {
@@ -647,7 +648,7 @@ func BenchmarkCredit(b *testing.B) {
 	}
 }
 
-// TestSteadyStateDoesNotAllocate: streams of any length cost no memory but what they hold.
+// TestSteadyStateDoesNotAllocate checks that a stream takes no memory beyond the bytes that it holds.
 func TestSteadyStateDoesNotAllocate(t *testing.T) {
 	b := NewBuffer(testWindow)
 	c := NewCredit(testWindow)
@@ -675,7 +676,7 @@ func fillAndClose(b *Buffer, r io.Reader) {
 	b.Close(err)
 }
 
-// requireNoMemory shows that the buffer holds no chunk, also not behind its back.
+// requireNoMemory checks that the buffer holds no chunk, not even in unused parts of its slices.
 func requireNoMemory(t *testing.T, b *Buffer) {
 	t.Helper()
 	b.mu.Lock()
@@ -687,8 +688,8 @@ func requireNoMemory(t *testing.T, b *Buffer) {
 	}
 }
 
-// requireFull shows that a buffer whose producer waits holds its limit. One byte more is allowed, since only who reads
-// on learns whether there is more.
+// requireFull checks that a buffer holds its limit while its producer waits. One byte more is allowed, because the
+// producer must read it to know that there is more.
 func requireFull(t *testing.T, b *Buffer) {
 	t.Helper()
 	b.mu.Lock()
@@ -715,7 +716,7 @@ func (r *failingWithData) Read(p []byte) (int, error) {
 	return n, io.ErrClosedPipe
 }
 
-// actingReader calls act during its first read, as somebody may who is not the producer.
+// actingReader calls act during its first read, as another goroutine may.
 type actingReader struct {
 	io.Reader
 	act func()
@@ -729,7 +730,7 @@ func (r *actingReader) Read(p []byte) (int, error) {
 	return r.Reader.Read(p)
 }
 
-// yieldingWriter lets others run while it has bytes of the buffer's.
+// yieldingWriter lets other goroutines run while it has bytes of the buffer.
 type yieldingWriter func(p []byte)
 
 func (w yieldingWriter) Write(p []byte) (int, error) {

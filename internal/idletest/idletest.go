@@ -1,4 +1,4 @@
-// Package idletest checks that a server ends connections on which nothing happens.
+// Package idletest checks that a server closes idle connections.
 package idletest
 
 import (
@@ -14,11 +14,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// patience is how long a server may keep a connection on which nothing happens.
+// patience is how long a server may keep an idle connection.
 const patience = 2 * time.Minute
 
-// Check serves connections of which each stops at another point, and sees, in fake time, that none of them stays. serve
-// serves until the listener is closed.
+// Check serves connections that fall silent at different points. It checks, in fake time, that the server closes all of
+// them. serve serves until the listener is closed.
 func Check(t *testing.T, serve func(net.Listener)) {
 	for name, sent := range map[string]string{
 		"nothing":          "",
@@ -48,7 +48,7 @@ func Check(t *testing.T, serve func(net.Listener)) {
 	}
 }
 
-// listener has the connections that the test puts into it.
+// listener accepts the connections of conns.
 type listener struct {
 	conns  chan net.Conn
 	closed chan struct{}

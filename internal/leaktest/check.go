@@ -2,7 +2,7 @@ package leaktest
 
 import "testing"
 
-// Check fails a test if, when all that it cleans up after this call is cleaned up, it leaves anything behind.
+// Check fails a test that leaves anything behind. It looks after the cleanups that are registered later.
 func Check(t testing.TB) {
 	t.Helper()
 	before := take()

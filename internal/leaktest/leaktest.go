@@ -1,4 +1,4 @@
-// Package leaktest finds out whether a package's tests leave anything behind: goroutines, descriptors or processes.
+// Package leaktest checks that tests leave nothing behind: no goroutines, descriptors or processes.
 package leaktest
 
 import (
@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// patience is how long after the tests what they started may take to end. A close handshake with a peer that does not
-// answer takes 5 s, a process that has to be killed 1 s, and the machine may be busy, or stall.
+// patience is how long goroutines and processes may take to end after the tests. A close handshake with a peer that
+// does not answer takes 5 s, and killing a process 1 s. A busy machine needs more.
 const patience = 30 * time.Second
 
 // Main runs a package's tests, for its TestMain, and exits with their code, or with 1 if they leave anything behind.
@@ -31,8 +31,8 @@ func Main(m *testing.M) {
 	os.Exit(code)
 }
 
-// heed has the processes of the tests heed the signals that whoever started the tests ignores, as nohup does, and a
-// shell for what it runs in the background. A child ignores what its parent does, and a shell can't trap that.
+// heed has the tests' processes not ignore SIGINT and SIGHUP. The tests may have been started to ignore them, by nohup
+// or in the background of a shell. A child inherits this, and a shell can't trap an inherited ignored signal.
 func heed() {
 	for _, s := range []os.Signal{os.Interrupt, syscall.SIGHUP} {
 		if signal.Ignored(s) {
@@ -41,7 +41,7 @@ func heed() {
 	}
 }
 
-// snapshot is what there is at a moment, by an identity that nothing else has at the same time.
+// snapshot is the resources of a moment. A key belongs to one resource at a time.
 type snapshot struct {
 	goroutines  map[string]string // ID to stack
 	descriptors map[string]string // number and target to the same
@@ -50,8 +50,7 @@ type snapshot struct {
 
 func take() snapshot { return snapshot{goroutines(), descriptors(), processes()} }
 
-// wait waits until nothing is left that was not there before. When that takes longer than the limit it returns a
-// description of what is.
+// wait waits until all new resources are released. After the limit it returns a description of the rest.
 func wait(before snapshot, limit time.Duration) (left string) {
 	deadline := time.Now().Add(limit)
 	for {
@@ -64,7 +63,7 @@ func wait(before snapshot, limit time.Duration) (left string) {
 	}
 }
 
-// since describes what is there and was not before.
+// since describes the new resources.
 func (s snapshot) since(before snapshot) string {
 	var b strings.Builder
 	describe := func(kind string, now, then map[string]string) {
@@ -85,7 +84,7 @@ func (s snapshot) since(before snapshot) string {
 	return b.String()
 }
 
-// goroutines returns all goroutines but the caller's and those that belong to the Go runtime and stay.
+// goroutines returns all goroutines except the caller's and the lasting ones of the Go runtime.
 func goroutines() map[string]string {
 	buf := make([]byte, 1<<20)
 	for {

@@ -8,13 +8,13 @@ import (
 	"strings"
 )
 
-// marker is a variable that all descendants of the tests inherit, also those whose parents are gone.
+// marker is a variable that all descendants of the tests inherit, also orphans.
 var marker = "WSEP_LEAKTEST=" + strconv.Itoa(os.Getpid())
 
 func mark() {
 	name, value, _ := strings.Cut(marker, "=")
 	_ = os.Setenv(name, value)
-	// The runtime opens descriptors of its own for the first file that it polls, as a pipe is.
+	// The runtime opens descriptors of its own when it polls its first file, such as a pipe.
 	if r, w, err := os.Pipe(); err == nil {
 		_, _ = r.Close(), w.Close()
 	}
@@ -28,7 +28,7 @@ func descriptors() map[string]string {
 	for _, e := range entries {
 		target, err := os.Readlink(filepath.Join(dir, e.Name()))
 		if err != nil || strings.HasSuffix(target, "/fd") {
-			continue // The one that reads the directory.
+			continue // It is the descriptor that reads the directory.
 		}
 		text := e.Name() + " " + target
 		found[text] = text

@@ -2,7 +2,7 @@
 
 package leaktest
 
-// Descriptors and processes are looked for on Linux only.
+// Descriptors and processes are checked on Linux only.
 
 func mark() {}
 

@@ -15,7 +15,7 @@ import (
 
 func TestMain(m *testing.M) { Main(m) }
 
-// TestFinds leaves behind one thing at a time, and looks whether it is found while it is there and only then.
+// TestFinds leaves one resource behind at a time. It must be found until it is released.
 func TestFinds(t *testing.T) {
 	short := 50 * time.Millisecond
 	leak := func(name string, begin func(t *testing.T) (want string, end func())) {
@@ -35,7 +35,7 @@ func TestFinds(t *testing.T) {
 		return "leaktest.TestFinds", func() { close(stop) }
 	})
 	if runtime.GOOS != "linux" {
-		return // The rest is looked for on Linux only.
+		return // The rest is checked on Linux only.
 	}
 	leak("Descriptor", func(t *testing.T) (string, func()) {
 		f, err := os.Open(os.DevNull)
@@ -62,7 +62,7 @@ func TestFinds(t *testing.T) {
 	})
 }
 
-// TestHeed starts a process where a signal is ignored.
+// TestHeed starts a process after a signal was ignored.
 func TestHeed(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("there are no signals")

@@ -1,4 +1,4 @@
-// Package origin keeps web pages out that have no business with a server on this machine or network.
+// Package origin refuses requests of web pages that may not use a server.
 package origin
 
 import (
@@ -18,11 +18,12 @@ var (
 	ErrOrigin = xerrors.New("origin is not among the allowed ones")
 )
 
-// Check returns nil if a request may be served, and otherwise ErrHost or ErrOrigin. hosts and origins are patterns for
-// [path.Match]. Letter case means nothing in them.
+// Check returns nil if a request may be served, and otherwise [ErrHost] or [ErrOrigin]. hosts and origins are patterns
+// for [path.Match], in upper or lower case.
 //
-// The request's Host, without its port, must match one of hosts. nil allows loopback names and addresses. This keeps out
-// pages that reach the server by a name of their own (DNS rebinding): their Origin and Host agree, but Host is not ours.
+// The request's Host, without its port, must match one of hosts. nil allows loopback names and addresses. This keeps
+// out pages that reach the server by a name of their own (DNS rebinding). Their Origin and Host agree, but Host is not
+// the server's name.
 //
 // The request's Origin, if it has one, must be the server's own host or match one of origins. This keeps out the pages of
 // other origins: a browser lets them connect to any WebSocket (RFC 6455 section 10.2).

@@ -1,5 +1,5 @@
-// Package peerlog makes what comes from a peer fit for a log: on one line, without a character that a terminal would obey,
-// short, and not too often.
+// Package peerlog makes text from a peer safe to log: short, on one line, without control characters, and at a bounded
+// rate.
 package peerlog
 
 import (
@@ -18,10 +18,10 @@ const (
 	maxMessage = 16 << 10 // bytes of a message, which may be a stack trace
 )
 
-// Logger returns a logger that passes on to l what it is told. In messages, strings and errors all that is not printable is
-// escaped, as Text does. An error keeps its identity: errors.Is and errors.As find what they found before.
+// Logger returns a logger that passes entries on to l. It escapes characters that are not printable in messages,
+// strings and errors, as [Text] does. errors.Is and errors.As work on the errors as before.
 func Logger(l slog.Logger) slog.Logger {
-	return slog.Make(sink{l}).Leveled(slog.LevelDebug) // The level is l's affair.
+	return slog.Make(sink{l}).Leveled(slog.LevelDebug) // l decides on the level.
 }
 
 type sink struct{ logger slog.Logger }
@@ -45,21 +45,21 @@ func plain(value any) any {
 	case string:
 		return Text(v)
 	case error:
-		return &plainError{v} // A sink may take a struct for data.
+		return &plainError{v} // It is a pointer because a sink may take a struct for data.
 	}
 	return value
 }
 
-// plainError is an error whose text is fit for a log.
+// plainError is an error with a text that is safe to log.
 type plainError struct{ err error }
 
 func (e *plainError) Error() string { return Text(e.err.Error()) }
 func (e *plainError) Unwrap() error { return e.err }
 
-// Text returns s with everything escaped, as in a Go string, that is not printable. It is cut to 1 KiB.
+// Text returns s with characters that are not printable escaped as in a Go string. It is cut to 1 KiB.
 func Text(s string) string { return escape(s, maxText) }
 
-// escape is Text for a limit. It writes at most that, and a word about what is missing.
+// escape is Text with a limit in bytes. It also says how many bytes are cut off.
 func escape(s string, limit int) string {
 	var b strings.Builder
 	for i := 0; i < len(s); {
@@ -83,8 +83,8 @@ const (
 	interval = time.Minute
 )
 
-// Ration bounds how often is logged what a peer can cause at will: ten times, and then once a minute. Its zero value is
-// ready to use. It is safe for concurrent use.
+// Ration bounds how often an event that a peer can cause at will is logged: ten times, and then once a minute. Its zero
+// value is ready to use. It is safe for concurrent use.
 type Ration struct {
 	mu      sync.Mutex // guards what follows
 	taken   int
@@ -92,7 +92,7 @@ type Ration struct {
 	last    time.Time
 }
 
-// Take reports whether something is to be logged, and how many times before it was not.
+// Take reports whether to log an event. skipped is how many events were not logged since the last one that was.
 func (r *Ration) Take() (ok bool, skipped int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

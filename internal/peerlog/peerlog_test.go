@@ -94,7 +94,7 @@ func TestRation(t *testing.T) {
 	})
 }
 
-// records keeps what it is told.
+// records keeps the entries of a log.
 type records []slog.SinkEntry
 
 func (r *records) LogEntry(_ context.Context, e slog.SinkEntry) { *r = append(*r, e) }

@@ -1,4 +1,4 @@
-// Package plain says in words for people why a connection could not be made or was lost, and why a server can't listen.
+// Package plain has words for people: why a connection could not be made or was lost, and why a server can't listen.
 package plain
 
 import (
@@ -18,13 +18,13 @@ import (
 	"cdr.dev/wsep/internal/wsconn"
 )
 
-// goingAway is the code of a close frame of a server that ends (RFC 6455 section 7.4.1).
+// goingAway is the close code of a server that shuts down (RFC 6455 section 7.4.1).
 const goingAway = 1001
 
-// Connection says why a connection to a server could not be made or was lost. It reports false for an error that is none
-// of a connection's, or has words of its own.
+// Connection returns words for the error of a connection that could not be made or was lost. It reports false for other
+// errors, and for those whose own text is good enough.
 func Connection(err error) (words string, ok bool) {
-	for _, say := range []func(error) string{status, certificate, network, farewell} {
+	for _, say := range []func(error) string{status, certificate, network, closeFrame} {
 		if words := say(err); words != "" {
 			return words, true
 		}
@@ -32,7 +32,7 @@ func Connection(err error) (words string, ok bool) {
 	return "", false
 }
 
-// status says what a handshake's answer means.
+// status returns words for the answer to a handshake.
 func status(err error) string {
 	code, line := 0, ""
 	if refused, ok := errors.AsType[*wsconn.StatusError](err); ok {
@@ -58,7 +58,7 @@ func status(err error) string {
 	return fmt.Sprintf("no server for this client is there: the answer has status %d and says %s", code, strconv.Quote(line))
 }
 
-// certificate says why there is no TLS with the server.
+// certificate returns words for a failure of TLS.
 func certificate(err error) string {
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
 		return "the server's certificate is from an authority that is not trusted here"
@@ -78,7 +78,7 @@ func certificate(err error) string {
 	return ""
 }
 
-// network says what the system has to say of a connection that was not made, or was cut.
+// network returns words for an error of the system.
 func network(err error) string {
 	if lookup, ok := errors.AsType[*net.DNSError](err); ok {
 		if lookup.IsNotFound {
@@ -104,8 +104,8 @@ func network(err error) string {
 	return ""
 }
 
-// farewell says what the server has said in its close frame.
-func farewell(err error) string {
+// closeFrame returns words for the server's close frame.
+func closeFrame(err error) string {
 	var closed interface{ CloseStatus() (int, string) }
 	if !errors.As(err, &closed) {
 		return ""
@@ -120,7 +120,8 @@ func farewell(err error) string {
 	return fmt.Sprintf("the server closed the connection (%d): %s", code, strconv.Quote(reason))
 }
 
-// Listening returns the error of a server that can't listen at the address, in words for people where there are some.
+// Listening returns the error of a server that can't listen at the address, in words for people if there are some. It
+// wraps err.
 func Listening(address string, err error) error {
 	words := ""
 	switch {
@@ -136,7 +137,7 @@ func Listening(address string, err error) error {
 	return &listenError{words, err}
 }
 
-// listenError is an error in other words.
+// listenError is an error with other words.
 type listenError struct {
 	words string
 	err   error

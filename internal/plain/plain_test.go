@@ -84,7 +84,7 @@ func (c closed) Error() string { return "of a library" }
 
 func (c closed) CloseStatus() (int, string) { return c.code, c.reason }
 
-// dial returns why no connection can be made to the URL.
+// dial returns the error of a connection to the URL.
 func dial(t *testing.T, url string, config *tls.Config) error {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()

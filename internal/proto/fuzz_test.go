@@ -32,7 +32,7 @@ func FuzzDecode(f *testing.F) {
 		msg, err := proto.Decode(header)
 		require.Equal(t, original, header, "the header is read, not written")
 
-		// No fast path recognises a header with a blank in front, and a blank changes nothing.
+		// No fast path recognizes a header with a blank before it, and the blank does not change the message.
 		slow, slowErr := proto.Decode(append([]byte(" "), header...))
 		require.Equal(t, slow, msg)
 		require.Equal(t, slowErr == nil, err == nil, "%v, %v", err, slowErr)
@@ -66,7 +66,7 @@ func FuzzSplit(f *testing.F) {
 	})
 }
 
-// requireRoundTrip shows that a message that was decoded is encoded and decoded to itself.
+// requireRoundTrip checks that encoding and decoding a message returns the same message.
 func requireRoundTrip(t *testing.T, msg any) {
 	t.Helper()
 	if stream, ok := msg.(proto.Stream); ok {

@@ -12,10 +12,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestOldSignal has processes ended by signals, whose end os/exec tells as a server of v0.2.4 does.
+// TestOldSignal has processes that exit with a signal. os/exec reports that with the same text as a server of v0.2.4.
 func TestOldSignal(t *testing.T) {
-	// A program that was started in the background ignores some signals, and its processes do. They do not ignore what the
-	// program handles.
+	// A program that was started in the background ignores some signals, and its children inherit that. They do not
+	// ignore signals that the program handles.
 	handled := make(chan os.Signal, 1)
 	signal.Notify(handled, syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT)
 	defer signal.Stop(handled)
@@ -39,7 +39,7 @@ func TestOldSignal(t *testing.T) {
 func TestOldSignalOfOtherEnds(t *testing.T) {
 	require.Equal(t, "SEGV", OldSignal(ExitCode{ExitCode: -1, Error: "signal: segmentation fault (core dumped)"}))
 	for _, m := range []ExitCode{
-		{ExitCode: 1, Error: "signal: killed"}, // A command's own exit code.
+		{ExitCode: 1, Error: "signal: killed"}, // It is the command's own exit code.
 		{ExitCode: -1, Error: "exit status -1"},
 		{ExitCode: -1, Error: "signal: signal 64"},
 		{ExitCode: -1, Error: "killed"},

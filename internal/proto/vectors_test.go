@@ -82,8 +82,8 @@ func TestVectorsEncode(t *testing.T) {
 	}
 }
 
-// TestSpecificationExamples decodes the conversations in README.md: lines that begin with who speaks, C or S, and are
-// continued by indented ones.
+// TestSpecificationExamples decodes the conversations in README.md. A message is a line that begins with its sender, C
+// or S, and indented lines that continue it.
 func TestSpecificationExamples(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
 	require.NoError(t, err)
@@ -108,8 +108,8 @@ func decodedType(t testing.TB, v vector) string {
 	return h.Type
 }
 
-// decodedForm returns a decoded message in the form of the vectors: every field is there, with its default if the
-// message has none.
+// decodedForm returns a decoded message in the form of the vectors. It has every field, with its default if the message
+// does not have it.
 func decodedForm(t *testing.T, msg any) string {
 	t.Helper()
 	switch m := msg.(type) {
@@ -173,7 +173,7 @@ func decodedExtensions(e *proto.Extensions) any {
 	return fields{"window": e.Window, "max_message": e.MaxMessage, "signal": e.Signal, "outcome": e.Outcome, "echo": e.Echo}
 }
 
-// encodeDecodedForm encodes a vector's decoded form, whose fields have the names that they have on the wire.
+// encodeDecodedForm encodes a vector's decoded form. The fields have the names of the wire.
 func encodeDecodedForm(t *testing.T, v vector) []byte {
 	t.Helper()
 	switch typ := decodedType(t, v); typ {

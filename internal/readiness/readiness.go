@@ -1,10 +1,10 @@
-// Package readiness calls back when a descriptor becomes readable, without a goroutine for each: a goroutine with its
-// stack would be most of what an idle process costs.
+// Package readiness calls back when a descriptor becomes readable. One goroutine serves all descriptors: a goroutine
+// for each, with its stack, would be most of the cost of an idle process.
 package readiness
 
 import "os"
 
-// WhenReadable is When for a file.
+// WhenReadable is [When] for a file.
 func WhenReadable(f *os.File, do func()) (hurry func(), err error) {
 	conn, err := f.SyscallConn()
 	if err != nil {

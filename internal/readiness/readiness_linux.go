@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// set is the descriptors that are waited for. One goroutine waits for all of them, while there are any.
+// set is the descriptors to wait for. One goroutine waits for all of them. It runs while there are any.
 type set struct {
 	mu      sync.Mutex // guards what follows
 	epoll   *epoll     // nil while nothing is waited for
@@ -16,7 +16,7 @@ type set struct {
 	last    int32
 }
 
-// waiter is one descriptor that is waited for. Its key in the set is a number of its own, since the system reuses
+// waiter is one descriptor to wait for. Its key in the set is a number of its own, because the system reuses
 // descriptors.
 type waiter struct {
 	fd int
@@ -26,9 +26,9 @@ type waiter struct {
 // shared is the set of this program.
 var shared set
 
-// When calls do, once and on a goroutine of its own, when the descriptor is readable or at its end. hurry makes that call
-// now, unless it was made. The caller calls hurry before it closes the descriptor, unless do has been called. On systems
-// without epoll(7) the error matches [errors.ErrUnsupported].
+// When calls do once, on a goroutine of its own, when the descriptor is readable or at its end. hurry makes that call
+// now, unless it was made. The caller must call hurry before it closes the descriptor, unless do has been called. On
+// systems without epoll(7) the error matches [errors.ErrUnsupported].
 func When(fd int, do func()) (hurry func(), err error) {
 	id, err := shared.add(fd, do)
 	if err != nil {
@@ -77,7 +77,7 @@ func (s *set) begin() (err error) {
 		return err
 	}
 	s.waiting = make(map[int32]waiter)
-	// Ends when nothing is waited for.
+	// Ends when the set is empty.
 	go s.run(s.epoll)
 	return nil
 }
@@ -95,7 +95,7 @@ func (s *set) call(id int32) {
 	if w, ok := s.waiting[id]; ok {
 		delete(s.waiting, id)
 		s.epoll.remove(w.fd)
-		s.endIfIdle() // Before the callback, which may tell somebody that nothing is open any more.
+		s.endIfIdle() // The epoll descriptor is closed before the callback, which may report that no descriptors are open.
 		go w.do()
 	}
 }
@@ -127,12 +127,12 @@ func newEpoll() (*epoll, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
-	if err := unix.SetNonblock(fd, true); err != nil { // Otherwise the runtime takes it for a file that blocks.
+	if err := unix.SetNonblock(fd, true); err != nil { // Otherwise the runtime takes it for a blocking file.
 		_ = unix.Close(fd)
 		return nil, os.NewSyscallError("fcntl", err)
 	}
 	f := os.NewFile(uintptr(fd), "epoll")
-	conn, _ := f.SyscallConn() // It fails for nil alone.
+	conn, _ := f.SyscallConn() // It fails only for a nil file.
 	return &epoll{f, conn}, nil
 }
 

@@ -24,7 +24,7 @@ func TestReadiness(t *testing.T) {
 	requireReady(t, closed)
 	require.NoError(t, r.Close())
 
-	// The next has the number of the one that was closed.
+	// The next pipe has the descriptor's number of the closed one.
 	_, w, _, next := readyPipe(t)
 	require.False(t, isClosed(next))
 	_, err = w.Write([]byte("x"))
@@ -39,7 +39,7 @@ func TestReadiness(t *testing.T) {
 	require.Nil(t, shared.epoll, "nothing is left when nothing is waited for")
 }
 
-// TestReadinessOfManyAtOnce: more than one look takes.
+// TestReadinessOfManyAtOnce has more ready descriptors than one call of epoll_wait returns.
 func TestReadinessOfManyAtOnce(t *testing.T) {
 	var ready []chan struct{}
 	var ends []*os.File

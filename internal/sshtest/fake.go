@@ -14,8 +14,8 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// Fake runs a server in this process that does what open does with the sessions that a client opens, for what a real
-// one never does. It returns a client. Both end with the test, which waits for every open to return.
+// Fake runs a server in this process, for behavior that a real server does not show. It calls open for each session of
+// the client. It returns the client. Both are closed at the test's end, which waits for every open to return.
 func Fake(t testing.TB, open func(ssh.NewChannel)) *ssh.Client {
 	t.Helper()
 	client, end, err := Connect(open)
@@ -24,7 +24,7 @@ func Fake(t testing.TB, open func(ssh.NewChannel)) *ssh.Client {
 	return client
 }
 
-// Connect is Fake without a test. The caller calls end in the end.
+// Connect is [Fake] without a test. The caller must call end.
 func Connect(open func(ssh.NewChannel)) (client *ssh.Client, end func(), err error) {
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -76,11 +76,11 @@ func serveOne(listener net.Listener, config *ssh.ServerConfig, open func(ssh.New
 	}
 }
 
-// Session is a session without terminal. It has the real sh run what it is told to.
+// Session is a session without a terminal. The real sh runs its command.
 type Session struct {
-	// Refuse are requests that are not granted.
+	// Refuse are the types of requests that the server refuses.
 	Refuse []string
-	// KeepExit does not tell how the program ended.
+	// KeepExit has the server not report the exit.
 	KeepExit bool
 }
 

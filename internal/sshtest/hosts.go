@@ -12,7 +12,7 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// StartBusyBox is Start on a host whose /bin/sh, login shell and tools are BusyBox, as Alpine's are.
+// StartBusyBox is [Start] on a host with BusyBox as /bin/sh, as the login's shell and as the tools, as on Alpine.
 func StartBusyBox(t testing.TB, settings ...string) *SSHD {
 	t.Helper()
 	busybox := installed(t, "busybox")
@@ -20,13 +20,13 @@ func StartBusyBox(t testing.TB, settings ...string) *SSHD {
 	tools := filepath.Join(s.dir, "bin")
 	require.NoError(t, os.Mkdir(tools, 0o755))
 	require.NoError(t, exec.Command(busybox, "--install", "-s", tools).Run())
-	// It shows a terminal of one line as one of 24.
+	// BusyBox's stty shows a terminal of one row as one of 24.
 	require.NoError(t, os.Remove(filepath.Join(tools, "stty")))
 	s.env = []string{"PATH=" + tools + ":" + os.Getenv("PATH")}
 	return s.startOpenSSH(t, settings, inPlace(t, busybox, "/bin/sh", s.passwd(t, "/bin/sh"), "/etc/passwd")...)
 }
 
-// StartDropbear is Start with dropbear, which has no settings.
+// StartDropbear is [Start] with dropbear, which has no settings.
 func StartDropbear(t testing.TB) *SSHD {
 	t.Helper()
 	dropbear := installed(t, "dropbear")
@@ -46,7 +46,7 @@ func StartDropbear(t testing.TB) *SSHD {
 	})
 }
 
-// installed returns where a program is, or skips the test.
+// installed returns a program's path, or skips the test.
 func installed(t testing.TB, program string) string {
 	t.Helper()
 	for _, path := range []string{program, "/usr/sbin/" + program} {
@@ -58,7 +58,7 @@ func installed(t testing.TB, program string) string {
 	return ""
 }
 
-// passwd returns a file of users as the system's, but for the home directory and the login shell of the one who logs in.
+// passwd returns a copy of the system's file of users with another home directory and login shell for s.User.
 func (s *SSHD) passwd(t testing.TB, shell string) string {
 	content, err := os.ReadFile("/etc/passwd")
 	require.NoError(t, err)
@@ -74,8 +74,8 @@ func (s *SSHD) passwd(t testing.TB, shell string) string {
 	return path
 }
 
-// inPlace returns a command that runs the one that follows it, which sees files in the place of others: the words are
-// pairs of a file and the place.
+// inPlace returns a prefix for a command. The command sees files in place of others: the words are pairs of a file and
+// the path where it stands.
 func inPlace(t testing.TB, words ...string) []string {
 	t.Helper()
 	if os.Geteuid() != 0 {

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Proxy passes connections on until it is told to break them.
+// Proxy passes connections on, and can break them.
 type Proxy struct {
 	listener net.Listener
 	target   string
@@ -24,7 +24,7 @@ type Proxy struct {
 	ended int
 }
 
-// NewProxy returns a proxy to an address. It ends with the test.
+// NewProxy returns a proxy to an address. It is closed at the test's end.
 func NewProxy(t testing.TB, target string) *Proxy {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -40,7 +40,7 @@ func NewProxy(t testing.TB, target string) *Proxy {
 	return p
 }
 
-// Address is where the proxy listens.
+// Address returns the address of the proxy.
 func (p *Proxy) Address() string { return p.listener.Addr().String() }
 
 // Count returns how many connections there have been.
@@ -50,14 +50,14 @@ func (p *Proxy) Count() int {
 	return p.count
 }
 
-// Open returns how many connections there are.
+// Open returns how many connections are open.
 func (p *Proxy) Open() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.count - p.ended
 }
 
-// Cut breaks all connections, wherever in a frame they are.
+// Cut breaks all connections, also within a frame.
 func (p *Proxy) Cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -67,16 +67,16 @@ func (p *Proxy) Cut() {
 	p.conns = nil
 }
 
-// Close breaks all connections and takes no more.
+// Close breaks all connections and accepts no more.
 func (p *Proxy) Close() {
 	_ = p.listener.Close()
 	p.Cut()
 }
 
-// Silence drops what is sent from now on, until it is turned off.
+// Silence drops all bytes while it is on.
 func (p *Proxy) Silence(on bool) { p.silent.Store(on) }
 
-// Throttle bounds what clients are sent from now on, in bytes per second for each connection.
+// Throttle bounds the rate to clients from now on, in bytes per second for each connection.
 func (p *Proxy) Throttle(rate int64) { p.rate.Store(rate) }
 
 func (p *Proxy) accept(serving *sync.WaitGroup) {

@@ -22,7 +22,8 @@ import (
 	"golang.org/x/crypto/ssh/knownhosts"
 )
 
-// SSHD is a server on a loopback port, for the user who runs the test. The home directory has nothing that a shell reads.
+// SSHD is a server on a loopback port, for the user who runs the test. The home directory has no startup files of
+// shells.
 type SSHD struct {
 	// Address is where it listens.
 	Address string
@@ -31,12 +32,12 @@ type SSHD struct {
 	Identity string
 	// KnownHosts is a file with the server's key.
 	KnownHosts string
-	// Home is the home directory, and Temp the one for temporary files, which are gone when the test ends.
+	// Home is the home directory, and Temp the directory for temporary files. Temp must be empty at the test's end.
 	Home string
 	Temp string
 
 	dir     string   // for its own files
-	env     []string // more of what sessions have
+	env     []string // more variables of sessions
 	signer  ssh.Signer
 	hostKey ssh.PublicKey
 }
@@ -44,7 +45,7 @@ type SSHD struct {
 // patience is how long the server may take to start.
 const patience = 20 * time.Second
 
-// Path returns where sshd is installed, or nothing.
+// Path returns the path of sshd, or "" if it is not installed.
 func Path() string {
 	for _, path := range []string{"/usr/sbin/sshd", "/usr/bin/sshd", "/usr/local/sbin/sshd"} {
 		if _, err := os.Stat(path); err == nil {
@@ -54,14 +55,14 @@ func Path() string {
 	return ""
 }
 
-// Start starts a server that ends with the test. If there is none it skips the test. The settings are further lines of
-// its configuration; the first of several values of a setting counts.
+// Start starts a server. It is killed at the test's end. If sshd is not installed, the test is skipped. The settings
+// are further lines of the configuration. They win over the others.
 func Start(t testing.TB, settings ...string) *SSHD {
 	t.Helper()
 	return newSSHD(t).startOpenSSH(t, settings)
 }
 
-// newSSHD makes the files of a server that is to be started.
+// newSSHD makes the files of a server.
 func newSSHD(t testing.TB) *SSHD {
 	dir := t.TempDir()
 	current, err := user.Current()
@@ -80,7 +81,7 @@ func newSSHD(t testing.TB) *SSHD {
 	return s
 }
 
-// startOpenSSH starts OpenSSH's server by a command that takes the server and its arguments, or by itself.
+// startOpenSSH starts OpenSSH's server. by is a command that runs the server and its arguments, or nothing.
 func (s *SSHD) startOpenSSH(t testing.TB, settings []string, by ...string) *SSHD {
 	t.Helper()
 	path := Path()
@@ -89,7 +90,7 @@ func (s *SSHD) startOpenSSH(t testing.TB, settings []string, by ...string) *SSHD
 	}
 	s.hostKey = makeKey(t, filepath.Join(s.dir, "host_key")).PublicKey()
 	if os.Geteuid() == 0 {
-		// Where its children drop their privileges.
+		// The server's children need this directory to drop their privileges.
 		require.NoError(t, os.MkdirAll("/run/sshd", 0o755))
 	}
 	return s.listen(t, func() *exec.Cmd {
@@ -114,7 +115,7 @@ func (s *SSHD) listen(t testing.TB, server func() *exec.Cmd) *SSHD {
 	return nil
 }
 
-// tries is how many addresses are tried: a free one may be somebody else's when the server listens.
+// tries is how many addresses are tried: another program may take a free one before the server listens.
 const tries = 5
 
 // configure writes the configuration.
@@ -124,7 +125,7 @@ func (s *SSHD) configure(t testing.TB, settings []string) {
 	write(t, filepath.Join(s.dir, "sshd_config"), strings.Join(settings, "\n")+"\n"+replacer.Replace(sshdConfig))
 }
 
-// sshdConfig has sessions inherit the variable by which leaktest knows what a test has left behind.
+// sshdConfig passes leaktest's variable on to sessions, in {environment}.
 const sshdConfig = `ListenAddress {address}
 HostKey {dir}/host_key
 PidFile {dir}/pid
@@ -141,7 +142,7 @@ SetEnv {environment}
 LogLevel ERROR
 `
 
-// environment is what sessions have beside what the server gives them.
+// environment returns the variables that sessions have beside the server's own.
 func (s *SSHD) environment() []string {
 	env := append([]string{"HOME=" + s.Home, "TMPDIR=" + s.Temp}, s.env...)
 	if marker, ok := os.LookupEnv("WSEP_LEAKTEST"); ok {
@@ -150,7 +151,7 @@ func (s *SSHD) environment() []string {
 	return env
 }
 
-// tempDir makes a directory, and sees in the end that it is empty. Its path is short, as those of sockets have to be.
+// tempDir makes a directory. The test fails if it is not empty at the end. Its path is short, as sockets need it.
 func tempDir(t testing.TB) string {
 	dir, err := os.MkdirTemp("/tmp", "ws")
 	require.NoError(t, err)
@@ -188,15 +189,15 @@ func write(t testing.TB, path, text string) {
 	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
 }
 
-// run runs the server until the test ends. It returns whether the server listens, or else has ended.
+// run runs the server until the test's end. It reports whether the server listens. If not, it has exited.
 func (s *SSHD) run(t testing.TB, server *exec.Cmd) bool {
 	var log bytes.Buffer
 	server.Stdout, server.Stderr = &log, &log
-	// What a connection's process leaves open does not hold up the end.
+	// Without it a connection's process that has the output open would hold up Wait.
 	server.WaitDelay = time.Second
 	require.NoError(t, server.Start())
 	ended := make(chan struct{})
-	// Ends with the server, with the test at the latest.
+	// Ends when the server exits, at the latest at the test's end.
 	go func() {
 		defer close(ended)
 		_ = server.Wait()
@@ -214,7 +215,7 @@ func (s *SSHD) run(t testing.TB, server *exec.Cmd) bool {
 		case <-ended:
 			return true
 		default:
-			// It writes the file when it listens.
+			// The server writes the file when it listens.
 			_, err := os.Stat(filepath.Join(s.dir, "pid"))
 			listens = err == nil
 			return listens
@@ -223,7 +224,7 @@ func (s *SSHD) run(t testing.TB, server *exec.Cmd) bool {
 	return listens
 }
 
-// Agent runs an agent that has the identity, until the test ends. It returns the agent's socket.
+// Agent runs an agent with the identity until the test's end. It returns the agent's socket.
 func (s *SSHD) Agent(t testing.TB) (socket string) {
 	t.Helper()
 	content, err := os.ReadFile(s.Identity)
@@ -256,21 +257,21 @@ func (s *SSHD) Agent(t testing.TB) (socket string) {
 	return socket
 }
 
-// ClientConfig returns what a client needs to log in.
+// ClientConfig returns the configuration of a client that may log in.
 func (s *SSHD) ClientConfig() *ssh.ClientConfig {
 	return &ssh.ClientConfig{
 		User:              s.User,
 		Auth:              []ssh.AuthMethod{ssh.PublicKeys(s.signer)},
 		HostKeyCallback:   ssh.FixedHostKey(s.hostKey),
-		HostKeyAlgorithms: []string{s.hostKey.Type()}, // Dropbear offers what it has no key for.
+		HostKeyAlgorithms: []string{s.hostKey.Type()}, // Dropbear offers algorithms for which it has no key.
 		Timeout:           patience,
 	}
 }
 
-// Dial returns a connection that is closed when the test ends.
+// Dial returns a connection. It is closed at the test's end.
 func (s *SSHD) Dial(t testing.TB) *ssh.Client { return s.DialVia(t, s.Address) }
 
-// DialVia is Dial by another address, where something leads to the server.
+// DialVia is [SSHD.Dial] by another address that leads to the server.
 func (s *SSHD) DialVia(t testing.TB, address string) *ssh.Client {
 	t.Helper()
 	client, err := ssh.Dial("tcp", address, s.ClientConfig())

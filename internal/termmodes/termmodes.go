@@ -1,6 +1,7 @@
-// Package termmodes follows what the output of a program sets in a terminal, so that it can be undone when the program is
-// left before it has done so itself. The sequences are those of xterm (https://invisible-island.net/xterm/ctlseqs/ctlseqs.html)
-// and, for keys, of kitty (https://sw.kovidgoyal.net/kitty/keyboard-protocol/).
+// Package termmodes follows the modes that a program's output sets in a terminal. They can be reset when a client
+// detaches before the program has done so. The sequences are those of xterm
+// (https://invisible-island.net/xterm/ctlseqs/ctlseqs.html) and, for keys, of kitty
+// (https://sw.kovidgoyal.net/kitty/keyboard-protocol/).
 package termmodes
 
 import (
@@ -9,17 +10,17 @@ import (
 	"iter"
 )
 
-// Modes are what of a terminal is not as it was. The zero value is that of a terminal of which nothing has been shown.
-// Modes are for one goroutine at a time.
+// Modes are the settings of a terminal that output has changed. The zero value has none. Modes are for one goroutine at
+// a time.
 type Modes struct {
-	private  uint32 // a bit for each of privateModes that is not as usual
+	private  uint32 // a bit for each of privateModes that is changed
 	other    uint32 // a bit for each of the undo… constants
-	keys     int    // sets of key reports that were pushed and not popped
+	keys     int    // how many sets of key reports were pushed and not popped
 	sequence [maxSequence]byte
-	length   int // of sequence, the beginning of one that has not ended; 0 outside of sequences
+	length   int // of the incomplete sequence; 0 outside of sequences
 }
 
-// maxSequence bounds a sequence. What is longer sets nothing that is followed.
+// maxSequence bounds a sequence, in bytes. Longer ones are ignored.
 const maxSequence = 64
 
 // Control characters: an escape begins a sequence, the others cancel one.
@@ -29,7 +30,8 @@ const (
 	sub = 0x1a
 )
 
-// privateModes are the modes that "CSI ? n h" turns on and "CSI ? n l" off, in the order in which they are undone.
+// privateModes are the modes that "CSI ? n h" turns on and "CSI ? n l" turns off, in the order in which Undo resets
+// them.
 var privateModes = []struct {
 	number int
 	usual  bool
@@ -61,15 +63,16 @@ const (
 	undoAttributes
 )
 
-// undoing has what undoes each of the constants, in their order. Setting the region moves the cursor.
+// undoing has the sequence for each of the undo constants, in their order. Setting the region moves the cursor, so the
+// sequence saves and restores it.
 var undoing = []string{
 	"\x1b[4l", "\x1b>", "\x1b[>4m", "\x1b[=0u", "\x1b[0 q", "\x1b(B\x0f", "\x1b7\x1b[r\x1b8", "\x1b[m",
 }
 
-// softReset are those that DECSTR resets.
+// softReset are the settings that DECSTR resets.
 const softReset = undoInsert | undoKeypad | undoRegion | undoAttributes
 
-// Follow takes what is shown next.
+// Follow takes the next output.
 func (m *Modes) Follow(output []byte) {
 	for len(output) > 0 {
 		if m.length == 0 {
@@ -88,7 +91,7 @@ func (m *Modes) Follow(output []byte) {
 			m.length = 0
 			continue
 		case c < ' ':
-			continue // It is as if it came before the sequence.
+			continue // A terminal handles it as if it came before the sequence.
 		}
 		m.sequence[m.length] = c
 		m.length++
@@ -99,7 +102,7 @@ func (m *Modes) Follow(output []byte) {
 	}
 }
 
-// ended reports whether the sequence has ended. A string, as for a title, counts as text after its beginning.
+// ended reports whether the sequence is complete. A string, such as a title, counts as text after its beginning.
 func (m *Modes) ended() bool {
 	last := m.sequence[m.length-1]
 	switch {
@@ -108,10 +111,10 @@ func (m *Modes) ended() bool {
 	case m.sequence[1] == '[':
 		return m.length > 2 && last >= '@'
 	}
-	return last >= '0' // What is before that asks for one more.
+	return last >= '0' // A byte below is an intermediate one: another follows.
 }
 
-// apply takes a sequence without its escape.
+// apply handles a sequence, without its escape.
 func (m *Modes) apply(s []byte) {
 	kind, final := s[0], s[len(s)-1]
 	switch kind {
@@ -126,7 +129,8 @@ func (m *Modes) apply(s []byte) {
 	}
 }
 
-// control takes a control sequence (CSI), by its parameters with what precedes and follows them, and its last byte.
+// control handles a control sequence (CSI): its parameters, with the prefix and the intermediate byte, and its last
+// byte.
 func (m *Modes) control(parameters []byte, final byte) {
 	var prefix, between byte
 	if n := len(parameters); n > 0 && parameters[0] >= '<' && parameters[0] <= '?' {
@@ -165,7 +169,8 @@ func (m *Modes) control(parameters []byte, final byte) {
 	}
 }
 
-// numbers are parameters as numbers, each up to what is no digit: a colon is before a number's own parameters.
+// numbers returns the parameters as numbers. A number ends at the first byte that is no digit, such as the colon before
+// its own parameters.
 func numbers(parameters []byte) iter.Seq[int] {
 	return func(yield func(int) bool) {
 		for p := range bytes.SplitSeq(parameters, []byte{';'}) {
@@ -183,7 +188,7 @@ func numbers(parameters []byte) iter.Seq[int] {
 	}
 }
 
-// maxNumber is more than any number that means something.
+// maxNumber is larger than any number with a meaning.
 const maxNumber = 1 << 16
 
 func first(parameters []byte) int {
@@ -213,7 +218,7 @@ func (m *Modes) setPrivate(number int, on bool) {
 	}
 }
 
-// setAttributes takes the parameters of SGR. 0 is all attributes off. From 22 on some turn one off.
+// setAttributes handles the parameters of SGR. 0 turns all attributes off. 22 to 29 turn one off.
 func (m *Modes) setAttributes(parameters []byte) {
 	for n := range numbers(parameters) {
 		switch {
@@ -237,8 +242,8 @@ func (m *Modes) softReset() {
 	}
 }
 
-// Undo returns what sets the terminal as it was, and is nil if that is how it is. Then the modes are those of the zero
-// value. A sequence that has begun and not ended is canceled.
+// Undo returns the output that resets the terminal, or nil if nothing is changed. Afterwards the Modes are the zero
+// value. An incomplete sequence is canceled.
 func (m *Modes) Undo() []byte {
 	var undo []byte
 	if m.length > 0 {

@@ -1,4 +1,4 @@
-// Package timetest tests how long something takes on a machine that may be busy.
+// Package timetest checks durations on a machine that may be busy.
 package timetest
 
 import (
@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Within fails the test unless one of three runs takes less than the limit. A busy machine may hold one up, and only slow
-// code each.
+// Within fails the test unless one of three runs takes less than the limit. A busy machine may delay one run. Slow code
+// delays all of them.
 func Within(t testing.TB, limit time.Duration, run func() (took time.Duration)) {
 	t.Helper()
 	var all []time.Duration

@@ -13,23 +13,24 @@ import (
 	"golang.org/x/xerrors"
 )
 
-// StatusError is a handshake that was answered with another HTTP status than 101.
+// StatusError is the error of a handshake with an answer of another HTTP status than 101.
 type StatusError struct {
 	Status int
-	Line   string // the first line of the answer's body, as it came, of which there may be none
+	Line   string // the first line of the answer's body, as it came; it may be empty
 	err    error
 }
 
 func (e *StatusError) Error() string { return e.err.Error() }
 func (e *StatusError) Unwrap() error { return e.err }
 
-// FinalError is a handshake that would fail again: the request can't be sent, or its answer is no WebSocket's.
+// FinalError is the error of a handshake that would fail again: the request can't be sent, or the answer is not that of
+// a WebSocket.
 type FinalError struct{ err error }
 
 func (e *FinalError) Error() string { return e.err.Error() }
 func (e *FinalError) Unwrap() error { return e.err }
 
-// answerError returns the error of a handshake with what its answer, of which there may be none, says of it.
+// answerError returns the error of a handshake, with details of the answer. resp is nil if there was none.
 func answerError(resp *http.Response, err error) error {
 	switch {
 	case resp == nil:
@@ -45,9 +46,9 @@ func answerError(resp *http.Response, err error) error {
 // maxLine bounds a StatusError's Line, in bytes.
 const maxLine = 256
 
-// Dial connects to a WebSocket, by a connection of its own. Its frames are sent with one write each. A client of nil means
-// http.DefaultClient. The error of a handshake that was answered with another status than 101 has a *StatusError in its chain,
-// and one of a handshake that would fail again for another reason a *FinalError, as far as that is known.
+// Dial connects to a WebSocket over a new connection. Each frame is sent with one write. A nil client means
+// [http.DefaultClient]. If the answer has another status than 101, the error has a *[StatusError] in its chain. If the
+// handshake is known to fail again for another reason, the error has a *[FinalError] in its chain.
 func Dial(ctx context.Context, url string, header http.Header, subprotocols []string, client *http.Client) (*CoderConn, error) {
 	if client == nil {
 		client = http.DefaultClient
@@ -69,8 +70,8 @@ func Dial(ctx context.Context, url string, header http.Header, subprotocols []st
 	return Coder(conn), nil
 }
 
-// maxRedirects is how many redirects are followed, as by http.Client. The library puts a function of its own in that one's
-// place.
+// maxRedirects is how many redirects are followed. It is http.Client's default. The library would replace that by a
+// function of its own.
 const maxRedirects = 10
 
 func fewRedirects(_ *http.Request, via []*http.Request) error {
@@ -80,8 +81,8 @@ func fewRedirects(_ *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// joiningTransport is a RoundTripper whose upgraded connections are new, and join the pieces of frames. next is nil for
-// http.DefaultTransport.
+// joiningTransport is a RoundTripper that makes new connections, and joins the pieces of frames on upgraded ones. next
+// is nil for http.DefaultTransport.
 type joiningTransport struct{ next http.RoundTripper }
 
 // RoundTrip implements http.RoundTripper.
@@ -93,7 +94,7 @@ func (t joiningTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	switch {
 	case err == nil:
 	case pooling && !connecting && r.Context().Err() == nil:
-		return nil, &FinalError{err} // The request itself is refused.
+		return nil, &FinalError{err} // The transport refuses the request itself.
 	default:
 		return nil, err
 	}
@@ -103,8 +104,8 @@ func (t joiningTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// connectingAnew returns a RoundTripper whose connections are not from a pool, if t is one that has a pool. What has died in
-// a pool without a word would take a handshake, and answer nothing, until that times out.
+// connectingAnew returns a RoundTripper that makes new connections, if t is one with a pool. A connection in a pool may
+// be lost without notice. A handshake over it would get no answer and time out.
 func connectingAnew(t http.RoundTripper) (anew http.RoundTripper, ok bool) {
 	if t == nil {
 		t = http.DefaultTransport
@@ -113,13 +114,13 @@ func connectingAnew(t http.RoundTripper) (anew http.RoundTripper, ok bool) {
 	if !ok || pooling.DisableKeepAlives {
 		return t, ok
 	}
-	// Not kept, since its original may be changed.
+	// The clone is not kept, because its original may be changed.
 	clone := pooling.Clone()
 	clone.DisableKeepAlives = true
 	return clone, true
 }
 
-// joinedBody is the body of an upgraded response, which is its connection.
+// joinedBody is the body of an upgraded response. It is the connection.
 type joinedBody struct {
 	io.ReadWriteCloser
 	joiner joiner
@@ -128,12 +129,12 @@ type joinedBody struct {
 // Write implements io.Writer.
 func (b *joinedBody) Write(p []byte) (int, error) { return b.joiner.Write(p) }
 
-// Accept accepts a WebSocket. Its frames are sent with one write each. The caller has checked the origin.
+// Accept accepts a WebSocket. Each frame is sent with one write. The caller has checked the origin.
 func Accept(w http.ResponseWriter, r *http.Request, subprotocols []string) (*CoderConn, error) {
 	conn, err := websocket.Accept(joiningWriter{w}, r, &websocket.AcceptOptions{
 		InsecureSkipVerify: true,
 		Subprotocols:       subprotocols,
-		// It would cost more time than it saves, and tells about content (CRIME).
+		// Compression would cost more time than it saves, and its sizes reveal content (CRIME).
 		CompressionMode: websocket.CompressionDisabled,
 	})
 	if err != nil {
@@ -142,7 +143,7 @@ func Accept(w http.ResponseWriter, r *http.Request, subprotocols []string) (*Cod
 	return Coder(conn), nil
 }
 
-// joiningWriter is a ResponseWriter whose connection, when it is taken over, joins the pieces of frames.
+// joiningWriter is a ResponseWriter. After a hijack its connection joins the pieces of frames.
 type joiningWriter struct{ http.ResponseWriter }
 
 // Hijack implements http.Hijacker.
@@ -155,17 +156,17 @@ func (w joiningWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	// The handshake's response has been flushed by Hijack.
 	rw.Writer = bufio.NewWriterSize(j, smallBuffer)
 	if rw.Reader.Buffered() == 0 {
-		// In its place, for the server's goroutine, which lives as long as its handler, keeps the reader.
+		// It is replaced in place, because the server's goroutine keeps the reader as long as its handler runs.
 		*rw.Reader = *bufio.NewReaderSize(conn, smallBuffer)
 	}
 	return j, rw, nil
 }
 
-// smallBuffer is the size of a connection's buffers. Larger reads and writes pass them by, and there are many idle
-// connections.
+// smallBuffer is the size of a connection's buffers, in bytes. It is small because there are many idle connections.
+// Larger reads and writes bypass the buffers.
 const smallBuffer = 512
 
-// joinedConn is a connection taken over from a server.
+// joinedConn is a hijacked connection.
 type joinedConn struct {
 	net.Conn
 	joiner joiner

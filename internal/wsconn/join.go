@@ -7,10 +7,10 @@ import (
 	"sync"
 )
 
-// joiner sends each WebSocket frame with one write. The libraries write a frame in pieces, of 4 KiB where they mask it, and
-// each piece costs a system call, a segment and a wake-up of the receiver.
+// joiner sends each WebSocket frame with one write. The libraries write a frame in pieces, of 4 KiB if they mask it.
+// Each piece would cost a system call, a segment and a wake-up of the receiver.
 //
-// It holds back pieces of a frame alone: what ends a frame is sent before Write returns.
+// It holds back incomplete frames only: a Write that ends a frame sends it.
 type joiner struct {
 	w io.Writer
 
@@ -21,10 +21,10 @@ type joiner struct {
 	pieces net.Buffers
 }
 
-// maxHeld bounds what a joiner holds back. A larger frame is sent in pieces.
+// maxHeld is how many bytes a joiner holds back. A larger frame is sent in pieces.
 const maxHeld = 512 << 10
 
-// largePiece is how large a piece is not worth copying.
+// largePiece is the size from which a piece is not copied, in bytes.
 const largePiece = 8 << 10
 
 var heldPool = sync.Pool{New: func() any { b := make([]byte, 0, 64<<10); return &b }}
@@ -49,7 +49,7 @@ func (j *joiner) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// send sends what is held back, and p behind it. The lock is held.
+// send sends the held pieces and p. The lock is held.
 func (j *joiner) send(p []byte) (err error) {
 	if len(p) == 0 {
 		_, err = j.w.Write(*j.held)
@@ -65,11 +65,11 @@ func (j *joiner) send(p []byte) (err error) {
 	return err
 }
 
-// frameCounter follows a stream of WebSocket frames (RFC 6455 section 5.2), in whatever pieces it comes.
+// frameCounter follows a stream of WebSocket frames (RFC 6455 section 5.2) that comes in any pieces.
 type frameCounter struct {
-	header  [14]byte // of the frame that begins
-	have    int      // bytes of it
-	payload uint64   // bytes of the frame that are still to come, when its header is complete
+	header  [14]byte // of the frame that has begun
+	have    int      // bytes of header so far
+	payload uint64   // bytes of the payload that are still to come
 }
 
 // count takes the next piece and reports whether it ends with the end of a frame.
@@ -92,7 +92,7 @@ func (c *frameCounter) count(p []byte) bool {
 	return c.have == 0 && c.payload == 0
 }
 
-// headerSize returns the size of the header that begins, if enough of it is there to know.
+// headerSize returns the size of the header that has begun, if it is known already.
 func (c *frameCounter) headerSize() (int, bool) {
 	if c.have < 2 {
 		return 0, false
@@ -110,7 +110,7 @@ func (c *frameCounter) headerSize() (int, bool) {
 	return size, true
 }
 
-// payloadSize returns what a complete header says.
+// payloadSize returns the payload's size from a complete header.
 func (c *frameCounter) payloadSize() uint64 {
 	switch n := c.header[1] & 0x7f; n {
 	case 126:

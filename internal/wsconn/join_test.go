@@ -67,7 +67,7 @@ func FuzzFrameCounter(f *testing.F) {
 	f.Add(frame(5, true), uint8(1))
 	f.Add(append(frame(200, false), frame(0, true)...), uint8(3))
 	f.Fuzz(func(t *testing.T, stream []byte, piece uint8) {
-		// However a stream is cut, the frames end at the same places.
+		// The frames end at the same places, however the stream is cut.
 		var whole, cut frameCounter
 		want := whole.count(stream)
 		got := true
@@ -111,8 +111,8 @@ func TestDialAndAccept(t *testing.T) {
 				got, err := io.ReadAll(r)
 				require.NoError(t, err)
 				require.True(t, bytes.Equal(b, got))
-				// TLS has records of its own. A large frame of the server's is not copied: its header goes first where
-				// the system call that takes both can't be used, as here.
+				// TLS has records of its own. A large frame of the server is not copied. Its header is written first,
+				// because a wrapped connection can't write both with one system call.
 				if !encrypted {
 					require.EqualValues(t, 1, sent.Load(), "writes for %d bytes", n)
 					require.LessOrEqual(t, returned.Load(), int64(2), "writes for %d bytes", n)
@@ -132,7 +132,7 @@ func TestDialWithoutClient(t *testing.T) {
 	require.NoError(t, conn.CloseNow())
 }
 
-// recorder records what is written.
+// recorder records writes.
 type recorder struct{ writes [][]byte }
 
 func (r *recorder) Write(p []byte) (int, error) {

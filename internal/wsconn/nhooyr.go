@@ -1,4 +1,4 @@
-// Package wsconn makes WebSocket libraries' connections into the message connections that wsep speaks over.
+// Package wsconn adapts connections of WebSocket libraries to wsep.Conn. [Dial] and [Accept] make such connections.
 package wsconn
 
 import (
@@ -67,7 +67,7 @@ func nhooyrError(err error) error {
 	return &closeError{error: err, code: int(ce.Code), reason: ce.Reason}
 }
 
-// closeError is an error of a library with the peer's close frame in a form that needs no library to read.
+// closeError is an error of a library. It has the peer's close frame in a form that does not depend on the library.
 type closeError struct {
 	error
 	code   int
@@ -76,5 +76,5 @@ type closeError struct {
 
 func (e *closeError) Unwrap() error { return e.error }
 
-// CloseStatus returns what the peer's close frame said.
+// CloseStatus returns the code and the reason of the peer's close frame.
 func (e *closeError) CloseStatus() (code int, reason string) { return e.code, e.reason }

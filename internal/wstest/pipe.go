@@ -1,4 +1,4 @@
-// Package wstest has in-memory message connections with fault injection, for tests. They work with testing/synctest.
+// Package wstest has in-memory message connections with fault injection, for tests. They work with [testing/synctest].
 package wstest
 
 import (
@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// capacity is how many messages a connection holds that nobody has read, as the kernel's buffers do.
+// capacity is how many unread messages a connection holds, as the kernel's buffers do.
 const capacity = 16
 
 // closeTimeout is how long Close waits for the peer.
@@ -28,7 +28,7 @@ type Conn struct {
 
 	mu     sync.Mutex // guards what follows
 	limit  int64
-	gone   bool // cut without a word
+	cut    bool // this end has been cut
 	pings  int
 	sent   []Message
 	record bool
@@ -37,7 +37,7 @@ type Conn struct {
 // Message is a message that was sent.
 type Message []byte
 
-// item is what travels: a message, a ping with where its pong goes, or a close frame.
+// item is a message, a ping with the channel for its pong, or a close frame.
 type item struct {
 	message []byte
 	pong    chan<- struct{}
@@ -52,7 +52,7 @@ type CloseError struct {
 
 func (e *CloseError) Error() string { return fmt.Sprintf("closed with %d %q", e.Code, e.Reason) }
 
-// CloseStatus returns what the close frame said.
+// CloseStatus returns the code and the reason of the close frame.
 func (e *CloseError) CloseStatus() (code int, reason string) { return e.Code, e.Reason }
 
 // Pipe returns the two ends of a connection.
@@ -66,17 +66,17 @@ func newConn() *Conn {
 	return &Conn{in: make(chan item, capacity), closed: make(chan struct{}), limit: -1}
 }
 
-// Cut makes this end vanish without a word: what is sent to it disappears, and nothing comes from it any more.
+// Cut cuts this end off: messages to it are lost, and none comes from it any more.
 func (c *Conn) Cut() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.gone = true
+	c.cut = true
 }
 
-func (c *Conn) isGone() bool {
+func (c *Conn) isCut() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.gone
+	return c.cut
 }
 
 // Record keeps the messages that this end sends from now on, for Sent.
@@ -113,12 +113,12 @@ func (c *Conn) Reader(ctx context.Context) (io.Reader, error) {
 			return nil, ctx.Err()
 		case <-c.peer.closed:
 			select {
-			case it = <-c.in: // It was sent before.
+			case it = <-c.in: // It was sent before the peer closed.
 			default:
 				return nil, io.EOF
 			}
 		}
-		if c.isGone() {
+		if c.isCut() {
 			continue
 		}
 		switch {
@@ -161,7 +161,7 @@ func (c *Conn) Write(ctx context.Context, p []byte) error {
 }
 
 func (c *Conn) send(ctx context.Context, it item) error {
-	if c.isGone() {
+	if c.isCut() {
 		return nil
 	}
 	select {
@@ -169,8 +169,8 @@ func (c *Conn) send(ctx context.Context, it item) error {
 		return net.ErrClosed
 	default:
 	}
-	if c.peer.isGone() {
-		return nil // The kernel takes it.
+	if c.peer.isCut() {
+		return nil // A kernel would take it.
 	}
 	select {
 	case c.peer.in <- it:
@@ -187,7 +187,7 @@ func (c *Conn) send(ctx context.Context, it item) error {
 	}
 }
 
-// Ping sends a ping and waits for the pong, for which the peer must be reading.
+// Ping sends a ping and waits for the pong. The peer must be reading.
 func (c *Conn) Ping(ctx context.Context) error {
 	pong := make(chan struct{}, 1)
 	if err := c.send(ctx, item{pong: pong}); err != nil {
@@ -210,7 +210,7 @@ func (c *Conn) SetReadLimit(n int64) {
 	c.limit = n
 }
 
-// Close sends a close frame, waits a moment for the peer to close, and closes.
+// Close sends a close frame, waits for the peer to close for at most five seconds, and closes this end.
 func (c *Conn) Close(code int, reason string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
