@@ -12,16 +12,16 @@ import (
 	"golang.org/x/xerrors"
 )
 
-// certificate is the server's certificate, and the authority of its clients' if they need one. It is loaded again when
-// its files change, so that it can be renewed without an interruption. It is safe for concurrent use.
+// certificate is the server's certificate, with the authorities of client certificates if clients need one. It is
+// loaded again when its files change. It is safe for concurrent use.
 type certificate struct {
 	files  certificateFiles
 	logger slog.Logger
 
 	mu      sync.Mutex // guards what follows
 	looked  time.Time  // when the files were last looked at
-	version version    // that of the files which are loaded
-	failed  version    // that of the files which could not be, of which the log tells
+	version version    // the version of the loaded files
+	failed  version    // the version of the last files that could not be loaded, which is logged once
 	config  *tls.Config
 }
 
@@ -59,8 +59,8 @@ func (c *certificate) current() *tls.Config {
 	return c.config
 }
 
-// refresh loads files that have changed. If they can't be used, such as when only some have been replaced yet, or may not
-// be read yet, what was loaded before stays, and they are tried again. c.mu is held.
+// refresh loads changed files. If they can't be used, it keeps the loaded ones and tries again later: perhaps some
+// files have not been replaced yet, or may not be read yet. c.mu is held.
 func (c *certificate) refresh() {
 	version := c.files.version()
 	if version == c.version {
@@ -104,7 +104,7 @@ func loadAuthorities(path string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// version tells whether files are the same as before.
+// version changes when files change.
 type version struct{ cert, key, ca fileVersion }
 
 type fileVersion struct {
@@ -116,7 +116,7 @@ func (f certificateFiles) version() version {
 	return version{versionOf(f.cert), versionOf(f.key), versionOf(f.ca)}
 }
 
-// versionOf returns the zero value for what does not exist.
+// versionOf returns the zero value for a file that does not exist.
 func versionOf(path string) fileVersion {
 	info, err := os.Stat(path)
 	if err != nil {

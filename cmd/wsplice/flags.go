@@ -14,7 +14,7 @@ import (
 	"cdr.dev/wsep/wsplice"
 )
 
-// config is what the flags say.
+// config is the parsed flags.
 type config struct {
 	network, listen string
 	pprofAddress    string // empty means none
@@ -25,13 +25,13 @@ type config struct {
 
 const usage = `Usage: wsplice [flags]
 
-Lets its clients open many WebSockets to remote hosts through the one that they have to it. It asks nobody who he is:
-those who must not use it must be kept from reaching it, by what stands before it or by --tls-ca.
+Lets its clients open many WebSockets to remote hosts through one to this server. It authenticates clients only with
+--tls-ca. Without that, a proxy or a firewall before it must keep others out.
 
 Flags:
 `
 
-// parse returns what the arguments say. pflag.ErrHelp means that they asked for help, or the version, and got it.
+// parse parses the arguments. pflag.ErrHelp means that they asked for help or the version, and that it was printed.
 func parse(args []string, help io.Writer) (config, error) {
 	c := config{server: new(wsplice.Server)}
 	var allowed []string
@@ -43,7 +43,7 @@ func parse(args []string, help io.Writer) (config, error) {
 		"the `HOSTS` that clients may connect to: names, *.names, addresses and ranges (10.0.0.0/8), each with :PORT if no "+
 			"other is allowed, separated by spaces or commas. A name that resolves to an address that is not public needs "+
 			"the address, too. May be repeated; the default is none")
-	showVersion := flags.Bool("version", false, "print the version, and end")
+	showVersion := flags.Bool("version", false, "print the version, and exit")
 	if err := flags.Parse(args); err != nil {
 		return config{}, err
 	}
@@ -64,7 +64,7 @@ func parse(args []string, help io.Writer) (config, error) {
 	return c, nil
 }
 
-// addServing adds the flags that say where and for whom to serve.
+// addServing adds the flags about addresses and clients.
 func (c *config) addServing(flags *pflag.FlagSet) {
 	flags.StringVar(&c.listen, "listen", "127.0.0.1:3000", "the `ADDRESS` to listen on; port 0 picks a free one")
 	flags.StringVar(&c.network, "network", "tcp", "the `NETWORK` to listen on: "+strings.Join(networks, ", "))
@@ -82,11 +82,11 @@ func (c *config) addServing(flags *pflag.FlagSet) {
 	flags.StringVar(&c.pprofAddress, "pprof-address", "",
 		"serve profiles on `ADDRESS`, which without a host is on loopback; the default is not to")
 	flags.BoolVar(&c.server.LegacyCloseMethod, "legacy-close-method", false,
-		"tell clients of remotes that close as version 0.1.0 did: by onSocketClosed instead of onSocketDisconnect, and with "+
-			"1001 instead of 1006 of one that was lost")
+		"report closed remotes as version 0.1.0 did: by onSocketClosed instead of onSocketDisconnect, and with 1001 instead "+
+			"of 1006 for a lost connection")
 }
 
-// addLimits adds the flags that say how much and how long.
+// addLimits adds the flags about sizes and times.
 func (c *config) addLimits(flags *pflag.FlagSet) {
 	c.server.MaxMessage = 5 << 20
 	flags.Var((*size)(&c.server.MaxMessage), "frame-size-limit",
@@ -96,16 +96,16 @@ func (c *config) addLimits(flags *pflag.FlagSet) {
 	flags.DurationVar(&c.server.DialTimeout, "dial-timeout", 10*time.Second,
 		"give up a remote that is not connected after `DURATION`; a client may ask for less")
 	flags.DurationVar(&c.server.WriteTimeout, "write-timeout", 5*time.Second,
-		"close whoever takes nothing of what is there for it for `DURATION`")
+		"close a client or a remote that takes no bytes for `DURATION` while some wait for it")
 	flags.DurationVar(&c.server.ReadTimeout, "read-timeout", 30*time.Second,
-		"close whoever begins a message and then sends nothing for `DURATION`")
+		"close a client or a remote that sends nothing for `DURATION` within a message")
 	flags.DurationVar(&c.shutdownTimeout, "shutdown-timeout", 10*time.Second,
-		"end at most `DURATION` after the signal to, whoever is still connected")
+		"exit at most `DURATION` after the signal, even if clients are still connected")
 }
 
 var networks = []string{"tcp", "tcp4", "tcp6", "unix"}
 
-// check refuses what makes no sense.
+// check refuses values that make no sense.
 func (c *config) check() error {
 	if !slices.Contains(networks, c.network) {
 		return xerrors.Errorf("--network: %q is none of %s", c.network, strings.Join(networks, ", "))

@@ -21,10 +21,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// patience is how long a test waits for what is to happen at once, on a machine that is busy.
-const patience = 20 * time.Second
+// testTimeout is how long a test waits for an event that should happen at once.
+const testTimeout = 20 * time.Second
 
-// asProgram has the test binary be the program.
+// asProgram is a variable that has the test binary run as the program.
 const asProgram = "WSPLICE_TEST_AS_PROGRAM"
 
 // process is a running program.
@@ -36,13 +36,13 @@ type process struct {
 	exited chan struct{} // closed when the process has been reaped
 }
 
-// startProcess starts the program, which ends with the test if the test has not ended it.
+// startProcess starts the program. It is killed at the test's end.
 func startProcess(t *testing.T, args ...string) *process { return startProcessWith(t, nil, args...) }
 
-// startProcessWith also adds to the environment.
+// startProcessWith is startProcess with more variables.
 func startProcessWith(t *testing.T, env []string, args ...string) *process {
 	cmd := exec.Command(os.Args[0], append([]string{"--listen=127.0.0.1:0"}, args...)...)
-	// The race detector would give what the program leaves behind a second's time to end.
+	// Without this the race detector would delay the exit by a second.
 	cmd.Env = append(append(os.Environ(), asProgram+"=1", "GORACE=atexit_sleep_ms=0"), env...)
 	p := &process{t: t, cmd: cmd, log: new(log), exited: make(chan struct{})}
 	cmd.Stderr = p.log
@@ -67,28 +67,28 @@ func startProcessWith(t *testing.T, env []string, args ...string) *process {
 	return p
 }
 
-// end sends a signal, which must end the process well.
+// end sends a signal. The process must exit with code 0.
 func (p *process) end(signal syscall.Signal) {
 	require.NoError(p.t, p.cmd.Process.Signal(signal))
 	select {
 	case <-p.exited:
 		require.Equal(p.t, exitOK, p.cmd.ProcessState.ExitCode())
-	case <-time.After(patience):
+	case <-time.After(testTimeout):
 		p.t.Fatal("the process has not ended")
 	}
 }
 
-// logged waits until the process has logged a match.
+// logged waits until the log matches the pattern, and returns the match.
 func (p *process) logged(pattern string) []string {
 	var match []string
 	require.Eventually(p.t, func() bool {
 		match = regexp.MustCompile(pattern).FindStringSubmatch(p.log.String())
 		return match != nil
-	}, patience, 5*time.Millisecond, pattern)
+	}, testTimeout, 5*time.Millisecond, pattern)
 	return match
 }
 
-// log is what a process writes to stderr. It is safe for concurrent use.
+// log is the stderr of a process. It is safe for concurrent use.
 type log struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -106,10 +106,10 @@ func (l *log) String() string {
 	return l.text.String()
 }
 
-// backend is where remotes are, which echo.
+// backend is a server of remotes that echo.
 type backend struct {
 	url    string
-	closed chan error // how a remote's connection ended
+	closed chan error // the errors with which the remotes' connections ended
 }
 
 func startBackend(t *testing.T) *backend {
@@ -127,7 +127,8 @@ func startBackend(t *testing.T) *backend {
 	return b
 }
 
-// echo sends messages back until the connection ends. At "bye" it closes it.
+// echo sends messages back until the connection ends. At "drop" it cuts the connection, and at "bye" it sends a close
+// frame.
 func echo(conn *websocket.Conn) error {
 	for {
 		kind, message, err := conn.ReadMessage()
@@ -152,11 +153,11 @@ type client struct {
 
 func newClient(t *testing.T, conn *websocket.Conn) *client {
 	t.Cleanup(func() { _ = conn.Close() })
-	require.NoError(t, conn.SetReadDeadline(time.Now().Add(patience)))
+	require.NoError(t, conn.SetReadDeadline(time.Now().Add(testTimeout)))
 	return &client{t, conn}
 }
 
-// control is what a server says on the control channel.
+// control is a control message of the server.
 type control struct {
 	Method string
 	Result *struct{ Index int }
@@ -171,7 +172,7 @@ type control struct {
 	}
 }
 
-// open asks for a connection to the URL.
+// open calls connect with the URL.
 func (c *client) open(url string) control {
 	request, err := json.Marshal(map[string]any{
 		"id": 42, "type": "method", "method": "connect", "params": map[string]any{"url": url},
@@ -200,7 +201,7 @@ func (c *client) control() (said control) {
 	return said
 }
 
-// opened opens a channel to a backend and sees that it echoes.
+// opened opens a channel to a backend, and checks that it echoes.
 func (c *client) opened(b *backend) (index int) {
 	reply := c.open(b.url)
 	require.NotNil(c.t, reply.Result, "%+v", reply.Error)

@@ -1,8 +1,8 @@
-// Command wsplice lets its clients open many WebSockets to remote hosts through the one that they have to it.
+// Command wsplice lets its clients open many WebSockets to remote hosts through one to this server.
 //
 //	go run ./cmd/wsplice --allowed-hostnames 127.0.0.1
 //
-// See --help, and wsplice/README.md for what clients say to it.
+// See --help. The wire is specified in wsplice/README.md.
 package main
 
 import (
@@ -30,7 +30,7 @@ const (
 	exitUsage  = 2
 )
 
-// run serves until a signal ends it and returns the exit code. The first line on stdout is where it listens.
+// run serves until a signal comes, and returns the exit code. It writes the URL to stdout when it listens.
 func run(args []string, stdout, stderr io.Writer) int {
 	c, err := parse(args, stdout)
 	switch {
@@ -47,7 +47,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	return exitOK
 }
 
-// serve serves until a signal comes, and then until everything has ended. A second signal ends the process.
+// serve serves until a signal comes, and then shuts down. A second signal ends the process at once.
 func serve(c config, stdout io.Writer, logger slog.Logger) error {
 	ctx, stop := signal.NotifyContext(context.Background(), endSignals()...)
 	defer stop()
@@ -65,7 +65,7 @@ func serve(c config, stdout io.Writer, logger slog.Logger) error {
 	return errors.Join(err, s.shutDown(c.shutdownTimeout))
 }
 
-// endSignals returns the signals that end the program. What it was started to ignore, as under nohup, it ignores.
+// endSignals returns the signals that end the program, except those that it was started to ignore, as under nohup.
 func endSignals() []os.Signal {
 	return slices.DeleteFunc([]os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP}, signal.Ignored)
 }

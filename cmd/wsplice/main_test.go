@@ -62,7 +62,7 @@ func TestHelp(t *testing.T) {
 	require.Empty(t, stderr.String())
 }
 
-// TestFlags checks that each flag is the field's that it is named for.
+// TestFlags checks that each flag sets its field.
 func TestFlags(t *testing.T) {
 	c, err := parse([]string{
 		"--network=unix", "--listen=/socket", "--pprof-address=:1", "--allowed-hostnames=a.test",

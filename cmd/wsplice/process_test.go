@@ -89,7 +89,7 @@ func TestForeignOrigin(t *testing.T) {
 	}
 }
 
-// TestForeignHost has web pages whose names resolve to the server's address, which may be another's.
+// TestForeignHost has requests for names that may belong to another site (DNS rebinding).
 func TestForeignHost(t *testing.T) {
 	for _, tc := range []struct {
 		args    []string
@@ -113,7 +113,8 @@ func TestForeignHost(t *testing.T) {
 	}
 }
 
-// TestNoProxy has the environment name a proxy for all but loopback, which 0.0.0.0 is not by name.
+// TestNoProxy has an environment with a proxy. The remote is at 0.0.0.0, because Go's client uses no proxy for loopback
+// addresses.
 func TestNoProxy(t *testing.T) {
 	asked := make(chan string, 16)
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -152,14 +153,14 @@ func TestSignalDrains(t *testing.T) {
 		p := startProcess(t, "--allowed-hostnames=127.0.0.1")
 		c := connect(t, p.url)
 		c.opened(b)
-		gone := make(chan error, 1)
+		closed := make(chan error, 1)
 		// Ends with the connection, at the deadline at the latest.
 		go func() {
 			_, _, err := c.conn.ReadMessage()
-			gone <- err
+			closed <- err
 		}()
 		p.end(signal)
-		err := <-gone
+		err := <-closed
 		require.True(t, websocket.IsCloseError(err, websocket.CloseGoingAway), "client: %v", err)
 		err = <-b.closed
 		require.True(t, websocket.IsCloseError(err, websocket.CloseGoingAway), "remote: %v", err)
@@ -168,14 +169,14 @@ func TestSignalDrains(t *testing.T) {
 	}
 }
 
-// TestSignalEndsInTime has a client that does not answer the close frame, for which the server would wait.
+// TestSignalEndsInTime has a client that does not answer the close frame. The server exits after the shutdown timeout.
 func TestSignalEndsInTime(t *testing.T) {
 	p := startProcess(t, "--shutdown-timeout=1ms")
 	connect(t, p.url)
 	require.NoError(t, p.cmd.Process.Signal(syscall.SIGTERM))
 	select {
 	case <-p.exited:
-	case <-time.After(patience):
+	case <-time.After(testTimeout):
 		t.Fatal("the process has not ended")
 	}
 	require.Equal(t, exitFailed, p.cmd.ProcessState.ExitCode())
@@ -186,7 +187,7 @@ func TestProfiles(t *testing.T) {
 	p := startProcess(t, "--pprof-address=:0")
 	url := p.logged(`profiles.*\burl\b.*?(http://127\.0\.0\.1:\d+/debug/pprof/)`)[1]
 	require.Equal(t, http.StatusOK, status(t, url+"cmdline"))
-	// Not to clients, and nothing else.
+	// Clients do not get profiles, and the profiler serves nothing else.
 	require.NotEqual(t, http.StatusOK, status(t, "http"+strings.TrimPrefix(p.url, "ws")+"/debug/pprof/cmdline"))
 	require.Equal(t, http.StatusNotFound, status(t, strings.TrimSuffix(url, "debug/pprof/")))
 }

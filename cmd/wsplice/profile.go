@@ -12,11 +12,10 @@ import (
 	"cdr.dev/wsep/internal/plain"
 )
 
-// profiler serves what net/http/pprof tells, on a listener of its own.
+// profiler serves the profiles of net/http/pprof on a listener of its own.
 type profiler struct{ http *http.Server }
 
-// startProfiler listens on the address. Without a host that is loopback: profiles tell secrets, so that other machines
-// see them only where the address says so.
+// startProfiler listens on the address. An address without a host means loopback, because profiles contain secrets.
 func startProfiler(address string, logger slog.Logger) (*profiler, error) {
 	listener, err := net.Listen("tcp", profileAddress(address))
 	if err != nil {
@@ -24,14 +23,14 @@ func startProfiler(address string, logger slog.Logger) (*profiler, error) {
 	}
 	logger.Info(context.Background(), "profiles", slog.F("url", "http://"+listener.Addr().String()+"/debug/pprof/"))
 	p := &profiler{httpServer(profileMux(), logger)}
-	// A profile takes as long as it is asked to.
+	// A profile takes as long as its request says.
 	p.http.ReadTimeout = 0
 	// Ends when the profiler is closed.
 	go func() { _ = p.http.Serve(listener) }()
 	return p, nil
 }
 
-// profileAddress returns the address with a host.
+// profileAddress returns the address. If it has no host, it gets that of loopback.
 func profileAddress(address string) string {
 	if host, port, err := net.SplitHostPort(address); err == nil && host == "" {
 		return net.JoinHostPort("127.0.0.1", port)
@@ -49,7 +48,7 @@ func profileMux() *http.ServeMux {
 	return mux
 }
 
-// close ends the profiler and its connections.
+// close closes the listener and its connections.
 func (p *profiler) close() error {
 	if p == nil {
 		return nil

@@ -22,10 +22,10 @@ type server struct {
 	http     *http.Server
 	splice   *wsplice.Server
 	profiler *profiler  // nil if there is none
-	failed   chan error // why serving ended, if not by shutDown
+	failed   chan error // gets the error if serving ends before shutDown
 }
 
-// Limits on a request, before it has become a WebSocket.
+// Limits of a request before it has become a WebSocket.
 const (
 	headerTimeout  = 10 * time.Second // for a request's header
 	requestTimeout = time.Minute      // for all of a request
@@ -33,7 +33,7 @@ const (
 	maxHeader      = 64 << 10         // bytes of a request's header
 )
 
-// httpServer returns what serves the handler. A connection that has become a WebSocket has none of the limits.
+// httpServer returns a server with limits for requests. They do not apply to a WebSocket.
 func httpServer(handler http.Handler, logger slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           handler,
@@ -45,7 +45,7 @@ func httpServer(handler http.Handler, logger slog.Logger) *http.Server {
 	}
 }
 
-// start starts what the config says.
+// start starts a server with its profiler.
 func start(c config, logger slog.Logger) (*server, error) {
 	tlsConfig, err := c.tlsConfig(logger)
 	if err != nil {
@@ -76,7 +76,7 @@ func start(c config, logger slog.Logger) (*server, error) {
 	return s, nil
 }
 
-// tlsConfig returns nil if the server is to speak without TLS.
+// tlsConfig returns nil for a server without TLS.
 func (c config) tlsConfig(logger slog.Logger) (*tls.Config, error) {
 	if c.tls.cert == "" {
 		return nil, nil
@@ -88,7 +88,7 @@ func (c config) tlsConfig(logger slog.Logger) (*tls.Config, error) {
 	return cert.serverConfig(), nil
 }
 
-// hostsAt returns the names under which a server that listens on the address may be addressed. nil means loopback.
+// hostsAt returns the names under which clients may address a server at addr. nil means loopback names.
 func hostsAt(addr net.Addr) []string {
 	if addr, ok := addr.(*net.TCPAddr); ok && addr.IP.IsLoopback() {
 		return nil
@@ -106,7 +106,7 @@ func (s *server) serve() {
 	}
 }
 
-// url returns where clients find the server.
+// url returns the server's URL.
 func (s *server) url() string {
 	scheme := "ws"
 	if s.secure {
@@ -118,8 +118,8 @@ func (s *server) url() string {
 	return scheme + "://" + s.listener.Addr().String()
 }
 
-// shutDown lets no client in any more, tells all that the server goes away and waits until they have gone. After the
-// timeout it waits no longer.
+// shutDown refuses new clients, closes all clients with status 1001, and waits until they are closed, but no longer
+// than the timeout.
 func (s *server) shutDown(timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()

@@ -11,7 +11,7 @@ import (
 	"cdr.dev/wsep/wsplice"
 )
 
-// TestIdleConnectionsEnd has clients of which none asks for a WebSocket.
+// TestIdleConnectionsEnd has clients that do not ask for a WebSocket.
 func TestIdleConnectionsEnd(t *testing.T) {
 	for name, handler := range map[string]http.Handler{"clients": new(wsplice.Server), "profiles": profileMux()} {
 		t.Run(name, func(t *testing.T) {

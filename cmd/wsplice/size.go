@@ -8,17 +8,17 @@ import (
 	"golang.org/x/xerrors"
 )
 
-// size is a flag's number of bytes. It is written as version 0.1.0 took it, with a unit of powers of 1024, or without one.
+// size is a flag for a number of bytes. The text has a unit in powers of 1024, as in version 0.1.0, or none.
 type size int64
 
-// sizeUnits are by what they multiply. In version 0.1.0 KB and KiB were the same.
+// sizeUnits maps a unit to its factor. In version 0.1.0 KB and KiB were the same.
 var sizeUnits = map[string]float64{
 	"": 1, "B": 1,
 	"KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30, "TB": 1 << 40,
 	"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40,
 }
 
-// maxSize is the largest size. All up to it are exact as floating-point numbers.
+// maxSize is the largest size. All integers up to it are exact as floating-point numbers.
 const maxSize = 1 << 52
 
 // Set implements pflag.Value.

@@ -65,7 +65,7 @@ func TestAuthorityIsReloaded(t *testing.T) {
 	require.True(t, lets(&a))
 	require.False(t, lets(&next))
 	f.replace("ca", encode("CERTIFICATE", next.cert.Raw))
-	require.Eventually(t, func() bool { return lets(&next) }, patience, 50*time.Millisecond)
+	require.Eventually(t, func() bool { return lets(&next) }, testTimeout, 50*time.Millisecond)
 	require.False(t, lets(&a))
 }
 
@@ -80,7 +80,7 @@ func TestCertificateIsReloaded(t *testing.T) {
 	require.EqualValues(t, 7, serial(t, p, config))
 
 	f.renew(a, 8)
-	require.Eventually(t, func() bool { return serial(t, p, config) == 8 }, patience, 50*time.Millisecond)
+	require.Eventually(t, func() bool { return serial(t, p, config) == 8 }, testTimeout, 50*time.Millisecond)
 	require.NoError(t, before.WriteMessage(websocket.PingMessage, nil), "connections are kept")
 
 	// The last good one is kept, and another good one is taken.
@@ -88,20 +88,20 @@ func TestCertificateIsReloaded(t *testing.T) {
 	require.Eventually(t, func() bool {
 		require.EqualValues(t, 8, serial(t, p, config))
 		return strings.Contains(p.log.String(), "keep the certificate")
-	}, patience, 50*time.Millisecond)
+	}, testTimeout, 50*time.Millisecond)
 	f.renew(a, 9)
-	require.Eventually(t, func() bool { return serial(t, p, config) == 9 }, patience, 50*time.Millisecond)
+	require.Eventually(t, func() bool { return serial(t, p, config) == 9 }, testTimeout, 50*time.Millisecond)
 }
 
-// TestCertificateIsTriedAgain has a changed certificate that can't be used at first, and then can though its files look
-// the same: their times and sizes do not tell who may read them.
+// TestCertificateIsTriedAgain has a changed certificate that can't be used at first. Then it can, though the times and
+// sizes of its files are the same, as after a change of permissions.
 func TestCertificateIsTriedAgain(t *testing.T) {
 	a := newAuthority(t)
 	f := newFiles(t, a, 7)
 	written := new(log)
 	c, err := newCertificate(certificateFiles{cert: f.path("cert"), key: f.path("key")}, slog.Make(sloghuman.Sink(written)))
 	require.NoError(t, err)
-	// look looks at the files as after the interval, and returns the serial number.
+	// look checks the files as after the interval, and returns the serial number.
 	look := func() int64 {
 		c.looked = time.Time{}
 		return c.current().Certificates[0].Leaf.SerialNumber.Int64()
@@ -133,7 +133,7 @@ type authority struct {
 	key  *ecdsa.PrivateKey
 }
 
-// template returns what all certificates have in common.
+// template returns the common part of all certificates.
 func template(serial int64) *x509.Certificate {
 	return &x509.Certificate{
 		SerialNumber: big.NewInt(serial),
@@ -173,15 +173,15 @@ func encode(kind string, der []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
 }
 
-// pool returns what trusts the authority.
+// pool returns a pool with the authority.
 func (a authority) pool() *x509.CertPool {
 	pool := x509.NewCertPool()
 	pool.AddCert(a.cert)
 	return pool
 }
 
-// clientConfig returns the TLS configuration of a client that trusts the authority and has a certificate of another, if
-// that is not nil.
+// clientConfig returns the TLS configuration of a client that trusts the authority. It has a certificate of the
+// authority of, if that is not nil.
 func (a authority) clientConfig(of *authority) *tls.Config {
 	config := &tls.Config{RootCAs: a.pool()}
 	if of == nil {
@@ -189,7 +189,7 @@ func (a authority) clientConfig(of *authority) *tls.Config {
 	}
 	pair, err := tls.X509KeyPair(of.issue(99))
 	require.NoError(a.t, err)
-	// Whatever authorities the server names.
+	// The client sends its certificate whatever authorities the server names.
 	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
 	return config
 }
@@ -206,7 +206,7 @@ func (f files) flags() []string {
 	return []string{"--tls-cert=" + f.path("cert"), "--tls-key=" + f.path("key")}
 }
 
-// replace replaces a file at once, as those who renew certificates do.
+// replace replaces a file with one rename, as programs that renew certificates do.
 func (f files) replace(name string, content []byte) {
 	next := f.path(name + ".next")
 	require.NoError(f.t, os.WriteFile(next, content, 0o600))
@@ -232,7 +232,7 @@ func dialTLS(p *process, config *tls.Config) (*websocket.Conn, error) {
 	return conn, err
 }
 
-// serial returns the serial number of the certificate that the process has.
+// serial returns the serial number of the process's certificate.
 func serial(t *testing.T, p *process, config *tls.Config) int64 {
 	conn, err := dialTLS(p, config)
 	require.NoError(t, err)

@@ -2,7 +2,7 @@ package main
 
 import "runtime/debug"
 
-// ownVersion returns the version of the module that the program was built from, as the go command knows it.
+// ownVersion returns the module's version from the build information.
 func ownVersion() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok || info.Main.Version == "" {
