@@ -11,13 +11,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// bigSize is more than all buffers on the way hold.
+// bigSize is more bytes than all buffers on the way hold.
 const bigSize = 32 << 20
 
-// loudSize of output does not fit what lies on the way: pipes of 1 MiB, windows, what the network holds.
+// loudSize is more bytes of output than pipes of 1 MiB, windows and the network hold.
 const loudSize = 16 << 20
 
-// fill writes lines to stdin until it takes no more for a while, because nobody reads. It goes on writing until that
+// fill writes lines to stdin until it is full, because the program does not read. It goes on writing until a write
 // fails.
 func (p *process) fill() {
 	p.f.Helper()
@@ -53,17 +53,17 @@ func (p *process) fill() {
 	require.False(p.f, failed, "writing to stdin fails while the process runs")
 }
 
-// noise returns bytes without a pattern, the same ones every time.
+// noise returns random bytes, the same ones every time.
 func noise() io.Reader { return rand.NewChaCha8([32]byte{}) }
 
-// digest returns the checksum of what r has, as sha256sum writes it.
+// digest returns the checksum of the bytes of r, as sha256sum writes it.
 func digest(r io.Reader) (string, error) {
 	h := sha256.New()
 	_, err := io.Copy(h, r)
 	return hex.EncodeToString(h.Sum(nil)), err
 }
 
-// digest returns the checksum of all of stdout, however long that takes as long as it goes on.
+// digest returns the checksum of all of stdout. It fails the test when no bytes come for too long.
 func (p *process) digest() (sum string) {
 	p.f.Helper()
 	var err error
@@ -76,8 +76,8 @@ func (p *process) digest() (sum string) {
 	return sum
 }
 
-// feed writes all of r to stdin and closes it, in the background. wait waits for that, however long it takes as long as
-// it goes on.
+// feed writes all of r to stdin and closes it, in the background. wait waits for that. It fails the test when no bytes
+// move for too long.
 func (p *process) feed(r io.Reader) (wait func()) {
 	var err error
 	written := p.move("stdin", func(moved func()) {
@@ -93,7 +93,7 @@ func (p *process) feed(r io.Reader) (wait func()) {
 	}
 }
 
-// move begins to move data. wait waits for that, and fails the test when nothing moves for too long.
+// move starts to move data. wait waits for the end, and fails the test when nothing moves for too long.
 func (p *process) move(what string, do func(moved func())) (wait func()) {
 	progress := make(chan struct{}, 1)
 	done := make(chan struct{})

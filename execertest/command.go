@@ -24,7 +24,7 @@ var commandLines = []line{
 	{"IDWithoutTerminal", idWithoutTerminal},
 }
 
-// awkward are strings that are easily broken on the way.
+// awkward are strings that are easily changed on the way.
 var awkward = []string{
 	"plain", "", " ", "two words", " leading and trailing ", "line\nbreak", "\n", "tab\there", "carriage\rreturn",
 	"-n", "--", "--help", "-", "a=b", "=", "==", "a=b=c",
@@ -33,13 +33,13 @@ var awkward = []string{
 	"Grüße, 世界 🙂", "e\u0301", "\u2028", "\x01\x1b[31m\x7f",
 }
 
-// args: every argument arrives as it is, and is no option, pattern or piece of script to anyone on the way.
+// args: every argument arrives unchanged. Nothing on the way takes it for an option, a pattern or a script.
 func args(f *fixture) {
 	out := f.run(shell(`printf '%s\0' "$@"`, awkward...))
 	require.Equal(f, awkward, strings.Split(strings.TrimSuffix(out, "\x00"), "\x00"))
 }
 
-// argsEmpty: no arguments are none, and the empty argument is one.
+// argsEmpty: a command without arguments gets none, and the empty argument is one.
 func argsEmpty(f *fixture) {
 	require.Equal(f, "0\n", f.run(shell(`echo $#`)))
 	require.Equal(f, "3\n", f.run(shell(`echo $#`, "", "", "")))
@@ -54,7 +54,7 @@ func argsLong(f *fixture) {
 	require.Equal(f, long, f.run(shell(`printf %s "$1"`, long)))
 }
 
-// argsNotUTF8: an argument that is not valid UTF-8 arrives as it is, or the command is refused. It is never changed.
+// argsNotUTF8: an argument that is not valid UTF-8 arrives unchanged, or the command is refused.
 func argsNotUTF8(f *fixture) {
 	const latin1 = "gr\xfc\xdfe"
 	var p wsep.Process
@@ -73,7 +73,7 @@ func argsNotUTF8(f *fixture) {
 	started.requireExit(0)
 }
 
-// env: the values of variables arrive as they are.
+// env: the values of variables arrive unchanged.
 func env(f *fixture) {
 	var c wsep.Command
 	script := ":"
@@ -105,7 +105,7 @@ func workingDir(f *fixture) {
 	require.Equal(f, dir+"\n", f.run(c))
 }
 
-// pid: Pid is the process's own.
+// pid: Pid returns the process's own ID.
 func pid(f *fixture) {
 	for _, c := range []wsep.Command{shell(`echo $$`), onTerminal(shell(`echo $$`))} {
 		p := f.start(c)
@@ -114,8 +114,8 @@ func pid(f *fixture) {
 	}
 }
 
-// untouched: Start writes nothing into the command's slices, not even behind their ends, and the command may be changed
-// once Start has returned.
+// untouched: Start writes nothing into the command's slices, not even behind their ends. The caller may change the
+// command once Start has returned.
 func untouched(f *fixture) {
 	args := []string{"-c", `read line; printf '%s\n' "$1" "$WSEP_TEST"`, "sh", "argument", "behind"}
 	env := []string{"WSEP_TEST=variable", "BEHIND=1"}
@@ -137,7 +137,7 @@ func untouched(f *fixture) {
 	}
 }
 
-// idWithoutTerminal: without a terminal two commands with the same ID have nothing to do with each other.
+// idWithoutTerminal: two commands with the same ID and without a terminal are separate processes.
 func idWithoutTerminal(f *fixture) {
 	c := typed(shell(`echo ready; cat`))
 	c.ID = "same"

@@ -22,7 +22,7 @@ var concurrentLines = []line{
 // crowd is how many processes run at once.
 const crowd = 20
 
-// concurrentProcesses: many processes run at once, and each gets and gives its own.
+// concurrentProcesses: many processes run at once, and their input and output do not mix.
 func concurrentProcesses(f *fixture) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -43,7 +43,7 @@ func concurrentProcesses(f *fixture) {
 	require.NoError(f, errors.Join(errs...))
 }
 
-// converse runs a process that answers. Between the answer and its end it waits for the others.
+// converse runs a process that answers. Before it exits, it waits for the others.
 func converse(ctx context.Context, execer wsep.Execer, i int, others func()) error {
 	c := typed(shell(`read line; echo "$1 $line"; cat; echo "$1" >&2; exit "$1"`, strconv.Itoa(i+1)))
 	p, err := execer.Start(ctx, c)
@@ -75,7 +75,7 @@ func converse(ctx context.Context, execer wsep.Execer, i int, others func()) err
 	return errors.Join(outErr, errErr)
 }
 
-// concurrentFailures: starts that fail or are cancelled do nothing to processes that run at the same time.
+// concurrentFailures: starts that fail or are canceled do not affect processes that run at the same time.
 func concurrentFailures(f *fixture) {
 	p := f.start(typed(wsep.Command{Command: "cat"}))
 	var all sync.WaitGroup

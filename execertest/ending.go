@@ -42,22 +42,22 @@ var cancelLines = []line{
 	{"BeforeStart", cancelBeforeStart},
 }
 
-// Scripts whose $1 is a vigil's FIFO. They say ready when all of their processes run.
+// These scripts take a vigil's FIFO as $1. They print ready when all of their processes run.
 const (
 	// groupScript has children that its shell does not end.
 	groupScript = `exec 3>"$1"; sleep 60 & (sleep 60; true) & echo ready; wait; sleep 60`
-	// stubborn is what goes before it for a group that ends by force only.
+	// stubborn comes before groupScript for a group that only SIGKILL ends.
 	stubborn = `trap "" TERM HUP; `
-	// tickingScript tells in a file that it goes on.
+	// tickingScript appends to a file as long as it runs.
 	tickingScript = `exec 3>"$1"; echo ready; while :; do echo >>"$1.progress"; sleep 0.05; done`
-	// loudScript writes more than anybody reads, and tells in a file how far it has come.
+	// loudScript writes endless output, and appends to a file for each part.
 	loudScript = `exec 3>"$1"; echo ready; while :; do head -c 10000 /dev/zero; echo >>"$1.progress"; done`
-	// stalledScript waits until one of these comes no further.
+	// stalledScript waits until the file of one of these scripts does not grow.
 	stalledScript = `touch "$1.progress"; last=
 		until now=$(wc -c <"$1.progress"); [ "$last" = "$now" ]; do last=$now; sleep 0.5; done`
 )
 
-// watched starts a command, one of the above, under a vigil.
+// watched starts one of these scripts under a vigil.
 func (f *fixture) watched(c wsep.Command) (*process, *vigil) {
 	f.Helper()
 	v := f.watch()
@@ -67,7 +67,7 @@ func (f *fixture) watched(c wsep.Command) (*process, *vigil) {
 	return p, v
 }
 
-// awaitReady reads a line of stdout that says ready, and no more.
+// awaitReady reads one line of stdout. It must be ready.
 func (p *process) awaitReady() {
 	p.f.Helper()
 	var line []byte
@@ -91,7 +91,7 @@ func (p *process) close() {
 	require.NoError(p.f, err)
 }
 
-// closeTrap: Close lets the program tidy up. Its last output and its exit code arrive.
+// closeTrap: Close runs the program's trap for SIGTERM. Its last output and its exit code arrive.
 func closeTrap(f *fixture) {
 	p := f.start(shell(`trap 'echo bye; echo sorry >&2; exit 5' TERM; echo ready` + idle))
 	p.out().await("ready\n")
@@ -101,7 +101,7 @@ func closeTrap(f *fixture) {
 	p.requireExit(5)
 }
 
-// closeTrapOnTerminal: so it does on a terminal.
+// closeTrapOnTerminal: Close does the same on a terminal.
 func closeTrapOnTerminal(f *fixture) {
 	p := f.start(onTerminal(shell(`trap 'echo bye; exit 5' TERM; echo ready` + idle)))
 	p.out().await("ready")
@@ -110,7 +110,7 @@ func closeTrapOnTerminal(f *fixture) {
 	p.requireExit(5)
 }
 
-// closeEnds: Close ends the whole process group, by force what ignores signals. The end is no success.
+// closeEnds: Close ends the whole process group, and kills processes that ignore signals. Wait returns an error.
 func closeEnds(c wsep.Command) func(*fixture) {
 	return func(f *fixture) {
 		p, v := f.watched(c)
@@ -119,7 +119,7 @@ func closeEnds(c wsep.Command) func(*fixture) {
 	}
 }
 
-// loud starts a command that has filled the buffers of its output, and that nobody reads.
+// loud starts a command with unread output. It returns when the output's buffers are full.
 func (f *fixture) loud() (*process, *vigil) {
 	f.Helper()
 	p, v := f.watched(shell(loudScript))
@@ -127,7 +127,7 @@ func (f *fixture) loud() (*process, *vigil) {
 	return p, v
 }
 
-// stopped starts a command that has been stopped, and so takes no signals but KILL and CONT.
+// stopped starts a command and stops it. It handles no signals but KILL and CONT.
 func (f *fixture) stopped() (*process, *vigil) {
 	f.Helper()
 	p, v := f.watched(shell(tickingScript))
@@ -143,31 +143,30 @@ func closeStopped(f *fixture) {
 	require.Error(f, v.requireEnd(p))
 }
 
-// cancelStopped: so does the end of the context.
+// cancelStopped: the end of the context ends a command that has been stopped.
 func cancelStopped(f *fixture) {
 	p, v := f.stopped()
 	p.cancel()
 	require.Error(f, v.requireEnd(p))
 }
 
-// closeUnreadOutput: Close ends a command that waits for a reader of its output. Who reads on gets what is left and the
-// end.
+// closeUnreadOutput: Close ends a command that waits for a reader of its output. A reader gets the rest and the end.
 func closeUnreadOutput(f *fixture) {
 	p, v := f.loud()
 	p.close()
-	v.requireGone()
+	v.requireAllExited()
 	require.Empty(f, strings.Trim(p.out().all(), "\x00"))
 	require.Error(f, p.wait())
 }
 
-// cancelUnreadOutput: the end of the context ends such a command, and waits for nobody.
+// cancelUnreadOutput: the end of the context ends a command with unread output, and does not wait for a reader.
 func cancelUnreadOutput(f *fixture) {
 	p, v := f.loud()
 	p.cancel()
 	require.Error(f, v.requireEnd(p))
 }
 
-// closeFullStdin: Close is heard although stdin is full and nobody reads it.
+// closeFullStdin: Close ends a command that does not read its full stdin.
 func closeFullStdin(f *fixture) {
 	p, v := f.watched(typed(shell(groupScript)))
 	p.fill()
@@ -175,7 +174,7 @@ func closeFullStdin(f *fixture) {
 	require.Error(f, v.requireEnd(p))
 }
 
-// closeAfterEnd: closing a command that has ended is no error and changes nothing.
+// closeAfterEnd: closing a command that has exited is no error and changes nothing.
 func closeAfterEnd(f *fixture) {
 	p := f.start(shell(`echo out; exit 5`))
 	p.requireExit(5)
@@ -209,7 +208,7 @@ func cancelEnds(c wsep.Command) func(*fixture) {
 	}
 }
 
-// cancelFullStdin: so it does although stdin is full and nobody reads it.
+// cancelFullStdin: the end of the context ends a command that does not read its full stdin.
 func cancelFullStdin(c wsep.Command) func(*fixture) {
 	return func(f *fixture) {
 		p, v := f.watched(c)
@@ -219,7 +218,7 @@ func cancelFullStdin(c wsep.Command) func(*fixture) {
 	}
 }
 
-// cancelNeverSuccess: a command that the context ended has not succeeded, even if it exits with code 0.
+// cancelNeverSuccess: Wait returns an error for a command that its context ended, even if it exits with code 0.
 func cancelNeverSuccess(f *fixture) {
 	p := f.start(shell(`trap 'exit 0' TERM; echo ready` + idle))
 	p.out().await("ready")
@@ -229,7 +228,7 @@ func cancelNeverSuccess(f *fixture) {
 	require.Error(f, err)
 }
 
-// cancelStreams: with the context end the streams. Reads return what is left, then an error or io.EOF; writes fail.
+// cancelStreams: the streams end with the context. Reads return the rest, then an error or io.EOF. Writes fail.
 func cancelStreams(f *fixture) {
 	p := f.start(typed(shell(`echo ready; cat`)))
 	p.awaitReady()
@@ -237,15 +236,15 @@ func cancelStreams(f *fixture) {
 	p.stream()
 	p.cancel()
 	f.within(patience, "the end of the outputs", func() {
-		<-out.done
-		<-errOut.done
+		<-out.ended
+		<-errOut.ended
 	})
 	f.within(patience, "failing of a write to stdin", p.background.Wait)
 	require.Error(f, p.wait())
 	require.Error(f, p.tryWrite("too late"))
 }
 
-// cancelAfterClose: the end of the context forces what Close asked for.
+// cancelAfterClose: the end of the context after Close kills the process group.
 func cancelAfterClose(f *fixture) {
 	p, v := f.watched(shell(stubborn + groupScript))
 	p.close()
@@ -253,7 +252,7 @@ func cancelAfterClose(f *fixture) {
 	require.Error(f, v.requireEnd(p))
 }
 
-// cancelAfterEnd: once Wait has returned, the context's end changes nothing of what it says.
+// cancelAfterEnd: the end of the context does not change the result of Wait after it has returned.
 func cancelAfterEnd(f *fixture) {
 	for _, code := range []int{0, 5} {
 		p := f.start(shell(`exit "$1"`, strconv.Itoa(code)))
@@ -263,7 +262,7 @@ func cancelAfterEnd(f *fixture) {
 	}
 }
 
-// cancelBeforeStart: nothing starts with a context that has ended.
+// cancelBeforeStart: Start fails with a context that has ended.
 func cancelBeforeStart(f *fixture) {
 	dir := f.tempDir()
 	for range repetitions {

@@ -1,14 +1,14 @@
-// Package execertest is the contract of wsep.Execer as a test suite that any implementation can run:
+// Package execertest is the contract of [wsep.Execer] as a test suite. [Test] runs it against any implementation:
 //
 //	func TestMyExecer(t *testing.T) {
 //		execertest.Test(t, func(t *testing.T) wsep.Execer { return newMyExecer(t) }, nil)
 //	}
 //
-// Each line of the contract is a sub-test named group/line, such as Close/Trap. Lines returns all names, so that the
-// output of go test -json can be made into a table of which Execer keeps which line.
+// Each line of the contract is a sub-test named group/line, such as Close/Trap. [Lines] returns all names, for example
+// to make a table of the results of several Execers. [Exclusions] skip lines that an Execer can't keep.
 //
-// The commands run on a POSIX system that also has head -c, mktemp, seq, a sleep that takes fractions, and sha256sum or
-// shasum. It need not be the test's own: the suite looks at files and processes only by commands.
+// The commands need a POSIX system that also has head -c, mktemp, seq, a sleep that takes fractions, and sha256sum or
+// shasum. It may be another system than the test's: the suite looks at files and processes only by commands.
 package execertest
 
 import (
@@ -20,14 +20,15 @@ import (
 	"cdr.dev/wsep"
 )
 
-// Exclusions are the lines of the contract that an Execer can't keep: the name of a line, or of a whole group, and in
-// one word the reason. They are shown as skipped with that reason.
+// Exclusions are the lines of the contract that an Execer can't keep. The key is the name of a line or of a whole
+// group, the value is the reason in one word. [Test] skips them and shows the reason.
 type Exclusions map[string]string
 
-// Test runs the contract against Execers of one kind, as sub-tests of t. newExecer is called for every line, with the
-// line's own t. It returns an Execer that can start any number of commands, and leaves it to t.Cleanup to tidy up.
+// Test runs the contract against Execers of one kind, as sub-tests of t. It calls newExecer for every line, with the
+// line's own t. newExecer returns an Execer that can start any number of commands. It uses t.Cleanup to release what it
+// needs.
 //
-// Nothing in the suite waits without a limit: what hangs fails, with the stacks of all goroutines.
+// Every wait in the suite has a limit. A test that hangs fails, with the stacks of all goroutines.
 func Test(t *testing.T, newExecer func(t *testing.T) wsep.Execer, except Exclusions) {
 	t.Helper()
 	if err := except.check(); err != nil {
@@ -58,7 +59,7 @@ func Lines() []string {
 	return names
 }
 
-// group is the lines of the contract on one subject.
+// group has the lines of the contract on one subject.
 type group struct {
 	name  string
 	lines []line
@@ -85,7 +86,7 @@ var contract = []group{
 	{"Concurrent", concurrentLines},
 }
 
-// check refuses exclusions that exclude nothing, or do not say why.
+// check refuses exclusions of unknown lines, and exclusions without a reason.
 func (e Exclusions) check() error {
 	known := map[string]bool{}
 	for _, g := range contract {

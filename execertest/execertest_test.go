@@ -16,7 +16,7 @@ func TestLines(t *testing.T) {
 	require.Len(t, slices.Compact(names), len(Lines()), "a name is given twice")
 }
 
-// TestExclusionsAreChecked: what excludes nothing, or does not say why in a word, is refused.
+// TestExclusionsAreChecked has exclusions of unknown lines, and reasons that are not one word. They are refused.
 func TestExclusionsAreChecked(t *testing.T) {
 	require.NoError(t, Exclusions(nil).check())
 	require.NoError(t, Exclusions{"Signal": "protocol", "Close/Trap": "protocol"}.check())
@@ -33,7 +33,7 @@ func TestExclusionsAreChecked(t *testing.T) {
 	}
 }
 
-// TestExcludedIsSkipped: lines and groups that are excluded do not run, and the others do.
+// TestExcludedIsSkipped checks that excluded lines and groups do not run, and that the others do.
 func TestExcludedIsSkipped(t *testing.T) {
 	except := Exclusions{}
 	for _, g := range contract {

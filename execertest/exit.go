@@ -25,7 +25,7 @@ var exitLines = []line{
 	{"StdinClosedByProgram", exitStdinClosedByProgram},
 }
 
-// exitCode: Wait tells the exit code, by an ExitError that says something and names no signal, and by nil for 0.
+// exitCode: Wait returns nil for exit code 0, and else an ExitError with the code, a text and no signal.
 func exitCode(code int) func(*fixture) {
 	return func(f *fixture) {
 		for _, tty := range []bool{false, true} {
@@ -41,7 +41,7 @@ func exitCode(code int) func(*fixture) {
 	}
 }
 
-// exitKilled: a command that a signal ended has not succeeded. Its exit code is -1.
+// exitKilled: Wait returns exit code -1 for a command that exited with a signal.
 func exitKilled(f *fixture) {
 	for _, signal := range []string{"KILL", "TERM", "SEGV"} {
 		f.start(shell(`kill -` + signal + ` $$; sleep 5`)).requireExit(-1)
@@ -49,7 +49,7 @@ func exitKilled(f *fixture) {
 	f.start(onTerminal(shell(`kill -KILL $$; sleep 5`))).requireExit(-1)
 }
 
-// exitSignalName: Wait tells the signal that ended the command.
+// exitSignalName: Wait returns the name of the signal with which the command exited.
 func exitSignalName(f *fixture) {
 	for _, signal := range []string{"KILL", "TERM", "USR1"} {
 		var exit wsep.ExitError
@@ -58,7 +58,7 @@ func exitSignalName(f *fixture) {
 	}
 }
 
-// exitWaitAgain: Wait tells the same every time.
+// exitWaitAgain: Wait returns the same result every time.
 func exitWaitAgain(f *fixture) {
 	p := f.start(shell(`exit 5`))
 	first := p.wait()
@@ -68,7 +68,7 @@ func exitWaitAgain(f *fixture) {
 	}
 }
 
-// exitWaitConcurrently: all who wait at once are told the same.
+// exitWaitConcurrently: concurrent calls of Wait return the same result.
 func exitWaitConcurrently(f *fixture) {
 	p := f.start(typed(shell(`read line; exit 5`)))
 	errs := make([]error, 10)
@@ -95,7 +95,7 @@ func (p *process) stream() {
 	})
 }
 
-// exitWhileStdinStreams: the exit code arrives although somebody still writes to stdin, and then writing fails.
+// exitWhileStdinStreams: the exit code arrives during a write to stdin, and then the write fails.
 func exitWhileStdinStreams(f *fixture) {
 	for range repetitions {
 		p := f.start(typed(shell(`echo out; exit 5`)))
@@ -106,7 +106,7 @@ func exitWhileStdinStreams(f *fixture) {
 	}
 }
 
-// exitStdinClosedByProgram: the exit code arrives although the program closed its stdin while somebody wrote to it.
+// exitStdinClosedByProgram: the exit code arrives when the program closes its stdin during a write to it.
 func exitStdinClosedByProgram(f *fixture) {
 	for range repetitions {
 		p := f.start(typed(shell(`head -c 100000 >/dev/null; exec <&-; echo closed; exit 5`)))

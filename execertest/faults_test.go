@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path"
 	"runtime"
 	"slices"
 	"strings"
@@ -24,145 +23,7 @@ import (
 	"cdr.dev/wsep/internal/leaktest"
 )
 
-// A line of the contract that no Execer can fail is worth nothing. For every line there is a fault here that it finds.
-
-// fault is an Execer with something wrong, and lines that must find it. The lines may be patterns for path.Match.
-type fault struct {
-	execer wsep.Execer
-	found  []string
-}
-
-// starter is an Execer made of its Start.
-type starter func(ctx context.Context, c wsep.Command) (wsep.Process, error)
-
-func (s starter) Start(ctx context.Context, c wsep.Command) (wsep.Process, error) { return s(ctx, c) }
-
-// local is the sound Execer that the faulty ones are made of. It remembers what it started, since they may not end it.
-var local = &remembering{}
-
-type remembering struct {
-	mu        sync.Mutex
-	processes []wsep.Process
-}
-
-// Start implements wsep.Execer.
-func (r *remembering) Start(ctx context.Context, c wsep.Command) (wsep.Process, error) {
-	p, err := wsep.LocalExecer{}.Start(ctx, c)
-	if err == nil {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.processes = append(r.processes, p)
-	}
-	return p, err
-}
-
-// killAll kills what is left of the groups.
-func (r *remembering) killAll() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, p := range r.processes {
-		err := p.(wsep.Signaler).Signal(context.Background(), "KILL")
-		// The number of a process that has ended is its group's as long as no other process has it.
-		if errors.Is(err, os.ErrProcessDone) && syscall.Kill(p.Pid(), 0) != nil {
-			_ = syscall.Kill(-p.Pid(), syscall.SIGKILL)
-		}
-	}
-}
-
-// command changes the command before it starts.
-func command(change func(c *wsep.Command)) wsep.Execer {
-	return starter(func(ctx context.Context, c wsep.Command) (wsep.Process, error) {
-		change(&c)
-		return local.Start(ctx, c)
-	})
-}
-
-// failure changes the error of a start.
-func failure(change func(err error) error) wsep.Execer {
-	return starter(func(ctx context.Context, c wsep.Command) (wsep.Process, error) {
-		p, err := local.Start(ctx, c)
-		if err != nil {
-			return nil, change(err)
-		}
-		return p, nil
-	})
-}
-
-// running changes the process.
-func running(change func(ctx context.Context, c wsep.Command, p *altered)) wsep.Execer {
-	return starter(func(ctx context.Context, c wsep.Command) (wsep.Process, error) {
-		p, err := local.Start(ctx, c)
-		if err != nil {
-			return nil, err
-		}
-		a := alter(p)
-		change(ctx, c, a)
-		return a, nil
-	})
-}
-
-// altered is a process whose methods can be replaced.
-type altered struct {
-	sound          wsep.Process
-	pid            int
-	stdin          io.WriteCloser
-	stdout, stderr io.Reader
-	resize         func(ctx context.Context, rows, cols uint16) error
-	wait, close    func() error
-	signal         func(ctx context.Context, name string) error
-}
-
-func alter(p wsep.Process) *altered {
-	return &altered{p, p.Pid(), p.Stdin(), p.Stdout(), p.Stderr(), p.Resize, p.Wait, p.Close, p.(wsep.Signaler).Signal}
-}
-
-func (a *altered) Pid() int              { return a.pid }
-func (a *altered) Stdin() io.WriteCloser { return a.stdin }
-func (a *altered) Stdout() io.Reader     { return a.stdout }
-func (a *altered) Stderr() io.Reader     { return a.stderr }
-func (a *altered) Wait() error           { return a.wait() }
-func (a *altered) Close() error          { return a.close() }
-
-func (a *altered) Resize(ctx context.Context, rows, cols uint16) error {
-	return a.resize(ctx, rows, cols)
-}
-func (a *altered) Signal(ctx context.Context, name string) error { return a.signal(ctx, name) }
-
-// ended reports whether the process has ended.
-func (a *altered) ended() bool { return syscall.Kill(a.sound.Pid(), 0) != nil }
-
-type readFunc func(b []byte) (int, error)
-
-func (r readFunc) Read(b []byte) (int, error) { return r(b) }
-
-type pipeEnd struct {
-	write func(b []byte) (int, error)
-	close func() error
-}
-
-func (p pipeEnd) Write(b []byte) (int, error) { return p.write(b) }
-func (p pipeEnd) Close() error                { return p.close() }
-
-// writing changes what is written to stdin.
-func writing(change func(b []byte) []byte) wsep.Execer {
-	return running(func(_ context.Context, _ wsep.Command, p *altered) {
-		in := p.stdin
-		p.stdin = pipeEnd{func(b []byte) (int, error) {
-			if _, err := in.Write(change(b)); err != nil {
-				return 0, err
-			}
-			return len(b), nil
-		}, in.Close}
-	})
-}
-
-// waiting changes what Wait returns.
-func waiting(change func(ctx context.Context, err error) error) wsep.Execer {
-	return running(func(ctx context.Context, _ wsep.Command, p *altered) {
-		wait := p.wait
-		p.wait = func() error { return change(ctx, wait()) }
-	})
-}
+// A line of the contract that no Execer can fail is worth nothing. Each line here finds at least one fault.
 
 var errFault = errors.New("fault")
 
@@ -314,7 +175,7 @@ var faults = map[string]fault{
 			return in.Write(b)
 		}, in.Close}
 		p.stdout = readFunc(func(b []byte) (int, error) {
-			mu.Lock() // To wait for the write is the fault.
+			mu.Lock() // The fault is that a read waits for the write.
 			room := b
 			mu.Unlock()
 			return out.Read(room)
@@ -324,7 +185,7 @@ var faults = map[string]fault{
 		in := p.stdin
 		p.stdin = pipeEnd{func(b []byte) (int, error) {
 			n, err := in.Write(b)
-			// Let it end, so that the fault shows.
+			// Let the process exit, so that the fault shows.
 			for began := time.Now(); time.Since(began) < patience/2; time.Sleep(time.Millisecond) {
 				if p.ended() {
 					return 0, os.ErrProcessDone
@@ -549,109 +410,15 @@ var faults = map[string]fault{
 	"FailureEndsAll": {failureEndsAll(), []string{"Concurrent/Failures"}},
 }
 
-// behind holds one byte back.
-type behind struct {
-	r    io.Reader
-	held []byte
-}
-
-func (b *behind) Read(p []byte) (int, error) {
-	buf := make([]byte, max(1, len(p)-1))
-	n, err := b.r.Read(buf)
-	all := append(b.held, buf[:n]...)
-	if len(all) == 0 {
-		return 0, err
-	}
-	b.held = []byte{all[len(all)-1]}
-	return copy(p, all[:len(all)-1]), err
-}
-
-// inOrder lets the second be read when the first has ended.
-func inOrder(first, second io.Reader) (io.Reader, io.Reader) {
-	ended := make(chan struct{})
-	end := sync.OnceFunc(func() { close(ended) })
-	return readFunc(func(b []byte) (int, error) {
-			n, err := first.Read(b)
-			if err != nil {
-				end()
-			}
-			return n, err
-		}), readFunc(func(b []byte) (int, error) {
-			<-ended
-			return second.Read(b)
-		})
-}
-
-// sessions returns to the process with the same ID.
-func sessions() wsep.Execer {
-	known := map[string]wsep.Process{}
-	return starter(func(ctx context.Context, c wsep.Command) (wsep.Process, error) {
-		if p := known[c.ID]; c.ID != "" && p != nil {
-			return p, nil
-		}
-		p, err := local.Start(ctx, c)
-		known[c.ID] = p
-		return p, err
-	})
-}
-
-// failureIsLast starts nothing after a failure.
-func failureIsLast() wsep.Execer {
-	var failed error
-	return starter(func(ctx context.Context, c wsep.Command) (p wsep.Process, err error) {
-		if failed != nil && !strings.Contains(strings.Join(c.Args, " "), "rm -rf") {
-			return nil, failed
-		}
-		p, err = local.Start(ctx, c)
-		if err != nil {
-			failed = err
-		}
-		return p, err
-	})
-}
-
-// oneAtATime starts nothing while a process runs.
-func oneAtATime() wsep.Execer {
-	var mu sync.Mutex
-	return starter(func(ctx context.Context, c wsep.Command) (p wsep.Process, err error) {
-		mu.Lock()
-		p, err = local.Start(ctx, c)
-		if err != nil {
-			mu.Unlock()
-			return nil, err
-		}
-		go func() {
-			defer mu.Unlock()
-			_ = p.Wait()
-		}()
-		return p, nil
-	})
-}
-
-// failureEndsAll ends all processes when one can't be started.
-func failureEndsAll() wsep.Execer {
-	ctx, cancel := context.WithCancel(context.Background())
-	return starter(func(startCtx context.Context, c wsep.Command) (p wsep.Process, err error) {
-		own, cancelOwn := context.WithCancel(startCtx)
-		context.AfterFunc(ctx, cancelOwn)
-		p, err = local.Start(own, c)
-		if err != nil {
-			cancel()
-		}
-		return p, err
-	})
-}
-
-// faultVariable names the fault in the environment of the process that has it.
+// faultVariable is the environment variable with the name of the fault to test.
 const faultVariable = "WSEP_TEST_FAULT"
 
-// TestFaults sees to it that every line finds its faults. They are looked for in processes of their own, because what
-// fails there is meant to.
+// TestFaults checks that every line finds its faults. Each runs in a process of its own, because its tests must fail.
 func TestFaults(t *testing.T) {
 	if os.Getenv(faultVariable) != "" {
 		t.Skip("inside of itself")
 	}
-	const atOnce = 8 // Most of them wait most of the time.
+	const atOnce = 8 // They wait most of the time.
 	turn := make(chan struct{}, atOnce)
 	var running sync.WaitGroup
 	unfound := map[string]bool{}
@@ -672,32 +439,6 @@ func TestFaults(t *testing.T) {
 	require.Empty(t, unfound, "lines for which there is no fault")
 }
 
-// lines returns the names of the lines that must find the fault.
-func (f fault) lines(t *testing.T) []string {
-	var names []string
-	for _, pattern := range f.found {
-		before := len(names)
-		for _, name := range Lines() {
-			if ok, err := path.Match(pattern, name); ok && err == nil && !slices.Contains(names, name) {
-				names = append(names, name)
-			}
-		}
-		require.Greater(t, len(names), before, "%s adds no line", pattern)
-	}
-	return names
-}
-
-// requireFound runs the line with the fault.
-func requireFound(t *testing.T, name, line string) {
-	pattern := "^TestFault$/^" + strings.ReplaceAll(line, "/", "$/^") + "$"
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.v", "-test.run", pattern)
-	cmd.Env = append(os.Environ(), faultVariable+"="+name)
-	out, err := cmd.CombinedOutput()
-	_, failed := errors.AsType[*exec.ExitError](err)
-	require.True(t, failed, "the faulty Execer passes: %v\n%s", err, out)
-	require.Contains(t, string(out), "--- FAIL: TestFault/"+line+" (")
-}
-
 // TestFault runs the contract against a faulty Execer.
 func TestFault(t *testing.T) {
 	name := os.Getenv(faultVariable)
@@ -712,7 +453,7 @@ func TestFault(t *testing.T) {
 
 func TestMain(m *testing.M) {
 	if os.Getenv(faultVariable) != "" {
-		os.Exit(m.Run()) // Faults may well leave something behind.
+		os.Exit(m.Run()) // A fault may leave processes and goroutines behind.
 	}
 	leaktest.Main(m)
 }

@@ -15,10 +15,10 @@ import (
 	"cdr.dev/wsep"
 )
 
-// patience is how long anything may take. What takes longer hangs.
+// patience is how long an action may take before it counts as hanging.
 var patience = 20 * time.Second
 
-// fixture is what the test of a line works with.
+// fixture is the test of a line with its Execer.
 type fixture struct {
 	*testing.T
 	execer wsep.Execer
@@ -28,7 +28,7 @@ type fixture struct {
 func (f *fixture) within(limit time.Duration, what string, do func()) {
 	f.Helper()
 	done := make(chan struct{})
-	// Ends when do does. If that takes too long the test fails.
+	// Ends when do returns. If that takes too long, the test fails.
 	go func() {
 		defer close(done)
 		do()
@@ -47,7 +47,7 @@ func stacks() []byte {
 	return buf[:runtime.Stack(buf, true)]
 }
 
-// shell returns the command that runs a script, whose $1 and following are the args.
+// shell returns the command that runs a script. The args are $1 and following.
 func shell(script string, args ...string) wsep.Command {
 	return wsep.Command{Command: "sh", Args: append([]string{"-c", script, "sh"}, args...)}
 }
@@ -64,17 +64,17 @@ func onTerminal(c wsep.Command) wsep.Command {
 	return c
 }
 
-// idle is a script that lasts, but not for ever, and runs traps at once.
+// idle is a script that runs for a minute, and runs traps at once.
 const idle = "\ni=0; while [ $i -lt 600 ]; do sleep 0.1; i=$((i+1)); done"
 
-// process is a started process that ends with its test.
+// process is a started process. It is ended at the test's end.
 type process struct {
 	wsep.Process
 	f      *fixture
 	cancel context.CancelFunc
-	// Set when they are first read.
+	// They are set when they are first read.
 	stdout, stderr *output
-	// background are goroutines that the process's end ends.
+	// background are goroutines that end after the process has exited.
 	background sync.WaitGroup
 }
 
@@ -94,7 +94,7 @@ func (f *fixture) start(c wsep.Command) *process {
 	return started
 }
 
-// end sees to it that nothing of the process is left.
+// end ends the process and waits for it.
 func (p *process) end() {
 	p.cancel()
 	p.f.within(patience, "the process's end after the test", func() {
@@ -103,14 +103,14 @@ func (p *process) end() {
 	})
 }
 
-// wait returns how the process ended.
+// wait returns the result of Wait.
 func (p *process) wait() (err error) {
 	p.f.Helper()
 	p.f.within(patience, "Wait", func() { err = p.Wait() })
 	return err
 }
 
-// requireExit waits for the process to end with a code.
+// requireExit waits until the process exits. The exit code must be code.
 func (p *process) requireExit(code int) {
 	p.f.Helper()
 	requireExit(p.f, p.wait(), code)
@@ -127,7 +127,7 @@ func requireExit(f *fixture, err error, code int) {
 	require.Equal(f, code, exit.ExitCode())
 }
 
-// out returns what is read of stdout, from now on to its end.
+// out returns stdout. It is read to its end from the first call on.
 func (p *process) out() *output {
 	if p.stdout == nil {
 		p.stdout = p.read("stdout", p.Stdout())
@@ -161,23 +161,23 @@ func (p *process) closeStdin() {
 	require.NoError(p.f, err)
 }
 
-// output is what has been read of a stream.
+// output has the bytes that have been read from a stream.
 type output struct {
-	f    *fixture
-	name string
-	done chan struct{} // closed when reading has ended
+	f     *fixture
+	name  string
+	ended chan struct{} // closed when reading has ended
 
 	mu   sync.Mutex // guards what follows
 	text []byte
-	err  error         // how reading ended
+	err  error         // the error with which reading ended
 	more chan struct{} // closed at the next change
 }
 
-// read begins to read a stream.
+// read starts to read a stream.
 func (p *process) read(name string, r io.Reader) *output {
-	o := &output{f: p.f, name: name, done: make(chan struct{}), more: make(chan struct{})}
+	o := &output{f: p.f, name: name, ended: make(chan struct{}), more: make(chan struct{})}
 	p.background.Go(func() {
-		defer close(o.done)
+		defer close(o.ended)
 		buf := make([]byte, 32<<10)
 		for {
 			n, err := r.Read(buf)
@@ -199,7 +199,7 @@ func (o *output) add(text []byte, err error) {
 	o.more = make(chan struct{})
 }
 
-// contains waits until the stream contains the text. It reports false if it ends without.
+// contains waits until the stream contains the text. It reports false if the stream ends without it.
 func (o *output) contains(text string) bool {
 	for {
 		o.mu.Lock()
@@ -226,17 +226,17 @@ func (o *output) sofar() string {
 	return string(o.text)
 }
 
-// all waits for the stream's end, which must be io.EOF, and returns all of it.
+// all waits for the stream's end and returns all of it. The end must be io.EOF.
 func (o *output) all() string {
 	o.f.Helper()
-	o.f.within(patience, "reading "+o.name+" to its end", func() { <-o.done })
+	o.f.within(patience, "reading "+o.name+" to its end", func() { <-o.ended })
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	require.Equal(o.f, io.EOF, o.err, "the end of %s", o.name)
 	return string(o.text)
 }
 
-// run runs a command to its end and returns its stdout. It must exit with code 0 and write nothing to stderr.
+// run runs a command and returns its stdout. The command must exit with code 0 and write nothing to stderr.
 func (f *fixture) run(c wsep.Command) (stdout string) {
 	f.Helper()
 	p := f.start(c)
@@ -248,17 +248,17 @@ func (f *fixture) run(c wsep.Command) (stdout string) {
 	return stdout
 }
 
-// gate is what a script waits at until the test lets it go on. The script's $1 is the gate's file.
+// gate has a script wait until the test opens it. The script's $1 is the gate's file.
 type gate struct {
 	f    *fixture
 	file string
 }
 
-// atGate is the part of the script that waits, until the line is done at the latest, or a minute where the gate can't be
-// removed.
+// atGate is the part of the script that waits. It waits until the test's end at the latest, or for a minute if the
+// gate's file can't be removed.
 const atGate = `i=0; while [ -d "${1%/*}" ] && [ ! -e "$1" ] && [ $i -lt 600 ]; do sleep 0.1; i=$((i+1)); done`
 
-// gate makes a gate, which is shut.
+// gate makes a gate. It is shut.
 func (f *fixture) gate() gate {
 	f.Helper()
 	return gate{f, f.tempDir() + "/open"}
@@ -269,7 +269,7 @@ func (g gate) open() {
 	g.f.run(shell(`: >"$1"`, g.file))
 }
 
-// tempDir makes a directory where the commands run.
+// tempDir makes a directory on the system of the commands.
 func (f *fixture) tempDir() string {
 	f.Helper()
 	dir := strings.TrimSuffix(f.run(shell(`cd "$(mktemp -d)" && pwd -P`)), "\n")

@@ -32,7 +32,7 @@ func outputApart(f *fixture) {
 	p.requireExit(0)
 }
 
-// outputAtOnce: output arrives when it is written, not when the program ends.
+// outputAtOnce: output arrives when it is written, not when the program exits.
 func outputAtOnce(f *fixture) {
 	p := f.start(typed(shell(`printf prompt; printf note >&2; read line; printf "$line"`)))
 	p.out().await("prompt")
@@ -68,10 +68,10 @@ func outputBig(f *fixture) {
 	p.requireExit(0)
 }
 
-// repetitions is how often a line is tried that depends on what happens first.
+// repetitions is how often a test runs if its result depends on a race.
 const repetitions = 50
 
-// outputLastBytes: what a program writes before it exits is never lost.
+// outputLastBytes: output that a program writes before it exits is never lost.
 func outputLastBytes(f *fixture) {
 	for range repetitions {
 		p := f.start(shell(`echo last words >&2; echo last words; exit 5`))
@@ -82,10 +82,11 @@ func outputLastBytes(f *fixture) {
 	}
 }
 
-// unreadSize of each output fits the smallest buffer on the way, a pipe's.
+// unreadSize is how many bytes of each output fit into the smallest buffer on the way, a pipe's.
 const unreadSize = 32 << 10
 
-// outputReadAfterWait: Wait needs no reader for output that fits the buffers, and all of it can be read afterwards.
+// outputReadAfterWait: Wait returns although output that fits into the buffers is not read. All of it can be read
+// afterwards.
 func outputReadAfterWait(f *fixture) {
 	text := strings.Repeat("0123456789abcde\n", unreadSize/16)
 	p := f.start(shell(`printf %s "$1"; printf %s "$1" >&2; exit 5`, text))
@@ -99,7 +100,7 @@ func unread(silent, loud string) wsep.Command {
 	return shell(`head -c 49152 /dev/zero >&` + silent + `; head -c ` + strconv.Itoa(loudSize) + ` /dev/zero >&` + loud + `; exit 5`)
 }
 
-// outputUnreadStdout: a stdout that nobody reads holds up neither stderr nor the exit code, as long as it fits.
+// outputUnreadStdout: unread stdout that fits into the buffers delays neither stderr nor the exit code.
 func outputUnreadStdout(f *fixture) {
 	p := f.start(unread("1", "2"))
 	require.Equal(f, loudSize, len(p.errOut().all()), "bytes")
@@ -107,7 +108,7 @@ func outputUnreadStdout(f *fixture) {
 	require.Equal(f, 48<<10, len(p.out().all()), "bytes")
 }
 
-// outputUnreadStderr: a stderr that nobody reads holds up neither stdout nor the exit code, as long as it fits.
+// outputUnreadStderr: unread stderr that fits into the buffers delays neither stdout nor the exit code.
 func outputUnreadStderr(f *fixture) {
 	p := f.start(unread("2", "1"))
 	require.Equal(f, loudSize, len(p.out().all()), "bytes")
@@ -115,7 +116,7 @@ func outputUnreadStderr(f *fixture) {
 	require.Equal(f, 48<<10, len(p.errOut().all()), "bytes")
 }
 
-// outputClosedEarly: a program that closes its outputs has not ended.
+// outputClosedEarly: a program that closes its outputs runs on.
 func outputClosedEarly(f *fixture) {
 	p := f.start(typed(shell(`echo out; exec >&-; echo err >&2; exec 2>&-; read line; sleep 0.2; exit "$line"`)))
 	p.out().await("out\n")
@@ -126,11 +127,11 @@ func outputClosedEarly(f *fixture) {
 	p.requireExit(5)
 }
 
-// outputHeldByChild: what a child in the background writes after the command has exited is output too.
+// outputHeldByChild: text that a child in the background writes after the command has exited is output too.
 func outputHeldByChild(f *fixture) {
 	g, v := f.gate(), f.watch()
 	p := f.start(shell(`exec 3>"$2"; (exec 3>&-; `+atGate+`; echo late) & echo early; exit 5`, g.file, v.fifo))
-	v.requireGone() // The command, not its child.
+	v.requireAllExited() // The vigil is for the command, not for its child.
 	g.open()
 	require.Equal(f, "early\nlate\n", p.out().all())
 	p.requireExit(5)

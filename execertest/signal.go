@@ -38,7 +38,7 @@ func signalTrap(f *fixture) {
 	}
 }
 
-// signalTerminal: so it does on a terminal.
+// signalTerminal: a signal arrives on a terminal, and runs a trap.
 func signalTerminal(f *fixture) {
 	p := f.start(onTerminal(shell(`trap 'echo caught; exit 5' INT; echo ready` + idle)))
 	p.out().await("ready")
@@ -47,7 +47,7 @@ func signalTerminal(f *fixture) {
 	p.requireExit(5)
 }
 
-// signalGroup: a signal goes to the whole process group.
+// signalGroup: a signal reaches the whole process group.
 func signalGroup(f *fixture) {
 	v := f.watch()
 	p := f.start(shell(groupScript, v.fifo))
@@ -56,7 +56,7 @@ func signalGroup(f *fixture) {
 	requireExit(f, v.requireEnd(p), -1)
 }
 
-// signalAfterEnd: a command that has ended takes no signal.
+// signalAfterEnd: Signal returns an error after the command has exited.
 func signalAfterEnd(f *fixture) {
 	p := f.start(shell(`exit 5`))
 	p.requireExit(5)
@@ -64,8 +64,8 @@ func signalAfterEnd(f *fixture) {
 	p.requireExit(5)
 }
 
-// signalUnknownHarmless: a signal that does not exist does nothing. An error, if there is one, says that it is
-// unsupported.
+// signalUnknownHarmless: a signal that does not exist does nothing. If Signal returns an error, it matches
+// errors.ErrUnsupported.
 func signalUnknownHarmless(f *fixture) {
 	p := f.start(typed(wsep.Command{Command: "cat"}))
 	for _, name := range []string{"NONSENSE", "", "SIGINT", "9", "int", "KILL\n"} {
@@ -79,7 +79,7 @@ func signalUnknownHarmless(f *fixture) {
 	p.requireExit(0)
 }
 
-// signalUnknownRefused: Signal itself reports what is no signal anywhere.
+// signalUnknownRefused: Signal returns an error for a name that no system has.
 func signalUnknownRefused(f *fixture) {
 	p := f.start(typed(wsep.Command{Command: "cat"}))
 	for _, name := range []string{"NONSENSE", "", "SIGINT", "9"} {

@@ -13,10 +13,10 @@ import (
 // badStart is a command that can't be started.
 type badStart struct {
 	name string
-	// command returns the command. dir is a directory with a file that is a program but for its mode, script, and one
-	// with a mode but no program, garbage.
+	// command returns the command. dir is a directory with two files: script is a program without the mode of one,
+	// garbage has the mode and is no program.
 	command func(dir string) wsep.Command
-	// is are the errors that the reason matches, and not those that it does not.
+	// is are the errors that the reason matches. not are errors that it does not match.
 	is, not []error
 }
 
@@ -119,7 +119,7 @@ func (b badStart) fail(f *fixture, tty bool) (err error) {
 	return err
 }
 
-// testFailure: the failure is Start's, as a StartError that says why, and leaves the Execer fit for work.
+// testFailure: Start returns a StartError with a reason, and the Execer can start other commands.
 func (b badStart) testFailure(f *fixture) {
 	for _, tty := range []bool{false, true} {
 		requireStartError(f, b.fail(f, tty))
@@ -135,7 +135,7 @@ func requireStartError(f *fixture, err error) {
 	require.NotErrorIs(f, err, wsep.ErrDisconnected)
 }
 
-// testReason: the error matches what says why the command did not start.
+// testReason: the error matches the reason why the command did not start.
 func (b badStart) testReason(f *fixture) {
 	err := b.fail(f, false)
 	require.Error(f, err)

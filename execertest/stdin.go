@@ -27,7 +27,7 @@ var stdinLines = []line{
 	{"None", stdinNone},
 }
 
-// stdinHalfClose: closing stdin is an end of file for the program and leaves its output open.
+// stdinHalfClose: closing stdin is an end of file for the program. Its output stays open.
 func stdinHalfClose(f *fixture) {
 	p := f.start(typed(shell(`cat; echo after; echo after >&2; exit 5`)))
 	p.write("before\n")
@@ -38,7 +38,7 @@ func stdinHalfClose(f *fixture) {
 	p.requireExit(5)
 }
 
-// stdinSort: a program that answers only when it has read everything gets to do so.
+// stdinSort: a program can read all of stdin first, and then answer.
 func stdinSort(f *fixture) {
 	p := f.start(typed(wsep.Command{Command: "sort"}))
 	p.write("b\nc\n")
@@ -69,7 +69,7 @@ func stdinEcho(f *fixture) {
 	p.requireExit(0)
 }
 
-// stdinWriteSizes: a write of any size arrives whole, and nobody keeps or changes what was written.
+// stdinWriteSizes: a write of any size arrives whole. Write neither keeps nor changes its argument.
 func stdinWriteSizes(f *fixture) {
 	sizes := []int{
 		0, 1, 2, 15, 16, 1000, 4095, 4096, 4097, 32767, 32768, 32769, 63980, 64000, 64001, 65535, 65536, 65537, 100_000,
@@ -107,7 +107,7 @@ func stdinConcurrentWriters(f *fixture) {
 	for w := range writers {
 		writing.Go(func() {
 			for i := range writes {
-				// A letter for each writer, and lines of very different lengths.
+				// Each writer has its letter, and lines of very different lengths.
 				text := bytes.Repeat([]byte{byte('a' + w)}, size>>(i%16)-1)
 				if _, err := p.Stdin().Write(append(text, '\n')); err != nil {
 					errs[w] = err
@@ -126,7 +126,7 @@ func stdinConcurrentWriters(f *fixture) {
 	p.requireExit(0)
 }
 
-// stdinUnread: stdin that the program does not read, full as it may be, holds up neither its output nor its exit code.
+// stdinUnread: a full stdin that the program does not read delays neither its output nor its exit code.
 func stdinUnread(f *fixture) {
 	p := f.start(typed(shell(`trap 'head -c ` + strconv.Itoa(loudSize) + ` /dev/zero; echo err >&2; exit 5' USR1; echo ready` + idle)))
 	p.out().await("ready\n")
@@ -137,7 +137,7 @@ func stdinUnread(f *fixture) {
 	p.requireExit(5)
 }
 
-// stdinLastWrite: a write that the program has read succeeds, also if the program ends at once.
+// stdinLastWrite: a write that the program has read succeeds, also if the program exits at once.
 func stdinLastWrite(f *fixture) {
 	for range repetitions {
 		p := f.start(typed(shell(`read line; exit 5`)))
@@ -163,7 +163,7 @@ func (p *process) tryWrite(text string) (err error) {
 	return err
 }
 
-// stdinWriteAfterEnd: writing to the stdin of a program that has ended fails, and closing it does no harm.
+// stdinWriteAfterEnd: writing to the stdin of a program that has exited fails, and closing it does no harm.
 func stdinWriteAfterEnd(f *fixture) {
 	p := f.start(typed(shell(`exit 5`)))
 	p.requireExit(5)

@@ -28,8 +28,8 @@ var terminalLines = []line{
 // crlf returns the text as a terminal writes it.
 func crlf(text string) string { return strings.ReplaceAll(text, "\n", "\r\n") }
 
-// terminalIsTerminal: a command with TTY has a terminal on stdin, stdout and stderr, and it is the controlling one. One
-// without has none.
+// terminalIsTerminal: a command with TTY has a terminal on stdin, stdout and stderr, and it is the controlling one. A
+// command without TTY has none.
 func terminalIsTerminal(f *fixture) {
 	c := shell(`for fd in 0 1 2; do if test -t $fd; then echo $fd; fi; done; if true </dev/tty; then echo tty; fi`)
 	c.TTY = true
@@ -38,7 +38,7 @@ func terminalIsTerminal(f *fixture) {
 	require.Empty(f, f.run(c))
 }
 
-// terminalSize: the terminal has the size that the command asks for, and what it does not ask for is the default.
+// terminalSize: the terminal has the rows and columns that the command asks for. The others are the default.
 func terminalSize(f *fixture) {
 	for _, size := range []struct {
 		rows, cols uint16
@@ -79,7 +79,7 @@ func terminalResize(f *fixture) {
 	p.requireExit(0)
 }
 
-// terminalResizeSignal: the program is told of the new size by SIGWINCH.
+// terminalResizeSignal: the program gets SIGWINCH after a Resize.
 func terminalResizeSignal(f *fixture) {
 	p := f.start(onTerminal(shell(`trap 'stty size; exit 5' WINCH; echo ready` + idle)))
 	p.out().await("ready")
@@ -112,7 +112,7 @@ func terminalOutput(f *fixture) {
 	p.requireExit(0)
 }
 
-// terminalLastBytes: what a program writes to its terminal before it exits is never lost.
+// terminalLastBytes: text that a program writes to its terminal before it exits is never lost.
 func terminalLastBytes(f *fixture) {
 	for range repetitions {
 		p := f.start(onTerminal(shell(`echo last words; exit 5`)))
@@ -122,8 +122,8 @@ func terminalLastBytes(f *fixture) {
 	}
 }
 
-// terminalReadAfterWait: Wait needs no reader for output that fits the terminal's buffer, and all of it can be read
-// afterwards.
+// terminalReadAfterWait: Wait returns although output that fits into the terminal's buffer is not read. All of it can
+// be read afterwards.
 func terminalReadAfterWait(f *fixture) {
 	text := strings.Repeat("0123456789abcde\n", 64)
 	p := f.start(onTerminal(shell(`printf %s "$1"; exit 5`, text)))
@@ -132,7 +132,7 @@ func terminalReadAfterWait(f *fixture) {
 	require.Empty(f, p.errOut().all())
 }
 
-// terminalTyping: what is typed arrives whole, also if it is much more than the terminal's buffer holds.
+// terminalTyping: typed text arrives whole, also if it is much more than the terminal's buffer holds.
 func terminalTyping(f *fixture) {
 	var text strings.Builder
 	for i := range 5000 {
@@ -147,7 +147,7 @@ func terminalTyping(f *fixture) {
 	p.requireExit(0)
 }
 
-// terminalErase: the erase character takes back a whole character, of however many bytes in UTF-8.
+// terminalErase: the erase character removes a whole character, also one of several bytes in UTF-8.
 func terminalErase(f *fixture) {
 	p := f.start(onTerminal(shell(`stty -echo erase ^H; echo ready; read line; echo "$line"; exit 5`)))
 	p.out().await("ready")
@@ -165,13 +165,13 @@ func terminalInterrupt(f *fixture) {
 	p.requireExit(5)
 }
 
-// terminalStdinClose: closing stdin is an end of file for the program. The terminal stays, and does not hang up.
+// terminalStdinClose: closing stdin is an end of file for the program. The terminal stays open and does not hang up.
 func terminalStdinClose(f *fixture) {
 	requireEndOfFile(f, "typed\n")
 	requireEndOfFile(f, "")
 }
 
-// terminalStdinCloseMidLine: so it is when what was typed last does not end a line.
+// terminalStdinCloseMidLine: closing stdin is an end of file also within a line.
 func terminalStdinCloseMidLine(f *fixture) {
 	requireEndOfFile(f, "typed")
 	requireEndOfFile(f, "typed\nmore")
@@ -190,7 +190,7 @@ func requireEndOfFile(f *fixture, text string) {
 	p.requireExit(5)
 }
 
-// terminalWithoutStdin: into a terminal without Stdin nobody can type, not even an end of file.
+// terminalWithoutStdin: a terminal without Stdin takes no input, not even an end of file.
 func terminalWithoutStdin(f *fixture) {
 	g := f.gate()
 	c := shell(`exec 4<&0; (cat; echo "end of file") <&4 & echo ready; `+atGate+`; sleep 0.5; echo bye; exit 5`, g.file)

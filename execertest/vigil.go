@@ -2,14 +2,14 @@ package execertest
 
 import "github.com/stretchr/testify/require"
 
-// vigil watches over a group of processes by a FIFO that all of them have open for writing: only when the last one is
-// gone does its reader get to the end. The processes inherit it from one who says exec 3>"$1".
+// vigil notices when all processes of a group have exited. They have a FIFO open for writing, and inherit it from a
+// shell that runs exec 3>"$1". The FIFO's reader comes to the end when the last one has exited.
 type vigil struct {
 	fifo   string
 	reader *process
 }
 
-// watch begins a vigil.
+// watch starts a vigil.
 func (f *fixture) watch() *vigil {
 	f.Helper()
 	fifo := f.tempDir() + "/alive"
@@ -18,7 +18,8 @@ func (f *fixture) watch() *vigil {
 	return &vigil{fifo, reader}
 }
 
-// requireEnd waits for the process to end and for all others that the vigil is for. It returns how the process ended.
+// requireEnd waits until the process and all others of the vigil have exited. It returns the result of the process's
+// Wait.
 func (v *vigil) requireEnd(p *process) (err error) {
 	p.f.Helper()
 	var readerErr error
@@ -30,8 +31,8 @@ func (v *vigil) requireEnd(p *process) (err error) {
 	return err
 }
 
-// requireGone waits for the end of all that the vigil is for.
-func (v *vigil) requireGone() {
+// requireAllExited waits until all processes of the vigil have exited.
+func (v *vigil) requireAllExited() {
 	v.reader.f.Helper()
 	var err error
 	v.reader.f.within(patience, "the end of the group", func() { err = v.reader.Wait() })
