@@ -15,7 +15,7 @@ type credit struct {
 	mu    sync.Mutex // guards what follows
 	sent  int64      // bytes that are not acknowledged
 	ended bool
-	wake  chan struct{} // closed when there may be credit; nil if nobody waits
+	wake  chan struct{} // closed when there may be credit; nil if no goroutine waits
 }
 
 // newCredit returns the credit of a window, nil for 0.

@@ -30,7 +30,7 @@ func TestDeadlineIsClearedUnderLock(t *testing.T) {
 		cleared++
 		if o.mu.TryLock() {
 			o.mu.Unlock()
-			t.Error("somebody else could start to write")
+			t.Error("another goroutine could write")
 		}
 	}
 	frame := appendFrame(nil, ws.OpBinary, true, []byte("x"))

@@ -101,7 +101,7 @@ func (s *session) read() error {
 	}
 }
 
-// pass passes on what has been read.
+// pass passes on the bytes that have been read.
 func (s *session) pass() error {
 	if s.demux.to != nil {
 		s.touch(s.current)

@@ -103,7 +103,7 @@ func (c *splice) read() error {
 	}
 }
 
-// pass passes on what has been read.
+// pass passes on the bytes that have been read.
 func (c *splice) pass(b *batch) error {
 	for {
 		used, err := c.mux.feed(c.intake.buf, b)
