@@ -18,8 +18,8 @@ import (
 	"cdr.dev/wsep/internal/sshtest"
 )
 
-// TestGivenUp gives up a start while the login's shell reads its files, which say to ignore SIGPIPE. The command does not
-// run when they have been read.
+// TestGivenUp gives up a start while the login's shell reads its startup files. These ignore SIGPIPE. The command must
+// not run afterwards.
 func TestGivenUp(t *testing.T) {
 	server := sshtest.Start(t)
 	file := func(name string) string { return filepath.Join(server.Home, name) }
@@ -42,7 +42,7 @@ if [ -e ~/slow ]; then while [ ! -e ~/go ]; do sleep 0.05; done; echo >~/over; f
 	require.NoFileExists(t, file("ran"))
 }
 
-// TestNoTemporaryDirectory is a host whose TMPDIR is of no use.
+// TestNoTemporaryDirectory has a host with an unusable TMPDIR.
 func TestNoTemporaryDirectory(t *testing.T) {
 	for _, dir := range []string{"/no/such/directory", "relative", "/dev/null"} {
 		execer := New(sshtest.Start(t, "SetEnv TMPDIR="+dir).Dial(t))
@@ -50,7 +50,7 @@ func TestNoTemporaryDirectory(t *testing.T) {
 	}
 }
 
-// TestNoEnv is a host without the program that sets a command's variables.
+// TestNoEnv has a host without the program env, which sets a command's variables.
 func TestNoEnv(t *testing.T) {
 	tools := t.TempDir()
 	for _, tool := range []string{"sh", "id", "od", "mkdir", "rm", "rmdir", "sleep"} {
@@ -69,7 +69,7 @@ func TestNoEnv(t *testing.T) {
 	require.True(t, ok)
 }
 
-// TestNoNull is a host whose commands find no /dev/null, as in a bare chroot.
+// TestNoNull has a host without /dev/null, such as a bare chroot.
 func TestNoNull(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root may take /dev/null away")
@@ -80,14 +80,14 @@ func TestNoNull(t *testing.T) {
 	require.ErrorIs(t, err, errNoNull)
 }
 
-// requireDropped waits until a session has been closed after another, and the host knows of that.
+// requireDropped waits until two sessions have been closed and the host has processed that.
 func requireDropped(t *testing.T, e *execer) {
 	t.Helper()
 	require.Eventually(t, func() bool {
 		closes, _, _ := e.sessions.closed()
 		return closes == 2
-	}, patience, 10*time.Millisecond)
-	e.sessions.settleAll()
+	}, testTimeout, 10*time.Millisecond)
+	e.sessions.confirmAll()
 }
 
 func requireFile(t *testing.T, path string) {
@@ -95,5 +95,5 @@ func requireFile(t *testing.T, path string) {
 	require.Eventually(t, func() bool {
 		_, err := os.Stat(path)
 		return err == nil
-	}, patience, 10*time.Millisecond)
+	}, testTimeout, 10*time.Millisecond)
 }

@@ -15,17 +15,17 @@ type channel struct {
 	sessions *sessions
 	place    *place // nil for the warden's
 
-	exited chan struct{} // closed when result is set
-	result error         // what Wait returns; nil for exit code 0
-	settle sync.Once
+	exited   chan struct{} // closed when result is set
+	result   error         // what Wait returns; nil for exit code 0
+	exitOnce sync.Once
 
 	closed   chan struct{} // closed when the server has closed the session, or the connection is lost
-	dropped  chan struct{} // closed when nobody here wants more of it
+	dropped  chan struct{} // closed when this end has no more use for the session
 	dropOnce sync.Once
-	counted  bool // sessions counts it as closed; guarded by the lock of that
+	counted  bool // sessions counts it as closed; guarded by the lock of sessions
 
-	// end finds out why the outputs have ended: io.EOF is what they return for a lost connection too. It is nil for a
-	// real end.
+	// end returns nil if the outputs have really ended, and else the error of the lost connection. An output returns
+	// io.EOF in both cases.
 	end func() error
 }
 
@@ -42,7 +42,7 @@ func newChannel(inner ssh.Channel, s *sessions, at *place) *channel {
 	return ch
 }
 
-// probe asks the server for anything. What it sent before has come when it answers.
+// probe asks the server for an answer. All that it sent before has come by then.
 func (ch *channel) probe() error {
 	if _, _, err := ch.sessions.client.SendRequest(keepAlive, true, nil); err != nil {
 		return lost(xerrors.Errorf("read: %w", err))
@@ -50,21 +50,21 @@ func (ch *channel) probe() error {
 	return nil
 }
 
-// keepAlive is a request that servers refuse, which is an answer.
+// keepAlive is a request that servers refuse. The refusal is an answer.
 const keepAlive = "keepalive@openssh.com"
 
-// terminal is what a terminal is to be.
+// terminal is the body of a pty-req request (RFC 4254 section 6.2).
 type terminal struct {
 	Type          string
 	Cols, Rows    uint32
-	Width, Height uint32 // in pixels, of which there are none
+	Width, Height uint32 // in pixels; 0 means unknown
 	Modes         string
 }
 
-// exec has the host's login shell run the line, in a terminal if there is to be one.
+// exec has the host's login shell run the line. It runs in a terminal if t is not nil.
 func (ch *channel) exec(line string, t *terminal) error {
 	if ch.sessions.dropbear {
-		ch.sessions.settleAll()
+		ch.sessions.confirmAll()
 	}
 	if t != nil {
 		if err := ch.request("pty-req", ssh.Marshal(t)); err != nil {
@@ -86,7 +86,7 @@ func (ch *channel) request(name string, payload []byte) error {
 	return nil
 }
 
-// listen takes the server's requests until the session is closed.
+// listen handles the server's requests until the session is closed.
 func (ch *channel) listen(requests <-chan *ssh.Request) {
 	defer ch.sessions.remove(ch)
 	defer close(ch.closed)
@@ -101,7 +101,7 @@ func (ch *channel) listen(requests <-chan *ssh.Request) {
 	}
 }
 
-// take takes word of how the program ended.
+// take handles a request that reports the exit.
 func (ch *channel) take(r *ssh.Request) {
 	switch r.Type {
 	case "exit-status":
@@ -118,14 +118,14 @@ func (ch *channel) take(r *ssh.Request) {
 }
 
 func (ch *channel) exit(result error) {
-	ch.settle.Do(func() {
+	ch.exitOnce.Do(func() {
 		ch.result = result
 		close(ch.exited)
 		ch.sessions.ends(ch)
 	})
 }
 
-// unknownExit returns the result of a program of which the server has not told how it ended.
+// unknownExit returns the result of a program whose exit the server has not reported.
 func (ch *channel) unknownExit() error {
 	if err := ch.end(); err != nil {
 		return err
@@ -133,13 +133,13 @@ func (ch *channel) unknownExit() error {
 	return lost(xerrors.New("host has closed the session without telling how the command ended"))
 }
 
-// drop closes the session, without waiting for the server. Its outputs end.
+// drop closes the session, without waiting for the server. Reads of its outputs fail.
 func (ch *channel) drop() {
 	ch.dropOnce.Do(func() {
 		close(ch.dropped)
 		ch.sessions.ends(ch)
 		ch.sessions.beginClose()
-		// Ends when the message is written, at the latest with the connection.
+		// Ends when the message is written, at the latest when the connection is closed.
 		go func() {
 			_ = ch.Close()
 			ch.sessions.closedHere(ch)

@@ -18,7 +18,7 @@ func (e *lostError) Error() string        { return "connection lost: " + e.cause
 func (e *lostError) Unwrap() error        { return e.cause }
 func (e *lostError) Is(target error) bool { return target == wsep.ErrDisconnected }
 
-// lost returns err as one that matches wsep.ErrDisconnected.
+// lost returns an error that wraps err and matches wsep.ErrDisconnected.
 func lost(err error) error {
 	if errors.Is(err, wsep.ErrDisconnected) {
 		return err
@@ -26,23 +26,22 @@ func lost(err error) error {
 	return &lostError{err}
 }
 
-// unopenedError is a connection that was lost before there was a session on it.
+// unopenedError is the error of a session that was not opened because the connection was lost.
 type unopenedError struct{ error }
 
 func (e *unopenedError) Unwrap() error { return e.error }
 
-// refusedError is a channel that the server did not open.
+// refusedError is the error of a session that the server refused to open.
 type refusedError struct {
 	*ssh.OpenChannelError
-	surplus bool // there have been sessions on the connection
+	surplus bool // the connection has had sessions
 }
 
 func (e *refusedError) Error() string { return "host refuses a session: " + e.OpenChannelError.Error() }
 func (e *refusedError) Unwrap() error { return e.OpenChannelError }
 
-// Is reports what the server's reason means for a session. OpenSSH, when a connection has as many as it may
-// (MaxSessions), says that a connection failed, though none is to be made. Before 6.8 it said that sessions are
-// prohibited, as Teleport does.
+// Is maps the server's reason to an error. When a connection has all the sessions that it may have (MaxSessions),
+// OpenSSH gives the reason "connect failed". Before version 6.8 it gave "prohibited", and Teleport still does.
 func (e *refusedError) Is(target error) bool {
 	switch e.Reason {
 	case ssh.ResourceShortage, ssh.ConnectionFailed:
@@ -58,7 +57,7 @@ func (e *refusedError) Is(target error) bool {
 	return false
 }
 
-// missingProgram is a program that the host does not have.
+// missingProgram is the error of a program that the host does not have.
 type missingProgram struct{ reason string }
 
 func (e *missingProgram) Error() string { return e.reason }
@@ -67,14 +66,14 @@ func (e *missingProgram) Is(target error) bool {
 	return target == exec.ErrNotFound || target == fs.ErrNotExist
 }
 
-// errNoWarden is a command that did not start because its warden's directory is gone. Who tidies up /tmp may have
-// removed it.
+// errNoWarden means that a command did not start because its warden's directory does not exist any more. A program that
+// tidies /tmp may have removed it.
 var errNoWarden = xerrors.New("host has nobody to watch over the command")
 
-// errNoNull is a host on which nothing can be run, such as a bare chroot.
+// errNoNull means that the host can run nothing, such as a bare chroot.
 var errNoNull = xerrors.New("host has no /dev/null that can be written")
 
-// reasonError returns why the command did not start, for what start.sh says.
+// reasonError returns the error for a reason of start.sh.
 func reasonError(c wsep.Command, reason string) error {
 	switch reason {
 	case "user":

@@ -57,7 +57,7 @@ func TestRefusedExec(t *testing.T) {
 	require.ErrorContains(t, err, "exec")
 }
 
-// TestSilentShell holds up no command for longer than a warden may take.
+// TestSilentShell has a login's shell that starts nothing. The start of a command fails after the guard's limit.
 func TestSilentShell(t *testing.T) {
 	execer := newExecer(sshtest.Fake(t, silentOnce()), unlimited)
 	execer.guard.limit = 100 * time.Millisecond
@@ -69,7 +69,7 @@ func TestSilentShell(t *testing.T) {
 	require.NoError(t, start(t, execer, wsep.Command{Command: "true"}).Wait())
 }
 
-// TestSilentShellCancel leaves nothing of a Start whose context has ended but the one warden that is being started.
+// TestSilentShellCancel cancels starts while a warden is being started. The warden's goroutines are all that is left.
 func TestSilentShellCancel(t *testing.T) {
 	execer := newExecer(sshtest.Fake(t, silentOnce()), unlimited)
 	giveUp := func() {
@@ -80,15 +80,15 @@ func TestSilentShellCancel(t *testing.T) {
 	}
 	giveUp()
 	before := runtime.NumGoroutine()
-	// More than the goroutines of the warden's session, of which some may be yet to come.
+	// This is more than the goroutines of the warden's session. Some of them may not have started yet.
 	const many = 50
 	for range many {
 		giveUp()
 	}
-	require.Eventually(t, func() bool { return runtime.NumGoroutine() < before+many }, patience, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return runtime.NumGoroutine() < before+many }, testTimeout, 10*time.Millisecond)
 }
 
-// TestShellThatRefuses is a login that runs no commands, but lets the warden's session be.
+// TestShellThatRefuses has a login that runs the warden, and no commands.
 func TestShellThatRefuses(t *testing.T) {
 	sessions := 0
 	client := sshtest.Fake(t, func(c ssh.NewChannel) {
@@ -112,7 +112,7 @@ func TestShellThatRefuses(t *testing.T) {
 	require.NotErrorIs(t, err, wsep.ErrDisconnected)
 }
 
-// silentOnce is a host that says nothing in the first session, the warden's.
+// silentOnce returns a host that is silent in the first session, the warden's.
 func silentOnce() func(ssh.NewChannel) {
 	sessions := 0
 	return func(c ssh.NewChannel) {

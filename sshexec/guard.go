@@ -10,14 +10,15 @@ import (
 	"cdr.dev/wsep"
 )
 
-// guard sees to it that a connection has a warden, which knows what to end when the connection is lost.
+// guard starts and replaces the warden of a connection. It tells each warden which commands to end when the connection
+// is lost.
 type guard struct {
 	sessions *sessions
-	limit    time.Duration // for the start of a warden
+	limit    time.Duration // how long the start of a warden may take
 
-	turn    chan struct{}     // holds a token while somebody uses what follows
+	turn    chan struct{}     // a lock with a context for what follows: holds a token while locked
 	warden  *warden           // nil before the first start
-	watched map[*process]bool // what the warden is to end, and whether it knows the process itself to have ended
+	watched map[*process]bool // the processes that the warden ends; true if the warden knows of the exit
 }
 
 // wardenLimit is how long a login's shell may take to start a warden.
@@ -32,18 +33,19 @@ func newGuard(s *sessions) *guard {
 	}
 }
 
-// present returns the warden, which is started if there is none.
+// present returns the warden. It starts one if there is none.
 func (g *guard) present(ctx context.Context) (*warden, error) {
 	if err := g.lock(ctx); err != nil {
 		return nil, err
 	}
-	if w := g.warden; w != nil && !isClosed(w.gone) {
+	if w := g.warden; w != nil && !isClosed(w.closed) {
 		g.unlock()
 		return w, nil
 	}
 	begun := make(chan error, 1)
 	var w *warden
-	// Ends when the warden has started or failed to, at the latest with the connection. Nobody else starts one before.
+	// Ends when the warden has started or failed to start, at the latest when the connection is closed. It holds the
+	// token, so no other warden is started meanwhile.
 	go func() {
 		defer g.unlock()
 		var err error
@@ -69,7 +71,7 @@ func (g *guard) lock(ctx context.Context) error {
 
 func (g *guard) unlock() { <-g.turn }
 
-// start starts a warden that knows what to watch. The token is held.
+// start starts a warden and tells it what to watch. The token is held.
 func (g *guard) start() (*warden, error) {
 	dir := ""
 	if g.warden != nil {
@@ -93,12 +95,14 @@ func (g *guard) start() (*warden, error) {
 	}
 	g.warden = w
 	w.busy.Store(len(g.watched) > 0)
-	// Ends when the warden is gone and another has started or failed to, soon after the connection at the latest.
+	// Ends when the warden's session is closed and another has started or failed to start, at the latest soon after the
+	// connection is closed.
 	go g.replace(w)
 	return w, nil
 }
 
-// brief tells a warden what those before it watched. It returns when the warden knows. The token is held.
+// brief tells a new warden which processes to watch. It returns when the warden has carried out these orders. The token
+// is held.
 func (g *guard) brief(w *warden) error {
 	for p, reaped := range g.watched {
 		w.tell(order("watch", p))
@@ -110,12 +114,13 @@ func (g *guard) brief(w *warden) error {
 	return err
 }
 
-// replaceDelay keeps a host from being busy with wardens if it ends each of them at once.
+// replaceDelay is the pause before the next warden. Without it a host that ends each warden at once would be busy
+// starting them.
 const replaceDelay = 500 * time.Millisecond
 
-// replace has another warden follow one that is gone, if there is anything to watch.
+// replace starts the next warden when w's session is closed, if there are processes to watch.
 func (g *guard) replace(w *warden) {
-	<-w.gone
+	<-w.closed
 	time.Sleep(replaceDelay)
 	_ = g.lock(context.Background())
 	watching := len(g.watched) > 0
@@ -128,7 +133,7 @@ func (g *guard) replace(w *warden) {
 // order returns an order that has no answer.
 func order(word string, p *process) string { return fmt.Sprintf("- %s %d\n", word, p.pid) }
 
-// watch has the process ended when the connection is lost.
+// watch has the warden end the process when the connection is lost.
 func (g *guard) watch(p *process) {
 	_ = g.lock(context.Background())
 	defer g.unlock()
@@ -137,7 +142,8 @@ func (g *guard) watch(p *process) {
 	g.warden.tell(order("watch", p))
 }
 
-// reaped is for a process that has ended, though perhaps not the rest of its group: its number may become another's.
+// reaped tells the warden that the process has exited. The rest of its group may still run. Its number may be given to
+// another process.
 func (g *guard) reaped(p *process) {
 	_ = g.lock(context.Background())
 	defer g.unlock()
@@ -145,7 +151,7 @@ func (g *guard) reaped(p *process) {
 	g.warden.tell(order("reaped", p))
 }
 
-// done is for a process of which nothing is left, and which was reaped.
+// done has the warden forget a reaped process. Nothing of its group is left.
 func (g *guard) done(p *process) {
 	_ = g.lock(context.Background())
 	defer g.unlock()
@@ -154,14 +160,14 @@ func (g *guard) done(p *process) {
 	g.warden.tell(order("done", p))
 }
 
-// room returns a directory for a command's file, another than the one that is gone.
-func (g *guard) room(ctx context.Context, gone string) (dir string, err error) {
+// room returns a directory for a command's file. missing is a directory that does not exist any more, or "".
+func (g *guard) room(ctx context.Context, missing string) (dir string, err error) {
 	err = g.give(ctx, func(w *warden) error {
 		if err := g.lock(ctx); err != nil {
 			return err
 		}
 		defer g.unlock()
-		if w.dir == gone {
+		if w.dir == missing {
 			if err := w.room(ctx); err != nil {
 				return err
 			}
@@ -181,13 +187,14 @@ func (g *guard) ask(ctx context.Context, order ...string) (answer string, err er
 	return answer, err
 }
 
-// give calls do with the warden, and once more with the next one if it turns out to be gone.
+// give calls do with the warden. If the warden's session is closed meanwhile, it calls do once more with the next
+// warden.
 func (g *guard) give(ctx context.Context, do func(*warden) error) error {
 	w, err := g.present(ctx)
 	if err != nil {
 		return err
 	}
-	if err = do(w); err == nil || !isClosed(w.gone) {
+	if err = do(w); err == nil || !isClosed(w.closed) {
 		return err
 	}
 	if w, err = g.present(ctx); err != nil {

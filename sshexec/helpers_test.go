@@ -47,11 +47,11 @@ func run(t *testing.T, e wsep.Execer, c wsep.Command) (string, error) {
 	return string(out), p.Wait()
 }
 
-// shell is a session that remembers.
+// shell is a session with a shell.
 var shell = wsep.Command{ID: "shell", Command: "sh", TTY: true, Stdin: true, Env: []string{"PS1=", "ENV="}}
 
-// patience is how long a test waits for what is to happen at once, on a machine that is busy.
-const patience = 20 * time.Second
+// testTimeout is how long a test waits for an event that should happen at once.
+const testTimeout = 20 * time.Second
 
 func sh(script string) wsep.Command { return wsep.Command{Command: "sh", Args: []string{"-c", script}} }
 
@@ -73,7 +73,7 @@ func start(t *testing.T, e wsep.Execer, c wsep.Command) wsep.Process {
 // readLine reads a line and no more.
 func readLine(t *testing.T, r io.Reader) string { return strings.TrimSpace(readUntil(t, r, '\n')) }
 
-// readUntil reads until a character comes, which it does not return, and no more.
+// readUntil reads up to a character. It returns the text before it.
 func readUntil(t *testing.T, r io.Reader, end byte) string {
 	t.Helper()
 	var text strings.Builder
@@ -100,10 +100,10 @@ func requireNoExit(t *testing.T, err error) {
 	require.False(t, exited)
 }
 
-func requireGone(t *testing.T, pid int) {
+func requireNoProcess(t *testing.T, pid int) {
 	t.Helper()
 	require.Eventually(t, func() bool { return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) },
-		patience, 10*time.Millisecond, "process %d still runs", pid)
+		testTimeout, 10*time.Millisecond, "process %d still runs", pid)
 }
 
 func redialer(t *testing.T, server *sshtest.SSHD, proxy *sshtest.Proxy) *Redialer {

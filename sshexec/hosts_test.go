@@ -16,7 +16,7 @@ import (
 	"cdr.dev/wsep/internal/sshtest"
 )
 
-// TestStubbornChild ends, however its parent is ended.
+// TestStubbornChild checks that a child that ignores SIGTERM is killed when its parent is ended.
 func TestStubbornChild(t *testing.T) {
 	onHosts(t, func(t *testing.T, host *sshtest.SSHD) {
 		for name, end := range map[string]func(p wsep.Process, cancel func(), disconnect func() error){
@@ -28,14 +28,14 @@ func TestStubbornChild(t *testing.T) {
 				client := host.Dial(t)
 				p, cancel, child := startFamily(t, New(client))
 				end(p, cancel, client.Close)
-				requireGone(t, child)
-				requireGone(t, p.Pid())
+				requireNoProcess(t, child)
+				requireNoProcess(t, p.Pid())
 			})
 		}
 	})
 }
 
-// TestSignalOnce has a signal arrive at all of a group, once, and be told to have done so.
+// TestSignalOnce checks that a signal reaches each process of a group once.
 func TestSignalOnce(t *testing.T) {
 	onHosts(t, func(t *testing.T, host *sshtest.SSHD) {
 		const report = `trap "echo $NAME" USR1; echo ready; while :; do sleep 0.05; done`
@@ -52,7 +52,8 @@ func TestSignalOnce(t *testing.T) {
 	})
 }
 
-// TestSignalNames has signals that not every shell knows, or not by this name, and one that Linux lacks.
+// TestSignalNames sends signals that some shells do not know, or know by another name, and one that Linux does not
+// have.
 func TestSignalNames(t *testing.T) {
 	onHosts(t, func(t *testing.T, host *sshtest.SSHD) {
 		execer := New(host.Dial(t))
@@ -60,7 +61,7 @@ func TestSignalNames(t *testing.T) {
 			p := start(t, execer, sh(`exec sleep 60`))
 			require.NoError(t, p.(wsep.Signaler).Signal(t.Context(), name), name)
 			if name != "CLD" { // It is ignored.
-				require.Error(t, p.Wait(), name) // Not every host says why it ended.
+				require.Error(t, p.Wait(), name) // Not every host names the signal.
 			}
 		}
 		p := start(t, execer, sh(`exec sleep 60`))
@@ -70,7 +71,7 @@ func TestSignalNames(t *testing.T) {
 	})
 }
 
-// TestNextSession follows at once one that was dropped.
+// TestNextSession opens a session right after another was dropped.
 func TestNextSession(t *testing.T) {
 	execer := New(sshtest.StartDropbear(t).Dial(t))
 	for range 40 {
@@ -82,7 +83,7 @@ func TestNextSession(t *testing.T) {
 	}
 }
 
-// TestLongLine is refused where it would cost the connection.
+// TestLongLine has a line for which dropbear would close the connection.
 func TestLongLine(t *testing.T) {
 	execer := New(sshtest.StartDropbear(t).Dial(t))
 	long := wsep.Command{Command: "true", Args: []string{strings.Repeat("x", 40<<10)}}
@@ -91,7 +92,7 @@ func TestLongLine(t *testing.T) {
 	require.NoError(t, start(t, execer, wsep.Command{Command: "true"}).Wait())
 }
 
-// startFamily starts a command that heeds SIGTERM, with a child that does not. It returns the child's PID.
+// startFamily starts a command that exits at SIGTERM, with a child that ignores it. It returns the child's PID.
 func startFamily(t *testing.T, e wsep.Execer) (p wsep.Process, cancel func(), child int) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())

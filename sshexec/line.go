@@ -16,8 +16,8 @@ import (
 	"cdr.dev/wsep"
 )
 
-// What is sent to the host to be run: a line for the login's shell, which may be any that understands exec and single
-// quotes as sh, fish and csh do alike. It has a POSIX shell run the code.
+// The line that the host runs. The login's shell reads it. This may be any shell that understands exec and single
+// quotes as sh, fish and csh do. The line has a POSIX shell run the code.
 
 //go:embed start.sh
 var startScript string
@@ -25,7 +25,7 @@ var startScript string
 //go:embed warden.sh
 var wardenScript string
 
-// comments are lines that the host need not be sent.
+// comments matches empty lines and comments. They are not sent to the host.
 var comments = regexp.MustCompile(`(?m)^\s*(#.*)?\n`)
 
 func init() {
@@ -33,8 +33,8 @@ func init() {
 	wardenScript = comments.ReplaceAllString(wardenScript, "")
 }
 
-// mark tells what a script says from what else is on its output, such as what the login's shell says at its start. Its
-// two parts never stand together in a line that a shell may print.
+// mark begins a script's messages. It tells them from other output, such as that of the login's shell at its start. The
+// line itself has the two parts apart, so a shell that prints the line prints no mark.
 type mark struct{ first, second string }
 
 func newMark() mark { return mark{"wsep-", rand.Text()} }
@@ -42,20 +42,20 @@ func newMark() mark { return mark{"wsep-", rand.Text()} }
 func (m mark) String() string { return m.first + m.second }
 
 const (
-	// maxLine is what Linux takes as one argument of a program, as the line is of the login's shell, without its final
-	// NUL.
+	// maxLine is the size of the longest argument of a program on Linux, in bytes, without its final NUL. The line is
+	// an argument of the login's shell.
 	maxLine = 128<<10 - 1
-	// maxDropbearLine is what dropbear takes (MAX_CMD_LEN in its sysoptions.h). It drops the connection for a much
-	// longer one.
+	// maxDropbearLine is the size of the longest line that dropbear takes, in bytes (MAX_CMD_LEN in its sysoptions.h).
+	// It closes the connection when a line is much longer.
 	maxDropbearLine = 9000
 )
 
-// isDropbear reports whether the server calls itself so (RFC 4253 section 4.2).
+// isDropbear reports whether the server's version names dropbear (RFC 4253 section 4.2).
 func isDropbear(client *ssh.Client) bool {
 	return bytes.HasPrefix(client.ServerVersion(), []byte("SSH-2.0-dropbear"))
 }
 
-// startLine returns the line that starts the command, under the warden that has the directory, if any.
+// startLine returns the line that starts the command. wardenDir is the directory of its warden, or "".
 func startLine(c wsep.Command, m mark, wardenDir string, limit int) (string, error) {
 	line := shellLine(startCode(c, m, wardenDir))
 	if len(line) > limit {
@@ -83,7 +83,7 @@ func startCode(c wsep.Command, m mark, wardenDir string) string {
 		run + ` "$@"` + input
 }
 
-// id returns the ID of a user or a group. 0 is none.
+// id returns the ID of a user or a group as text. 0 means none.
 func id(n uint32) string {
 	if n == 0 {
 		return ""
@@ -91,7 +91,7 @@ func id(n uint32) string {
 	return strconv.FormatUint(uint64(n), 10)
 }
 
-// validate refuses what no host can run.
+// validate refuses commands that no host can run.
 func validate(c wsep.Command) error {
 	if c.Command == "" {
 		return xerrors.Errorf("no program is named: %w", wsep.ErrInvalidCommand)
@@ -109,22 +109,23 @@ func validate(c wsep.Command) error {
 	return nil
 }
 
-// wardenLine returns the line that starts a warden, in place of the one that had the directory, if any.
+// wardenLine returns the line that starts a warden. dir is the directory of the warden before it, or "".
 func wardenLine(m mark, dir string) string {
-	return shellLine("set --" + quote(m.first, m.second, dir, wardenPatience) + "\n" + wardenScript)
+	return shellLine("set --" + quote(m.first, m.second, dir, wardenWait) + "\n" + wardenScript)
 }
 
-// wardenPatience is for how many seconds a warden waits for the next one, where it can't tell that the connection is lost.
-const wardenPatience = "20"
+// wardenWait is how long a warden waits for the next one when it can't tell whether the connection is lost, in seconds.
+const wardenWait = "20"
 
-// shellLine returns a line that has a POSIX shell run the code, whatever the shell that reads it makes of quotes,
-// backslashes, exclamation marks and newlines between single quotes: there are none. printf turns them into what they
-// are.
+// shellLine returns a line that has a POSIX shell run the code. Shells differ in how they read quotes, backslashes,
+// exclamation marks and newlines between single quotes. The line has none of these: they are encoded, and printf
+// decodes them.
 func shellLine(code string) string {
 	return `exec /bin/sh -c 'eval "$(printf %b "$1")"' sh '` + encode(code) + `'`
 }
 
-// encode writes what shells do not agree on in single quotes as printf's %b takes it. The text must have no NUL.
+// encode encodes the characters that shells read differently between single quotes, for printf's %b. The text must have
+// no NUL.
 func encode(code string) string {
 	var b strings.Builder
 	for _, c := range []byte(code) {
@@ -137,7 +138,7 @@ func encode(code string) string {
 	return b.String()
 }
 
-// quote returns the words as a POSIX shell reads them, each after a space.
+// quote returns the words quoted for a POSIX shell, each after a space.
 func quote(words ...string) string {
 	var b strings.Builder
 	for _, word := range words {

@@ -12,7 +12,7 @@ import (
 	"cdr.dev/wsep"
 )
 
-// FuzzQuote has the real sh read what is quoted.
+// FuzzQuote has the real sh read quoted words.
 func FuzzQuote(f *testing.F) {
 	for _, word := range []string{
 		"", " ", "plain", "two words", "'", "''", `'\''`, `\`, `\\`, `\n`, `\0047`, `\c`, "!", "!!", "\n", "\n\n", "a\n",
@@ -31,7 +31,7 @@ func FuzzQuote(f *testing.F) {
 	})
 }
 
-// TestShells has the shells that a login may have read every byte.
+// TestShells has each kind of login shell read every byte.
 func TestShells(t *testing.T) {
 	var all strings.Builder
 	for c := 1; c < 256; c++ {
@@ -62,7 +62,7 @@ func TestRefusedCommands(t *testing.T) {
 	require.ErrorIs(t, err, wsep.ErrInvalidCommand)
 }
 
-// requirePrints has a shell run a line that prints the words, and compares what it prints.
+// requirePrints has a shell run a line that prints the words, and compares the output.
 func requirePrints(t *testing.T, shell []string, words ...string) {
 	t.Helper()
 	line := shellLine(`printf '%s\0'` + quote(words...))

@@ -8,19 +8,19 @@ import (
 	"golang.org/x/xerrors"
 )
 
-// maxChunk is how much is read or written at once: what fits a packet.
+// maxChunk is how many bytes are read or written at once: as many as fit into a packet.
 const maxChunk = 32 << 10
 
-// output reads an output of a session. Unlike what it reads from, it stops when the session is dropped.
+// output reads an output of a session. A read returns early when the session is dropped.
 type output struct {
 	r  io.Reader
 	ch *channel
 
 	mu      sync.Mutex // held during a read; guards what follows
-	skip    mark       // what is dropped, with what precedes it and the rest of its line; empty when that is done
+	skip    mark       // everything up to the end of the line with this mark is dropped; empty after that
 	rest    []byte
 	err     error
-	reading chan chunk // the result of a read that is under way
+	reading chan chunk // gets the result of the read that is under way; nil if there is none
 }
 
 // chunk is what a read returned.
@@ -50,11 +50,11 @@ func (o *output) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// fill reads what comes next, and waits no longer than the session is wanted. The lock is held.
+// fill waits for the next bytes, or until the session is dropped. The lock is held.
 func (o *output) fill() {
 	if o.reading == nil {
 		o.reading = make(chan chunk, 1)
-		// Ends with the read, which the end of the session or of the connection ends.
+		// Ends with the read, at the latest when the session or the connection is closed.
 		go func(reading chan<- chunk) { reading <- o.read() }(o.reading)
 	}
 	select {
@@ -84,8 +84,8 @@ func (o *output) read() chunk {
 	return chunk{data[:n], err}
 }
 
-// line reads a line that has the mark, and returns what follows that. What precedes it is dropped, save its end if
-// there is no such line. The lock is held, or nobody else reads.
+// line reads up to the end of a line with the mark. It returns the text behind the mark, and drops the text before it.
+// After an error rest has the last bytes that were read. The lock is held, or no other goroutine reads.
 func (o *output) line(m mark) (string, error) {
 	begin := []byte(m.String())
 	for {
@@ -107,5 +107,5 @@ func (o *output) line(m mark) (string, error) {
 	}
 }
 
-// maxNoise is how much is kept of what is no line with a mark.
+// maxNoise is how many bytes without a mark are kept.
 const maxNoise = 4 << 10

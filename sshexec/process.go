@@ -17,7 +17,7 @@ import (
 	"cdr.dev/wsep/internal/signame"
 )
 
-// terminalOf returns the terminal that a command is to have, or nil.
+// terminalOf returns the terminal for a command, or nil.
 func terminalOf(c wsep.Command) *terminal {
 	if !c.TTY {
 		return nil
@@ -37,8 +37,8 @@ func terminalOf(c wsep.Command) *terminal {
 	return t
 }
 
-// terminalModes are those in which a terminal is to differ from what the host has for it: a number, its value, and the end
-// (RFC 4254 section 8). 42 is that its input is UTF-8 (RFC 8160).
+// terminalModes are the modes that a terminal does not take from the host: a number and its value, and the end of the
+// list (RFC 4254 section 8). 42 is IUTF8: its input is UTF-8 (RFC 8160).
 const terminalModes = "\x2a\x00\x00\x00\x01" + "\x00"
 
 // awaitStart waits until the host says that the command starts, and returns its process ID. See start.sh.
@@ -57,7 +57,7 @@ func awaitStart(c wsep.Command, m mark, ch *channel, stdout *output) (pid int, e
 	return pid, nil
 }
 
-// noStart returns why the host has not said that the command starts: the login's shell may have something against it.
+// noStart returns the error of a command that the host did not start. It has the output of the login's shell.
 func noStart(ch *channel, stdout *output, err error) error {
 	if err != io.EOF {
 		return lost(err)
@@ -81,12 +81,12 @@ type process struct {
 	stdin          io.WriteCloser
 	stdout, stderr *output
 
-	done   chan struct{} // closed when result is set
+	exited chan struct{} // closed when result is set
 	result error
 
 	mu     sync.Mutex  // guards what follows
-	ending bool        // it has been asked to end
-	cause  error       // the end of the context, if the process was running then
+	ending bool        // the process is being ended
+	cause  error       // the context's error, if it ended while the process ran
 	unbind func() bool // detaches the process from its context
 }
 
@@ -99,7 +99,7 @@ func newProcess(c wsep.Command, m mark, pid int, ch *channel, stdout *output, g 
 		stdin:  noStdin{},
 		stdout: stdout,
 		stderr: &output{r: ch.Stderr(), ch: ch},
-		done:   make(chan struct{}),
+		exited: make(chan struct{}),
 	}
 	if c.Stdin {
 		p.stdin = newStdin(ch, c.TTY)
@@ -110,20 +110,20 @@ func newProcess(c wsep.Command, m mark, pid int, ch *channel, stdout *output, g 
 	return p
 }
 
-// bind makes the process end with its context.
+// bind ends the process when its context ends.
 func (p *process) bind(ctx context.Context) {
 	p.unbind = context.AfterFunc(ctx, func() { p.contextEnded(ctx.Err()) })
 	// Ends when the session is closed or dropped.
 	go p.follow()
 }
 
-// follow waits for the end of the command and then for that of its session.
+// follow waits until the command exits, and then until its session is closed.
 func (p *process) follow() {
 	select {
 	case <-p.ch.exited:
-		p.finish(p.ch.result)
+		p.setResult(p.ch.result)
 	case <-p.ch.dropped:
-		p.finish(lost(errDropped))
+		p.setResult(lost(errDropped))
 	}
 	p.awaitClose()
 	p.unbind()
@@ -136,7 +136,7 @@ func (p *process) awaitClose() {
 	}
 }
 
-// guarded has the host end the command when the connection is lost, until nothing is left of it.
+// guarded has the warden end the command when the connection is lost. It returns when nothing of the command is left.
 func (p *process) guarded() {
 	p.guard.watch(p)
 	select {
@@ -148,24 +148,25 @@ func (p *process) guarded() {
 	p.guard.done(p)
 }
 
-func (p *process) finish(result error) {
+func (p *process) setResult(result error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.result = result
 	if p.cause != nil && (result == nil || isClosed(p.ch.dropped)) {
-		// It was made to end, however well it took that.
+		// It was ended. Its exit code may still be 0.
 		p.result = xerrors.Errorf("process ended with its context: %w", p.cause)
 	}
-	close(p.done)
+	close(p.exited)
 }
 
-// endTimeout is how long a command may take to end when it is ended. A warden that is there needs less.
+// endTimeout is how long the end of a command may take. A running warden needs less.
 const endTimeout = 4 * time.Second
 
-// contextEnded ends the process: gently, unless Close has been called already. Its outputs end with it.
+// contextEnded ends the process. It kills the process at once if Close has been called already. Then it drops the
+// session.
 func (p *process) contextEnded(cause error) {
 	p.mu.Lock()
-	if !isClosed(p.done) {
+	if !isClosed(p.exited) {
 		p.cause = cause
 	}
 	how := "cancel"
@@ -178,21 +179,21 @@ func (p *process) contextEnded(cause error) {
 	defer cancel()
 	p.end(ctx, how)
 	select {
-	case <-p.done:
+	case <-p.exited:
 	case <-ctx.Done():
 	}
 	p.ch.drop()
 }
 
-// end has the warden end the process's group, and waits for that as long as the context lasts. The order is given in any
-// case: a warden that has to be started first may take longer.
+// end has the warden end the process's group, and waits for that until the context ends. The order is given in any
+// case. It may take longer than the context if a warden has to be started first.
 func (p *process) end(ctx context.Context, how string) {
 	reaped := ""
 	if isClosed(p.ch.exited) {
 		reaped = "reaped"
 	}
 	ended := make(chan struct{})
-	// Ends when the group has, at the latest with the connection or when no warden can be started.
+	// Ends when the group has been ended, at the latest when the connection is closed or no warden can be started.
 	go func() {
 		defer close(ended)
 		_, _ = p.guard.ask(context.Background(), "end", strconv.Itoa(p.pid), how, reaped)
@@ -212,13 +213,13 @@ func (p *process) Close() error {
 	}
 	p.ending = true
 	exited := isClosed(p.ch.exited)
-	// Ends when the group has, for which there is a limit.
+	// Ends when the group has been ended, at the latest after endTimeout.
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
 		defer cancel()
 		p.end(ctx, "close")
 		if exited {
-			p.ch.drop() // Whoever holds the output is none of the group.
+			p.ch.drop() // A process outside the group holds the output.
 		}
 	}()
 	return nil
@@ -229,7 +230,7 @@ func (p *process) Signal(ctx context.Context, signal string) error {
 	if !signame.Known(signal) {
 		return xerrors.Errorf("signal %q: %w", signal, errors.ErrUnsupported)
 	}
-	if isClosed(p.done) {
+	if isClosed(p.exited) {
 		return errProcessDone
 	}
 	answer, err := p.guard.ask(ctx, "signal", strconv.Itoa(p.pid), signal, otherNames[signal])
@@ -238,13 +239,13 @@ func (p *process) Signal(ctx context.Context, signal string) error {
 		return nil
 	case answer == "unknown":
 		return xerrors.Errorf("host does not know signal %s: %w", signal, errors.ErrUnsupported)
-	case answer == "gone", isClosed(p.done):
+	case answer == "exited", isClosed(p.exited):
 		return errProcessDone
 	}
 	return xerrors.Errorf("signal %s: %w", signal, err)
 }
 
-// otherNames are names of signals that have two (signal(7)). A shell may know only one of them.
+// otherNames maps the name of a signal with two names to the other one (signal(7)). A shell may know only one of them.
 var otherNames = map[string]string{"POLL": "IO", "IO": "POLL", "CLD": "CHLD", "IOT": "ABRT"}
 
 var errProcessDone = xerrors.Errorf("process has ended: %w", os.ErrProcessDone)
@@ -256,7 +257,7 @@ func (p *process) Resize(ctx context.Context, rows, cols uint16) error {
 	}
 	size := struct{ Cols, Rows, Width, Height uint32 }{Cols: uint32(cols), Rows: uint32(rows)}
 	sent := make(chan error, 1)
-	// Ends when the request is sent, at the latest with the connection.
+	// Ends when the request is sent, at the latest when the connection is closed.
 	go func() {
 		_, err := p.ch.SendRequest("window-change", false, ssh.Marshal(size))
 		sent <- err
@@ -266,11 +267,11 @@ func (p *process) Resize(ctx context.Context, rows, cols uint16) error {
 		switch {
 		case err == nil:
 			return nil
-		case isClosed(p.done):
+		case isClosed(p.exited):
 			return errProcessDone
 		}
 		return lost(xerrors.Errorf("resize terminal: %w", err))
-	case <-p.done:
+	case <-p.exited:
 		return errProcessDone
 	case <-ctx.Done():
 		return ctx.Err()
@@ -291,9 +292,9 @@ func (p *process) Stderr() io.Reader { return p.stderr }
 
 // Wait implements wsep.Process.
 func (p *process) Wait() error {
-	<-p.done
+	<-p.exited
 	return p.result
 }
 
-// Exited returns a channel that is closed when Wait knows how the command ended. Its output may go on.
-func (p *process) Exited() <-chan struct{} { return p.done }
+// Exited returns a channel that is closed when Wait has its result. Output may still come after that.
+func (p *process) Exited() <-chan struct{} { return p.exited }

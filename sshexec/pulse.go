@@ -9,12 +9,12 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// Connect logs in to an SSH host over a connection, which it closes if that fails. The context bounds the handshake. The
-// address is the host's, as the config's HostKeyCallback is to be told.
+// Connect logs in to an SSH host over a connection. If that fails, it closes the connection. The context bounds the
+// handshake. The config's HostKeyCallback gets the address.
 //
-// A Redialer whose dial connects by this, with the context that dial has got, takes all that comes from the host for a
-// sign of life. From a client that was made otherwise it knows but what somebody reads of the commands' outputs, and the
-// answers to its keep-alives: those may be late where much is on the way that nobody reads.
+// The dial function of a [Redialer] should call Connect with its own context. Then the Redialer takes all bytes from
+// the host for a sign of life. With a client that was made otherwise, it sees only the outputs that are read, and the
+// answers to its keep-alives. These answers may be late while much unread output is on the way.
 func Connect(ctx context.Context, conn net.Conn, address string, config *ssh.ClientConfig) (*ssh.Client, error) {
 	if p, ok := ctx.Value(pulseKey{}).(*pulse); ok {
 		conn = monitored{conn, p}
@@ -31,10 +31,10 @@ func Connect(ctx context.Context, conn net.Conn, address string, config *ssh.Cli
 	return ssh.NewClient(inner, channels, requests), nil
 }
 
-// pulse knows when something came from a host last.
+// pulse keeps the time of the last bytes from a host.
 type pulse struct {
 	begun time.Time
-	last  atomic.Int64 // nanoseconds since then
+	last  atomic.Int64 // nanoseconds from begun to the last bytes
 }
 
 // pulseKey is the key of a context's pulse.
@@ -42,13 +42,13 @@ type pulseKey struct{}
 
 func newPulse() *pulse { return &pulse{begun: time.Now()} }
 
-// beat notes that something has come.
+// beat notes that bytes have come.
 func (p *pulse) beat() { p.last.Store(int64(time.Since(p.begun))) }
 
-// since returns when something came last.
+// since returns the time of the last bytes.
 func (p *pulse) since() time.Time { return p.begun.Add(time.Duration(p.last.Load())) }
 
-// monitored is a connection that notes when something comes.
+// monitored is a connection that notes when bytes come.
 type monitored struct {
 	net.Conn
 	pulse *pulse
@@ -62,8 +62,8 @@ func (m monitored) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// keepAlive closes the client when nothing has come from the host for an interval, and in the next one neither, though it
-// was asked for an answer. It returns when the connection is lost.
+// keepAlive closes the client when the host is silent for two intervals. After the first it asks the host for an
+// answer. It returns when the connection is lost.
 func (p *pulse) keepAlive(client *ssh.Client, interval time.Duration, lost <-chan struct{}) {
 	var asked time.Time
 	for {
@@ -84,7 +84,7 @@ func (p *pulse) keepAlive(client *ssh.Client, interval time.Duration, lost <-cha
 			return
 		default:
 			asked = time.Now()
-			// Ends when the host answers, at the latest with the connection.
+			// Ends when the host answers, at the latest when the connection is closed.
 			go p.ask(client)
 		}
 	}
@@ -93,7 +93,7 @@ func (p *pulse) keepAlive(client *ssh.Client, interval time.Duration, lost <-cha
 // ask asks the host for an answer.
 func (p *pulse) ask(client *ssh.Client) {
 	if _, _, err := client.SendRequest(keepAlive, true, nil); err != nil {
-		// Without a connection to ask over there is none to keep.
+		// The connection is lost.
 		_ = client.Close()
 		return
 	}

@@ -15,8 +15,8 @@ import (
 	"cdr.dev/wsep/internal/sshtest"
 )
 
-// TestSlowLink carries more, while keep-alives wait for an answer, than comes in several of their intervals. Of a client
-// that is connected by Connect nobody has to read it.
+// TestSlowLink sends output over a slow link for several intervals of the keep-alives. Their answers come behind it.
+// With Connect the connection is kept even if the output is not read.
 func TestSlowLink(t *testing.T) {
 	const (
 		interval = 500 * time.Millisecond
@@ -55,7 +55,7 @@ func TestSlowLink(t *testing.T) {
 	}
 }
 
-// connect is a dial of a Redialer.
+// connect dials for a Redialer, with Connect.
 func connect(ctx context.Context, address string, config *ssh.ClientConfig) (*ssh.Client, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
 	if err != nil {

@@ -14,55 +14,56 @@ import (
 	"cdr.dev/wsep"
 )
 
-// Redialer is an Execer that makes its connections itself: the first when a command is started, another when one is
-// lost, and further ones when the server allows no more sessions on those that there are. Where there are ten already, a
-// start waits for a session on one of them for as long as sessions end. A connection that has carried no command for 30
-// seconds is closed. It is safe for concurrent use.
+// Redialer is a [wsep.Execer] that makes its connections itself. It dials when a command is started and no connection
+// has room for it: before the first command, after a loss, and when the server allows no more sessions on the other
+// connections. With ten connections, a start first waits for a session to end, for as long as sessions do. A connection
+// that has carried no command for 30 seconds is closed. [Redial] makes a Redialer, and the caller must close it. It is
+// safe for concurrent use.
 //
-// A command whose connection is lost is lost with it, and not started again. A session of a wsep.Server goes on: it
-// lives on the host, and is found again over the next connection.
+// When a connection is lost, its commands are ended and not started again. A session of a [wsep.Server] goes on. It is
+// on the host, and clients attach to it over the next connection.
 //
-// A Start matches wsep.ErrBusy where the server allows less than two sessions on a connection that carries nothing.
+// The error of Start matches [wsep.ErrBusy] if the server allows less than two sessions on an idle connection.
 type Redialer struct {
 	dial     func(context.Context) (*ssh.Client, error)
 	interval time.Duration // of keep-alives
 	idle     time.Duration // how long a connection stays that carries nothing
 
-	dialing chan struct{} // holds a token while dial is called
-	room    chan struct{} // holds a token while a start that waits for a place should look for one
+	dialing chan struct{} // holds a token while dial runs
+	room    chan struct{} // holds a token when a waiting start should look for a place
 	closed  chan struct{} // closed by Close
 
 	mu          sync.Mutex // guards what follows
 	connections []*connection
 	limit       int       // how many commands the host allows on a connection, as far as known
-	freed       time.Time // when a command left its place last
+	freed       time.Time // when a command last left its place
 }
 
 // connection is one of a Redialer's connections.
 type connection struct {
 	*execer
-	lost chan struct{} // closed when it is lost
-	idle *time.Timer   // closes it; guarded by the lock of the Redialer
+	lost chan struct{} // closed when the connection is lost
+	idle *time.Timer   // closes the connection; guarded by the lock of the Redialer
 }
 
 const (
-	// defaultInterval is how long a host may say nothing before it is asked for an answer, and how long it has for that.
+	// defaultInterval is how long a host may be silent before it is asked for an answer, and how long it has to answer.
 	defaultInterval = 15 * time.Second
-	// defaultIdle is how long a connection stays that carries nothing.
+	// defaultIdle is how long an idle connection is kept.
 	defaultIdle = 30 * time.Second
-	// fewConnections are made without waiting for sessions to end.
+	// fewConnections is how many connections are made without waiting for sessions to end.
 	fewConnections = 10
-	// standstill is how long no session must have ended before there are more connections.
+	// standstill is how long no session must have ended before a further connection is made.
 	standstill = time.Second
 )
 
-// Redial returns a Redialer that connects by dial. The connections belong to the Redialer. dial is called by one
-// goroutine at a time, and should give up when its context ends, because nobody else can dial before. The context ends
-// with that of the Start that needs the connection, with Close, and when dial has returned. A Start does not wait longer
-// for a dial that goes on, and a connection that comes too late is closed.
+// Redial returns a [Redialer] that connects with dial. The connections belong to the Redialer. One goroutine at a time
+// calls dial. Its context ends when the context of the Start ends, when the Redialer is closed, and when dial returns.
+// dial should return soon after its context ends, because no other Start can dial before. A Start whose context has
+// ended does not wait for dial, and a connection that comes too late is closed.
 //
-// A host that falls silent is noticed after 30 seconds, and its connection closed. Connect, in dial, has a slow host not be
-// taken for a silent one.
+// When a host is silent for 30 seconds, its connection is closed. If dial uses [Connect], a slow host is not taken for
+// a silent one.
 func Redial(dial func(context.Context) (*ssh.Client, error)) *Redialer {
 	return &Redialer{
 		dial:     dial,
@@ -75,7 +76,7 @@ func Redial(dial func(context.Context) (*ssh.Client, error)) *Redialer {
 	}
 }
 
-// Start implements wsep.Execer. The error of a connection that could not be made matches wsep.ErrDisconnected.
+// Start implements [wsep.Execer]. If no connection could be made, the error matches [wsep.ErrDisconnected].
 func (r *Redialer) Start(ctx context.Context, c wsep.Command) (wsep.Process, error) {
 	for {
 		s, err := r.find(ctx)
@@ -89,7 +90,8 @@ func (r *Redialer) Start(ctx context.Context, c wsep.Command) (wsep.Process, err
 	}
 }
 
-// elsewhere reports whether a command that did not start may do so over another connection, and surely does not run.
+// elsewhere reports whether a start that failed may be tried again over another connection. It is false if the command
+// may run.
 func (r *Redialer) elsewhere(s seat, err error) bool {
 	if _, unopened := errors.AsType[*unopenedError](err); unopened {
 		r.forget(s.conn)
@@ -109,7 +111,7 @@ type seat struct {
 	dialed bool // the connection was made for it
 }
 
-// find waits for a place for a command, on a connection that there is or on one that it makes.
+// find waits for a place for a command. If no connection has one, it makes a connection.
 func (r *Redialer) find(ctx context.Context) (seat, error) {
 	begun := time.Now()
 	for {
@@ -122,7 +124,7 @@ func (r *Redialer) find(ctx context.Context) (seat, error) {
 		}
 		select {
 		case dialing <- struct{}{}:
-			// Somebody else may have dialed.
+			// Another goroutine may have dialed meanwhile.
 			if s, ok := r.reserve(); ok {
 				<-r.dialing
 				return s, nil
@@ -141,7 +143,7 @@ func (r *Redialer) find(ctx context.Context) (seat, error) {
 	}
 }
 
-// reserve returns a place on a connection that there is.
+// reserve takes a place on an existing connection.
 func (r *Redialer) reserve() (seat, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -157,7 +159,7 @@ func (r *Redialer) reserve() (seat, bool) {
 	return seat{}, false
 }
 
-// look has a start that waits for a place look for one.
+// look wakes a start that waits for a place.
 func (r *Redialer) look() {
 	select {
 	case r.room <- struct{}{}:
@@ -165,8 +167,8 @@ func (r *Redialer) look() {
 	}
 }
 
-// reluctance returns how much longer a start that has waited for a place since a time should do so before it dials:
-// while sessions are ending, and for longer where there are many connections already.
+// reluctance returns how much longer a start should wait for a place before it dials. It has waited since begun. It
+// waits while sessions are ending, and longer if there are many connections.
 func (r *Redialer) reluctance(begun time.Time) (wait time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -201,7 +203,7 @@ func (r *Redialer) vacated(conn *connection) {
 	}
 }
 
-// expire closes a connection that carries nothing.
+// expire closes a connection if it is idle.
 func (r *Redialer) expire(conn *connection) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -210,14 +212,14 @@ func (r *Redialer) expire(conn *connection) {
 	}
 }
 
-// forget has no more commands start over a connection that is lost.
+// forget removes and closes a lost connection.
 func (r *Redialer) forget(conn *connection) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.close(conn)
 }
 
-// learn finds out how many commands the host allows on a connection. The lock is held.
+// learn updates how many commands the host allows on a connection. The lock is held.
 func (r *Redialer) learn() {
 	known := 0
 	for _, conn := range r.connections {
@@ -241,12 +243,13 @@ func (r *Redialer) close(conn *connection) {
 	r.look()
 }
 
-// connect makes a connection, and waits no longer than it is wanted. It is given the token.
+// connect makes a connection. It waits until the context ends or the Redialer is closed. The caller holds the token of
+// dialing, and connect releases it.
 func (r *Redialer) connect(ctx context.Context) (seat, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	result := make(chan dialed, 1)
-	// Ends when dial does, which should be soon after the context.
+	// Ends when dial returns, which should be soon after the end of the context.
 	go func() {
 		defer func() { <-r.dialing }()
 		s, err := r.dialOne(ctx)
@@ -258,7 +261,7 @@ func (r *Redialer) connect(ctx context.Context) (seat, error) {
 	case <-ctx.Done():
 	case <-r.closed:
 	}
-	// Ends when dial does.
+	// Ends when dial returns.
 	go func() {
 		if d := <-result; d.err == nil {
 			d.seat.at.leave()
@@ -269,7 +272,7 @@ func (r *Redialer) connect(ctx context.Context) (seat, error) {
 
 var errClosed = xerrors.Errorf("redialer: %w", os.ErrClosed)
 
-// unwanted returns why there need not be a connection any more, or nil.
+// unwanted returns an error if no connection is needed any more: the Redialer is closed or the context has ended.
 func (r *Redialer) unwanted(ctx context.Context) error {
 	switch {
 	case isClosed(r.closed):
@@ -280,13 +283,13 @@ func (r *Redialer) unwanted(ctx context.Context) error {
 	return nil
 }
 
-// dialed is what came of a dial.
+// dialed is the result of a dial.
 type dialed struct {
 	seat seat
 	err  error
 }
 
-// dialOne makes a connection, with a place for whom it is made for.
+// dialOne makes a connection and takes a place on it.
 func (r *Redialer) dialOne(ctx context.Context) (seat, error) {
 	if err := r.unwanted(ctx); err != nil {
 		return seat{}, err
@@ -309,7 +312,7 @@ func (r *Redialer) dialOne(ctx context.Context) (seat, error) {
 	at := conn.sessions.take()
 	r.connections = append(r.connections, conn)
 	r.look()
-	// Both end with the connection.
+	// Both end when the connection is closed.
 	go r.watch(conn)
 	go pulse.keepAlive(client, r.interval, conn.lost)
 	return seat{conn, at, true}, nil
@@ -322,7 +325,7 @@ func (r *Redialer) watch(conn *connection) {
 	r.forget(conn)
 }
 
-// Close closes all connections. What still runs over them is lost, and nothing starts any more.
+// Close closes all connections. Commands that still run over them are ended, and no more are started. It returns nil.
 func (r *Redialer) Close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

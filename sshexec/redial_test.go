@@ -18,7 +18,7 @@ import (
 	"cdr.dev/wsep/internal/sshtest"
 )
 
-// TestBurst starts many commands at once, on a host that allows as many sessions as OpenSSH does by default.
+// TestBurst starts many commands at once, on a host with OpenSSH's default for sessions.
 func TestBurst(t *testing.T) {
 	const many = 500
 	server := sshtest.Start(t, "MaxSessions 10")
@@ -39,7 +39,7 @@ func TestBurst(t *testing.T) {
 	requireNoConnections(t, proxy)
 }
 
-// TestLongBurst starts more commands than a few connections carry, of which none ends.
+// TestLongBurst starts more commands than a few connections carry. None of them exits.
 func TestLongBurst(t *testing.T) {
 	const many = 2*fewConnections + 1
 	server := sshtest.Start(t, "MaxSessions 3")
@@ -58,7 +58,7 @@ func TestLongBurst(t *testing.T) {
 	require.Equal(t, fewConnections+1, proxy.Count())
 }
 
-// TestOneSession is a host that allows no command beside the warden.
+// TestOneSession has a host that allows no command beside the warden.
 func TestOneSession(t *testing.T) {
 	server := sshtest.Start(t, "MaxSessions 1")
 	proxy := sshtest.NewProxy(t, server.Address)
@@ -76,7 +76,7 @@ func TestOneSession(t *testing.T) {
 	requireNoConnections(t, proxy)
 }
 
-// TestSessionThatEnds has the next command wait until the host has done with the one before.
+// TestSessionThatEnds checks that a command waits until the host has closed the session before.
 func TestSessionThatEnds(t *testing.T) {
 	server := sshtest.Start(t, "MaxSessions 2")
 	proxy := sshtest.NewProxy(t, server.Address)
@@ -95,7 +95,7 @@ func TestSessionThatEnds(t *testing.T) {
 	require.Equal(t, 1, proxy.Count())
 }
 
-// TestProhibitedSurplus is a host that says so of more sessions than it allows.
+// TestProhibitedSurplus has a host that refuses the third session of a connection as prohibited.
 func TestProhibitedSurplus(t *testing.T) {
 	dials := 0
 	execer := Redial(func(context.Context) (*ssh.Client, error) {
@@ -120,5 +120,5 @@ func TestProhibitedSurplus(t *testing.T) {
 // requireNoConnections waits until the last connection is closed.
 func requireNoConnections(t *testing.T, proxy *sshtest.Proxy) {
 	t.Helper()
-	require.Eventually(t, func() bool { return proxy.Open() == 0 }, patience, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return proxy.Open() == 0 }, testTimeout, 10*time.Millisecond)
 }

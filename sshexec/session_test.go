@@ -19,9 +19,9 @@ import (
 	"cdr.dev/wsep/internal/sshtest"
 )
 
-// TestSession lives on the SSH host, and survives the loss of the WebSocket and of the SSH connection.
+// TestSession checks that a session on the SSH host goes on after the WebSocket or the SSH connection is lost.
 func TestSession(t *testing.T) {
-	g := newGateway(t, time.Minute) // Longer than the host is lost for.
+	g := newGateway(t, time.Minute) // This is longer than the host can't be reached for.
 	p := g.attach(t, shell)
 	typeLine(t, p, `kept=treasure; echo the-"$kept"`)
 	await(t, p, "the-treasure")
@@ -49,7 +49,7 @@ func TestSession(t *testing.T) {
 	require.Equal(t, 7, exit.ExitCode())
 }
 
-// TestSessionOfLostGateway ends, some time after the gateway is gone for good, and leaves nothing.
+// TestSessionOfLostGateway checks that a session is done some time after its gateway is lost for good.
 func TestSessionOfLostGateway(t *testing.T) {
 	const timeout = 2 * time.Second
 	g := newGateway(t, timeout)
@@ -61,11 +61,11 @@ func TestSessionOfLostGateway(t *testing.T) {
 	lost := time.Now()
 	g.proxy.Close()
 	requireNoExit(t, p.Wait())
-	requireGone(t, pid)
+	requireNoProcess(t, pid)
 	require.GreaterOrEqual(t, time.Since(lost), timeout, "the session waits for its gateway")
 }
 
-// gateway is a wsep server whose commands run on an SSH host.
+// gateway is a wsep server. Its commands run on an SSH host.
 type gateway struct {
 	sshd   *sshtest.SSHD
 	proxy  *sshtest.Proxy // between the two
@@ -93,14 +93,14 @@ func newGateway(t *testing.T, sessionTimeout time.Duration) gateway {
 	return g
 }
 
-// attach returns to a session, which may take some tries while the host is being found again.
+// attach attaches to a session. It tries again while the host can't be reached.
 func (g gateway) attach(t *testing.T, c wsep.Command) wsep.Process {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(cancel)
 	var p wsep.Process
 	var err error
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(testTimeout); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		if p, err = g.client.Start(ctx, c); err == nil {
 			return p
 		}
@@ -119,7 +119,7 @@ func typeLine(t *testing.T, p wsep.Process, line string) {
 // await reads until the text comes.
 func await(t *testing.T, p wsep.Process, text string) {
 	t.Helper()
-	stop := time.AfterFunc(patience, func() { _ = p.Close() })
+	stop := time.AfterFunc(testTimeout, func() { _ = p.Close() })
 	defer stop.Stop()
 	var got strings.Builder
 	for b := make([]byte, 1); !strings.Contains(got.String(), text); {

@@ -18,20 +18,20 @@ type sessions struct {
 	dropbear bool // the server is dropbear
 
 	pulse *pulse
-	freed func() // called without the lock when a command has left its place; nil for nothing
+	freed func() // if set, called without the lock when a command has left its place
 
-	mu       sync.Mutex             // guards what follows
-	live     map[*channel]time.Time // those that are open, and since when they are ending
-	commands int                    // how many of those are commands'
-	places   int                    // how many commands have a place
-	limit    int                    // how many commands the host allows at once, as far as known
-	closes   int                    // how many sessions have been closed here, as an answer or of our own
-	unsent   int                    // how many are just being closed here
-	settled  int                    // how many of closes the host has certainly done with
-	closing  chan struct{}          // closed, and replaced, when a session has been closed here, and when it is at both ends
+	mu        sync.Mutex             // guards what follows
+	live      map[*channel]time.Time // the open sessions, with the time since when each is ending
+	commands  int                    // how many of the open sessions belong to commands
+	places    int                    // how many commands have a place
+	limit     int                    // how many commands the host allows at once, as far as known
+	closes    int                    // how many sessions this end has closed, before or after the host
+	unsent    int                    // how many sessions this end is closing now
+	confirmed int                    // how many of closes the host has certainly processed
+	closing   chan struct{}          // closed, and replaced, when a session is closed by this end and when it is by both
 }
 
-// newSessions expects that the host allows as many commands at once.
+// newSessions returns the sessions of a connection. limit is how many commands the host is expected to allow at once.
 func newSessions(client *ssh.Client, limit int) *sessions {
 	return &sessions{
 		client:   client,
@@ -43,8 +43,8 @@ func newSessions(client *ssh.Client, limit int) *sessions {
 	}
 }
 
-// place is a command's among the sessions of its connection. It is free when all its users have left: the start of the
-// command, and each session that this has opened.
+// place is the place of a command on a connection. Its users are the start of the command, and each session that the
+// start has opened. It is free when all of them have left.
 type place struct {
 	sessions *sessions
 	users    int // guarded by the lock of sessions
@@ -58,7 +58,7 @@ func (s *sessions) take() *place {
 	return &place{s, 1}
 }
 
-// reserve is take where the host allows one more command, as far as known. Else it returns nil.
+// reserve takes a place if the host allows one more command, as far as known. Otherwise it returns nil.
 func (s *sessions) reserve() *place {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -69,7 +69,7 @@ func (s *sessions) reserve() *place {
 	return &place{s, 1}
 }
 
-// leave is for a user who needs the place no longer.
+// leave is called by a user that does not need the place any more.
 func (p *place) leave() {
 	s := p.sessions
 	s.mu.Lock()
@@ -84,8 +84,8 @@ func (p *place) leave() {
 	}
 }
 
-// open opens a session, for the command that has the place or, without one, for the warden. Where the host allows no
-// more it waits for those that are ending.
+// open opens a session for the command at the place. at is nil for the warden. If the host allows no more sessions,
+// open waits for those that are ending.
 func (s *sessions) open(ctx context.Context, at *place) (*channel, error) {
 	for {
 		if s.dropbear {
@@ -121,7 +121,7 @@ func (s *sessions) add(inner ssh.Channel, requests <-chan *ssh.Request, at *plac
 	return ch
 }
 
-// ends notes that a session is about to be closed.
+// ends notes that a session will soon be closed.
 func (s *sessions) ends(ch *channel) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -144,14 +144,14 @@ func (s *sessions) remove(ch *channel) {
 	}
 }
 
-// beginClose notes that a session is about to be closed here.
+// beginClose notes that this end is closing a session.
 func (s *sessions) beginClose() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.unsent++
 }
 
-// closedHere notes that this has been done. The host has perhaps not answered yet.
+// closedHere notes that this end has closed the session. The host may not have answered yet.
 func (s *sessions) closedHere(ch *channel) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -159,7 +159,7 @@ func (s *sessions) closedHere(ch *channel) {
 	s.count(ch)
 }
 
-// count counts a session that has been closed here. The lock is held.
+// count counts a session that this end has closed. The lock is held.
 func (s *sessions) count(ch *channel) {
 	if !ch.counted {
 		ch.counted = true
@@ -169,7 +169,7 @@ func (s *sessions) count(ch *channel) {
 	s.closing = make(chan struct{})
 }
 
-// refusal returns what Start returns when the host opens no session.
+// refusal returns the error of Start when the host opens no session.
 func (s *sessions) refusal(err error) error {
 	refused, ok := errors.AsType[*ssh.OpenChannelError](err)
 	if !ok {
@@ -180,15 +180,17 @@ func (s *sessions) refusal(err error) error {
 	return &wsep.StartError{Err: &refusedError{refused, s.closes+len(s.live) > 0}}
 }
 
-// closeGrace is how long a session that is ending is waited for. Who holds its output may keep it open for longer.
+// closeGrace is how long to wait for a session that is ending. A process that holds its output may keep it open for
+// longer.
 const closeGrace = 2 * time.Second
 
-// awaitClose waits for a session that is ending, until the host counts it no more. It returns false if there is none.
+// awaitClose waits until a session that is ending is closed and the host does not count it any more. It returns false
+// if no session is ending.
 func (s *sessions) awaitClose(ctx context.Context) bool {
 	for {
-		closes, closing, settled := s.closed()
-		if !settled {
-			return s.settle(closes)
+		closes, closing, confirmed := s.closed()
+		if !confirmed {
+			return s.confirm(closes)
 		}
 		if !waitClose(ctx, closing, s.ending()) {
 			return false
@@ -196,7 +198,7 @@ func (s *sessions) awaitClose(ctx context.Context) bool {
 	}
 }
 
-// waitClose waits until a session is closed, and returns false if there is nothing to wait for.
+// waitClose waits until a session is closed. It returns false after the limit or when the context ends.
 func waitClose(ctx context.Context, closing <-chan struct{}, limit time.Duration) bool {
 	if limit <= 0 {
 		return false
@@ -210,31 +212,31 @@ func waitClose(ctx context.Context, closing <-chan struct{}, limit time.Duration
 	return false
 }
 
-// closed returns how many sessions have been closed, what is closed with the next one, and whether the host counts none
-// of them.
-func (s *sessions) closed() (closes int, closing <-chan struct{}, settled bool) {
+// closed returns how many sessions this end has closed, the channel that is closed with the next one, and whether the
+// host has processed all of them.
+func (s *sessions) closed() (closes int, closing <-chan struct{}, confirmed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.closes, s.closing, s.closes == s.settled
+	return s.closes, s.closing, s.closes == s.confirmed
 }
 
-// awaitDropped waits until the host has closed the sessions that were dropped: until then dropbear takes the end of such a
-// session's process for that of the next session's.
+// awaitDropped waits until the host has closed the sessions that were dropped. Before that, dropbear takes the exit of
+// their processes for that of the next session's process.
 func (s *sessions) awaitDropped(ctx context.Context) {
 	dropped := func(ch *channel) bool { return isClosed(ch.dropped) }
 	for begun := time.Now(); time.Since(begun) < closeGrace; {
 		_, closing, _ := s.closed()
-		if wait := s.patience(dropped); wait <= 0 || !waitClose(ctx, closing, wait) {
+		if wait := s.maxWait(dropped); wait <= 0 || !waitClose(ctx, closing, wait) {
 			return
 		}
 	}
 }
 
-// ending returns how long sessions that are ending are to be waited for.
-func (s *sessions) ending() time.Duration { return s.patience(func(*channel) bool { return true }) }
+// ending returns how long to wait for the sessions that are ending.
+func (s *sessions) ending() time.Duration { return s.maxWait(func(*channel) bool { return true }) }
 
-// patience returns how long those of the sessions that are ending are to be waited for that matter.
-func (s *sessions) patience(matters func(*channel) bool) (wait time.Duration) {
+// maxWait returns how long to wait for the sessions that are ending and matter.
+func (s *sessions) maxWait(matters func(*channel) bool) (wait time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for ch, since := range s.live {
@@ -245,34 +247,34 @@ func (s *sessions) patience(matters func(*channel) bool) (wait time.Duration) {
 	return wait
 }
 
-// settle waits until the host has done with as many closed sessions, which it has when it answers what was sent after
-// it was told of them.
-func (s *sessions) settle(closes int) bool {
+// confirm asks the host for an answer. When it comes, the host has processed the first closes closed sessions.
+func (s *sessions) confirm(closes int) bool {
 	_, _, err := s.client.SendRequest(keepAlive, true, nil)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.settled = max(s.settled, closes)
+	s.confirmed = max(s.confirmed, closes)
 	return err == nil
 }
 
-// settleAll waits until the host has done with all closed sessions. What dropbear is told to run at the same moment may
-// get a descriptor that it still takes for one of theirs, and then it ends the session or the connection.
-func (s *sessions) settleAll() {
+// confirmAll waits until the host has processed all closed sessions. dropbear needs this before it runs a command: the
+// command may get the number of a descriptor that dropbear still takes for a closed session's, and then it closes the
+// new session or the connection.
+func (s *sessions) confirmAll() {
 	for {
 		s.mu.Lock()
-		closes, closing, unsent, settled := s.closes, s.closing, s.unsent > 0, s.closes == s.settled
+		closes, closing, unsent, confirmed := s.closes, s.closing, s.unsent > 0, s.closes == s.confirmed
 		s.mu.Unlock()
 		switch {
 		case unsent:
 			<-closing
-		case settled, !s.settle(closes):
+		case confirmed, !s.confirm(closes):
 			return
 		}
 	}
 }
 
-// full returns the error of a host that allows no more sessions, and learns how many commands it does allow. Where
-// several start at once it is not known yet which of them have a session.
+// full returns the error of a host that allows no more sessions. It lowers limit to the number of commands that the
+// host allows. While several commands start at once, that number is at least one.
 func (s *sessions) full(err error, at *place) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -288,7 +290,7 @@ func (s *sessions) full(err error, at *place) error {
 	return &wsep.StartError{Err: xerrors.Errorf("a connection needs two sessions, one to watch over the command: %w", refused)}
 }
 
-// room returns how many commands the host allows at once, as far as known, and whether none has a place.
+// room returns how many commands the host allows at once, as far as known. idle reports whether no command has a place.
 func (s *sessions) room() (limit int, idle bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

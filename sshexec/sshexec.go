@@ -1,32 +1,30 @@
 // Package sshexec runs commands on an SSH host, as a [wsep.Execer] over golang.org/x/crypto/ssh.
 //
-// Given to a [wsep.Server] it makes a gateway: what the server's clients start runs on the SSH host, and their sessions
-// live there. [New] runs commands over a connection that the caller has, a [Redialer] over connections that it makes
-// itself.
+// [New] returns an Execer for a connection of the caller. A [Redialer] makes its connections itself. A [wsep.Server]
+// with such an Execer is a gateway: the commands and the sessions of its clients are on the SSH host.
 //
 // # The host
 //
-// It needs a POSIX system with /bin/sh, and a login whose shell understands exec and single quotes as sh, bash, zsh,
-// fish and tcsh do. That shell starts as SSH has it start: what it reads first may change the environment. What it
-// prints before the command starts is dropped. Environment variables do not depend on the server's AcceptEnv.
+// The host must be a POSIX system with /bin/sh. The login's shell must understand exec and single quotes as sh, bash,
+// zsh, fish and tcsh do. The SSH server starts this shell as usual, so its startup files may change the environment.
+// Their output is dropped. Environment variables do not depend on the server's AcceptEnv.
 //
-// Signals and the end of commands do not depend on the server either, of which many refuse signals: one more session on
-// each connection, a shell that waits, sends them. When the connection is lost it ends the commands that the connection
-// ran. For that it has a directory in TMPDIR or /tmp. Where somebody removes that, or kills the shell, there will be
-// another that knows the commands. OpenSSH allows ten sessions on a connection unless its MaxSessions says otherwise:
-// nine commands, then. A Redialer opens further connections.
+// Many servers refuse signals. So each connection has one more session, the warden: a shell that waits. It sends
+// signals to commands and ends them. When the connection is lost, it ends the connection's commands. It has a directory
+// in TMPDIR or /tmp. If the directory is removed or the shell is killed, another warden takes its place. OpenSSH allows
+// ten sessions on a connection (MaxSessions), so nine commands. A Redialer opens further connections.
 //
 // # What differs
 //
 // A Command's UID and GID must be the login's own, or 0. Arguments, environment and directory may have any bytes but
-// NUL, and make a line of at most 128 KiB with their quotes. A program that is no script with an interpreter, ELF or
-// Mach-O is refused, because a shell would run it as a script. A terminal has the type of the variable TERM in Env, and
-// is an xterm-256color without. Both outputs share a window of 2 MiB: what is not read of one holds up the other once
-// that is full.
+// NUL. Quoted, they may take 128 KiB in all. A program must be ELF, Mach-O, or a script that names its interpreter.
+// Other files are refused, because a shell would run them as scripts. The type of a terminal is the variable TERM in
+// Env, or xterm-256color without it. Both outputs share a window of 2 MiB: when one is not read and the window is full,
+// the other waits too.
 //
-// dropbear takes a line of 9000 bytes, of which sshexec needs some 2500, and drops output that comes after the end of
-// the command itself. It has no process groups for commands without a terminal: those need setsid on the host, without
-// which only the command itself is signaled and ended.
+// dropbear takes 9000 bytes instead of 128 KiB, and sshexec needs some 2500 of them. It drops output that comes after
+// the command's own process has exited. It makes no process groups for commands without a terminal. If the host has the
+// program setsid, sshexec makes them. Otherwise only the command's own process is signaled and ended.
 package sshexec
 
 import (
@@ -41,13 +39,14 @@ import (
 	"cdr.dev/wsep"
 )
 
-// New returns an Execer that runs commands over a connection, each in a session of its own. The connection stays the
-// caller's, who closes it in the end; what still runs is then lost. The Execer is safe for concurrent use.
+// New returns a [wsep.Execer] that runs commands over a connection, each in a session of its own. The connection stays
+// the caller's. When the caller closes it, commands that still run are ended, and their Wait returns an error that
+// matches [wsep.ErrDisconnected]. The Execer is safe for concurrent use.
 //
-// It notices a lost connection when the connection's own reads and writes do. A caller who wants that to happen for one
-// that only falls silent sends it keep-alives, as a Redialer does.
+// The Execer notices a lost connection when a read or a write of the connection fails. It sends no keep-alives. To
+// notice a silent host the caller must send some, as a [Redialer] does.
 //
-// A Start that the server refuses because it allows no more sessions matches wsep.ErrBusy.
+// If the server allows no more sessions, the error of Start matches [wsep.ErrBusy].
 func New(client *ssh.Client) wsep.Execer { return newExecer(client, unlimited) }
 
 // execer runs commands over one connection.
@@ -58,7 +57,7 @@ type execer struct {
 	grace    time.Duration // startGrace
 }
 
-// unlimited is for a host of which nothing is known.
+// unlimited is the limit of a host whose limit is not known.
 const unlimited = math.MaxInt
 
 func newExecer(client *ssh.Client, limit int) *execer {
@@ -66,13 +65,13 @@ func newExecer(client *ssh.Client, limit int) *execer {
 	return &execer{client, s, newGuard(s), startGrace}
 }
 
-// Start implements wsep.Execer. Its processes are also wsep.Signalers. A command of a context that is [wsep.Lasting] is left
-// alone when the connection is lost.
+// Start implements [wsep.Execer]. Its processes are also [wsep.Signaler]s. When the connection is lost, a command whose
+// context is [wsep.Lasting] runs on.
 func (e *execer) Start(ctx context.Context, c wsep.Command) (wsep.Process, error) {
 	return e.begin(ctx, c, e.sessions.take())
 }
 
-// begin starts a command that has the place.
+// begin starts a command at a place.
 func (e *execer) begin(ctx context.Context, c wsep.Command, at *place) (wsep.Process, error) {
 	err := ctx.Err()
 	if err == nil {
@@ -84,8 +83,8 @@ func (e *execer) begin(ctx context.Context, c wsep.Command, at *place) (wsep.Pro
 	}
 	c.Args, c.Env = slices.Clone(c.Args), slices.Clone(c.Env)
 	begun := make(chan started, 1)
-	// Ends when the command has started or failed to, soon after the context or with the connection. A command that
-	// starts when the context has ended ends at once.
+	// Ends when the command has started or failed to start, soon after the context ends or when the connection is
+	// closed. A command that starts after the end of the context is ended at once.
 	go func() {
 		defer at.leave()
 		p, err := e.start(ctx, c, wsep.Lasting(ctx), at)
@@ -102,14 +101,14 @@ func (e *execer) begin(ctx context.Context, c wsep.Command, at *place) (wsep.Pro
 	}
 }
 
-// started is how the start of a command went.
+// started is the result of a start.
 type started struct {
 	process *process
 	err     error
 }
 
-// startGrace is how long a host has for telling whether a command has started when the context has ended, so that it
-// can be ended. Then the session is closed.
+// startGrace is how long a host may take to report a start after the end of the context. A command that has started in
+// this time is ended. After it the session is closed.
 const startGrace = 5 * time.Second
 
 func (e *execer) start(ctx context.Context, c wsep.Command, lasting bool, at *place) (*process, error) {
@@ -127,7 +126,7 @@ func (e *execer) start(ctx context.Context, c wsep.Command, lasting bool, at *pl
 	return e.startIn(ctx, dir, c, lasting, at)
 }
 
-// startIn starts a command that has a file in the warden's directory, unless it is a lasting one.
+// startIn starts a command. It makes a file in the warden's directory, unless it is lasting.
 func (e *execer) startIn(ctx context.Context, dir string, c wsep.Command, lasting bool, at *place) (*process, error) {
 	m := newMark()
 	if lasting {

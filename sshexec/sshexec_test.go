@@ -21,7 +21,7 @@ import (
 	"cdr.dev/wsep/internal/sshtest"
 )
 
-// TestNoise has the login's shell be talkative: that is no part of the command's output.
+// TestNoise has a login's shell that prints text. It must not be in the command's output.
 func TestNoise(t *testing.T) {
 	server := sshtest.Start(t)
 	noise := "echo noise; echo more >&2; printf 'wsep-'; head -c 100000 /dev/zero; head -c 100000 /dev/zero >&2\n"
@@ -35,7 +35,7 @@ func TestNoise(t *testing.T) {
 			requireOutput(t, "outerr", p.Stdout())
 			continue
 		}
-		// Also of an output that is read after the command's end.
+		// It must not be in output that is read after the command has exited either.
 		require.NoError(t, p.Wait())
 		requireOutput(t, "err", p.Stderr())
 		requireOutput(t, "out", p.Stdout())
@@ -54,7 +54,7 @@ func TestOtherUser(t *testing.T) {
 	require.NoError(t, start(t, execer, own).Wait())
 }
 
-// TestLostConnection cuts a connection while data are under way on it, wherever that is in a frame.
+// TestLostConnection cuts a connection within the data of an output.
 func TestLostConnection(t *testing.T) {
 	server := sshtest.Start(t)
 	for range 5 {
@@ -79,7 +79,8 @@ func TestLostConnection(t *testing.T) {
 	}
 }
 
-// TestLostConnectionEndsCommands has the host end what a connection ran, also what ignores that it has no streams.
+// TestLostConnectionEndsCommands checks that the host ends the commands of a lost connection, also those that do not
+// use their streams.
 func TestLostConnectionEndsCommands(t *testing.T) {
 	server := sshtest.Start(t)
 	proxy := sshtest.NewProxy(t, server.Address)
@@ -89,12 +90,13 @@ func TestLostConnectionEndsCommands(t *testing.T) {
 		c.TTY = tty
 		p := start(t, execer, c)
 		require.NotEmpty(t, readLine(t, p.Stdout()))
-		defer requireGone(t, p.Pid())
+		defer requireNoProcess(t, p.Pid())
 	}
 	proxy.Cut()
 }
 
-// TestLostConnectionAfterEnd tells how the command ended, but not that its output did.
+// TestLostConnectionAfterEnd loses the connection after the command has exited. Wait returns the exit code, and the
+// output does not end with io.EOF.
 func TestLostConnectionAfterEnd(t *testing.T) {
 	server := sshtest.Start(t)
 	proxy := sshtest.NewProxy(t, server.Address)
@@ -107,7 +109,7 @@ func TestLostConnectionAfterEnd(t *testing.T) {
 	require.ErrorIs(t, err, wsep.ErrDisconnected)
 }
 
-// TestHeldOutput lets go of what a daemon holds.
+// TestHeldOutput closes a process whose output is held by a daemon. The read of the output returns.
 func TestHeldOutput(t *testing.T) {
 	server := sshtest.Start(t)
 	p := start(t, New(server.Dial(t)), sh(`setsid sh -c 'echo $$; exec sleep 60' & wait $!; :`))
@@ -121,8 +123,8 @@ func TestHeldOutput(t *testing.T) {
 	require.ErrorIs(t, err, errDropped)
 }
 
-// TestStdinWaits has a write go on. It gives up when stdin is closed, or when the command has ended: early, when the host
-// drops what comes as fast as it comes, and late, when there is no room for it.
+// TestStdinWaits has a long write. It fails when stdin is closed or the command has exited. Early in the write the host
+// drops bytes as fast as they come. Late in the write there is no room for more.
 func TestStdinWaits(t *testing.T) {
 	execer := New(sshtest.Start(t).Dial(t))
 	for name, end := range map[string]func(wsep.Process){
@@ -131,7 +133,7 @@ func TestStdinWaits(t *testing.T) {
 	} {
 		for _, after := range []time.Duration{5 * time.Millisecond, 300 * time.Millisecond} {
 			t.Run(name+" after "+after.String(), func(t *testing.T) {
-				// Somebody else holds the session open.
+				// Another process holds the session open.
 				c := sh(`(trap "" TERM; exec sleep 60) & exec sleep 60`)
 				c.Stdin = true
 				p := start(t, execer, c)
@@ -145,7 +147,7 @@ func TestStdinWaits(t *testing.T) {
 				case err := <-failed:
 					require.Error(t, err)
 					require.NotErrorIs(t, err, wsep.ErrDisconnected)
-				case <-time.After(patience):
+				case <-time.After(testTimeout):
 					t.Fatal("Write goes on")
 				}
 			})
@@ -153,7 +155,7 @@ func TestStdinWaits(t *testing.T) {
 	}
 }
 
-// TestStdinOfEnded has a write wait for room when the command ends, and its session with it.
+// TestStdinOfEnded has a write that waits for room when the command exits and its session is closed.
 func TestStdinOfEnded(t *testing.T) {
 	execer := New(sshtest.Start(t).Dial(t))
 	for range 5 {
@@ -166,7 +168,7 @@ func TestStdinOfEnded(t *testing.T) {
 	}
 }
 
-// TestUnnamedSignal is one that has no name in SSH.
+// TestUnnamedSignal has a command killed by a signal without a name in SSH.
 func TestUnnamedSignal(t *testing.T) {
 	p := start(t, New(sshtest.Start(t).Dial(t)), sh(`kill -s VTALRM $$; sleep 60`))
 	exit, ok := errors.AsType[wsep.ExitError](p.Wait())
@@ -175,7 +177,7 @@ func TestUnnamedSignal(t *testing.T) {
 	require.Empty(t, exit.Signal())
 }
 
-// TestEqualsSign is a program whose path env would take for a variable.
+// TestEqualsSign has a program with a path that env would take for a variable.
 func TestEqualsSign(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a=b")
 	require.NoError(t, os.WriteFile(path, []byte("#! /bin/sh\necho $A \"$1\"\n"), 0o700))
@@ -191,7 +193,7 @@ func TestMissingInterpreter(t *testing.T) {
 	require.ErrorIs(t, err, fs.ErrNotExist)
 }
 
-// TestTidy leaves nothing on the host.
+// TestTidy checks that a lost connection leaves nothing on the host.
 func TestTidy(t *testing.T) {
 	client := sshtest.Start(t).Dial(t)
 	execer := newExecer(client, unlimited)
@@ -202,11 +204,11 @@ func TestTidy(t *testing.T) {
 	require.Eventually(t, func() bool {
 		_, err := os.Stat(dir)
 		return errors.Is(err, fs.ErrNotExist)
-	}, patience, 10*time.Millisecond)
-	requireGone(t, p.Pid())
+	}, testTimeout, 10*time.Millisecond)
+	requireNoProcess(t, p.Pid())
 }
 
-// TestTooManySessions is OpenSSH's limit for a connection, which a Redialer answers with another.
+// TestTooManySessions reaches OpenSSH's limit for a connection. A Redialer then makes another connection.
 func TestTooManySessions(t *testing.T) {
 	server := sshtest.Start(t, "MaxSessions 3")
 	proxy := sshtest.NewProxy(t, server.Address)
@@ -232,7 +234,7 @@ func TestTooManySessions(t *testing.T) {
 	})
 }
 
-// TestRedial finds the host again.
+// TestRedial starts commands after connections were lost.
 func TestRedial(t *testing.T) {
 	server := sshtest.Start(t)
 	proxy := sshtest.NewProxy(t, server.Address)
@@ -250,8 +252,8 @@ func TestRedial(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrClosed)
 }
 
-// TestSilentHost is one that does not say that it is gone. It is silent from when it has let us in: while it answers, a
-// busy machine may take longer than the interval for that.
+// TestSilentHost has a host that falls silent after the login, and does not close the connection. It must not be silent
+// earlier: on a busy machine the login may take longer than the interval.
 func TestSilentHost(t *testing.T) {
 	server := sshtest.Start(t)
 	proxy := sshtest.NewProxy(t, server.Address)
@@ -268,7 +270,7 @@ func TestSilentHost(t *testing.T) {
 		execer.mu.Lock()
 		defer execer.mu.Unlock()
 		return len(execer.connections) == 0
-	}, patience, 10*time.Millisecond)
+	}, testTimeout, 10*time.Millisecond)
 }
 
 func TestDialError(t *testing.T) {
@@ -279,7 +281,8 @@ func TestDialError(t *testing.T) {
 	require.ErrorIs(t, err, cause)
 }
 
-// TestDialGoesOn has a dial ignore its context. What waits for it ends with its own context or with Close.
+// TestDialGoesOn has a dial that ignores its context. A Start that waits for it returns when its own context ends or
+// the Redialer is closed.
 func TestDialGoesOn(t *testing.T) {
 	client := sshtest.Fake(t, sshtest.Session{}.Open)
 	dialing, goOn := make(chan struct{}), make(chan struct{})
@@ -301,7 +304,7 @@ func TestDialGoesOn(t *testing.T) {
 		select {
 		case err := <-failed:
 			require.ErrorIs(t, err, want)
-		case <-time.After(patience):
+		case <-time.After(testTimeout):
 			t.Fatal("Start goes on")
 		}
 	}
@@ -318,7 +321,7 @@ func TestDialGoesOn(t *testing.T) {
 	require.Error(t, client.Wait(), "it came too late")
 }
 
-// TestCloseWhileDialing ends the context of the dial.
+// TestCloseWhileDialing checks that Close ends the context of a dial.
 func TestCloseWhileDialing(t *testing.T) {
 	dialing := make(chan struct{})
 	execer := Redial(func(ctx context.Context) (*ssh.Client, error) {
@@ -326,7 +329,7 @@ func TestCloseWhileDialing(t *testing.T) {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	})
-	// Ends when the test has begun to dial.
+	// Ends when the dial has begun.
 	go func() {
 		<-dialing
 		_ = execer.Close()
@@ -335,7 +338,7 @@ func TestCloseWhileDialing(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrClosed)
 }
 
-// TestSilentCancel ends all that waits when the context does, though nothing comes from the host.
+// TestSilentCancel cancels a Start and a process of a silent host. All calls return.
 func TestSilentCancel(t *testing.T) {
 	server := sshtest.Start(t)
 	proxy := sshtest.NewProxy(t, server.Address)

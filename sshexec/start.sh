@@ -1,12 +1,12 @@
-# Checks that a command can run, and says so, or why it can't, by a line on stdout that begins with a mark:
+# Checks that a command can run. It reports the result in a line on stdout that begins with a mark:
 #
 #   ok PID         this process becomes the command
 #   fail REASON
 #
 # Arguments: the mark, in two parts; the user's and the group's ID or nothing; the directory or nothing; the program;
-# the word terminal or nothing; the warden's directory or nothing; the word env if that is to set variables, or nothing.
-# Then "$@" is the program, and what it takes to run it. What is named here may also be a variable of the environment, and
-# would be changed there, so all names begin alike.
+# the word terminal or nothing; the warden's directory or nothing; the word env if the command sets variables, or
+# nothing. At the end "$@" is the program, or what runs it. All names begin with wsep_: another name may be a variable
+# of the command's environment, and setting it would change that.
 wsep_mark=$1 wsep_secret=$2
 
 wsep_say() { printf '%s%s %s\n' "$wsep_mark" "$wsep_secret" "$*"; }
@@ -27,7 +27,7 @@ if [ -n "$5" ]; then
 	esac 2>/dev/null || wsep_fail directory-denied
 fi
 
-# As execvp finds it. command -v finds builtins first.
+# Find the program as execvp does. command -v would find builtins first.
 wsep_program=$6
 case $6 in
 */*) [ -e "$6" ] || wsep_fail program-missing ;;
@@ -45,7 +45,8 @@ esac
 [ -f "$wsep_program" ] && [ -x "$wsep_program" ] || wsep_fail program-denied
 case $wsep_program in /*) ;; *) wsep_program=./$wsep_program ;; esac
 
-# exec has a shell run as a script what the system can't run. It can run scripts with an interpreter, ELF and Mach-O.
+# If the system can't run a file, exec has a shell run it as a script. The system can run ELF, Mach-O, and scripts that
+# name an interpreter.
 case $(od -An -tx1 -N4 2>/dev/null <"$wsep_program") in
 *23*21*)
 	read -r wsep_line wsep_rest <"$wsep_program"
@@ -56,7 +57,8 @@ case $(od -An -tx1 -N4 2>/dev/null <"$wsep_program") in
 *) wsep_fail program-format ;;
 esac
 
-# Not all servers give a command without a terminal a process group. setsid keeps the process ID of who leads none.
+# Not all servers give a command without a terminal a process group. setsid keeps the process ID of a process that does
+# not lead one.
 wsep_group=
 [ -n "$7" ] || kill -0 "-$$" 2>/dev/null || ! command -v setsid >/dev/null || wsep_group=setsid
 
@@ -64,7 +66,8 @@ wsep_group=
 wsep_file=${8:+$8/$$}
 [ -z "$wsep_file" ] || printf '' 2>/dev/null >"$wsep_file" || wsep_fail warden
 
-# Nobody listens who has given up. Then the command must not run, though the login may have SIGPIPE ignored.
+# When the start was given up, this write fails. Then the command must not run, even if the login's shell ignores
+# SIGPIPE.
 wsep_quit() { rm -f "$wsep_file"; exit 1; }
 wsep_say ok $$ 2>/dev/null || wsep_quit
 [ -n "$7" ] || wsep_say >&2 || wsep_quit

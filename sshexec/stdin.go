@@ -20,17 +20,17 @@ type stdin struct {
 	once   sync.Once
 
 	mu      sync.Mutex    // held during a write; guards what follows
-	buf     []byte        // what is being sent
-	sent    chan struct{} // closed when it has been sent; nil before the first
-	midLine bool          // what was written last does not end a line
+	buf     []byte        // the bytes that are being sent
+	sent    chan struct{} // closed when buf has been sent; nil before the first write
+	midLine bool          // the last byte that was written does not end a line
 }
 
 func newStdin(ch *channel, tty bool) *stdin {
 	return &stdin{ch: ch, tty: tty, closed: make(chan struct{})}
 }
 
-// Write implements io.Writer. It returns at the latest when the command has ended or stdin is closed, though the
-// session may take no more.
+// Write implements io.Writer. It returns when the command has exited or stdin is closed, even if the session takes no
+// more bytes.
 func (s *stdin) Write(b []byte) (n int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -38,7 +38,7 @@ func (s *stdin) Write(b []byte) (n int, err error) {
 		return 0, err
 	}
 	for n < len(b) {
-		// A host drops what comes for a command that has ended, as fast as it comes.
+		// A host drops the bytes for a command that has exited, as fast as they come.
 		if err := s.usable(); err != nil {
 			return n, err
 		}
@@ -51,7 +51,7 @@ func (s *stdin) Write(b []byte) (n int, err error) {
 	return n, nil
 }
 
-// usable returns an error if there is nobody to write to.
+// usable returns an error if stdin is closed or the command can't read it any more.
 func (s *stdin) usable() error {
 	switch {
 	case isClosed(s.closed):
@@ -64,8 +64,8 @@ func (s *stdin) usable() error {
 	return nil
 }
 
-// write writes what fits a packet. The lock is held. Nothing is written after an error, so the buffer may be left to a
-// write that goes on.
+// write writes a chunk that fits into a packet. The lock is held. Nothing is written after an error, so a write that is
+// still under way may keep the buffer.
 func (s *stdin) write(chunk []byte) error {
 	s.buf = append(s.buf[:0], chunk...)
 	last := chunk[len(chunk)-1]
@@ -80,7 +80,7 @@ func (s *stdin) write(chunk []byte) error {
 	case <-s.ch.dropped:
 		return s.usable()
 	}
-	// The command may have read it before its end.
+	// The command may have read the bytes before it exited.
 	select {
 	case err := <-result:
 		return s.writeError(err)
@@ -89,7 +89,7 @@ func (s *stdin) write(chunk []byte) error {
 	}
 }
 
-// lastWriteGrace is how long after the command's end a write may take.
+// lastWriteGrace is how long a write may take after the command has exited.
 const lastWriteGrace = time.Second
 
 // send sends the bytes. The lock is held.
@@ -105,7 +105,8 @@ func (s *stdin) send(b []byte) <-chan error {
 	return result
 }
 
-// writeError returns what a write returns for the session's error. That is closed, and why is known soon.
+// writeError returns the error of a write for an error of the session. It waits until the reason is known: the session
+// is closed, so that is soon.
 func (s *stdin) writeError(err error) error {
 	if err == nil {
 		return nil
@@ -124,12 +125,12 @@ func (s *stdin) writeError(err error) error {
 	return s.usable()
 }
 
-// Close implements io.Closer. A write that waits fails. Close does not wait for what has been written to be sent; the
-// end of file is sent after that.
+// Close implements io.Closer. A write that waits fails. The end of file is sent after the bytes that were written
+// before. Close does not wait for that.
 func (s *stdin) Close() error {
 	s.once.Do(func() {
 		close(s.closed)
-		// Ends when all that has been written and the end are sent, or the session is closed.
+		// Ends when the written bytes and the end of file are sent, or the session is closed.
 		go s.end()
 	})
 	return nil
@@ -152,7 +153,7 @@ func (s *stdin) end() {
 	}
 }
 
-// endOfFile is what a fresh terminal takes for the end of file: Ctrl-D.
+// endOfFile is the end-of-file character of a new terminal: Ctrl-D.
 const endOfFile = 4
 
 // noStdin is the stdin of a command that has none.

@@ -14,21 +14,21 @@ import (
 	"cdr.dev/wsep"
 )
 
-// warden is a shell on the host that signals and ends what its connection runs. See warden.sh.
+// warden is a shell on the host that signals and ends the commands of its connection. See warden.sh.
 type warden struct {
 	ch     *channel
 	orders chan string
-	gone   chan struct{} // closed when it has ended
-	busy   atomic.Bool   // it watches over something
+	closed chan struct{} // closed when the warden's session is closed or lost
+	busy   atomic.Bool   // there are commands to watch
 
 	mu      sync.Mutex // guards what follows
 	asked   int
-	waiting map[string]chan<- string // by order
+	waiting map[string]chan<- string // by number of the order
 
 	dir string // guarded by the guard's turn
 }
 
-// newWarden starts a warden in a session, in place of the one that had the directory, if any.
+// newWarden starts a warden in a session. dir is the directory of the warden before it, or "".
 func newWarden(ch *channel, dir string) (*warden, error) {
 	m := newMark()
 	if err := ch.exec(wardenLine(m, dir), nil); err != nil {
@@ -46,10 +46,10 @@ func newWarden(ch *channel, dir string) (*warden, error) {
 		ch:      ch,
 		dir:     dir,
 		orders:  make(chan string),
-		gone:    make(chan struct{}),
+		closed:  make(chan struct{}),
 		waiting: make(map[string]chan<- string),
 	}
-	// These end with the connection, or when somebody ends the warden.
+	// Both end when the connection is closed or the warden exits.
 	go w.read(m, out)
 	go w.write()
 	return w, nil
@@ -67,7 +67,7 @@ func roomAnswer(answer string) (dir string, err error) {
 	return rest, nil
 }
 
-// room has the warden make a directory in place of the one that is gone.
+// room has the warden make a new directory, because the old one does not exist any more.
 func (w *warden) room(ctx context.Context) error {
 	answer, err := w.ask(ctx, "room", rand.Text())
 	if err != nil {
@@ -80,9 +80,9 @@ func (w *warden) room(ctx context.Context) error {
 	return err
 }
 
-// read takes the answers.
+// read passes answers to the goroutines that wait for them.
 func (w *warden) read(m mark, out *output) {
-	defer close(w.gone)
+	defer close(w.closed)
 	defer w.ch.drop()
 	for {
 		line, err := out.line(m)
@@ -99,11 +99,11 @@ func (w *warden) read(m mark, out *output) {
 	}
 }
 
-// beatInterval is how long a warden that watches over something is told nothing at most. Servers may close a session that
-// is silent: OpenSSH's ChannelTimeout is seconds at least.
+// beatInterval is how long a warden with commands to watch gets no order at most. Servers may close a silent session:
+// OpenSSH's ChannelTimeout is at least a second.
 const beatInterval = 500 * time.Millisecond
 
-// write sends the orders, and an empty one where there has been none for a while.
+// write sends the orders, and an empty line in each beatInterval while there are commands to watch.
 func (w *warden) write() {
 	beat := time.NewTicker(beatInterval)
 	defer beat.Stop()
@@ -115,7 +115,7 @@ func (w *warden) write() {
 			if !w.busy.Load() {
 				continue
 			}
-		case <-w.gone:
+		case <-w.closed:
 			return
 		}
 		if _, err := w.ch.Write([]byte(order)); err != nil {
@@ -129,7 +129,7 @@ func (w *warden) write() {
 func (w *warden) tell(orders string) {
 	select {
 	case w.orders <- orders:
-	case <-w.gone:
+	case <-w.closed:
 	}
 }
 
@@ -140,7 +140,7 @@ func (w *warden) ask(ctx context.Context, order ...string) (string, error) {
 	defer w.forget(id)
 	select {
 	case w.orders <- id + " " + strings.Join(order, " ") + "\n":
-	case <-w.gone:
+	case <-w.closed:
 		return "", wsep.ErrDisconnected
 	case <-ctx.Done():
 		return "", ctx.Err()
@@ -148,14 +148,14 @@ func (w *warden) ask(ctx context.Context, order ...string) (string, error) {
 	select {
 	case a := <-answer:
 		return a, nil
-	case <-w.gone:
+	case <-w.closed:
 		return "", wsep.ErrDisconnected
 	case <-ctx.Done():
 		return "", ctx.Err()
 	}
 }
 
-// expect has the next answer sent to the channel, which must have room. It returns the order's number.
+// expect returns the number of the next order. Its answer is sent to the channel, which must have room.
 func (w *warden) expect(answer chan<- string) (id string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -1,59 +1,61 @@
-# Signals and ends the commands of one connection, as told by lines on stdin:
+# Signals and ends the commands of one connection. Each line on stdin is an order:
 #
 #   - watch PID            end a command when the connection is lost
-#   - reaped PID           as REAPED below, for a command that is watched
+#   - reaped PID           a watched command's own process has exited
 #   - done PID             nothing is left of such a command
-#   N signal PID NAME OTHER  send it a signal, which may have another name; the answer is ok, gone or unknown
+#   N signal PID NAME OTHER  send it a signal, which may have another name; the answer is ok, exited or unknown
 #   N end PID HOW REAPED   end it; the answer, ok, comes when that is done
 #   N briefed              the answer, ok, comes when the orders before this one are carried out
 #   N room NAME            make another directory; the answer is dir DIRECTORY or fail REASON
 #
-# HOW is "close" for SIGTERM and, some time later, SIGKILL; "cancel" for SIGHUP too at once on a terminal, and "kill"
-# for SIGKILL alone. REAPED is set if the process itself has ended, but perhaps not the rest of its group.
+# HOW is "close" for SIGTERM and, some time later, SIGKILL. "cancel" also sends SIGHUP at once to the commands of a
+# terminal, and "kill" sends SIGKILL alone. REAPED is not empty if the process itself has exited. The rest of its group
+# may still run.
 #
-# Answers begin with a mark, the first two arguments, and N. The first answers no order, but as room does, with the
-# mark's second part for the name. In the directory each command makes a file named like its PID before it starts: by
-# that it is known until the order to watch it comes. When the connection is lost stdin ends, and so do these commands.
-# One that comes later finds no directory, and does not start. The third argument is the directory of the warden before
-# this one, or nothing.
+# An answer begins with the mark and N. The mark is the first two arguments. The first answer comes without an order. It
+# is that of room, with the mark's second part as NAME. Before a command starts, it makes a file in the directory, with
+# its PID as the name. The file stands for the command until the order to watch it comes. When the connection is lost,
+# stdin ends, and the warden ends these commands. A command that comes later finds no directory, and does not start. The
+# third argument is the directory of the warden before this one, or nothing.
 #
-# A server may close this session alone. Then another warden follows, and removes the file "duty" from the directory when
-# it has been briefed. The fourth argument is for how many seconds it is waited for where the connection may live.
-mark=$1 secret=$2 dir=$3 patience=$4
+# A server may close the warden's session alone. Then another warden follows. It removes the file "duty" from this
+# warden's directory when it knows what to watch. The fourth argument is how many seconds to wait for it if the connection
+# may not be lost.
+mark=$1 secret=$2 dir=$3 max_wait=$4
 watched=' ' reaped=' ' # PIDs
 trap '' PIPE HUP
 
 reply() { printf '%s%s %s\n' "$mark" "$secret" "$*"; }
 
-# send signals a process group, or the process alone where it has no group of its own. In this form alone of kill all
-# shells take a group for what it is: after -s dash needs --, and BusyBox takes that for a process.
+# send signals a process group, or the process alone if it leads no group. All shells know this form of kill for a
+# group. After -s dash needs --, and BusyBox takes that for a process.
 send() { kill "-$1" "-$2" 2>/dev/null || kill "-$1" "$2" 2>/dev/null; }
 exists() { send 0 "$1"; }
-# nap is short where sleep takes fractions.
+# nap is short if sleep takes fractions.
 nap() { sleep 0.02 2>/dev/null || sleep 1; }
 
-# foreground sets group to that in the foreground of a process's terminal. It is empty if there is no terminal.
+# foreground sets group to the foreground group of a process's terminal. It is empty if there is no terminal.
 foreground() {
 	group=$(ps -o tpgid= -p "$1" 2>/dev/null)
 	group=${group##* }
 	case $group in "" | 0 | 1 | *[!0-9]*) group= ;; esac
 }
 
-# send_all is send for the group in the foreground too.
+# send_all signals the foreground group too.
 send_all() {
 	foreground "$2"
 	case $group in "" | "$2") ;; *) kill "-$1" "-$group" 2>/dev/null ;; esac
 	send "$1" "$2"
 }
 
-# deliver sends a signal by its name, or its other one where this shell knows only that. It sets answer.
+# deliver sends a signal by its name, or by its other name if this shell knows only that. It sets answer.
 deliver() {
 	if send "$2" "$1" || { [ -n "$3" ] && send "$3" "$1"; }; then
 		answer=ok
 	elif exists "$1"; then
 		answer=unknown
 	else
-		answer=gone
+		answer=exited
 	fi
 }
 
@@ -68,16 +70,16 @@ ask() {
 	send_all CONT "$1"
 	i=0
 	while [ $i -lt 40 ] && exists "$1"; do
-		# Later than SIGTERM, so that a shell that traps it can act on it.
+		# SIGHUP comes later than SIGTERM, so that a shell with a trap for SIGTERM can act on it.
 		[ $i != 20 ] || hang_up "$1"
 		nap
 		i=$((i + 1))
 	done
 }
 
-# finish ends a command. zsh takes the word end for its own.
-finish() {
-	# The number of a process that has ended may be another's by now.
+# end_command ends a command.
+end_command() {
+	# Another process may have the number of a process that has exited.
 	if [ -n "$3" ] && kill -0 "$1" 2>/dev/null; then return; fi
 	[ "$2" = kill ] || ask "$1" "$2"
 	exists "$1" || return
@@ -89,7 +91,7 @@ finish() {
 	done
 }
 
-# room makes a directory in place of the one there was, and sets answer.
+# room makes a new directory, and sets answer. before is the old one.
 room() {
 	[ -w /dev/null ] || {
 		answer="fail null"
@@ -107,7 +109,7 @@ room() {
 	return 1
 }
 
-# relieve has the warden end that has the directory before this one's.
+# relieve ends the warden of the directory before this one.
 relieve() {
 	{
 		rm -f "$before/duty"
@@ -115,7 +117,7 @@ relieve() {
 	} 2>/dev/null
 }
 
-# ancestors sets line to the processes above this one. One of them is the connection's, in most servers.
+# ancestors sets line to the processes above this one. In most servers one of them is the connection's.
 ancestors() {
 	line="" above=$$
 	while [ "${above:-0}" -gt 1 ]; do
@@ -130,7 +132,7 @@ ancestors() {
 	done 2>/dev/null
 }
 
-# empty tells whether there is nothing to end.
+# empty is true if there is nothing to end.
 empty() {
 	[ "$watched$reaped" = '  ' ] || return
 	for file in "$dir"/* "$before"/*; do
@@ -138,7 +140,7 @@ empty() {
 	done
 }
 
-# linger waits while the connection may live, for another warden. It returns 1 if that has come.
+# linger waits for another warden while the connection may not be lost. It returns 1 if another warden has come.
 linger() {
 	[ -e "$dir/duty" ] || { mkdir -m 700 "$dir" && : >"$dir/duty"; } 2>/dev/null
 	i=0
@@ -146,7 +148,7 @@ linger() {
 		ancestors
 		[ "$line" = "$server" ] || return 0
 		[ -e "$dir/duty" ] || return 1
-		[ $i -lt $((50 + patience)) ] && [ "$patience" != 0 ] || return 0
+		[ $i -lt $((50 + max_wait)) ] && [ "$max_wait" != 0 ] || return 0
 		if [ $i -lt 50 ]; then nap; else sleep 1; fi
 		i=$((i + 1))
 	done
@@ -161,7 +163,7 @@ watch() {
 	fi
 }
 
-# without sets rest to a list without the first place of a word, and fails if it has none.
+# without sets rest to a list without one occurrence of a word. It fails if there is none.
 without() {
 	case $1 in
 	*" $2 "*) rest="${1%%" $2 "*} ${1#*" $2 "}" ;;
@@ -174,10 +176,10 @@ end_all() {
 		case ${file##*/} in *[!0-9]*) ;; *) watch "${file##*/}" ;; esac
 	done
 	for pid in $watched; do
-		finish "$pid" cancel &
+		end_command "$pid" cancel &
 	done
 	for pid in $reaped; do
-		finish "$pid" cancel reaped &
+		end_command "$pid" cancel reaped &
 	done
 	wait
 	watched=' ' reaped=' '
@@ -211,7 +213,7 @@ while read -r id order pid how ended; do
 		reply "$id" "$answer"
 		;;
 	end) ( (
-		finish "$pid" "$how" "$ended"
+		end_command "$pid" "$how" "$ended"
 		reply "$id" ok
 	) & ) ;;
 	esac

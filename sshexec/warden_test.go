@@ -24,10 +24,10 @@ import (
 	"cdr.dev/wsep/internal/sshtest"
 )
 
-// shells are what /bin/sh may be.
+// shells are the programs that /bin/sh may be.
 var shells = [][]string{{"sh"}, {"dash"}, {"bash", "--posix"}, {"busybox", "sh"}, {"mksh"}, {"zsh", "--emulate", "sh"}}
 
-// TestWardenScript loses the connection, after orders about a command, in which %d is its PID.
+// TestWardenScript gives orders about a command, and then loses the connection. %d is the command's PID.
 func TestWardenScript(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
@@ -70,7 +70,7 @@ func TestWardenScript(t *testing.T) {
 				}
 				select {
 				case <-ended:
-				case <-time.After(patience):
+				case <-time.After(testTimeout):
 					t.Fatal("the command still runs")
 				}
 			})
@@ -78,7 +78,7 @@ func TestWardenScript(t *testing.T) {
 	}
 }
 
-// TestWardenScriptReaped ends what is left of the group of a process that has ended.
+// TestWardenScriptReaped checks that the rest of a group is ended after its leader has exited.
 func TestWardenScriptReaped(t *testing.T) {
 	for _, shell := range shells {
 		t.Run(shell[0], func(t *testing.T) {
@@ -92,12 +92,12 @@ func TestWardenScriptReaped(t *testing.T) {
 			_, err = fmt.Fprintf(w.orders, "- watch %d\n- reaped %[1]d\n", leader.Process.Pid)
 			require.NoError(t, err)
 			w.end()
-			requireGone(t, member)
+			requireNoProcess(t, member)
 		})
 	}
 }
 
-// TestReusedPID spares a process that has the number of a command that has ended, when the connection is lost.
+// TestReusedPID checks that a lost connection does not end a process with the number of a command that has exited.
 func TestReusedPID(t *testing.T) {
 	client := sshtest.Start(t).Dial(t)
 	execer := newExecer(client, unlimited)
@@ -106,13 +106,13 @@ func TestReusedPID(t *testing.T) {
 	c.Env = []string{"ALIVE=" + alive}
 	p := start(t, execer, c).(*process)
 	readLine(t, p.Stdout())
-	// To its connection the command has ended. Its session is open, because of who may hold its output.
+	// For its connection the command has exited. Its session is still open, as when another process holds the output.
 	p.ch.exit(nil)
 	require.Eventually(t, func() bool {
 		_ = execer.guard.lock(t.Context())
 		defer execer.guard.unlock()
 		return execer.guard.watched[p]
-	}, patience, 10*time.Millisecond)
+	}, testTimeout, 10*time.Millisecond)
 	w, dir := known(execer)
 	_, err := w.ask(t.Context(), "signal", strconv.Itoa(p.pid), "CONT") // The orders before have come.
 	require.NoError(t, err)
@@ -120,19 +120,19 @@ func TestReusedPID(t *testing.T) {
 	require.Eventually(t, func() bool {
 		_, err := os.Stat(dir)
 		return errors.Is(err, fs.ErrNotExist)
-	}, patience, 10*time.Millisecond, "the warden has not done its work")
+	}, testTimeout, 10*time.Millisecond, "the warden has not done its work")
 	defer syscall.Kill(p.pid, syscall.SIGKILL)
 	require.NoError(t, syscall.Kill(p.pid, syscall.SIGUSR1))
 	require.Eventually(t, func() bool {
 		_, err := os.Stat(alive)
 		return err == nil
-	}, patience, 10*time.Millisecond, "it has been ended")
+	}, testTimeout, 10*time.Millisecond, "it has been ended")
 }
 
-// reporter is a command that tells of the signal USR1.
+// reporter is a command that prints a line at the signal USR1.
 const reporter = `trap "echo USR1" USR1; echo; while :; do sleep 0.05; done`
 
-// TestWardenForgotten has somebody tidy up the warden's directory.
+// TestWardenForgotten removes the warden's directory, as a program that tidies /tmp does.
 func TestWardenForgotten(t *testing.T) {
 	client := sshtest.Start(t).Dial(t)
 	execer := newExecer(client, unlimited)
@@ -140,8 +140,8 @@ func TestWardenForgotten(t *testing.T) {
 	readLine(t, p.Stdout())
 	w, _ := known(execer)
 	for range 2 {
-		_, gone := known(execer)
-		require.NoError(t, os.RemoveAll(gone))
+		_, removed := known(execer)
+		require.NoError(t, os.RemoveAll(removed))
 		require.NoError(t, start(t, execer, wsep.Command{Command: "true"}).Wait())
 		same, dir := known(execer)
 		require.Same(t, w, same)
@@ -150,7 +150,7 @@ func TestWardenForgotten(t *testing.T) {
 	requireGuarded(t, p, func() { _ = client.Close() })
 }
 
-// TestWardenKilled has somebody kill the warden while a command runs. Another takes its place.
+// TestWardenKilled kills the warden while a command runs. Another takes its place.
 func TestWardenKilled(t *testing.T) {
 	server := sshtest.Start(t)
 	for name, end := range map[string]func(t *testing.T, e *execer, p wsep.Process, cancel func()){
@@ -169,13 +169,14 @@ func TestWardenKilled(t *testing.T) {
 			readLine(t, p.Stdout())
 			killWarden(t, execer)
 			end(t, execer, p, cancel)
-			requireGone(t, p.Pid())
+			requireNoProcess(t, p.Pid())
 			_ = p.Wait()
 		})
 	}
 }
 
-// TestWardenReplaced has a warden be killed. Another takes its place, though nobody asks for it, and ends the command.
+// TestWardenReplaced kills a warden. Another takes its place without an order, and ends the command when the connection
+// is lost.
 func TestWardenReplaced(t *testing.T) {
 	execer := newExecer(sshtest.Start(t).Dial(t), unlimited)
 	p := start(t, execer, sh(reporter))
@@ -185,12 +186,13 @@ func TestWardenReplaced(t *testing.T) {
 	require.Eventually(t, func() bool {
 		w, _ := known(execer)
 		return w != killed
-	}, patience, 10*time.Millisecond)
+	}, testTimeout, 10*time.Millisecond)
 	_ = execer.client.Close()
-	requireGone(t, p.Pid())
+	requireNoProcess(t, p.Pid())
 }
 
-// TestChannelTimeout is a server that closes sessions that are silent. A warden is not, while it watches.
+// TestChannelTimeout has a server that closes silent sessions. A warden with a command to watch must not lose its
+// session.
 func TestChannelTimeout(t *testing.T) {
 	execer := newExecer(sshtest.Start(t, "ChannelTimeout session:*=2s").Dial(t), unlimited)
 	p := start(t, execer, sh(`for i in 1 2 3 4 5 6 7 8 9 10; do echo $i; sleep 0.5; done`))
@@ -201,7 +203,8 @@ func TestChannelTimeout(t *testing.T) {
 	require.Same(t, first, last)
 }
 
-// TestWardenLost closes the warden's session alone. Another takes its place, and nothing ends before the connection does.
+// TestWardenLost closes the warden's session alone. Another takes its place, and the command runs on until the
+// connection is lost.
 func TestWardenLost(t *testing.T) {
 	onHosts(t, func(t *testing.T, host *sshtest.SSHD) {
 		execer := newExecer(host.Dial(t), unlimited)
@@ -213,17 +216,17 @@ func TestWardenLost(t *testing.T) {
 			require.Eventually(t, func() bool {
 				w, _ := known(execer)
 				return w != lost
-			}, patience, 10*time.Millisecond)
+			}, testTimeout, 10*time.Millisecond)
 			require.Eventually(t, func() bool {
 				_, err := os.Stat(dir)
 				return errors.Is(err, fs.ErrNotExist)
-			}, patience, 10*time.Millisecond)
+			}, testTimeout, 10*time.Millisecond)
 		}
 		requireGuarded(t, p, func() { _ = execer.client.Close() })
 	})
 }
 
-// TestWardenSlow has the next warden take longer than a command may take to end.
+// TestWardenSlow has a warden that takes longer to start than endTimeout.
 func TestWardenSlow(t *testing.T) {
 	execer := newExecer(sshtest.Start(t).Dial(t), unlimited)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -234,17 +237,17 @@ func TestWardenSlow(t *testing.T) {
 	for _, p := range []wsep.Process{closed, canceled} {
 		readLine(t, p.Stdout())
 	}
-	// Who starts a warden holds the token.
+	// The goroutine that starts a warden holds the token.
 	require.NoError(t, execer.guard.lock(t.Context()))
 	require.NoError(t, closed.Close())
 	cancel()
-	require.ErrorIs(t, canceled.Wait(), context.Canceled) // It has waited for endTimeout.
+	require.ErrorIs(t, canceled.Wait(), context.Canceled) // It returns after endTimeout.
 	execer.guard.unlock()
-	requireGone(t, closed.Pid())
-	requireGone(t, canceled.Pid())
+	requireNoProcess(t, closed.Pid())
+	requireNoProcess(t, canceled.Pid())
 }
 
-// scriptedWarden is a warden that a test gives its orders itself.
+// scriptedWarden is a warden that gets its orders from a test.
 type scriptedWarden struct {
 	t      *testing.T
 	temp   string // for its directories
@@ -253,7 +256,7 @@ type scriptedWarden struct {
 	orders io.WriteCloser
 }
 
-// startScripted has a shell be the warden.
+// startScripted starts a warden in a shell.
 func startScripted(t *testing.T, shell []string) *scriptedWarden {
 	t.Helper()
 	if _, err := exec.LookPath(shell[0]); err != nil {
@@ -276,7 +279,7 @@ func startScripted(t *testing.T, shell []string) *scriptedWarden {
 	return w
 }
 
-// end has it lose its connection, and waits until it has done its work.
+// end closes the warden's stdin, as when the connection is lost, and waits until the warden exits.
 func (w *scriptedWarden) end() {
 	require.NoError(w.t, w.orders.Close())
 	_ = w.cmd.Wait()
@@ -285,46 +288,46 @@ func (w *scriptedWarden) end() {
 	require.Empty(w.t, left)
 }
 
-// startSleeper starts a process with a group of its own. The channel is closed when it has ended.
+// startSleeper starts a process with a group of its own. The channel is closed when it has exited.
 func startSleeper(t *testing.T) (pid int, ended <-chan struct{}) {
 	t.Helper()
 	sleeper := exec.Command("sleep", "60")
 	sleeper.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	require.NoError(t, sleeper.Start())
-	over := make(chan struct{})
-	// Ends with the process, with the test at the latest.
+	exited := make(chan struct{})
+	// Ends when the process exits, at the latest at the test's end.
 	go func() {
-		defer close(over)
+		defer close(exited)
 		_ = sleeper.Wait()
 	}()
 	t.Cleanup(func() {
 		_ = sleeper.Process.Kill()
-		<-over
+		<-exited
 	})
-	return sleeper.Process.Pid, over
+	return sleeper.Process.Pid, exited
 }
 
-// requireGuarded has a command be within reach, also of what ends it when the connection is lost.
+// requireGuarded checks that a command can be signaled, and that lose ends it.
 func requireGuarded(t *testing.T, p wsep.Process, lose func()) {
 	t.Helper()
 	require.NoError(t, p.(wsep.Signaler).Signal(t.Context(), "USR1"))
 	require.Equal(t, "USR1", readLine(t, p.Stdout()))
 	lose()
-	requireGone(t, p.Pid())
+	requireNoProcess(t, p.Pid())
 }
 
-// known returns the warden that an execer knows, and its directory.
+// known returns an execer's warden, and its directory.
 func known(e *execer) (w *warden, dir string) {
 	_ = e.guard.lock(context.Background())
 	defer e.guard.unlock()
 	return e.guard.warden, e.guard.warden.dir
 }
 
-// killWarden has the host lose the warden that an execer knows.
+// killWarden kills an execer's warden.
 func killWarden(t *testing.T, e *execer) {
 	t.Helper()
 	_, dir := known(e)
-	// What it is about to run looks like it for a moment, but is younger.
+	// A child of it looks the same for a moment, but is younger.
 	found, err := exec.Command("pgrep", "-o", "-f", strings.TrimPrefix(filepath.Base(dir), "wsep-")).Output()
 	require.NoError(t, err)
 	pid, err := strconv.Atoi(strings.TrimSpace(string(found)))
