@@ -21,9 +21,10 @@ type splice struct {
 	outlet  outlet
 
 	// For the session's reader alone.
-	batch   batch // frames for the remote
-	touched bool  // it is among the session's touched channels
-	delay   delay // how long the remote has kept others waiting
+	batch    batch // frames for the remote
+	touched  bool  // it is among the session's touched channels
+	delay    delay // how long the remote has kept others waiting
+	released bool  // the client has terminated the channel, and does not use the index any more
 
 	subprotocol string // the one that the remote has chosen, if any
 
@@ -36,7 +37,6 @@ type splice struct {
 	// terminated says that the client gets no more of the channel's messages. Any goroutine sets it. It is read with
 	// the lock of the session's sharedOut held before messages are sent.
 	terminated atomic.Bool
-	released   bool // the client has terminated the channel, and does not use the index any more. For the session's reader alone
 
 	mu    sync.Mutex // guards what follows
 	cause error      // why this end gave up the remote
