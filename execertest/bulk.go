@@ -11,11 +11,16 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+<<<<<<< Updated upstream
 // bigSize is more bytes than all buffers on the way hold.
 const bigSize = 32 << 20
 
 // loudSize is more bytes of output than pipes of 1 MiB, windows and the network hold.
 const loudSize = 16 << 20
+=======
+// bigSize, in bytes, is more than all buffers on the way hold: pipes of 1 MiB, windows, and the network.
+const bigSize = 16 << 20
+>>>>>>> Stashed changes
 
 // fill writes lines to stdin until it is full, because the program does not read. It goes on writing until a write
 // fails.
@@ -63,17 +68,40 @@ func digest(r io.Reader) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), err
 }
 
+<<<<<<< Updated upstream
 // digest returns the checksum of all of stdout. It fails the test when no bytes come for too long.
 func (p *process) digest() (sum string) {
 	p.f.Helper()
+=======
+// digest begins to read all of stdout. wait waits for that, and returns its checksum. That may take any time while bytes
+// arrive.
+func (p *process) digest() (wait func() string) {
+	h := sha256.New()
+	read := p.copy("stdout", h, p.Stdout())
+	return func() string {
+		p.f.Helper()
+		read()
+		return hex.EncodeToString(h.Sum(nil))
+	}
+}
+
+// count begins to read all of a stream. wait waits for that, and returns the number of bytes.
+func (p *process) count(name string, r io.Reader) (wait func() int64) {
+	return p.copy(name, io.Discard, r)
+}
+
+// copy begins to copy all of a stream to w. wait waits for that, and returns the number of bytes.
+func (p *process) copy(name string, w io.Writer, r io.Reader) (wait func() int64) {
+	var n int64
+>>>>>>> Stashed changes
 	var err error
-	p.move("stdout", func(moved func()) {
-		h := sha256.New()
-		_, err = io.Copy(&meteredWriter{h, moved}, p.Stdout())
-		sum = hex.EncodeToString(h.Sum(nil))
-	})()
-	require.NoError(p.f, err)
-	return sum
+	copied := p.move(name, func(moved func()) { n, err = io.Copy(&meteredWriter{w, moved}, r) })
+	return func() int64 {
+		p.f.Helper()
+		copied()
+		require.NoError(p.f, err)
+		return n
+	}
 }
 
 // feed writes all of r to stdin and closes it, in the background. wait waits for that. It fails the test when no bytes

@@ -96,7 +96,7 @@ var faults = map[string]fault{
 		out, total := p.stdout, 0
 		p.stdout = readFunc(func(b []byte) (int, error) {
 			n, err := out.Read(b)
-			if total += n; total > 20<<20 {
+			if total += n; total > bigSize/2 {
 				total = 0
 				n = 0
 			}

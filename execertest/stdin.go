@@ -2,6 +2,8 @@ package execertest
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"io"
 	"strconv"
@@ -64,7 +66,7 @@ func stdinEcho(f *fixture) {
 	require.NoError(f, err)
 	p := f.start(typed(wsep.Command{Command: "cat"}))
 	written := p.feed(io.LimitReader(noise(), bigSize))
-	require.Equal(f, want, p.digest())
+	require.Equal(f, want, p.digest()())
 	written()
 	p.requireExit(0)
 }
@@ -76,24 +78,24 @@ func stdinWriteSizes(f *fixture) {
 		262_143, 262_144, 262_145, 1 << 20, 5 << 20, 0, 1,
 	}
 	p := f.start(typed(wsep.Command{Command: "cat"}))
-	out := p.out()
+	got := p.digest()
 	source := noise()
-	var want, buf bytes.Buffer
+	want := sha256.New()
 	for _, size := range sizes {
-		buf.Reset()
-		_, err := io.CopyN(&buf, source, int64(size))
+		block := make([]byte, size)
+		_, err := io.ReadFull(source, block)
 		require.NoError(f, err)
-		block := buf.Bytes()
-		want.Write(block)
+		_, _ = want.Write(block)
+		original := bytes.Clone(block)
 		var n int
 		f.within(patience, "a write to stdin", func() { n, err = p.Stdin().Write(block) })
 		require.NoError(f, err)
 		require.Equal(f, size, n)
-		require.True(f, bytes.HasSuffix(want.Bytes(), block), "Write changed its argument")
+		require.True(f, bytes.Equal(original, block), "Write changed its argument")
 		clear(block)
 	}
 	p.closeStdin()
-	require.True(f, want.String() == out.all(), "what came back is not what was written")
+	require.Equal(f, hex.EncodeToString(want.Sum(nil)), got(), "what came back is not what was written")
 	p.requireExit(0)
 }
 
@@ -128,11 +130,11 @@ func stdinConcurrentWriters(f *fixture) {
 
 // stdinUnread: a full stdin that the program does not read delays neither its output nor its exit code.
 func stdinUnread(f *fixture) {
-	p := f.start(typed(shell(`trap 'head -c ` + strconv.Itoa(loudSize) + ` /dev/zero; echo err >&2; exit 5' USR1; echo ready` + idle)))
-	p.out().await("ready\n")
+	p := f.start(typed(shell(`trap 'head -c ` + strconv.Itoa(bigSize) + ` /dev/zero; echo err >&2; exit 5' USR1; echo ready` + idle)))
+	p.awaitReady()
 	p.fill()
 	f.run(shell(`kill -USR1 "$1"`, strconv.Itoa(p.Pid())))
-	require.Equal(f, len("ready\n")+loudSize, len(p.out().all()), "bytes")
+	require.EqualValues(f, bigSize, p.count("stdout", p.Stdout())(), "bytes")
 	require.Equal(f, "err\n", p.errOut().all())
 	p.requireExit(5)
 }
