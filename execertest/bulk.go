@@ -11,16 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-<<<<<<< Updated upstream
-// bigSize is more bytes than all buffers on the way hold.
-const bigSize = 32 << 20
-
-// loudSize is more bytes of output than pipes of 1 MiB, windows and the network hold.
-const loudSize = 16 << 20
-=======
-// bigSize, in bytes, is more than all buffers on the way hold: pipes of 1 MiB, windows, and the network.
+// bigSize is more bytes than all buffers on the way hold: pipes of 1 MiB, windows and the network.
 const bigSize = 16 << 20
->>>>>>> Stashed changes
 
 // fill writes lines to stdin until it is full, because the program does not read. It goes on writing until a write
 // fails.
@@ -68,11 +60,6 @@ func digest(r io.Reader) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), err
 }
 
-<<<<<<< Updated upstream
-// digest returns the checksum of all of stdout. It fails the test when no bytes come for too long.
-func (p *process) digest() (sum string) {
-	p.f.Helper()
-=======
 // digest begins to read all of stdout. wait waits for that, and returns its checksum. That may take any time while bytes
 // arrive.
 func (p *process) digest() (wait func() string) {
@@ -93,7 +80,6 @@ func (p *process) count(name string, r io.Reader) (wait func() int64) {
 // copy begins to copy all of a stream to w. wait waits for that, and returns the number of bytes.
 func (p *process) copy(name string, w io.Writer, r io.Reader) (wait func() int64) {
 	var n int64
->>>>>>> Stashed changes
 	var err error
 	copied := p.move(name, func(moved func()) { n, err = io.Copy(&meteredWriter{w, moved}, r) })
 	return func() int64 {

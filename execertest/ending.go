@@ -50,16 +50,10 @@ const (
 	stubborn = `trap "" TERM HUP; `
 	// tickingScript appends to a file as long as it runs.
 	tickingScript = `exec 3>"$1"; echo ready; while :; do echo >>"$1.progress"; sleep 0.05; done`
-<<<<<<< Updated upstream
 	// loudScript writes endless output, and appends to a file for each part.
-	loudScript = `exec 3>"$1"; echo ready; while :; do head -c 10000 /dev/zero; echo >>"$1.progress"; done`
-	// stalledScript waits until the file of one of these scripts does not grow.
-=======
-	// loudScript writes more than anybody reads, and tells in a file how far it has come.
 	loudScript = `exec 3>"$1"; echo ready; text=$(printf %010000d 0)
 		while :; do printf %s "$text"; echo >>"$1.progress"; done`
-	// stalledScript waits until one of these comes no further.
->>>>>>> Stashed changes
+	// stalledScript waits until the file of one of these scripts does not grow.
 	stalledScript = `touch "$1.progress"; last=
 		until now=$(wc -c <"$1.progress"); [ "$last" = "$now" ]; do last=$now; sleep 0.5; done`
 )
@@ -161,13 +155,8 @@ func cancelStopped(f *fixture) {
 func closeUnreadOutput(f *fixture) {
 	p, v := f.loud()
 	p.close()
-<<<<<<< Updated upstream
 	v.requireAllExited()
-	require.Empty(f, strings.Trim(p.out().all(), "\x00"))
-=======
-	v.requireGone()
 	require.Empty(f, strings.Trim(p.out().all(), "0"))
->>>>>>> Stashed changes
 	require.Error(f, p.wait())
 }
 

@@ -69,18 +69,13 @@ func outputBig(f *fixture) {
 	p.requireExit(0)
 }
 
-<<<<<<< Updated upstream
 // repetitions is how often a test runs if its result depends on a race.
-const repetitions = 50
-=======
-// repetitions is how often a line is tried that depends on what happens first.
 var repetitions = func() int {
 	if os.Getenv("WSEP_LONG_TESTS") != "" {
 		return 200
 	}
 	return 20
 }()
->>>>>>> Stashed changes
 
 // outputLastBytes: output that a program writes before it exits is never lost.
 func outputLastBytes(f *fixture) {
