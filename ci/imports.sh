@@ -44,6 +44,7 @@ only internal/proto
 only internal/flow 'golang\.org/x/xerrors(/.*)?'
 only internal/signame
 only internal/termmodes
+only internal/vt
 never internal/peerlog '(/.*)?'
 only internal/readiness 'golang\.org/x/sys/unix(/.*)?'
 only internal/origin 'golang\.org/x/xerrors(/.*)?'

@@ -5,7 +5,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . ci/packages.sh
 
 # What the tests need beside Go.
-needs=(screen busybox openssh-server:sshd procps:pgrep dropbear-bin:dropbear mksh)
+needs=(screen busybox openssh-server:sshd procps:pgrep dropbear-bin:dropbear mksh nodejs:node npm)
 
 fuzz_runs=20000x
 timeout=30m
