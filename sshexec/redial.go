@@ -27,7 +27,7 @@ import (
 type Redialer struct {
 	dial     func(context.Context) (*ssh.Client, error)
 	interval time.Duration // of keep-alives
-	idle     time.Duration // how long a connection stays that carries nothing
+	idle     time.Duration // how long an idle connection is kept
 
 	dialing chan struct{} // holds a token while dial runs
 	room    chan struct{} // holds a token when a waiting start should look for a place

@@ -247,7 +247,8 @@ func (s *sessions) maxWait(matters func(*channel) bool) (wait time.Duration) {
 	return wait
 }
 
-// confirm asks the host for an answer. When it comes, the host has processed the first closes closed sessions.
+// confirm asks the host for an answer. When it comes, the host has processed at least as many closed sessions as closes
+// says.
 func (s *sessions) confirm(closes int) bool {
 	_, _, err := s.client.SendRequest(keepAlive, true, nil)
 	s.mu.Lock()

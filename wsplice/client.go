@@ -252,8 +252,8 @@ func (c *Client) call(ctx context.Context, method string, params any, ch *Channe
 	}
 }
 
-// giveUp forgets a call that has failed with the error. It returns nil instead if the answer has come in the meantime.
-// The channel that was connected is then the caller's.
+// giveUp forgets a call that has failed with the error. If the answer has come in the meantime, it returns that
+// instead. Then the caller owns the channel that the call has connected.
 func (c *Client) giveUp(id int64, answer <-chan error, err error) error {
 	c.forget(id)
 	select {

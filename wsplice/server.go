@@ -29,7 +29,7 @@ import (
 // A client's connection is closed when its request's context ends. The fields must not be changed once the Server
 // serves. Its methods are safe for concurrent use.
 type Server struct {
-	// Allowed says which remotes clients may have dialed. nil allows none. See [ParseAllowlist].
+	// Allowed lists the remotes that the Server may dial for clients. nil allows none. See [ParseAllowlist].
 	Allowed *Allowlist
 	// AllowedHosts are the names, without port, under which clients may address this server, as patterns for
 	// [path.Match]. nil means loopback names and addresses. "*" allows every name.

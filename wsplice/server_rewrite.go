@@ -44,7 +44,7 @@ type clientEvents interface {
 	tooShort()
 	// command handles a control message. op is text or binary. p is nil if the message was too long.
 	command(op ws.OpCode, p []byte)
-	// control is a ping, a pong or a close frame. An error ends the connection.
+	// control handles a ping, a pong or a close frame. An error ends the connection.
 	control(op ws.OpCode, payload []byte) error
 }
 
@@ -225,7 +225,7 @@ type toClient struct {
 type remoteEvents interface {
 	// mayPass reports whether a message of n bytes may be passed on now.
 	mayPass(n int64) bool
-	// control is a ping, a pong or a close frame. An error ends the connection.
+	// control handles a ping, a pong or a close frame. An error ends the connection.
 	control(op ws.OpCode, payload []byte) error
 }
 
