@@ -442,6 +442,20 @@ func (s *Session) isClosing() bool {
 	return s.state >= StateClosing || s.closing.Err() != nil
 }
 
+// signalError returns why the command takes no signals, or nil if it takes them. If the session was lost or closed, the
+// error is that of Wait, since the command may still be running.
+func (s *Session) signalError() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.state < StateClosing:
+		return context.Cause(s.closing)
+	case errors.Is(s.err, errSessionDone):
+		return errProcessDone
+	}
+	return s.result
+}
+
 // isDone reports whether the session is done.
 func (s *Session) isDone() bool {
 	s.mu.Lock()

@@ -175,8 +175,8 @@ func (p *sessionProcess) Exited() <-chan struct{} { return p.done }
 
 // Signal implements Signaler.
 func (p *sessionProcess) Signal(_ context.Context, signal string) error {
-	if p.session.isClosing() {
-		return errProcessDone
+	if err := p.session.signalError(); err != nil {
+		return err
 	}
 	return p.session.currentKeeper().signal(signal)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -433,6 +434,51 @@ func TestKeeperThatFails(t *testing.T) {
 		requireTook(t, began, 500*time.Millisecond)
 		require.ErrorContains(t, p.Wait(), "in between")
 		require.Equal(t, []string{"0s quit", "0s kill", "0s clean"}, st.last("join").wasTold())
+	})
+}
+
+// TestSignalAfterASession checks that only a command that has exited is reported as such.
+func TestSignalAfterASession(t *testing.T) {
+	signal := func(t *testing.T, p wsep.Process) error {
+		t.Helper()
+		err := p.(wsep.Signaler).Signal(t.Context(), "INT")
+		require.Error(t, err)
+		return err
+	}
+	onStage(t, "whose command has exited", func(t *testing.T, st *stage) {
+		s := st.session(0)
+		p := mustAttach(t, s)
+		st.last("new").do("exit 5")
+		requireCode(t, p.Wait(), 5)
+		require.ErrorIs(t, signal(t, p), os.ErrProcessDone)
+	})
+	onStage(t, "that was lost", func(t *testing.T, st *stage) {
+		st.keep = func(p *role) error {
+			if p.kind == "join" {
+				p.say("lost")
+				return wsep.NewExitError(1, "exit status 1")
+			}
+			return keep(p)
+		}
+		s := st.session(0)
+		p := mustAttach(t, s)
+		st.last("new").do("die")
+		require.ErrorIs(t, p.Wait(), fs.ErrNotExist)
+		err := signal(t, p)
+		require.ErrorIs(t, err, fs.ErrNotExist)
+		require.NotErrorIs(t, err, os.ErrProcessDone)
+	})
+	onStage(t, "that was closed", func(t *testing.T, st *stage) {
+		s := st.session(0)
+		p := mustAttach(t, s)
+		go s.Close("no reason")
+		synctest.Wait()
+		for range 2 {
+			err := signal(t, p)
+			require.ErrorContains(t, err, "session is closing: no reason")
+			require.NotErrorIs(t, err, os.ErrProcessDone)
+			require.EqualError(t, p.Wait(), err.Error())
+		}
 	})
 }
 
