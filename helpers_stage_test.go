@@ -258,6 +258,8 @@ func keepWithout(p *role, ignored ...string) error {
 		case slices.Contains(ignored, e):
 		case e == "go":
 			p.say("running")
+		case strings.HasPrefix(e, "fit "):
+			p.say("fitted " + e[len("fit "):])
 		case e == "" || e == "clean":
 			return nil
 		case e == "die":

@@ -45,6 +45,7 @@ type Session struct {
 	err     error         // the first error that came with a change of state
 	changed chan struct{} // closed at the next change of state
 	clients int
+	shared  bool // several clients have been attached at once since none was
 	running bool // the command has been told to go
 	idle    *time.Timer
 	fitting *time.Timer // runs fit; nil before it is needed
@@ -290,6 +291,7 @@ func (s *Session) addClient(ctx context.Context) error {
 		}
 		return context.Cause(s.closing)
 	}
+	s.shared = s.shared || s.clients > 0
 	s.clients++
 	s.idle.Stop()
 	return nil
@@ -300,6 +302,7 @@ func (s *Session) removeClient(ago time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.clients--
+	s.shared = s.shared && s.clients > 0
 	if s.clients == 0 && s.state == StateReady {
 		s.idle.Reset(max(0, s.timeout-ago))
 	}
@@ -378,18 +381,16 @@ func (s *Session) display(ctx context.Context, c Command, detached func()) (Proc
 }
 
 // shown is called when a client sees the session. For the first client it tells the command to go: now the terminal has a
-// client's size. For another client it fits the terminal to that client. shown returns when the command goes, since what is
-// typed before that is cleared from the display.
+// client's size. Screen gives it the size of a later client itself, unless it still shows the session to another one, who
+// may be about to detach. Then shown fits the terminal to the new client. shown returns when the command goes, since what is
+// typed before that is cleared from the display, and when the terminal has the client's size.
 func (s *Session) shown(ctx context.Context) error {
 	s.mu.Lock()
-	first, shared, k := !s.running, s.clients > 1, s.keeper
+	first, shared, k := !s.running, s.shared, s.keeper
 	s.running = true
 	s.mu.Unlock()
-	switch {
-	case first:
+	if first {
 		k.order("go")
-	case shared:
-		s.fit()
 	}
 	select {
 	case <-k.running:
@@ -399,7 +400,10 @@ func (s *Session) shown(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	return nil
+	if first || !shared {
+		return nil
+	}
+	return k.fit(ctx)
 }
 
 // Close closes the session. The command's terminal is hung up. If the command does not exit then, it is killed. Close

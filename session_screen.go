@@ -45,6 +45,10 @@ type keeper struct {
 	env     []string    // for further shells of the session, after the command's variables: see withoutSettings
 	orders  chan string // orders that have not been written; has room for maxOrders
 
+	mu      sync.Mutex               // guards what follows
+	lastFit int                      // counts the fits
+	fits    map[string]chan struct{} // those that are waited for, by their numbers; closed when screen has carried them out
+
 	running     chan struct{}  // closed when the command goes, or nothing is left of it
 	exit        chan ExitError // the command's exit, if it is known; has room for one
 	commandDone chan struct{}  // closed when nothing is left of the command; exit has been sent before
@@ -124,6 +128,7 @@ func newKeeper(ctx context.Context, execer Execer, c Command, args []string, inp
 		process:     p,
 		cancel:      cancel,
 		orders:      make(chan string, maxOrders),
+		fits:        map[string]chan struct{}{},
 		running:     make(chan struct{}),
 		exit:        make(chan ExitError, 1),
 		commandDone: make(chan struct{}),
@@ -189,6 +194,8 @@ func (k *keeper) listen(started func()) error {
 			begin()
 		case "running":
 			running()
+		case "fitted":
+			k.setFitted(rest)
 		case "none":
 			reason = xerrors.Errorf("%s: %w", rest, errNoScreen)
 		case "lost":
@@ -260,6 +267,47 @@ func (k *keeper) writeOrders() {
 		case <-k.done:
 			return
 		}
+	}
+}
+
+// fitTimeout is how long a client waits for a fit. The keeper waits two seconds for screen.
+const fitTimeout = 3 * time.Second
+
+// fit gives the command's terminal the size of the client that attached last. It returns when screen has done so, or when
+// the keeper has not answered for fitTimeout. If the keeper is lost, the next one is told to fit the terminal.
+func (k *keeper) fit(ctx context.Context) error {
+	number, fitted := k.nextFit()
+	defer k.setFitted(number)
+	k.order("fit", number)
+	timeout := time.NewTimer(fitTimeout)
+	defer timeout.Stop()
+	select {
+	case <-fitted:
+	case <-k.done:
+	case <-timeout.C:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return nil
+}
+
+func (k *keeper) nextFit() (number string, fitted <-chan struct{}) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.lastFit++
+	number = strconv.Itoa(k.lastFit)
+	done := make(chan struct{})
+	k.fits[number] = done
+	return number, done
+}
+
+// setFitted ends the wait for a fit.
+func (k *keeper) setFitted(number string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if done, ok := k.fits[number]; ok {
+		close(done)
+		delete(k.fits, number)
 	}
 }
 

@@ -4,6 +4,7 @@
 #   dir D          the session's directory
 #   started        the command waits for "go"
 #   running        the command goes: what is typed is for it, and what is shown is its own
+#   fitted N       the order "fit N" has been carried out
 #   exit N         the command has ended
 #   gone           nothing is left of the command
 #   lost           there is nothing to take over
@@ -166,7 +167,7 @@ create() {
 make_directory() {
 	mkdir "$dir" || return
 	mkdir "$dir/s" && mkfifo "$dir/alive" "$dir/go" && say "$server" >"$dir/server" && screenrc >"$dir/screenrc" &&
-		put "$dir/pid" "" && put "$dir/exit" "" && take && return
+		put "$dir/pid" "" && put "$dir/exit" "" && put "$dir/watcher" "" && take && return
 	rm -rf "$dir"
 	return 1
 }
@@ -265,9 +266,9 @@ program='
 take() { put "$dir/keeper" $$; }
 
 # watch tells about the command until it is gone. Opening the pipe waits for the command to open its end. What runs in
-# screen then says a line when it has come to wait for "go", and one when the command goes, and closes its end when the
-# command is gone. The keeper takes the watcher's end for the command's, so a watcher that is not heard ends only where
-# nobody knows of the session.
+# screen then says a line when it has come to wait for "go", and "running" when the command goes. It closes its end when the
+# command is gone. Lines of fit are passed on. The keeper takes the watcher's end for the command's, so a watcher that is
+# not heard ends only where nobody knows of the session.
 watch() {
 	[ "$mode" = new ] || trap '' PIPE
 	{
@@ -279,8 +280,8 @@ watch() {
 		say started
 		trap '' PIPE # From now on somebody knows.
 		[ -p "$dir/go" ] || say running
-		while read -r _; do
-			say running
+		while read -r line; do
+			say "$line"
 		done
 	} 2>/dev/null <"$dir/alive"
 	code=$(number exit)
@@ -328,6 +329,21 @@ send_signal() {
 	*) send "$1" "-$(command_pid)" ;;
 	esac
 }
+
+# fit gives the command's terminal the size of the client that attached last. With a number it says when screen has done
+# so, or has not answered for two seconds. It says so through the pipe, for only the watcher writes to stdout.
+fit() {
+	screen -S s -p 0 -X fit
+	[ -n "$1" ] || return
+	screen -S s -Q echo '' &
+	i=0
+	while [ $i -lt 100 ] && kill -0 $!; do
+		sleep 0.02
+		i=$((i + 1))
+	done
+	kill -KILL $!
+	[ ! -p "$dir/alive" ] || echo fitted "$1" 1<>"$dir/alive"
+} >/dev/null 2>&1
 
 # quit asks the command to end, kill_all sees to it, and to what it has left running in its terminal, unless it is not
 # certain that this is the command's. quit does not wait for a screen that does not answer.
@@ -465,9 +481,11 @@ new)
 join)
 	find_directory || { say lost; exit 1; }
 	say dir "$dir"
-	old=$(number keeper)
+	old="$(number keeper) $(number watcher)"
 	take || fail other "can't write to $dir"
-	owns "$old" && kill "$old" 2>/dev/null
+	for pid in $old; do
+		owns "$pid" && kill "$pid" 2>/dev/null
+	done
 	;;
 drop)
 	find_directory
@@ -480,6 +498,7 @@ watch &
 watcher=$!
 # From here on only the watcher writes to stdout, so its exit ends the output.
 exec >/dev/null 2>&1
+put "$dir/watcher" $watcher
 case $mode in
 new)
 	guard &
@@ -492,7 +511,7 @@ while read -r order argument; do
 	trap - TERM PIPE EXIT
 	case $order in
 	go) [ ! -p "$dir/go" ] || echo 1<>"$dir/go" ;;
-	fit) screen -S s -p 0 -X fit >/dev/null 2>&1 & ;;
+	fit) fit "$argument" & ;;
 	signal) send_signal "$argument" 2>/dev/null ;;
 	check) check ;;
 	quit) quit ;;

@@ -241,6 +241,40 @@ func TestAttachWithContextThatEnds(t *testing.T) {
 	})
 }
 
+// TestAttachWaitsForTheSize has a client to whose size the keeper has to fit the terminal, since another is attached.
+func TestAttachWaitsForTheSize(t *testing.T) {
+	for name, tc := range map[string]struct {
+		happens func(keeper *role, cancel func()) // a second after the client has come
+		takes   time.Duration
+		err     error
+	}{
+		"until it is given": {func(k *role, _ func()) { k.say("fitted 1") }, time.Second, nil},
+		"no other's":        {func(k *role, _ func()) { k.say("fitted 2") }, 3 * time.Second, nil},
+		"with its keeper":   {func(k *role, _ func()) { k.do("die") }, time.Second, nil},
+		"with its context":  {func(_ *role, cancel func()) { cancel() }, time.Second, context.Canceled},
+	} {
+		onStage(t, name, func(t *testing.T, st *stage) {
+			st.keep = func(p *role) error { return keepWithout(p, "fit 1") }
+			s := st.session(0)
+			mustAttach(t, s)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			began := time.Now()
+			time.AfterFunc(time.Second, func() { tc.happens(st.last("new"), cancel) })
+			_, err := s.Attach(ctx)
+			require.ErrorIs(t, err, tc.err)
+			requireTook(t, began, tc.takes)
+			require.Contains(t, st.last("new").wasTold(), "0s fit 1")
+		})
+	}
+	onStage(t, "of an only client, which screen sees to", func(t *testing.T, st *stage) {
+		s := st.session(0)
+		leave(t, mustAttach(t, s))
+		leave(t, mustAttach(t, s))
+		require.Equal(t, []string{"0s go"}, st.last("new").wasTold())
+	})
+}
+
 func TestExecerThatFails(t *testing.T) {
 	cause := errors.New("out of order")
 	failsAt := func(from, to int) func(int) error {
@@ -622,8 +656,10 @@ func TestCloseOfASession(t *testing.T) {
 func ordersAtTheEnd(p *role) []string {
 	var orders []string
 	for _, told := range p.wasTold() {
-		if _, order, _ := strings.Cut(told, " "); order != "go" && order != "fit" && order != "check" {
-			orders = append(orders, order)
+		switch words := strings.Fields(told); words[1] {
+		case "go", "fit", "check":
+		default:
+			orders = append(orders, words[1])
 		}
 	}
 	return orders

@@ -147,16 +147,12 @@ func TestSessionIsShared(t *testing.T) {
 	require.Equal(t, "24 80", onA.ask(a, "$(stty size)"))
 
 	// The terminal has the size of the one who came last.
-	requireSize := func(size string) {
-		t.Helper()
-		require.Eventually(t, func() bool { return onA.ask(a, "$(stty size)") == size }, patience, 10*time.Millisecond)
-	}
 	c.Rows, c.Cols = 30, 100
 	b, onB := startScreen(t, execer, c)
-	requireSize("30 100")
+	require.Equal(t, "30 100", onB.ask(b, "$(stty size)"), "at once")
 	c.Rows, c.Cols = 20, 60
 	d, onD := startScreen(t, execer, c)
-	requireSize("20 60")
+	require.Equal(t, "20 60", onD.ask(d, "$(stty size)"), "at once")
 	require.Equal(t, 3, srv.Sessions()[0].Clients)
 
 	// Everybody sees what anybody types, and what comes of it.
@@ -167,6 +163,10 @@ func TestSessionIsShared(t *testing.T) {
 		}
 	}
 
+	requireSize := func(size string) {
+		t.Helper()
+		require.Eventually(t, func() bool { return onA.ask(a, "$(stty size)") == size }, patience, 10*time.Millisecond)
+	}
 	leave := func(p wsep.Process, left int) {
 		t.Helper()
 		require.NoError(t, p.Close())

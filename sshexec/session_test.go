@@ -41,6 +41,7 @@ func TestSession(t *testing.T) {
 		p = g.attach(t, shell)
 		typeLine(t, p, `echo `+word+`-"$kept"`)
 		await(t, p, word+"-treasure")
+		requireOneKeeper(t, filepath.Dir(files[0]))
 	}
 	require.Equal(t, 1, g.server.SessionCount())
 	typeLine(t, p, "exit 7")
@@ -63,6 +64,16 @@ func TestSessionOfLostGateway(t *testing.T) {
 	requireNoExit(t, p.Wait())
 	requireNoProcess(t, pid)
 	require.GreaterOrEqual(t, time.Since(lost), timeout, "the session waits for its gateway")
+}
+
+// requireOneKeeper requires that a session has a keeper and its watcher, and nothing of a keeper that was lost.
+func requireOneKeeper(t *testing.T, dir string) {
+	t.Helper()
+	pattern := "wsep-keeper [a-z]+ " + strings.TrimPrefix(filepath.Base(dir), "wsep-")
+	require.Eventually(t, func() bool {
+		out, _ := exec.Command("pgrep", "-c", "-f", pattern).Output()
+		return string(out) == "2\n"
+	}, testTimeout, 50*time.Millisecond)
 }
 
 // gateway is a wsep server. Its commands run on an SSH host.
