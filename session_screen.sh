@@ -1,20 +1,28 @@
-# Keeps a session: a command in GNU screen that clients attach to. The session's Server runs this where the command is to
-# run, tells it what to do by lines on stdin, and is told by lines on stdout:
+# Keeps a session: a command in GNU screen that clients attach to. The session's Server runs this script on the command's
+# machine. The server writes orders to stdin, one on each line: see the end of the script. The script answers with lines on
+# stdout:
 #
-#   dir D          the session's directory
+#   dir D          the session's directory is D
 #   started        the command waits for "go"
-#   running        the command goes: what is typed is for it, and what is shown is its own
+#   running        the command runs: it gets all input, and the terminal shows only its output
 #   fitted N       the order "fit N" has been carried out
-#   exit N         the command has ended
+#   exit N         the command has exited with code N
 #   gone           nothing is left of the command
-#   lost           there is nothing to take over
-#   none R         no screen can keep the session here, for the reason R
-#   fail K R       the session can't be, for a reason R of the kind K
+#   lost           no session is left to join
+#   none R         this machine can't keep a session, for the reason R
+#   fail K R       the session did not start, for the reason R of the kind K
 #
-# Arguments: "new" or, to take over from a keeper that was lost, "join", or, to end what one has left that was killed as it
-# started, "drop"; the session's name; the server's identity (boot ID, PID namespace, PID and start time, or nothing); how
-# many seconds a session outlives a server that may come back; then, for "new", the command. A new keeper reads the
-# command's variables first: lines of environmentScript, in session_environment.go, each after a "+", and then one without.
+# The arguments are:
+#
+#   1. the mode: "new" starts a session, "join" takes over from a lost keeper, "drop" removes what a keeper left that was
+#      killed during its start
+#   2. the session's name
+#   3. the server's identity: boot ID, PID namespace, PID and start time; or nothing
+#   4. how many seconds the session outlives a server that may come back
+#   5. for "new", the command and its arguments
+#
+# A new keeper first reads the command's variables: the lines of environmentScript (session_environment.go), each after a
+# "+", and then a line without it.
 environment=$(export -p) mask=$(umask)
 umask 077
 mode=$1 name=$2 server=$3 patience=$4 stale= made= watcher=
@@ -23,7 +31,8 @@ shift 4
 say() { printf '%s\n' "$*"; }
 fail() { say "fail $*"; exit 1; }
 
-# A session's directory is in base or, where it can't be made there, in /tmp. A socket's path may have some hundred bytes.
+# A session's directory is in base. If it can't be made there, it is in /tmp. The path of a socket is limited to about 100
+# bytes.
 base=${TMPDIR:-/tmp}
 case $base in /*) ;; *) base=/tmp ;; esac
 [ "${#base}" -le 40 ] || base=/tmp
@@ -39,11 +48,11 @@ find_directory() {
 	return 1
 }
 
-# put writes a number into a file, over the number that put wrote before. So it needs no more room on a disk that has become
-# full.
+# put writes a number into a file, over the last number. It always writes the same number of bytes, so that it also works on
+# a full disk.
 put() { printf '%-9s\n' "$2" 1<>"$1"; }
 
-# number prints the number in one of the session's files, if there is one.
+# number prints the number in one of the session's files. It prints nothing if the file has none.
 number() {
 	found=
 	read -r found <"$dir/$1"
@@ -77,11 +86,11 @@ find_program() {
 # has_terminal_type succeeds if the machine knows a terminal type.
 has_terminal_type() { tput -T "$1" longname >/dev/null 2>&1; }
 
-# none ends the keeper, since the machine can't keep a session.
+# none ends the keeper because the machine can't keep a session.
 none() { say none "$*"; exit; }
 
-# usable_machine ends the keeper unless there is what it needs, and a screen that is fit for use. Release 5.0.0 gives
-# terminals to everybody (CVE-2025-46803) and, where it is setuid root, files too (CVE-2025-23395).
+# usable_machine ends the keeper if a program is missing, or if screen is not safe. Screen 5.0.0 gives every user access to
+# its terminals (CVE-2025-46803). If it is setuid root, it also gives access to files (CVE-2025-23395).
 usable_machine() {
 	for needed in screen cat mkdir mkfifo rm sleep; do
 		command -v "$needed" >/dev/null || none "$needed is not installed"
@@ -92,12 +101,12 @@ usable_machine() {
 	esac
 }
 
-# What the system tells of processes, by their IDs. Linux tells it in /proc, which is there where ps is not.
+# These functions look up processes by their IDs. Linux has /proc, also on machines without ps.
 if [ -r /proc/self/stat ]; then
 	sees_processes() { :; }
 
-	# each_stat calls $1 with what /proc/PID/stat says of each process, but for those with a newline in their names. It is
-	# for a subshell, for it changes how words are split.
+	# each_stat calls $1 for each process, with the content of /proc/PID/stat in $stat. It misses processes with a newline in
+	# their names. It must run in a subshell, because it changes how words are split.
 	each_stat() {
 		stats=$(cat /proc/[0-9]*/stat 2>/dev/null)
 		set -f
@@ -109,7 +118,7 @@ if [ -r /proc/self/stat ]; then
 		done
 	}
 
-	# has_value prints a process's ID if its stat has a value at a place. The first after the name is that of the state.
+	# has_value prints a process's ID if its stat has $value in the field at $place. Field 0 is the state.
 	has_value() {
 		# shellcheck disable=SC2086
 		set -- ${stat##*) }
@@ -121,7 +130,7 @@ if [ -r /proc/self/stat ]; then
 	members_of() (place=3 value=$1; each_stat has_value)
 	command_line() { cat "/proc/$1/cmdline"; }
 
-	# is_screen prints the ID of a screen with a text among its arguments.
+	# is_screen prints the process's ID if it is a screen with $value in its arguments.
 	is_screen() {
 		case $stat in *"(screen) "*) ;; *) return ;; esac
 		case $(command_line "${stat%% *}" 2>/dev/null) in *"$value"*) echo "${stat%% *}" ;; esac
@@ -129,7 +138,7 @@ if [ -r /proc/self/stat ]; then
 
 	screens_of() (value=$1; each_stat is_screen)
 
-	# has_ended tells whether no process with an ID runs.
+	# has_ended succeeds if no process with an ID runs.
 	has_ended() {
 		stat=$(cat "/proc/$1/stat" 2>/dev/null)
 		case ${stat##*) } in "" | Z* | X*) ;; *) return 1 ;; esac
@@ -146,7 +155,7 @@ fi
 create() {
 	find_program "$1"
 	case $1 in -*)
-		# Some shells take it for an option of exec.
+		# Some shells would take the name for an option of exec.
 		shift
 		set -- "$found" "$@"
 		;;
@@ -163,7 +172,7 @@ create() {
 	reason=$(start_screen "$program" wsep "$dir" "$mask" "$@" 2>&1 </dev/null) || none "screen: $reason"
 }
 
-# make_directory makes the session's directory, with all files that will be written to.
+# make_directory makes the session's directory and the files in it. Later writes then need no more room on the disk.
 make_directory() {
 	mkdir "$dir" || return
 	mkdir "$dir/s" && mkfifo "$dir/alive" "$dir/go" && say "$server" >"$dir/server" && screenrc >"$dir/screenrc" &&
@@ -187,11 +196,13 @@ read_variables() {
 screenrc() {
 	type=screen-256color
 	has_terminal_type $type || type=screen
-	# Nothing on the display but what the command shows; no key that is not the command's, Ctrl-S and Ctrl-Q included; no
-	# wait for utmp or for a client that has stopped reading. The display keeps its own scrollback, so screen stays off its
-	# alternate screen. An escape waits some ms for what would make a key of it. What terminfo says of mouse reports (kmous)
-	# is taken for a key, and becomes what screen's own terminal types say: it has to be the same. Terminals of
-	# all types understand titles, mouse modes and bracketed paste, or ignore them (XT).
+	# The display shows only the command's output. The command gets all keys, also Ctrl-S and Ctrl-Q. Screen does not wait for
+	# a client that does not read.
+	#
+	# ti and te are empty: screen does not use the client's alternate screen, so that the client keeps its scrollback. After an
+	# Esc screen waits 10 ms for the rest of a key's sequence. Screen takes a mouse report for a key (kmous), and translates it
+	# to the report of its own terminal type. So Km must be that type's report. XT says that the terminal understands titles,
+	# mouse modes and bracketed paste. Terminals that do not understand them ignore them.
 	say "
 		startup_message off
 		deflogin off
@@ -213,9 +224,9 @@ screenrc() {
 	"
 }
 
-# start_screen starts screen in the environment that this script was started in, which its variables may have changed. It
-# is the command's where env has no -S, as that of BusyBox, but for names that a shell can't have. Screen adds SHELL where
-# there is none. A shell may refuse a variable that is its own, such as UID.
+# start_screen starts screen with the environment that this script got. The script's own variables may have replaced some of
+# it. If env has no -S, as in BusyBox, this environment is also the command's. Then it lacks variables whose names a shell
+# can't have. Screen sets SHELL if it is not set. The shell may refuse to set its own variables, such as UID.
 start_screen() {
 	unset SHELL
 	(eval "$environment") 2>/dev/null && eval "$environment"
@@ -225,10 +236,13 @@ start_screen() {
 	screen -U -c "$3/screenrc" -dmS s sh -c "$@"
 }
 
-# program runs in screen. It waits until a client is there, so that the command finds the client's size, and clears what
-# the change of size left behind. The terminal gets the modes that the client's had before screen, for screen has others.
-# It leaves the command's exit code in a file; that it ends shows by the pipe. Who opens a pipe for both reading and
-# writing does not wait for the other end, so that "go" reaches it in any case. Screen has no 24-bit colors.
+# program runs in screen, and runs the command. It first waits for "go". A client is attached then, and the terminal has the
+# client's size. The change of size may leave text on the terminal, so program clears it. Screen has changed the terminal's
+# modes, so program restores the modes that the client's terminal had before. COLORTERM is unset because screen has no
+# 24-bit colors.
+#
+# The exit code goes to a file. The pipe "alive" is closed when nothing is left of the command. The pipe "go" is opened for
+# reading and writing, because that does not wait for another process to open it.
 program='
 	unset SCREENDIR SYSSCREENRC STY WINDOW TERMCAP COLORTERM
 	export WSEP_TTY=true
@@ -253,7 +267,7 @@ program='
 		umask "$2"
 		shift 2
 		if [ -n "$wsep_environment" ]; then
-			# env would take it for a variable.
+			# env would take the name for a variable.
 			case $1 in *=*) set -- sh -c "exec \"\$@\"" sh "$@" ;; esac
 			set -- env -S "$wsep_environment" "TERM=$TERM" WSEP_TTY=true "$@"
 		fi
@@ -265,10 +279,12 @@ program='
 # take makes this process the session's keeper.
 take() { put "$dir/keeper" $$; }
 
-# watch tells about the command until it is gone. Opening the pipe waits for the command to open its end. What runs in
-# screen then says a line when it has come to wait for "go", and "running" when the command goes. It closes its end when the
-# command is gone. Lines of fit are passed on. The keeper takes the watcher's end for the command's, so a watcher that is
-# not heard ends only where nobody knows of the session.
+# watch reports on the command until nothing is left of it. It reads the pipe "alive". The open waits until program opens the
+# other end. Program writes a line when it waits for "go", and "running" when the command runs. fit writes lines too. The
+# pipe is closed when nothing is left of the command.
+#
+# The keeper takes the watcher's exit for the command's. So once the server knows of the session, a closed output does not
+# end the watcher.
 watch() {
 	[ "$mode" = new ] || trap '' PIPE
 	{
@@ -278,7 +294,7 @@ watch() {
 			exit
 		fi
 		say started
-		trap '' PIPE # From now on somebody knows.
+		trap '' PIPE # The server knows of the session.
 		[ -p "$dir/go" ] || say running
 		while read -r line; do
 			say "$line"
@@ -289,7 +305,7 @@ watch() {
 	say gone
 }
 
-# guard wakes the watcher if screen exits before it runs anything.
+# guard wakes the watcher if screen exits before it runs program.
 guard() (
 	exec </dev/null
 	i=0
@@ -301,7 +317,8 @@ guard() (
 	command_pid || : >"$dir/alive"
 )
 
-# command_pid prints the command's process ID. It prints nothing that kill or pkill would understand as something else.
+# command_pid prints the process ID of program, which leads the command's process group. It fails if there is none, or if
+# kill and pkill would not take it for a single process.
 command_pid() {
 	pid=$(number pid)
 	case $pid in "" | 0* | 1 | *[!0-9]*) return 1 ;; esac
@@ -314,15 +331,16 @@ owns() {
 	case $(command_line "$1" 2>/dev/null) in *"$name"*) ;; *) return 1 ;; esac
 }
 
-# send sends a signal to processes, and to the process groups -ID. In this form alone of kill all shells take a group for
-# what it is: after -s dash needs --, and BusyBox takes that for a process.
+# send sends a signal to processes and process groups. A group is -ID. All shells understand this form of kill. After -s,
+# dash needs --, which BusyBox takes for a process.
 send() {
 	signal=$1
 	shift
 	kill "-$signal" "$@" 2>/dev/null
 }
 
-# send_signal signals the command. What nobody can trap would end the shell that waits for the exit code too.
+# send_signal signals the command's process group. KILL and STOP go to the command alone, because program can't trap them,
+# and has to report the exit code.
 send_signal() {
 	case $1 in
 	KILL | STOP) send "$1" $(children_of "$(command_pid)") ;;
@@ -330,8 +348,9 @@ send_signal() {
 	esac
 }
 
-# fit gives the command's terminal the size of the client that attached last. With a number it says when screen has done
-# so, or has not answered for two seconds. It says so through the pipe, for only the watcher writes to stdout.
+# fit gives the command's terminal the size of the client that attached last. If $1 is a number, fit reports when screen has
+# done so, or has not answered for two seconds. It reports through the pipe "alive", because only the watcher writes to
+# stdout.
 fit() {
 	screen -S s -p 0 -X fit
 	[ -n "$1" ] || return
@@ -345,10 +364,11 @@ fit() {
 	[ ! -p "$dir/alive" ] || echo fitted "$1" 1<>"$dir/alive"
 } >/dev/null 2>&1
 
-# quit asks the command to end, kill_all sees to it, and to what it has left running in its terminal, unless it is not
-# certain that this is the command's. quit does not wait for a screen that does not answer.
+# quit makes screen exit, which hangs up the command's terminal. It does not wait for screen to answer.
 quit() { screen -S s -X quit >/dev/null 2>&1 & }
 
+# kill_all kills screen, the command, and all processes in the command's terminal. If the number of program may belong to
+# another process by now, it kills screen alone.
 kill_all() {
 	pid=$(command_pid) && if owns "$pid" || { [ -z "$stale" ] && has_ended "$pid"; }; then
 		send KILL $(members_of "$pid")
@@ -361,8 +381,8 @@ kill_all() {
 	done
 }
 
-# check kills a command whose screen was killed: no client can attach to it any more. A screen that exits with its command
-# removes its socket.
+# check kills the command if its screen was killed. No client can attach to it any more. A screen that was killed leaves its
+# socket behind. A screen that exits with its command removes it.
 check() {
 	pid=$(command_pid) && owns "$pid" || return
 	for socket in "$dir"/s/*.s; do
@@ -387,7 +407,7 @@ clean() {
 		sleep 0.02
 		i=$((i + 1))
 	done
-	# A screen that was about to attach may put something into a directory that is being removed.
+	# An attaching screen may still add a file to the directory.
 	i=0
 	while rm -rf "$dir" 2>/dev/null; [ -e "$dir" ] && [ $i -lt 50 ]; do
 		sleep 0.02
@@ -395,6 +415,7 @@ clean() {
 	done
 }
 
+# finish ends the command, and removes the session's files.
 finish() {
 	quit
 	i=0
@@ -406,9 +427,8 @@ finish() {
 	clean
 }
 
-# abandon ends a session that has not started. A screen that is just starting may not be known by its socket yet, and may
-# put something into a directory that is being removed. What it runs ends with its terminal. The watcher would wait for the
-# command for ever.
+# abandon ends a session that has not started. A starting screen may have no socket yet, and may still add a file to the
+# directory. So abandon kills and removes several times. The processes in screen's terminal are hung up.
 abandon() {
 	trap '' TERM PIPE
 	[ -n "$made" ] || return
@@ -420,7 +440,7 @@ abandon() {
 	done 2>/dev/null
 }
 
-# server_gone succeeds if the server that $1 identifies has certainly exited: it ran on this machine, and no longer does.
+# server_gone succeeds if the server that $1 identifies ran on this machine and has exited. It fails if that is unknown.
 server_gone() {
 	# shellcheck disable=SC2086
 	set -- $1
@@ -435,8 +455,8 @@ server_gone() {
 	[ "${20}" != "$started" ]
 }
 
-# orphan is run by a keeper without its server. If the server can't come back, it ends the session at once. If the server may
-# come back, it waits first.
+# orphan runs when the keeper has lost its server. If the server has exited, orphan ends the session at once. Otherwise it
+# waits for another keeper to take over, for $patience seconds.
 orphan() {
 	i=0
 	while [ $i -lt "$patience" ] && [ "$(number keeper)" = $$ ]; do
@@ -449,8 +469,8 @@ orphan() {
 	kill "$watcher" 2>/dev/null
 }
 
-# sweep ends sessions of this user whose server and keeper have both been killed. It has nothing of the keeper's open, and
-# goes on when that has ended.
+# sweep ends this user's sessions whose server and keeper were both killed. It may run longer than the keeper, so it holds
+# none of the keeper's files open.
 sweep() (
 	exec </dev/null
 	running=$server
@@ -496,7 +516,7 @@ drop)
 esac
 watch &
 watcher=$!
-# From here on only the watcher writes to stdout, so its exit ends the output.
+# Only the watcher writes to stdout from here on. So the output ends when the watcher exits.
 exec >/dev/null 2>&1
 put "$dir/watcher" $watcher
 case $mode in
@@ -504,7 +524,7 @@ new)
 	guard &
 	sweep &
 	;;
-join) : >"$dir/alive" ;; # The command may be gone, and then nobody else opens this end.
+join) : >"$dir/alive" ;; # If nothing is left of the command, no other process opens this end.
 esac
 
 while read -r order argument; do
