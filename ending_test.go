@@ -356,7 +356,7 @@ func TestCancelAfterCloseForces(t *testing.T) {
 }
 
 func TestTerminalsLeaveNoDescriptors(t *testing.T) {
-	runs := 1000
+	runs := often(200, 1000)
 	run := func(read bool) {
 		p, err := wsep.LocalExecer{}.Start(t.Context(), wsep.Command{
 			Command: "echo", Args: []string{"hello"}, TTY: true, Stdin: true,
@@ -417,7 +417,7 @@ func TestWhoeverHasWaitedFindsDescriptorsClosed(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			before := descriptors(t)
-			for range 50 {
+			for range often(20, 50) {
 				p, err := tc.execer.Start(t.Context(), tc.command)
 				require.NoError(t, err)
 				if tc.reads {
@@ -471,7 +471,7 @@ func TestExitCodeArrivesWhileStdinStreams(t *testing.T) {
 		{"program read some", "head -c 100000 >/dev/null; exit 7"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			for i := range 200 {
+			for i := range often(40, 200) {
 				p, err := wsep.Dialer{URL: url}.Start(t.Context(), wsep.Command{
 					Command: "sh", Args: []string{"-c", tc.script}, Stdin: true,
 				})

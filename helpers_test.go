@@ -33,6 +33,22 @@ const patience = 20 * time.Second
 // longTests is whether to run also what takes long.
 var longTests = os.Getenv("WSEP_LONG_TESTS") != ""
 
+// often returns how often a test tries what depends on a race: n times, or long times if tests may take long.
+func often(n, long int) int {
+	if longTests {
+		return long
+	}
+	return n
+}
+
+// skipIfShort skips a test that takes too long for the inner loop, which is go test -short.
+func skipIfShort(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("takes long")
+	}
+}
+
 // newServer serves the handler and returns its URL.
 func newServer(t *testing.T, h *wsep.Handler) string {
 	t.Helper()

@@ -165,8 +165,8 @@ func testInterop(t *testing.T, connect func(t *testing.T) client) {
 		e.requireSuccess(t)
 		require.Equal(t, "a b=c|ö\n"+dir+"\n", string(e.stdout))
 	})
-	test("10 MB each way", func(t *testing.T, c client) {
-		data := randomBytes(10 << 20)
+	test("large data each way", func(t *testing.T, c client) {
+		data := randomBytes(often(4, 10) << 20)
 		e := c.run(t, exchange{command: sh(`tee /dev/stderr`), stdin: data})
 		e.requireSuccess(t)
 		requireSame(t, data, e.stdout)
@@ -571,17 +571,13 @@ func testDisconnectOfV024(t *testing.T, program string) {
 }
 
 func testStreamingStdinOfV024(t *testing.T, program string) {
-	times := 5
-	if longTests {
-		times = 70
-	}
 	rec := serveOurs(t, &wsep.Handler{Execer: wsep.LocalExecer{}})
 	for _, script := range []string{
 		`exit 7`,
 		`exec <&-; sleep 0.05; exit 7`,
 		`head -c 1000000 >/dev/null; exit 7`,
 	} {
-		for range times {
+		for range often(5, 70) {
 			x := exchange{command: sh(script), stdin: []byte{}}
 			v024Client{program, rec.url}.start(t, x, zeroReader{}).wait().requireExitCode(t, 7)
 		}
