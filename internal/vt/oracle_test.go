@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 type question struct {
 	Rows       int          `json:"rows,omitempty"`
 	Cols       int          `json:"cols,omitempty"`
-	Scrollback int          `json:"scrollback,omitempty"`
+	Scrollback int          `json:"scrollback"`
 	Steps      []any        `json:"steps,omitempty"` // []byte, or [2]int of rows and columns
 	Cases      []oracleCase `json:"cases"`
 	Widths     []rune       `json:"widths,omitempty"`

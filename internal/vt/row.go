@@ -29,7 +29,7 @@ func (r *row) fill(c cell) {
 func (r *row) trimmed() int {
 	for i := len(r.cells) - 1; i >= 0; i-- {
 		if r.cells[i].hasContent() {
-			return i + r.cells[i].width()
+			return min(i+r.cells[i].width(), len(r.cells)) // a resize can cut a wide character in half
 		}
 	}
 	return 0

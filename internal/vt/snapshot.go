@@ -10,7 +10,9 @@ import (
 // scrolled off. It may end inside a sequence or a character, as what was written does: see [Terminal.Between].
 //
 // A terminal that is not fresh needs [Fresh] before.
-func (t *Terminal) Snapshot(scrollback int) []byte {
+func (t *Terminal) Snapshot(scrollback int) []byte { return t.snapshot(scrollback).out }
+
+func (t *Terminal) snapshot(scrollback int) *snapshot {
 	h := &t.normal.history
 	s := &snapshot{t: t, lines: min(max(scrollback, 0), h.n)}
 	s.names()
@@ -27,7 +29,7 @@ func (t *Terminal) Snapshot(scrollback int) []byte {
 	}
 	s.settle(t.on)
 	s.state()
-	return s.out
+	return s
 }
 
 // Fresh makes a terminal that shows anything, and is inside of anything, fresh. It clears what has scrolled off too. A
@@ -43,6 +45,8 @@ type snapshot struct {
 	pen   look
 	saves bool // the saved cursor was overwritten
 	early bool // the normal screen's saved cursor is set
+	// inexact tells that a saved cursor is on the screen's edge instead of beyond, or that the pen is lost: see lostPen.
+	inexact bool
 
 	// Where the cursor is while rows are written, x being the number of columns while a wrap is pending.
 	x, y int
@@ -102,7 +106,7 @@ func (s *snapshot) savedEarly() {
 	t := s.t
 	if t.on == &t.normal && t.alt.saved != (saved{}) {
 		s.str("\x1b[?47h")
-		s.save(t.alt.saved, t.alt.saved.line)
+		s.save(t.alt.saved, t.alt.saved.line, false)
 		s.str("\x1b[?47l\x1b[H")
 	}
 	b := &t.normal
@@ -115,7 +119,7 @@ func (s *snapshot) savedEarly() {
 		s.cursor(0, t.rows-1)
 		s.str(strings.Repeat("\n", down))
 	}
-	s.save(b.saved, line)
+	s.save(b.saved, line, true)
 	s.str("\x1b[3J\x1b[H")
 	s.saves, s.early = false, true
 }
@@ -125,19 +129,26 @@ func (s *snapshot) late(b *buffer) {
 	if b == &s.t.normal && s.early && !s.saves {
 		return
 	}
+	s.inexact = s.inexact || s.early && b == &s.t.normal
 	c := b.saved
 	if b == s.t.on && s.t.oddSet() {
 		c.charset = s.t.active // it comes from the other screen's saved cursor: better that one is wrong
 	}
 	if c != (saved{}) || s.saves {
-		s.save(c, c.line-b.history.n)
+		s.save(c, c.line-b.history.n, b == &s.t.normal)
 	}
 	s.saves = false
 }
 
-func (s *snapshot) save(c saved, y int) {
+// save saves a cursor, in the row y. Normal tells which screen is shown.
+func (s *snapshot) save(c saved, y int, normal bool) {
 	t := s.t
-	s.cursor(min(c.x, t.cols-1), min(max(y, 0), t.rows-1))
+	y = min(max(y, 0), t.rows-1)
+	if c.x >= t.cols && normal {
+		s.overhang(c.x, y)
+	} else {
+		s.cursor(min(c.x, t.cols-1), y)
+	}
 	s.setPen(look{fg: c.fg, bg: c.bg})
 	if c.charset != 0 {
 		s.str("\x1b(", string(c.charset.final()))
@@ -187,6 +198,7 @@ func (s *snapshot) state() {
 	}
 	pen := s.penLook()
 	if t.lostPen() {
+		s.inexact = true
 		pen = pen.nearest()
 	}
 	if t.oddSet() {
@@ -265,10 +277,7 @@ func (s *snapshot) place(mayPrint bool) {
 		return
 	}
 	if b == &t.normal {
-		// The other screen's cursor is taken over as it is.
-		s.str("\x1b[?47h")
-		s.cursor(last, b.y)
-		s.str(" ", strings.Repeat("\x1b\\\u200b", b.x-t.cols), "\x1b[?47l")
+		s.overhang(b.x, b.y)
 		return
 	}
 	c := b.row().cells[last]
@@ -286,6 +295,14 @@ func (s *snapshot) place(mayPrint bool) {
 	} else {
 		s.str(" ")
 	}
+}
+
+// overhang puts the normal screen's cursor beyond its last column. The alternate screen's cursor is taken over as it is.
+func (s *snapshot) overhang(x, y int) {
+	cols := s.t.cols
+	s.str("\x1b[?47h")
+	s.cursor(cols-1, y)
+	s.str(" ", strings.Repeat("\x1b\\\u200b", x-cols), "\x1b[?47l")
 }
 
 // switches writes the modes that do not move the cursor.

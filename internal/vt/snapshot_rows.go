@@ -9,7 +9,7 @@ func (s *snapshot) normalRows() {
 	scratch := newRow(t.cols, cell{})
 	s.prev = make([]cell, t.cols)
 	first := true
-	if s.lines == b.history.max && b.history.firstWraps() || s.lines == 0 && b.rows[0].wrapped {
+	if s.lines == 0 && b.rows[0].wrapped {
 		s.above()
 		first = false
 	}
@@ -33,11 +33,6 @@ func (s *snapshot) normalRows() {
 func (s *snapshot) above() {
 	s.str(strings.Repeat(" ", s.t.cols))
 	s.x = s.t.cols
-}
-
-// firstWraps tells whether the oldest row of the history continues one that was dropped.
-func (h *history) firstWraps() bool {
-	return h.n > 0 && h.pages[0].row(h.pages[0].first)[0]&packedWrapped != 0
 }
 
 // plain writes a packed row of ASCII, and tells whether it could.

@@ -1,6 +1,7 @@
 package vt
 
 import (
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -116,7 +117,7 @@ func (s soup) make(n int) []byte {
 }
 
 func TestLawSoups(t *testing.T) {
-	for seed := range uint64(soups) {
+	for seed := range *soups {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 7))
 			s := soup{r, 3 + r.IntN(22), 10 + r.IntN(71)}
@@ -127,4 +128,23 @@ func TestLawSoups(t *testing.T) {
 }
 
 // soups is how many seeds are tried.
-const soups = 100
+var soups = flag.Uint64("soups", 100, "how many soups to try")
+
+// plain returns n ingredients of which most are text that wraps.
+func (s soup) plain(n int) []byte {
+	var b []byte
+	for range n {
+		switch s.IntN(8) {
+		case 0, 1, 2:
+			b = append(b, "\r\n"...)
+		case 3:
+			b = append(b, s.sgr()...)
+		case 4:
+			b = append(b, s.pick("\x1b[K", "\x1b[A\r", "\x1b[H", "\x1b[5;3H", "\x1b[2J", "\x1b7", "\x1b8")...)
+		default:
+			b = append(b, s.pick("a", "hello world", "0123456789012345678901234567890123456789", "中文字", "wide中wide文wide字", "     ",
+				"the quick brown fox jumps over the lazy dog ", "é")...)
+		}
+	}
+	return b
+}

@@ -113,6 +113,7 @@ function show() {
   const [text, looks, cells] = rows(b, b.ybase, b.ybase + terminal.rows);
   const alt = b === set.alt;
   const back = rows(n, 0, alt ? n.ybase + terminal.rows : n.ybase);
+  back[2] = back[2].replace(/^([^\n]*)W/, '$1'); // nothing is before the oldest row
   const c = core.coreService, h = core._inputHandler, pen = h._curAttrData;
   return {
     rows: text,

@@ -1,0 +1,71 @@
+package vt
+
+import (
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// FuzzTerminal looks for what makes a terminal panic, hang or grow. The first bytes say sizes and where to resize. A
+// snapshot has to lead a terminal of our own to the same snapshot.
+func FuzzTerminal(f *testing.F) {
+	files, _ := filepath.Glob("testdata/cases/*.bin")
+	for _, name := range files {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(uint8(24), uint8(80), uint8(10), uint8(40), uint16(len(b)/2), b)
+	}
+	for seed := range uint64(20) {
+		b := soup{rand.New(rand.NewPCG(seed, 11)), 5, 20}.make(60)
+		f.Add(uint8(5), uint8(20), uint8(7), uint8(9+seed), uint16(len(b)/2), b)
+	}
+	f.Fuzz(func(t *testing.T, rows, cols, rows2, cols2 uint8, at uint16, data []byte) {
+		term := New(int(rows), int(cols), 50)
+		half := min(int(at), len(data))
+		term.Write(data[:half])
+		term.Resize(int(rows2), int(cols2))
+		term.Write(data[half:])
+		checkBounds(t, term)
+		snapshot := term.Snapshot(50)
+		again := New(int(rows2), int(cols2), 50)
+		again.Write(snapshot)
+		checkBounds(t, again)
+		if term.state != again.state {
+			t.Errorf("the parser is in state %d, and from the snapshot in %d", term.state, again.state)
+		}
+		if !term.lostPen() && term.pen.cell().looksLike(cell{}) != again.pen.cell().looksLike(cell{}) {
+			t.Errorf("the pen is %v, and from the snapshot %v: %q", term.pen, again.pen, snapshot)
+		}
+		again.Write(term.Reset())
+		checkBounds(t, again)
+	})
+}
+
+// checkBounds checks what holds for each terminal.
+func checkBounds(t *testing.T, term *Terminal) {
+	t.Helper()
+	b := term.on
+	if len(b.rows) != term.rows || b.y < 0 || b.y >= term.rows || b.x < 0 || b.x > term.cols+maxOverhang {
+		t.Fatalf("the cursor is at %d,%d of %d,%d with %d rows", b.x, b.y, term.cols, term.rows, len(b.rows))
+	}
+	for _, r := range b.rows {
+		if len(r.cells) != term.cols {
+			t.Fatalf("a row has %d cells of %d", len(r.cells), term.cols)
+		}
+	}
+	if b.top < 0 || b.top > b.bottom || b.bottom >= term.rows {
+		t.Fatalf("margins %d to %d of %d", b.top, b.bottom, term.rows)
+	}
+	if n := term.normal.history.n; n > 50 {
+		t.Fatalf("%d rows of history", n)
+	}
+	if len(term.replies) > maxReplies || len(term.title) > maxTitle || len(term.payload) > maxPayload {
+		t.Fatal("too much is kept")
+	}
+	if n := len(term.extras.numbers) + len(term.clusters.numbers); n > 4*(sweepFirst+2*term.rows*term.cols) {
+		t.Fatalf("%d extras and clusters", n)
+	}
+}
