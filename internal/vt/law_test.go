@@ -185,7 +185,7 @@ func TestLawResizes(t *testing.T) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 3))
 			s := soup{r, 3 + r.IntN(10), 10 + r.IntN(30)}
-			sc := script{rows: s.rows, cols: s.cols, scrollback: []int{0, 20, 100}[r.IntN(3)]}
+			sc := script{rows: s.rows, cols: s.cols, scrollback: []int{20, 100, 1000}[r.IntN(3)]}
 			total := 0
 			for range 3 {
 				b := s.plain(40)
