@@ -87,10 +87,18 @@ func TestEnvironmentOnBusyBox(t *testing.T) {
 		require.NoError(t, os.Symlink(must(t, "busybox"), filepath.Join(dir, name)))
 	}
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	for _, name := range []string{"LANG", "LC_ALL", "LC_CTYPE"} {
+		t.Setenv(name, "") // Put back after the test.
+		require.NoError(t, os.Unsetenv(name))
+	}
 	kept := []string{"name=n", "dir=d", "server=s", "NEWLINES=\n\n a\n+b\n\n", "QUOTES='\"\\ `$x` $(x) ${y} #!"}
-	got := environmentIn(t, execer, "1", append([]string{"OPTIND=abc", "A.B=1"}, kept...))
-	require.Subset(t, got, kept)
-	require.NotContains(t, strings.Join(got, "\n"), "wsep_")
+	for id, locale := range map[string][]string{"1": {"LC_ALL=C"}, "2": {"LC_ALL="}, "3": {"LANG=C"}} {
+		got := environmentIn(t, execer, id, slices.Concat([]string{"OPTIND=abc", "A.B=1"}, kept, locale))
+		require.Subset(t, got, kept)
+		require.NotRegexp(t, "wsep_|WSEP_LC", strings.Join(got, "\n"))
+		other := func(kv string) bool { return !strings.HasPrefix(kv, "LC_") && !strings.HasPrefix(kv, "LANG") }
+		require.Equal(t, locale, slices.DeleteFunc(got, other))
+	}
 }
 
 // TestEnvironmentIsInNoArguments has an env that notes its arguments, which all users of a machine can see.

@@ -227,12 +227,17 @@ screenrc() {
 # start_screen starts screen with the environment that this script got. The script's own variables may have replaced some of
 # it. If env has no -S, as in BusyBox, this environment is also the command's. Then it lacks variables whose names a shell
 # can't have. Screen sets SHELL if it is not set. The shell may refuse to set its own variables, such as UID.
+#
+# Screen knows the width of every character only in a UTF-8 locale. program restores SHELL and LC_ALL for the command.
 start_screen() {
 	unset SHELL
 	(eval "$environment") 2>/dev/null && eval "$environment"
 	export SCREENDIR="$3/s" SYSSCREENRC=/dev/null
-	[ -n "$LC_ALL$LC_CTYPE$LANG" ] || export LC_CTYPE=C.UTF-8
 	[ -n "${SHELL+set}" ] || set -- "unset SHELL$@"
+	if [ "$(locale charmap 2>/dev/null)" != UTF-8 ]; then
+		if [ -n "${LC_ALL+set}" ]; then set -- "LC_ALL=\$WSEP_LC_ALL; $@"; else set -- "unset LC_ALL; $@"; fi
+		export WSEP_LC_ALL="$LC_ALL" LC_ALL=C.UTF-8
+	fi
 	screen -U -c "$3/screenrc" -dmS s sh -c "$@"
 }
 
@@ -244,7 +249,7 @@ start_screen() {
 # The exit code goes to a file. The pipe "alive" is closed when nothing is left of the command. The pipe "go" is opened for
 # reading and writing, because that does not wait for another process to open it.
 program='
-	unset SCREENDIR SYSSCREENRC STY WINDOW TERMCAP COLORTERM
+	unset SCREENDIR SYSSCREENRC STY WINDOW TERMCAP COLORTERM WSEP_LC_ALL
 	export WSEP_TTY=true
 	[ -p "$1/go" ] && [ -p "$1/alive" ] || exit
 	exec 4<>"$1/go" 3>"$1/alive"

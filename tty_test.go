@@ -226,30 +226,37 @@ func TestFirstAttachesAtOnceMakeOneSession(t *testing.T) {
 	}
 }
 
+// TestUTF8WithoutLocale has commands in a locale that knows only ASCII, or in one that the machine does not have.
 func TestUTF8WithoutLocale(t *testing.T) {
-	_, execer := handlerServer(t, &wsep.Handler{
-		Execer: wsep.LocalExecer{InheritEnv: &[]string{"PATH", "HOME", "TMPDIR", "WSEP_LEAKTEST"}},
-	})
-	p, s := startScreen(t, execer, bash("1"))
-	s.waitFor("ready> ")
-	require.Equal(t, "", s.ask(p, "$LANG$LC_ALL"))
-	typeLine(t, p, `printf '<%s>\n' 'äöü αβγ 漢字 ｗｉｄｅ ├─┤ €'`)
-	s.waitFor("<äöü αβγ 漢字 ｗｉｄｅ ├─┤ €>")
-	// The shell counts characters, not bytes, in what is typed into it.
-	typeLine(t, p, `read -rp "line $((40+2))? " line`)
-	s.waitFor("line 42? ")
-	typeLine(t, p, `äß漢字`)
-	require.Equal(t, "4 äß漢字", s.ask(p, "${#line} $line"))
-	s.waitFor("ready> ") // What is typed before is echoed by the terminal, and again by the shell.
-	// A wide character takes two columns, so that the cursor is where the shell thinks it is.
-	typeLine(t, p, "\x15"+`printf '漢\033[6n'; IFS=';' read -rsdR row column; echo "col $column"`)
-	s.waitFor("col 3\r\n")
-	require.NoError(t, p.Close())
-	require.Error(t, waitWithin(t, p, patience))
+	for _, locale := range []string{"LANG=", "LC_ALL=C", "LC_ALL=tlh_QO.UTF-8"} {
+		t.Run(locale, func(t *testing.T) {
+			_, execer := handlerServer(t, &wsep.Handler{
+				Execer: wsep.LocalExecer{InheritEnv: &[]string{"PATH", "HOME", "TMPDIR"}},
+			})
+			c := bash("1")
+			c.Env = append(c.Env, locale)
+			p, s := startScreen(t, execer, c)
+			s.waitFor("ready> ")
+			_, value, _ := strings.Cut(locale, "=")
+			require.Equal(t, value, s.ask(p, "$LANG$LC_ALL$LC_CTYPE"), "as in a plain terminal")
+			typeLine(t, p, `printf '<%s>\n' 'äöü αβγ 漢字 ｗｉｄｅ ├─┤ €'`)
+			s.waitFor("<äöü αβγ 漢字 ｗｉｄｅ ├─┤ €>")
+			typeLine(t, p, `read -rp "line $((40+2))? " line`)
+			s.waitFor("line 42? ")
+			typeLine(t, p, "äß漢字🙂")
+			require.Equal(t, "äß漢字🙂", s.ask(p, "$line"))
+			s.waitFor("ready> ") // What is typed before is echoed by the terminal, and again by the shell.
+			// A wide character takes two columns in screen too.
+			typeLine(t, p, "\x15"+`printf '漢🙂\033[6n'; IFS=';' read -rsdR row column; echo "col $column"`)
+			s.waitFor("col 5\r\n")
+			require.NoError(t, p.Close())
+			require.Error(t, waitWithin(t, p, patience))
 
-	_, s = startScreen(t, execer, bash("1"))
-	shown := s.waitFor("4 äß漢字;")
-	require.Contains(t, shown, "<äöü αβγ 漢字 ｗｉｄｅ ├─┤ €>", "redrawn")
+			_, s = startScreen(t, execer, c)
+			shown := s.waitFor("=äß漢字🙂")
+			require.Contains(t, shown, "<äöü αβγ 漢字 ｗｉｄｅ ├─┤ €>", "redrawn")
+		})
+	}
 }
 
 func TestSessionInheritsNoMoreThanItMay(t *testing.T) {
