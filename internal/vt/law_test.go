@@ -22,7 +22,8 @@ type script struct {
 // inexact counts the snapshots that can't be exact.
 var inexact int
 
-// halfCell tells whether a resize has left half a wide character, which no sequence does.
+// halfCell tells whether there is half of a wide character. A resize leaves the first, insertion the second. xterm.js
+// shows the row shifted, and a snapshot leaves a blank.
 func (t *Terminal) halfCell() bool {
 	rows := slices.Concat(t.normal.rows, t.alt.rows)
 	t.normal.history.rows(0, func(packed []byte) {
@@ -33,6 +34,9 @@ func (t *Terminal) halfCell() bool {
 	for _, r := range rows {
 		for i, c := range r.cells {
 			if c.width() == 2 && (i == t.cols-1 || r.cells[i+1].ch != chZero) {
+				return true
+			}
+			if c.ch == chZero && (i == 0 || r.cells[i-1].width() != 2) {
 				return true
 			}
 		}

@@ -55,7 +55,11 @@ func (t *Terminal) packRuns(buf []byte, cells []cell) []byte {
 		buf = binary.AppendUvarint(buf, uint64(n))
 		buf = t.packLook(buf, cells[0])
 		for _, c := range cells[:n] {
-			buf = t.packCell(buf, c)
+			if c.ch-0x20 < 0x5f {
+				buf = append(buf, byte(c.ch))
+			} else {
+				buf = t.packCell(buf, c)
+			}
 		}
 		cells = cells[n:]
 	}

@@ -65,16 +65,16 @@ func (p *params) nextSub() {
 
 func (p *params) digit(d int32) {
 	v := &p.values[p.n-1]
-	if p.inSub {
-		if p.nSubs == 0 {
-			return
-		}
+	if p.inSub && p.nSubs > 0 {
 		v = &p.subs[p.nSubs-1]
 	}
-	if p.noMore || p.inSub && p.noMoreSub {
-		return
+	switch {
+	case p.noMore || p.inSub && (p.noMoreSub || p.nSubs == 0):
+	case *v < 1e8:
+		*v = max(*v, 0)*10 + d
+	default:
+		*v = int32(min(int64(*v)*10+int64(d), math.MaxInt32))
 	}
-	*v = int32(min(int64(max(*v, 0))*10+int64(d), math.MaxInt32))
 }
 
 // get returns parameter i, and 0 where it was not given.

@@ -85,6 +85,9 @@ func (t *Terminal) Write(p []byte) {
 			}
 			t.printASCII(p[:n])
 			p = p[n:]
+		case t.state == csiParam && p[0]-'0' < 10:
+			t.params.digit(int32(p[0] - '0'))
+			p = p[1:]
 		default:
 			t.step(rune(p[0]))
 			p = p[1:]

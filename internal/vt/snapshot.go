@@ -15,6 +15,7 @@ func (t *Terminal) Snapshot(scrollback int) []byte { return t.snapshot(scrollbac
 func (t *Terminal) snapshot(scrollback int) *snapshot {
 	h := &t.normal.history
 	s := &snapshot{t: t, lines: min(max(scrollback, 0), h.n)}
+	s.out = make([]byte, 0, 4096+s.lines*(t.cols/2))
 	s.names()
 	s.savedEarly()
 	s.normalRows()
