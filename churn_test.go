@@ -40,6 +40,7 @@ type churner struct {
 
 // TestSessionChurn has clients come, leave, and do everything that a session can be asked for, at random.
 func TestSessionChurn(t *testing.T) {
+	skipIfShort(t)
 	const clients = 8
 	length := 3 * time.Second
 	if longTests {

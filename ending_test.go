@@ -356,6 +356,7 @@ func TestCancelAfterCloseForces(t *testing.T) {
 }
 
 func TestTerminalsLeaveNoDescriptors(t *testing.T) {
+	skipIfShort(t)
 	runs := often(200, 1000)
 	run := func(read bool) {
 		p, err := wsep.LocalExecer{}.Start(t.Context(), wsep.Command{
@@ -396,6 +397,7 @@ func TestUnreadProcessesLeaveNoDescriptors(t *testing.T) {
 
 // TestWhoeverHasWaitedFindsDescriptorsClosed: no collector is needed for that, nor a moment.
 func TestWhoeverHasWaitedFindsDescriptorsClosed(t *testing.T) {
+	skipIfShort(t)
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	script := wsep.Command{Command: "sh", Args: []string{"-c", "read line; echo out; echo err >&2"}, Stdin: true}
 	onTerminal := script
@@ -464,6 +466,7 @@ func descriptors(t *testing.T) int {
 }
 
 func TestExitCodeArrivesWhileStdinStreams(t *testing.T) {
+	skipIfShort(t)
 	url := newServer(t, &wsep.Handler{})
 	for _, tc := range []struct{ name, script string }{
 		{"program ignores it", "exit 7"},

@@ -148,6 +148,7 @@ func toV024(t *testing.T) func(*testing.T) wsep.Execer {
 
 // TestExecers runs the contract against every contender, and compares what comes of it with README.
 func TestExecers(t *testing.T) {
+	skipIfShort(t)
 	kept := newScores()
 	t.Run("Contract", func(t *testing.T) {
 		for _, c := range contenders {

@@ -33,6 +33,7 @@ var notFromSuite = map[string]string{
 // they are in a package of their own, ci/v024suite, and get what they name from this version. The other package with tests
 // is internal.
 func TestSuiteOfV024(t *testing.T) {
+	skipIfShort(t)
 	needScreen(t)
 	t.Parallel()
 	published := goIn(t, filepath.Join("ci", "v024"), "list", "-m", "-f", "{{.Dir}}", "cdr.dev/wsep")

@@ -38,6 +38,7 @@ import (
 // Every connection passes through a recorder, which checks that what this version sends is what v0.2.4 speaks.
 
 func TestOurClientWithV024Server(t *testing.T) {
+	skipIfShort(t)
 	server := buildV024(t, "server")
 	for _, tc := range []struct {
 		name   string
@@ -60,6 +61,7 @@ func TestOurClientWithV024Server(t *testing.T) {
 }
 
 func TestV024ClientWithOurServer(t *testing.T) {
+	skipIfShort(t)
 	program := buildV024(t, "client")
 	t.Run("Handler", func(t *testing.T) {
 		testInterop(t, func(t *testing.T) client {
@@ -79,6 +81,7 @@ func TestV024ClientWithOurServer(t *testing.T) {
 }
 
 func TestV024ClientAndServerAroundOurs(t *testing.T) {
+	skipIfShort(t)
 	program, server := buildV024(t, "client"), buildV024(t, "server")
 	testInterop(t, func(t *testing.T) client {
 		inner := wsep.Dialer{URL: serveV024(t, server).url}

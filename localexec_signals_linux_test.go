@@ -35,6 +35,9 @@ func init() {
 
 // TestCommandsStartWithDefaultSignals starts servers that ignore or block signals, and asks their commands.
 func TestCommandsStartWithDefaultSignals(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long")
+	}
 	self, err := os.Executable()
 	require.NoError(t, err)
 	server := func(script string) *exec.Cmd {

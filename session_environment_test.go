@@ -41,6 +41,7 @@ func withShell(t *testing.T, shell string) {
 // TestSessionHasTheEnvironmentOfAPlainCommand is about names that no shell can have, and those that a shell changes or is
 // changed by.
 func TestSessionHasTheEnvironmentOfAPlainCommand(t *testing.T) {
+	skipIfShort(t)
 	hostile := []string{
 		"A.B=1", "npm_config_foo-bar=1", "npm_config_//registry.example/:_authToken=secret", "BASH_FUNC_f%%=() { echo hi; }",
 		"BASH_FUNC_cat%%=() { exit 1; }", "OPTIND=abc", "IFS=x", "SHELLOPTS=braceexpand:xtrace:noexec", "BASHOPTS=checkwinsize",

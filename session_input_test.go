@@ -91,6 +91,7 @@ func keys() (all []string) {
 }
 
 func TestKeysReachTheProgram(t *testing.T) {
+	skipIfShort(t)
 	_, execer := sessionServer(t, nil)
 	for _, terminal := range []string{"xterm-256color", "tmux-256color", "vt100"} {
 		for name, modes := range map[string]string{

@@ -30,6 +30,7 @@ func onlyPrograms(t *testing.T, names ...string) string {
 var slim = []string{"sh", "screen", "cat", "mkdir", "mkfifo", "rm", "sleep"}
 
 func TestMachineThatCantKeepASession(t *testing.T) {
+	skipIfShort(t)
 	needScreen(t)
 	for _, lacks := range slim[1:] {
 		t.Run("lacks "+lacks, func(t *testing.T) {
@@ -57,6 +58,7 @@ func TestMachineThatCantKeepASession(t *testing.T) {
 
 // TestSlimMachine has sessions where ps and pkill are not, and BusyBox may be the shell.
 func TestSlimMachine(t *testing.T) {
+	skipIfShort(t)
 	needScreen(t)
 	withShell := func(shell string) string {
 		dir := t.TempDir()
@@ -98,6 +100,7 @@ func TestSlimMachine(t *testing.T) {
 // TestFullDisk has sessions where only some more writes succeed. There may be a session or not, but there is a terminal, and
 // nothing is left of it.
 func TestFullDisk(t *testing.T) {
+	skipIfShort(t)
 	const pages = 10
 	there := newElsewhere(t, fmt.Sprintf("size=%dk", 4*pages))
 	var sessions, plain int

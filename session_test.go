@@ -33,6 +33,7 @@ import (
 // These tests look at processes and files, as Linux shows them.
 
 func TestSessionTellsHowItsCommandEnded(t *testing.T) {
+	skipIfShort(t)
 	overBoth(t, func(t *testing.T, execer wsep.Execer) {
 		for text, code := range map[string]int{
 			"true":                       0,
@@ -110,8 +111,9 @@ func TestSessionStartErrors(t *testing.T) {
 }
 
 func TestCommandsThatDieAtOnce(t *testing.T) {
+	skipIfShort(t)
 	overBoth(t, func(t *testing.T, execer wsep.Execer) {
-		for i := range 50 {
+		for i := range often(16, 50) {
 			c := wsep.Command{ID: "1", Command: "true", TTY: true}
 			code := 0
 			if i%2 == 1 {
@@ -124,7 +126,7 @@ func TestCommandsThatDieAtOnce(t *testing.T) {
 	})
 	t.Run("Together", func(t *testing.T) {
 		_, execer := sessionServer(t, nil)
-		for range 10 {
+		for range often(5, 10) {
 			var clients sync.WaitGroup
 			for range 5 {
 				clients.Go(func() {
@@ -182,6 +184,7 @@ func TestSessionIsGoneSoonAfterItsCommand(t *testing.T) {
 }
 
 func TestServerClose(t *testing.T) {
+	skipIfShort(t)
 	dir := sessionDir(t)
 	closes := func(t *testing.T, commands ...wsep.Command) {
 		srv := wsep.NewServer()
@@ -286,6 +289,7 @@ func TestServerProcess(t *testing.T) {
 }
 
 func TestSessionsOfKilledServer(t *testing.T) {
+	skipIfShort(t)
 	dir := sessionDir(t)
 	m := newMark(t)
 	server, execer := serverProcess(t)
@@ -316,6 +320,7 @@ func kill9Keepers(t *testing.T, m mark, server *exec.Cmd) {
 }
 
 func TestNextServerEndsWhatAKilledOneLeft(t *testing.T) {
+	skipIfShort(t)
 	dir := sessionDir(t)
 	// A server that lives, a client in it, and one that has left it.
 	_, living := serverProcess(t)
@@ -364,6 +369,7 @@ func TestNextServerEndsWhatAKilledOneLeft(t *testing.T) {
 
 // TestSweepOutlivesItsSession has a next server whose first session ends long before all is swept.
 func TestSweepOutlivesItsSession(t *testing.T) {
+	skipIfShort(t)
 	dir := sessionDir(t)
 	left := newMark(t)
 	server, execer := serverProcess(t)
@@ -385,6 +391,7 @@ func TestSweepOutlivesItsSession(t *testing.T) {
 
 // TestSweepTouchesNobodyElse has leftovers whose numbers belong to others by now, and what only looks like leftovers.
 func TestSweepTouchesNobodyElse(t *testing.T) {
+	skipIfShort(t)
 	dir := sessionDir(t)
 	m := newMark(t)
 	server, execer := serverProcess(t)
@@ -529,6 +536,7 @@ func TestSessionNameTaken(t *testing.T) {
 }
 
 func TestTemporaryDirectories(t *testing.T) {
+	skipIfShort(t)
 	srv, execer := sessionServer(t, nil)
 	dir := os.Getenv("TMPDIR")
 	long := filepath.Join(dir, strings.Repeat("l", 200))
@@ -648,6 +656,7 @@ func byName(r *http.Request) (string, error) { return r.Header.Get("X-Name"), ni
 // TestSessionBelongsToItsOwner: each owner's IDs are the owner's own, so nobody meets another, blocks one, or finds out that
 // there is one.
 func TestSessionBelongsToItsOwner(t *testing.T) {
+	skipIfShort(t)
 	srv, execer := handlerServer(t, &wsep.Handler{Authorize: byName})
 	shells := map[string]string{}
 	for _, name := range []string{"alice", "bob", "", "alic", "ALICE"} {
@@ -674,6 +683,7 @@ func TestSessionBelongsToItsOwner(t *testing.T) {
 }
 
 func TestAnyStringIsAnID(t *testing.T) {
+	skipIfShort(t)
 	srv, execer := sessionServer(t, nil)
 	target := filepath.Join(t.TempDir(), "x")
 	ids := []string{
@@ -704,6 +714,7 @@ func TestAnyStringIsAnID(t *testing.T) {
 }
 
 func TestCommandsThatLookLikeOptions(t *testing.T) {
+	skipIfShort(t)
 	_, execer := sessionServer(t, nil)
 	dir := t.TempDir()
 	for _, name := range []string{"-x", "--", "-c", "-", "a b", "$x", "~"} {
@@ -739,6 +750,7 @@ func screenThat(t *testing.T, version, script string) string {
 }
 
 func TestWithoutFitScreen(t *testing.T) {
+	skipIfShort(t)
 	needScreen(t)
 	for _, tc := range []struct {
 		name, path string
@@ -755,7 +767,7 @@ func TestWithoutFitScreen(t *testing.T) {
 			c := bash("1")
 			c.Rows, c.Cols = 30, 100
 			var shells []string
-			for range 10 {
+			for range often(3, 10) {
 				p, s := startScreen(t, execer, c)
 				require.Equal(t, "30 100", s.ask(p, "$(stty size)"))
 				shells = append(shells, s.ask(p, "$$"))
@@ -800,6 +812,7 @@ func TestWithoutFitScreen(t *testing.T) {
 
 // TestScreenThatFails has a screen that can't keep a session, for a reason of its own.
 func TestScreenThatFails(t *testing.T) {
+	skipIfShort(t)
 	path := os.Getenv("PATH")
 	for how, script := range map[string]string{
 		"tells":         "echo no more ptys >&2; exit 1",
@@ -924,6 +937,7 @@ func TestChainReturnsToItsFarEnd(t *testing.T) {
 }
 
 func TestOwnersOfAGatewayDoNotMeet(t *testing.T) {
+	skipIfShort(t)
 	far, farExecer := sessionServer(t, nil)
 	gateway := wsep.NewServer()
 	execer := wsep.Dialer{URL: newServer(t, &wsep.Handler{Server: gateway, Execer: farExecer, Authorize: byName})}
@@ -1004,6 +1018,7 @@ func keeperOf(t *testing.T, dir string) int {
 }
 
 func TestKeeperIsReplaced(t *testing.T) {
+	skipIfShort(t)
 	// One that has been killed before, and not replaced yet, is no error.
 	ways := map[string]func(t *testing.T, m mark, keeper int){
 		"alone": func(_ *testing.T, _ mark, keeper int) { _ = syscall.Kill(keeper, syscall.SIGKILL) },
@@ -1074,6 +1089,7 @@ func watchersOf(t *testing.T, m mark, keeper int) (pids []int) {
 
 // TestWatcherIsKilled has keepers that are not told of their commands' ends.
 func TestWatcherIsKilled(t *testing.T) {
+	skipIfShort(t)
 	begin := func(t *testing.T) (srv *wsep.Server, execer wsep.Dialer, p wsep.Process, s *screenOf) {
 		srv, execer = sessionServer(t, nil)
 		m := newMark(t)
@@ -1317,6 +1333,7 @@ func TestSignalsReachSession(t *testing.T) {
 
 // TestShortTimeout has sessions that end as soon as they are left, and clients that come back at that moment.
 func TestShortTimeout(t *testing.T) {
+	skipIfShort(t)
 	for _, timeout := range []time.Duration{1, time.Millisecond, 10 * time.Millisecond} {
 		srv, execer := sessionServer(t, &wsep.Options{SessionTimeout: timeout})
 		for range 20 {

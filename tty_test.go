@@ -50,6 +50,7 @@ func TestSessionIsReturnedTo(t *testing.T) {
 }
 
 func TestReconnectAfterEveryKindOfCut(t *testing.T) {
+	skipIfShort(t)
 	const returns = 200
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -190,6 +191,7 @@ func TestSessionIsShared(t *testing.T) {
 }
 
 func TestFirstAttachesAtOnceMakeOneSession(t *testing.T) {
+	skipIfShort(t)
 	const clients = 50
 	srv, execer := sessionServer(t, nil)
 	shells := make([]string, clients)
@@ -421,6 +423,7 @@ const reportSizes = `while :; do
 done`
 
 func TestResizeOfSession(t *testing.T) {
+	skipIfShort(t)
 	_, execer := sessionServer(t, nil)
 	p, s := startScreen(t, execer, wsep.Command{
 		ID: "1", Command: "sh", TTY: true, Args: []string{"-c", reportSizes},
@@ -442,6 +445,7 @@ func TestResizeOfSession(t *testing.T) {
 // TestSlowClient has a client that does not read. It delays nobody else for long, and sees where things are when it reads
 // again.
 func TestSlowClient(t *testing.T) {
+	skipIfShort(t)
 	_, execer := sessionServer(t, nil)
 	slow, err := execer.Start(t.Context(), bash("1"))
 	require.NoError(t, err)
