@@ -17,6 +17,7 @@ type reflow struct {
 	saved int // the saved cursor's line
 
 	oldCols, rows, cols int
+	n                   int // how many lines the screen has not lost at its bottom
 }
 
 // reflow lets wrapped rows wrap at the new width. All rows have the larger of both widths, and the screen the new number
@@ -183,13 +184,15 @@ type insertion struct {
 	rows []*row
 }
 
-// smaller wraps what a narrower screen has no room for, from the bottom up.
+// smaller wraps what a narrower screen has no room for, from the bottom up. Rows that the screen loses at its bottom are
+// still wrapped, and what that adds stays, as in xterm.js.
 func (f *reflow) smaller() {
+	f.n = len(f.lines)
 	var insertions []insertion
 	count := 0
 	room := f.t.normal.history.max + f.rows // how many lines there may be
 	for y := len(f.lines) - 1; y >= 0; y-- {
-		if y >= len(f.lines) || !f.wrapped(y) && f.trimmed(y) <= f.cols {
+		if !f.wrapped(y) && f.trimmed(y) <= f.cols {
 			continue
 		}
 		end := y + 1
@@ -203,8 +206,8 @@ func (f *reflow) smaller() {
 		if !ok {
 			continue
 		}
-		trimmed := max(0, len(f.lines)-room+len(added))
-		if f.base == 0 && f.y != len(f.lines)-1 {
+		trimmed := max(0, f.n-room+len(added))
+		if f.base == 0 && f.y != f.n-1 {
 			trimmed = max(0, f.y-room+len(added))
 		}
 		if len(added) > 0 {
@@ -222,12 +225,12 @@ func (f *reflow) makeRoom(n, room, count int) {
 	for range n {
 		switch {
 		case f.base > 0:
-			if f.base < min(room, len(f.lines)+count)-f.rows {
+			if f.base < min(room, f.n+count)-f.rows {
 				f.base++
 			}
 		case f.y < f.rows-1:
 			f.y++
-			f.lines = f.lines[:len(f.lines)-1]
+			f.n--
 		default:
 			f.base++
 		}
@@ -301,6 +304,7 @@ func (f *reflow) newLengths(rows []*row) []int {
 
 // insert puts the insertions, which are sorted from the bottom up, into the lines. Of too many the first are dropped.
 func (f *reflow) insert(insertions []insertion, count, room int) {
+	f.lines = f.lines[:max(f.n, 0)]
 	if count == 0 {
 		return
 	}

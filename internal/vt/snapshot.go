@@ -21,6 +21,7 @@ func (t *Terminal) snapshot(scrollback int) *snapshot {
 	s.normalRows()
 	if t.on == &t.alt {
 		s.settle(&t.normal)
+		s.cursor(min(t.normal.x, t.cols-1), t.normal.y) // a resize starts from there
 		s.str("\x1b[?47h\x1b[H")
 		s.y = 0
 		if t.alt.rows[0].wrapped {
@@ -46,7 +47,8 @@ type snapshot struct {
 	pen   look
 	saves bool // the saved cursor was overwritten
 	early bool // the normal screen's saved cursor is set
-	// inexact tells that a saved cursor is on the screen's edge instead of beyond, or that the pen is lost: see lostPen.
+	// inexact tells that a saved cursor is on the screen's edge instead of beyond, that a space stands for a null cell, or
+	// that the pen is lost: see lostPen.
 	inexact bool
 
 	// Where the cursor is while rows are written, x being the number of columns while a wrap is pending.
@@ -145,12 +147,12 @@ func (s *snapshot) late(b *buffer) {
 func (s *snapshot) save(c saved, y int, normal bool) {
 	t := s.t
 	y = min(max(y, 0), t.rows-1)
+	s.setPen(look{fg: c.fg, bg: c.bg})
 	if c.x >= t.cols && normal {
 		s.overhang(c.x, y)
 	} else {
 		s.cursor(min(c.x, t.cols-1), y)
 	}
-	s.setPen(look{fg: c.fg, bg: c.bg})
 	if c.charset != 0 {
 		s.str("\x1b(", string(c.charset.final()))
 	}
@@ -295,6 +297,7 @@ func (s *snapshot) place(mayPrint bool) {
 		s.str(text)
 	} else {
 		s.str(" ")
+		s.inexact = true
 	}
 }
 

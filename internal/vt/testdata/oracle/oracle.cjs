@@ -110,10 +110,12 @@ function rows(buffer, from, to) {
 // show says what a terminal shows. What comes first counts most.
 function show() {
   const set = core._bufferService.buffers, b = set.active, n = set.normal;
-  const [text, looks, cells] = rows(b, b.ybase, b.ybase + terminal.rows);
+  let [text, looks, cells] = rows(b, b.ybase, b.ybase + terminal.rows);
   const alt = b === set.alt;
   const back = rows(n, 0, alt ? n.ybase + terminal.rows : n.ybase);
-  back[2] = back[2].replace(/^([^\n]*)W/, '$1'); // nothing is before the oldest row
+  // Nothing is before the oldest row, so it does not matter what that continues.
+  back[2] = back[2].replace(/^([^\n]*)W/, '$1');
+  if (b.ybase === 0) cells = cells.replace(/^([^\n]*)W/, '$1');
   const c = core.coreService, h = core._inputHandler, pen = h._curAttrData;
   return {
     rows: text,
