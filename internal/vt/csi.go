@@ -288,7 +288,7 @@ func (t *Terminal) eraseRows(rows []*row, spare bool) {
 	}
 }
 
-// repeat is REP. It repeats at most what fills the screen, or a thousand times.
+// repeat is REP. It repeats at most a thousand times more than there are columns.
 func (t *Terminal) repeat(n int) {
 	b := t.on
 	x := b.x - t.join
@@ -296,7 +296,7 @@ func (t *Terminal) repeat(n int) {
 		return
 	}
 	text := t.text(b.row().cells[x])
-	for range min(n, max(t.rows*t.cols, 1000)) {
+	for range min(n, t.cols+1000) {
 		for _, r := range text {
 			t.print(r)
 		}

@@ -45,6 +45,7 @@ func (t *Terminal) setTitle(data []byte, targets ...*string) {
 
 // setLink opens the hyperlink of an OSC 8 and closes the one before.
 func (t *Terminal) setLink(data string) {
+	t.sweep()
 	options, uri, ok := strings.Cut(data, ";")
 	options = strings.TrimSpace(options)
 	if !ok || uri == "" && options != "" {

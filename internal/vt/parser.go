@@ -71,7 +71,6 @@ func (p *parser) put(c rune) {
 
 // Write takes what the command has written. It never fails.
 func (t *Terminal) Write(p []byte) {
-	t.sweep()
 	for len(p) > 0 {
 		switch {
 		case t.nPartial > 0:

@@ -76,7 +76,7 @@ func (t *Terminal) print(r rune) {
 func (t *Terminal) place(r rune, width int, look cell) {
 	b := t.on
 	if width == 0 && t.join != 0 {
-		t.combine(r, look)
+		t.combine(r)
 		return
 	}
 	t.join, t.joinLost = width, false
@@ -124,7 +124,8 @@ func (t *Terminal) makeRoom(width int, look cell) bool {
 }
 
 // combine adds a character of width 0 to the one before the cursor.
-func (t *Terminal) combine(r rune, look cell) {
+func (t *Terminal) combine(r rune) {
+	t.sweep()
 	b := t.on
 	if b.x == 0 || b.x > t.cols {
 		return

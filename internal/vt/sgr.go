@@ -2,6 +2,7 @@ package vt
 
 // sgr changes the pen.
 func (t *Terminal) sgr() {
+	t.sweep()
 	for i := 0; i < t.params.n; i++ {
 		p := t.params.get(i)
 		switch p {

@@ -116,6 +116,13 @@ func (s soup) make(n int) []byte {
 	return b
 }
 
+// soupTerminal returns a terminal of 5 by 20 that got a soup.
+func soupTerminal(seed uint64) *Terminal {
+	term := New(5, 20, 50)
+	term.Write(soup{rand.New(rand.NewPCG(seed, 11)), 5, 20}.make(60))
+	return term
+}
+
 func TestLawSoups(t *testing.T) {
 	for seed := range *soups {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
