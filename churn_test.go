@@ -19,7 +19,7 @@ import (
 	"cdr.dev/wsep/internal/leaktest"
 )
 
-// churn is what the clients of TestSessionChurn have in common.
+// churn is the state that the clients of TestSessionChurn share.
 type churn struct {
 	t       *testing.T
 	srv     *wsep.Server
@@ -31,14 +31,14 @@ type churn struct {
 	counts map[string]int // how often something happened
 }
 
-// churner is one client after another.
+// churner acts as one client after another.
 type churner struct {
 	*churn
 	random *rand.Rand
 	cable  *cable
 }
 
-// TestSessionChurn has clients come, leave, and do everything that a session can be asked for, at random.
+// TestSessionChurn lets clients attach, detach and do everything else with sessions, at random.
 func TestSessionChurn(t *testing.T) {
 	skipIfShort(t)
 	const clients = 8
@@ -47,11 +47,11 @@ func TestSessionChurn(t *testing.T) {
 		length = time.Minute
 	}
 	seed := rand.Uint64()
-	t.Logf("seed %d", seed) // It makes the choices, not the order in which they take effect.
+	t.Logf("seed %d", seed) // It decides the choices, but not their order in time.
 
 	leaktest.Check(t)
 	dir := sessionDir(t)
-	// Who is cut off without a word stays until a ping is missed.
+	// A client that is cut off silently stays attached until it misses a ping.
 	const keepAlive = 500 * time.Millisecond
 	c := &churn{t: t, srv: wsep.NewServer(), mark: newMark(t), counts: map[string]int{}}
 	c.patient = newServer(t, &wsep.Handler{Server: c.srv, Options: &wsep.Options{KeepAlive: keepAlive}})
@@ -60,7 +60,7 @@ func TestSessionChurn(t *testing.T) {
 	})
 	end := time.Now().Add(length)
 	var running sync.WaitGroup
-	// On a busy machine it may take longer until everything has happened that is looked for.
+	// On a busy machine it may take longer until everything has happened.
 	goesOn := func() bool {
 		now := time.Now()
 		return now.Before(end) || now.Before(end.Add(patience)) && len(c.missing()) > 0
@@ -89,7 +89,7 @@ func (c *churn) count(what string) {
 	c.counts[what]++
 }
 
-// missing returns what should happen and has not.
+// missing returns what has not happened yet.
 func (c *churn) missing() (missing []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -118,7 +118,7 @@ func (c *churn) within(what string, operation func()) bool {
 	}
 }
 
-// visit attaches to some session, does something there, and leaves in some way.
+// visit attaches to a random session, acts there, and detaches in a random way.
 func (c churner) visit() {
 	n := c.random.IntN(20)
 	id, code := fmt.Sprint("session ", n), 10+n
@@ -166,7 +166,7 @@ func (c churner) upTo(limit time.Duration) time.Duration {
 	return time.Duration(c.random.Int64N(int64(limit)))
 }
 
-// act does something that a client does while it stays. What it does may come too late.
+// act does one of the things that an attached client does. The session may be done already.
 func (c churner) act(p wsep.Process) {
 	c.within("resizing, typing or a pause", func() {
 		switch c.random.IntN(3) {
@@ -180,7 +180,7 @@ func (c churner) act(p wsep.Process) {
 	})
 }
 
-// way chooses how a client leaves. Without a process it leaves while it attaches.
+// way chooses how a client detaches. If it has no process yet, it detaches while it attaches.
 func (c churner) way(id string, code int, cancel func()) func(p wsep.Process) {
 	ways := []struct {
 		name  string

@@ -14,7 +14,7 @@ import (
 	"cdr.dev/wsep"
 )
 
-// TestLostConnectionIsNoEnd: whatever is asked of a process whose connection was lost, the answer is not that it has ended.
+// TestLostConnectionIsNoEnd: after a lost connection no method says that the process has exited.
 func TestLostConnectionIsNoEnd(t *testing.T) {
 	far := newCable(t, serve(t, wsep.LocalExecer{}))
 	near := serve(t, wsep.Dialer{URL: far.url()})

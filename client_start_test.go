@@ -26,7 +26,7 @@ func closingServer(t *testing.T, code int, reason string) string {
 	return srv.URL
 }
 
-// TestClosedBeforePid: only what a server says in so many words is a failed start.
+// TestClosedBeforePid: a closed connection is a failed start only if the close reason says so.
 func TestClosedBeforePid(t *testing.T) {
 	for _, tc := range []struct {
 		code   int

@@ -17,8 +17,8 @@ import (
 	"cdr.dev/wsep"
 )
 
-// requireStart starts a command that does not start. The error matches one of the kinds, or none if that is nil, and is a
-// StartError unless it matches ErrDisconnected. No connection was lost, for there never was one.
+// requireStart starts a command, which must fail. The error must match kind alone, or no kind if that is nil. It must be a
+// StartError, unless it matches ErrDisconnected. Its text must not say that a connection was lost: there was none.
 func requireStart(t *testing.T, execer wsep.Execer, kind error) (text string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -33,14 +33,14 @@ func requireStart(t *testing.T, execer wsep.Execer, kind error) (text string) {
 	return err.Error()
 }
 
-// gateway is a server whose commands run where the execer says.
+// gateway is a server that runs its commands with the execer.
 func gateway(t *testing.T, execer wsep.Execer) wsep.Dialer {
 	srv := httptest.NewServer(&wsep.Handler{Execer: execer})
 	t.Cleanup(srv.Close)
 	return wsep.Dialer{URL: srv.URL}
 }
 
-// TestHandshakeAnsweredByStatus: a caller knows whether trying again helps, also behind a gateway.
+// TestHandshakeAnsweredByStatus: the error says whether another try may help, also behind a gateway.
 func TestHandshakeAnsweredByStatus(t *testing.T) {
 	for status, kind := range map[int]error{
 		200: nil, 204: nil, 304: nil, 400: nil, 404: nil, 407: nil, 410: nil, 426: nil, 500: nil, 501: nil, 599: nil,
@@ -67,7 +67,7 @@ func TestHandshakeAnsweredByStatus(t *testing.T) {
 	}
 }
 
-// TestHandshakeThatFailsAgain is about what no server's status tells.
+// TestHandshakeThatFailsAgain: these failures have no status from a server, and would fail again.
 func TestHandshakeThatFailsAgain(t *testing.T) {
 	handler := &wsep.Handler{Execer: wsep.LocalExecer{}}
 	plain, encrypted := httptest.NewServer(handler), httptest.NewUnstartedServer(handler)
@@ -113,7 +113,7 @@ func TestHandshakeThatFailsAgain(t *testing.T) {
 	}
 }
 
-// TestHandshakeThatMayPass is about what need not be so the next time.
+// TestHandshakeThatMayPass: these failures may not happen the next time.
 func TestHandshakeThatMayPass(t *testing.T) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

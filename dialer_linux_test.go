@@ -11,7 +11,7 @@ import (
 	"cdr.dev/wsep"
 )
 
-// TestDialerConnectsAnew has clients whose last handshake was refused, on a connection that has died since without a word.
+// TestDialerConnectsAnew: a refused handshake leaves a connection that later dies silently. The next start does not use it.
 func TestDialerConnectsAnew(t *testing.T) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/page", func(http.ResponseWriter, *http.Request) {})

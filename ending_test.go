@@ -21,7 +21,7 @@ import (
 	"cdr.dev/wsep/internal/timetest"
 )
 
-// stubborn prints its own pid and a background child's, and neither ends at a polite word.
+// stubborn prints its own pid and that of a background child. Both ignore SIGTERM.
 const stubborn = `trap "" TERM HUP; sleep 1000 & echo $$ $!; while :; do sleep 1000; done`
 
 func TestDisconnectEndsGroup(t *testing.T) {
@@ -63,7 +63,7 @@ func TestDisconnectEndsGroup(t *testing.T) {
 	}
 }
 
-// fillStdin sends stdin that nobody reads: all that fits the buffers on the way, or the server's window if it has one.
+// fillStdin writes stdin that the command does not read, until the buffers on the way or the server's window are full.
 func fillStdin(c *rawClient) {
 	ctx, cancel := context.WithTimeout(c.ctx, 300*time.Millisecond)
 	defer cancel()
@@ -84,7 +84,7 @@ func TestCutDuringFullStdinWithoutFlowControl(t *testing.T) {
 	m, err := c.read()
 	require.NoError(t, err)
 	pids := readPids(t, m.body)
-	// Far more than all buffers hold, so that the server can't be reading when the connection is cut.
+	// This is far more than all buffers hold. So the server is not reading when the connection is cut.
 	ctx, cancel := context.WithTimeout(c.ctx, time.Second)
 	defer cancel()
 	piece := []byte("{\"type\":\"stdin\"}\n" + strings.Repeat("x", 60<<10))
@@ -178,7 +178,7 @@ func TestWaitDelayLosesNothing(t *testing.T) {
 			}
 			pids := readPids(t, line)
 			require.NoError(t, p.Wait())
-			requireGone(t, patience, pids) // It ends when nobody can read what it writes.
+			requireGone(t, patience, pids) // The next write kills it with SIGPIPE.
 			out, err := io.ReadAll(p.Stdout())
 			require.NoError(t, err)
 			require.Equal(t, wrote, strings.NewReplacer(".", "", "\n", "").Replace(string(out)))
@@ -205,7 +205,7 @@ func TestExitCodeDoesNotWaitForOutput(t *testing.T) {
 		"chain":  wsep.Dialer{URL: newServer(t, &wsep.Handler{Execer: wsep.Dialer{URL: url}})},
 	} {
 		t.Run(name+"/nobody reads", func(t *testing.T) {
-			// What a window holds and half of what a pipe does.
+			// This is a full window and half a pipe.
 			const size = 2<<20 + 32<<10
 			p, err := execer.Start(t.Context(), sh(fmt.Sprintf("head -c %d /dev/zero >&2; exit 5", size)))
 			require.NoError(t, err)
@@ -395,8 +395,8 @@ func TestUnreadProcessesLeaveNoDescriptors(t *testing.T) {
 	require.LessOrEqual(t, descriptors(t), before+2)
 }
 
-// TestWhoeverHasWaitedFindsDescriptorsClosed: no collector is needed for that, nor a moment.
-func TestWhoeverHasWaitedFindsDescriptorsClosed(t *testing.T) {
+// TestWaitClosesDescriptors: after Wait all descriptors are closed, without the garbage collector.
+func TestWaitClosesDescriptors(t *testing.T) {
 	skipIfShort(t)
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	script := wsep.Command{Command: "sh", Args: []string{"-c", "read line; echo out; echo err >&2"}, Stdin: true}
@@ -408,7 +408,7 @@ func TestWhoeverHasWaitedFindsDescriptorsClosed(t *testing.T) {
 		execer  wsep.Execer
 		command wsep.Command
 		reads   bool
-		later   bool // A connection is closed when its peer has answered.
+		later   bool // The connection is closed after the peer's answer.
 	}{
 		{"pipes", wsep.LocalExecer{}, script, false, false},
 		{"pipes that are read", wsep.LocalExecer{}, script, true, false},
@@ -441,7 +441,7 @@ func TestWhoeverHasWaitedFindsDescriptorsClosed(t *testing.T) {
 	}
 }
 
-// TestWriteThatWaitsEndsWithItsProcess: though another process holds the other end.
+// TestWriteThatWaitsEndsWithItsProcess: a waiting write fails at the exit, even if another process holds the other end.
 func TestWriteThatWaitsEndsWithItsProcess(t *testing.T) {
 	for _, tty := range []bool{false, true} {
 		t.Run(fmt.Sprintf("tty %t", tty), func(t *testing.T) {

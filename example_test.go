@@ -18,12 +18,12 @@ import (
 	"cdr.dev/wsep/sshexec"
 )
 
-// A server that runs commands for whoever reaches it on this machine, web pages excepted.
+// A server that runs commands for every program of this machine, but not for web pages.
 func ExampleHandler() {
 	log.Fatal(http.ListenAndServe("127.0.0.1:8080", &wsep.Handler{Execer: wsep.LocalExecer{}}))
 }
 
-// The same on an http.Handler of one's own.
+// The same with your own http.Handler.
 func ExampleServer_Serve() {
 	server := wsep.NewServer()
 	defer server.Close()
@@ -39,7 +39,7 @@ func ExampleServer_Serve() {
 	})
 }
 
-// A client runs a command, feeds it, reads what it says and learns how it ended.
+// A client runs a command, writes its input, reads its output and gets its exit.
 func ExampleDialer() {
 	srv := httptest.NewServer(&wsep.Handler{Execer: wsep.LocalExecer{}})
 	defer srv.Close()
@@ -81,7 +81,7 @@ func ExampleDialer() {
 	// not found: true
 }
 
-// A connection that is there already carries one command.
+// A connection that already exists runs one command.
 func ExampleRemoteExecer() {
 	srv := httptest.NewServer(&wsep.Handler{Execer: wsep.LocalExecer{}})
 	defer srv.Close()
@@ -120,7 +120,7 @@ func ExampleDialer_chain() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	// How the process ended is told through both servers.
+	// The exit passes through both servers.
 	var exit wsep.ExitError
 	if errors.As(process.Wait(), &exit) {
 		fmt.Println(strings.ToLower(exit.Error()), exit.Signal())
@@ -130,7 +130,7 @@ func ExampleDialer_chain() {
 	// signal: terminated TERM
 }
 
-// One function works with every Execer, wherever that runs its commands.
+// One function works with every Execer.
 func ExampleExecer_interchange() {
 	sorted := func(execer wsep.Execer, words ...string) (string, error) {
 		ctx, cancel := context.WithCancel(context.Background())
@@ -153,7 +153,7 @@ func ExampleExecer_interchange() {
 	server := httptest.NewServer(&wsep.Handler{Execer: wsep.LocalExecer{}})
 	defer server.Close()
 
-	// A program says ssh.Dial here.
+	// A program would call ssh.Dial here.
 	host, end, err := sshtest.Connect(sshtest.Session{}.Open)
 	if err != nil {
 		log.Fatal(err)

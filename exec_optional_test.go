@@ -15,10 +15,10 @@ import (
 	"cdr.dev/wsep"
 )
 
-// wrapper is an Execer around another one, as a program has it that logs, or that changes commands.
+// wrapper is an Execer around another one. Programs have such wrappers to log or to change commands.
 type wrapper struct{ wsep.Execer }
 
-// openWrapper is a wrapper that shows what it wraps. It forces a variable on each command.
+// openWrapper is a wrapper with Unwrap. It adds a variable to each command.
 type openWrapper struct{ inner wsep.Execer }
 
 func (w openWrapper) Unwrap() wsep.Execer { return w.inner }
@@ -43,7 +43,8 @@ func farServer(t *testing.T) (*wsep.Server, string) {
 	return srv, newServer(t, &wsep.Handler{Server: srv, Execer: wsep.LocalExecer{}})
 }
 
-// TestWrappedExecerLeavesSessionsToFarServer: a wrapper in a gateway does not move its sessions, and has its say in them.
+// TestWrappedExecerLeavesSessionsToFarServer: with a wrapper in a gateway, sessions stay at the far server, and the wrapper
+// still changes their commands.
 func TestWrappedExecerLeavesSessionsToFarServer(t *testing.T) {
 	for name, tc := range map[string]struct {
 		wrap      func(wsep.Execer) wsep.Execer
@@ -76,7 +77,7 @@ func TestWrappedExecerLeavesSessionsToFarServer(t *testing.T) {
 	}
 }
 
-// TestWrappedProcessTellsItsExit: what a Process can beside its interface reaches the client through a wrapper.
+// TestWrappedProcessTellsItsExit: a wrapper with Unwrap keeps the optional methods of the Process.
 func TestWrappedProcessTellsItsExit(t *testing.T) {
 	url := newServer(t, &wsep.Handler{Execer: openWrapper{wsep.LocalExecer{}}})
 	start := func(script string) wsep.Process {
@@ -84,7 +85,7 @@ func TestWrappedProcessTellsItsExit(t *testing.T) {
 		require.NoError(t, err)
 		return p
 	}
-	// A child holds the output: without Exited the exit would wait for that.
+	// A child holds the output open. Without Exited the exit would wait for the end of the output.
 	p := start("sleep 30 & exit 3")
 	exit := make(chan error, 1)
 	go func() { exit <- p.Wait() }()

@@ -24,7 +24,7 @@ import (
 // contender is a kind of Execer that the contract is run against. It becomes a row of README's table.
 type contender struct {
 	name string // as README calls it
-	// prepare makes, for all lines, what makes the Execer of each line.
+	// prepare runs once. It returns a function that makes an Execer for each line.
 	prepare func(*testing.T) func(*testing.T) wsep.Execer
 	except  execertest.Exclusions
 }
@@ -54,7 +54,7 @@ var contenders = []contender{
 	{"a server of v0.2.4", toV024, v024Exclusions},
 }
 
-// dropbearExclusions are what dropbear can't do, however it is asked.
+// dropbearExclusions are what dropbear can't do.
 var dropbearExclusions = execertest.Exclusions{
 	"Command/ArgsLong":     "short-lines",
 	"Output/ReadAfterWait": "short-lines",
@@ -62,9 +62,9 @@ var dropbearExclusions = execertest.Exclusions{
 	"Output/HeldByChild": "no-held-output",
 }
 
-// v024Exclusions are what a server of v0.2.4 can't do, or its protocol not tell.
+// v024Exclusions are what a server or the protocol of v0.2.4 can't do.
 var v024Exclusions = execertest.Exclusions{
-	// It fails the connection when it can't write a command's stdin, and reads nothing while it waits for that.
+	// The server closes the connection if it can't write to stdin. While it waits to write, it reads no messages.
 	"Stdin/Unread":              "no-flow-control",
 	"Exit/WhileStdinStreams":    "no-flow-control",
 	"Exit/StdinClosedByProgram": "no-flow-control",
@@ -75,19 +75,19 @@ var v024Exclusions = execertest.Exclusions{
 	"Signal/Terminal": "no-signals",
 	"Signal/Group":    "no-signals",
 
-	// There Close can but disconnect, after which nothing more is heard of the command.
+	// Close can only disconnect. Then no more messages about the command arrive.
 	"Close/Trap":           "no-close",
 	"Close/TrapOnTerminal": "no-close",
 	"Close/UnreadOutput":   "no-close",
 
-	// It closes the terminal.
+	// The server closes the terminal.
 	"Terminal/StdinClose":        "hang-up",
 	"Terminal/StdinCloseMidLine": "hang-up",
 
-	// Its terminals take their input for single bytes.
+	// Its terminals take each byte of input for a character.
 	"Terminal/Erase": "no-utf8-input",
 
-	// It kills the process, or hangs up its terminal, and leaves the rest of the group.
+	// The server kills the process or hangs up its terminal. The rest of the group goes on.
 	"Close/Group":                "no-groups",
 	"Close/Stubborn":             "no-groups",
 	"Close/StubbornOnTerminal":   "no-groups",
@@ -99,7 +99,7 @@ var v024Exclusions = execertest.Exclusions{
 	"Cancel/FullStdinStubborn":   "no-groups",
 	"Cancel/AfterClose":          "no-groups",
 
-	// It tells why a command does not start as a text alone.
+	// The reason of a failed start is only a text.
 	"StartReason/MissingInPath":     "text-only",
 	"StartReason/MissingByPath":     "text-only",
 	"StartReason/Directory":         "text-only",
@@ -112,7 +112,7 @@ var v024Exclusions = execertest.Exclusions{
 	"StartReason/NULInWorkingDir":   "text-only",
 }
 
-// each is for what needs nothing prepared.
+// each is for an Execer that needs no preparation.
 func each(newExecer func(*testing.T) wsep.Execer) func(*testing.T) func(*testing.T) wsep.Execer {
 	return func(*testing.T) func(*testing.T) wsep.Execer { return newExecer }
 }
@@ -146,7 +146,7 @@ func toV024(t *testing.T) func(*testing.T) wsep.Execer {
 	}
 }
 
-// TestExecers runs the contract against every contender, and compares what comes of it with README.
+// TestExecers runs the contract against every contender, and compares the results with README.
 func TestExecers(t *testing.T) {
 	skipIfShort(t)
 	kept := newScores()
@@ -182,7 +182,7 @@ func (c connectionPerStart) Start(ctx context.Context, command wsep.Command) (ws
 	return p, err
 }
 
-// serveCoder is serve by a handler that accepts connections of github.com/coder/websocket.
+// serveCoder is serve for connections of github.com/coder/websocket.
 func serveCoder(t *testing.T) string {
 	server := wsep.NewServer()
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

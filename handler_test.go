@@ -123,7 +123,7 @@ func TestHandlerAuthorizes(t *testing.T) {
 	require.Equal(t, http.StatusForbidden, tryHandshake(t, url, "evil.example.com", nil))
 	require.Equal(t, 3, asked, "a request of a foreign page is refused before anybody is asked")
 
-	// The reason is the log's business.
+	// The reason is only in the log.
 	recorder := httptest.NewRecorder()
 	h := &wsep.Handler{
 		Execer:    wsep.LocalExecer{},

@@ -61,7 +61,8 @@ func TestToken(t *testing.T) {
 
 func offer(headers ...string) http.Header { return http.Header{"Sec-Websocket-Protocol": headers} }
 
-// TestHandlerChoosesSubprotocol shows what a browser insists on: that one of the offered is chosen, or none if none was.
+// TestHandlerChoosesSubprotocol: the handler chooses an offered subprotocol, or none if none was offered. Browsers demand
+// this.
 func TestHandlerChoosesSubprotocol(t *testing.T) {
 	url := newServer(t, &wsep.Handler{Authorize: secret("s3cret")})
 	token := "wsep.token." + base64.RawURLEncoding.EncodeToString([]byte("s3cret"))

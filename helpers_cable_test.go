@@ -53,13 +53,13 @@ func (c *cable) accept() {
 		c.mu.Lock()
 		c.lines[l] = true
 		c.mu.Unlock()
-		// These end when the line is cut, or one of its ends closes.
+		// These end when the line is cut, or when one of its ends closes.
 		go l.carry(client, server)
 		go l.carry(server, client)
 	}
 }
 
-// cut closes all connections, with a reset or without. Neither has a word of WebSocket.
+// cut closes all connections, with or without a reset. It sends no close frame.
 func (c *cable) cut(reset bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -74,7 +74,7 @@ func (c *cable) cut(reset bool) {
 	clear(c.lines)
 }
 
-// mute has all connections carry nothing any more. They stay open.
+// mute drops all further bytes. The connections stay open.
 func (c *cable) mute() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -24,7 +24,7 @@ import (
 	"cdr.dev/wsep"
 )
 
-// needScreen skips a test that can't do without screen. ci/test.sh installs it where it may, and fails where not.
+// needScreen skips the test if screen is not installed. ci/test.sh installs screen, or fails.
 func needScreen(t testing.TB) {
 	t.Helper()
 	if _, err := exec.LookPath("screen"); err != nil {
@@ -32,7 +32,7 @@ func needScreen(t testing.TB) {
 	}
 }
 
-// withoutScreen returns a PATH of the programs that there are, but for screen.
+// withoutScreen returns a PATH with all installed programs except screen.
 func withoutScreen(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -67,7 +67,7 @@ func handlerServer(t testing.TB, h *wsep.Handler) (*wsep.Server, wsep.Dialer) {
 	return h.Server, wsep.Dialer{URL: web.URL}
 }
 
-// sessionExecer starts a session of its own for each command, as one who uses Session alone.
+// sessionExecer starts a Session for each command, without a Server.
 type sessionExecer struct {
 	execer wsep.Execer
 	opts   *wsep.Options
@@ -77,7 +77,7 @@ func (e sessionExecer) Start(ctx context.Context, c wsep.Command) (wsep.Process,
 	return wsep.NewSession(&c, e.execer, e.opts).Attach(ctx)
 }
 
-// overBoth runs a test with a session's process at first hand, and with one behind a server.
+// overBoth runs a test with a Session alone, and with a session behind a server.
 func overBoth(t *testing.T, test func(t *testing.T, execer wsep.Execer)) {
 	t.Run("Session", func(t *testing.T) {
 		dir := sessionDir(t)
@@ -99,7 +99,7 @@ func startScreen(t testing.TB, execer wsep.Execer, c wsep.Command) (wsep.Process
 	return p, watchScreen(t, p)
 }
 
-// waitWithin is Wait for a process that must have ended in time.
+// waitWithin is Wait for a process that must exit within the limit.
 func waitWithin(t testing.TB, p wsep.Process, limit time.Duration) error {
 	t.Helper()
 	ended := make(chan error, 1)
@@ -113,7 +113,7 @@ func waitWithin(t testing.TB, p wsep.Process, limit time.Duration) error {
 	}
 }
 
-// requireExit waits for a process's end by an exit code.
+// requireExit waits for an exit, which must have the code.
 func requireExit(t testing.TB, p wsep.Process, code int) {
 	t.Helper()
 	err := waitWithin(t, p, patience)
@@ -126,13 +126,13 @@ func requireExit(t testing.TB, p wsep.Process, code int) {
 	require.Equal(t, code, exit.ExitCode())
 }
 
-// requireSessions waits until the server has as many sessions.
+// requireSessions waits until the server has the number of sessions.
 func requireSessions(t testing.TB, srv *wsep.Server, want int) {
 	t.Helper()
 	require.Eventually(t, func() bool { return srv.SessionCount() == want }, patience, time.Millisecond)
 }
 
-// requirePlain requires that a shell runs in a plain terminal, in place of a session, and that nothing is left of it.
+// requirePlain runs a shell, which must get a plain terminal instead of a session, and must leave nothing behind.
 func requirePlain(t *testing.T, srv *wsep.Server, execer wsep.Execer, c wsep.Command) {
 	t.Helper()
 	m := newMark(t)
@@ -146,8 +146,8 @@ func requirePlain(t *testing.T, srv *wsep.Server, execer wsep.Execer, c wsep.Com
 	m.requireNone(t, patience)
 }
 
-// requireClosed closes the server and requires that this takes some seconds at most, that the client is told, and that nothing
-// is left of the sessions.
+// requireClosed closes the server. That must take some seconds at most. The client must get the reason, and nothing of the
+// sessions may be left.
 func requireClosed(t *testing.T, srv *wsep.Server, p wsep.Process, m mark) {
 	t.Helper()
 	began := time.Now()
@@ -162,7 +162,7 @@ func requireClosed(t *testing.T, srv *wsep.Server, p wsep.Process, m mark) {
 func sessionDir(t testing.TB) string {
 	t.Helper()
 	needScreen(t)
-	dir, err := os.MkdirTemp("/tmp", "ws") // A socket's path has to be short.
+	dir, err := os.MkdirTemp("/tmp", "ws") // The path of a socket must be short.
 	require.NoError(t, err)
 	require.NoError(t, os.Chmod(dir, 0o777|os.ModeSticky))
 	t.Setenv("TMPDIR", dir)
@@ -173,7 +173,7 @@ func sessionDir(t testing.TB) string {
 	return dir
 }
 
-// sessionFiles returns the directories of the sessions that there are.
+// sessionFiles returns the directories of all sessions.
 func sessionFiles(t testing.TB, dir string) []string {
 	t.Helper()
 	dirs, err := filepath.Glob(filepath.Join(dir, "wsep-*"))
@@ -209,7 +209,7 @@ func must(t *testing.T, program string) string {
 	return path
 }
 
-// mark is a variable in the environment of all that a test starts.
+// mark is a variable in the environment of all processes that a test starts.
 type mark string
 
 func newMark(t testing.TB) mark {
@@ -222,7 +222,7 @@ func (m mark) on(c wsep.Command) wsep.Command {
 	return c
 }
 
-// processes returns the marked processes that run, by what they were started as.
+// processes returns the running marked processes and their command lines.
 func (m mark) processes() map[int]string {
 	found := map[int]string{}
 	dirs, _ := filepath.Glob("/proc/[0-9]*")
@@ -247,7 +247,7 @@ func (m mark) requireNone(t testing.TB, within time.Duration) {
 	}, within, 10*time.Millisecond, "processes are left: %v", &left)
 }
 
-// find returns a marked process that was started by a line with the text.
+// find returns a marked process whose command line has the text.
 func (m mark) find(t testing.TB, text string) int {
 	t.Helper()
 	for pid, line := range m.processes() {
@@ -259,7 +259,7 @@ func (m mark) find(t testing.TB, text string) int {
 	return 0
 }
 
-// serverProcess runs a server in a process of its own, until the test ends. Other variables come on top.
+// serverProcess runs a server in its own process until the test ends. The variables are added to the environment.
 func serverProcess(t *testing.T, env ...string) (*exec.Cmd, wsep.Dialer) {
 	t.Helper()
 	self, err := os.Executable()
@@ -278,10 +278,10 @@ func serverProcess(t *testing.T, env ...string) (*exec.Cmd, wsep.Dialer) {
 	return cmd, wsep.Dialer{URL: strings.TrimSpace(url)}
 }
 
-// elsewhere is an Execer for a place with a file system and with process numbers of its own.
+// elsewhere is an Execer for a place that has its own mounts and its own process IDs.
 type elsewhere struct{ pid int }
 
-// newElsewhere makes such a place, with a /tmp of its own that is mounted with the options.
+// newElsewhere makes such a place. Its own /tmp is mounted with the options.
 func newElsewhere(t *testing.T, options string) elsewhere {
 	t.Helper()
 	requireRoot(t)
@@ -304,7 +304,7 @@ func newElsewhere(t *testing.T, options string) elsewhere {
 	return elsewhere{pid}
 }
 
-// run runs a line of a shell in the place, and returns what it prints.
+// run runs a shell's line in the place, and returns its output.
 func (e elsewhere) run(t *testing.T, line string) string {
 	t.Helper()
 	cmd := exec.Command("nsenter", "-t", fmt.Sprint(e.pid), "--mount", "--pid", "sh", "-c", line)
@@ -326,8 +326,8 @@ func (e elsewhere) Start(ctx context.Context, c wsep.Command) (wsep.Process, err
 }
 
 const (
-	// ignorant ends at no polite word.
+	// ignorant ignores HUP, TERM and INT.
 	ignorant = `trap "" HUP TERM INT; echo up; while :; do sleep 1000; done`
-	// withChildren ends, but leaves children that do not.
+	// withChildren exits when it is hung up. Its children ignore that.
 	withChildren = `(trap "" HUP TERM; sleep 1000) & (trap "" HUP; exec sleep 1000) & echo up; exec cat`
 )

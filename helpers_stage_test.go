@@ -18,8 +18,8 @@ import (
 	"cdr.dev/wsep/internal/wstest"
 )
 
-// stage is an Execer whose processes are played: a session's keeper, which speaks as session_screen.sh does, and those that
-// attach.
+// stage is an Execer that plays its processes: a session's keeper, which speaks like session_screen.sh, and attaching
+// processes.
 type stage struct {
 	keep   func(p *role) error // plays a keeper; the error is what its Wait returns
 	show   func(p *role) error // plays an attaching process
@@ -31,8 +31,8 @@ type stage struct {
 	sessions []*wsep.Session
 }
 
-// onStage runs a test in fake time, and closes its sessions. Some time later nothing may be left: no goroutine, for
-// which synctest looks, no process, no context.
+// onStage runs a test in fake time, and closes its sessions. Some time later no goroutine, no process and no context may be
+// left. synctest looks for goroutines.
 func onStage(t *testing.T, name string, test func(t *testing.T, st *stage)) {
 	t.Run(name, func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
@@ -61,7 +61,7 @@ func (st *stage) Start(ctx context.Context, c wsep.Command) (wsep.Process, error
 		over: make(chan struct{}),
 	}
 	p.stdout, p.out = io.Pipe()
-	if p.kind == "environment" { // It starts, and tells nothing.
+	if p.kind == "environment" { // It starts, and prints nothing.
 		p.end(nil)
 		return p, nil
 	}
@@ -109,7 +109,7 @@ func (st *stage) session(timeout time.Duration) *wsep.Session {
 	return s
 }
 
-// serve returns what starts a command, each over a connection of its own to the server, which is closed with the test.
+// serve returns a function that starts a command over a new connection to the server. The test closes the server.
 func (st *stage) serve(
 	t *testing.T, srv *wsep.Server, opts *wsep.Options,
 ) (start func(wsep.Command) (wsep.Process, error)) {
@@ -146,7 +146,7 @@ type role struct {
 	err   error
 }
 
-// commandEnds has a keeper say how the command has ended. The attached processes end with it.
+// commandEnds makes a keeper say how the command exited. The attached processes exit too.
 func (p *role) commandEnds(how string) {
 	if how != "gone" {
 		p.say(how)
@@ -160,7 +160,7 @@ func (p *role) commandEnds(how string) {
 // say writes a line.
 func (p *role) say(line string) { _, _ = io.WriteString(p.out, line+"\n") }
 
-// next waits for an event. It is empty when the process has been ended.
+// next waits for an event. It returns an empty event when the process has exited.
 func (p *role) next() string {
 	select {
 	case e := <-p.events:
@@ -170,7 +170,7 @@ func (p *role) next() string {
 	}
 }
 
-// pause waits, unless the process is ended.
+// pause waits for d, or until the process exits.
 func (p *role) pause(d time.Duration) {
 	select {
 	case <-time.After(d):
@@ -178,15 +178,15 @@ func (p *role) pause(d time.Duration) {
 	}
 }
 
-// do has the process notice an event.
+// do sends the process an event.
 func (p *role) do(event string) {
 	select {
 	case p.events <- event:
-	default: // It has ended long ago.
+	default: // It has exited.
 	}
 }
 
-// tell is do for what the session says.
+// tell is do for the session's orders and signals.
 func (p *role) tell(order string) {
 	p.mu.Lock()
 	p.told = append(p.told, fmt.Sprint(time.Since(p.began), " ", order))
@@ -245,10 +245,10 @@ func kindOfStart(c wsep.Command) string {
 	return "plain"
 }
 
-// keep plays a keeper. The test makes it die, or have the command exit.
+// keep plays a keeper. Events from the test make it die, or make the command exit.
 func keep(p *role) error { return keepWithout(p) }
 
-// keepWithout plays a keeper that does not do as it is told by some orders.
+// keepWithout plays a keeper that ignores some orders.
 func keepWithout(p *role, ignored ...string) error {
 	p.say("dir /dir")
 	p.say("started")
@@ -281,7 +281,7 @@ func show(p *role) error {
 	return nil
 }
 
-// leave detaches a client, who is told so.
+// leave detaches a client. Wait must say so.
 func leave(t *testing.T, p wsep.Process) {
 	t.Helper()
 	require.NoError(t, p.Close())
@@ -302,7 +302,7 @@ func (o orders) Write(b []byte) (int, error) {
 		return 0, io.ErrClosedPipe
 	}
 	for line := range strings.Lines(string(b)) {
-		if order := strings.TrimSuffix(line, "\n"); order != "" && order[0] != '+' { // The command's variables are no orders.
+		if order := strings.TrimSuffix(line, "\n"); order != "" && order[0] != '+' { // Lines with variables are not orders.
 			o.p.tell(order)
 		}
 	}

@@ -72,7 +72,7 @@ func watchScreen(t testing.TB, p wsep.Process) *screenOf {
 	return s
 }
 
-// take returns what has been shown up to the end of the text, if that has been shown.
+// take returns everything shown up to the end of the text. ok is false if the text has not been shown.
 func (s *screenOf) take(text string) (shown string, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -85,7 +85,7 @@ func (s *screenOf) take(text string) (shown string, ok bool) {
 	return shown, true
 }
 
-// waitFor waits until the text is shown, and returns what was since the last call, up to the end of the text.
+// waitFor waits until the text is shown. It returns what was shown since the last call, up to the end of the text.
 func (s *screenOf) waitFor(text string) string {
 	s.t.Helper()
 	deadline := time.After(patience)
@@ -118,17 +118,17 @@ func (s *screenOf) rest() string {
 	return string(s.shown)
 }
 
-// ask has a shell expand something, in place of what is in its line already.
+// ask makes a shell expand an expression, and returns the result. It first clears the shell's line.
 func (s *screenOf) ask(p wsep.Process, expression string) string {
 	s.t.Helper()
 	n := asked.Add(1)
-	// The quotes tell the line from its output.
+	// The quotes distinguish the line from its output.
 	typeLine(s.t, p, fmt.Sprintf("\x15echo a\"%d=%s;\"", n, expression))
 	s.waitFor(fmt.Sprintf("a%d=", n))
 	return strings.TrimSuffix(s.waitFor(";"), ";")
 }
 
-// within is waitFor for other goroutines than the test's.
+// within is waitFor for goroutines other than the test's.
 func (s *screenOf) within(limit time.Duration, text string) (shown string, ok bool) {
 	deadline := time.After(limit)
 	for {
@@ -147,10 +147,10 @@ func (s *screenOf) within(limit time.Duration, text string) (shown string, ok bo
 
 var asked atomic.Int64
 
-// escapes are what moves the cursor, clears, colours and sets up a terminal.
+// escapes are the sequences that move the cursor, clear the screen, set colors and set up a terminal.
 var escapes = regexp.MustCompile(`\x1b(\[[0-9;?!>]*[a-zA-Z]|[()][A-Z0-9]|[>=78MDEH])|[\x0e\x0f]`)
 
-// textOf returns the words of what was shown.
+// textOf returns the words in the output, without escape sequences.
 func textOf(shown string) string {
 	return strings.Join(strings.Fields(escapes.ReplaceAllString(shown, " ")), " ")
 }

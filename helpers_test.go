@@ -27,13 +27,13 @@ import (
 	"cdr.dev/wsep"
 )
 
-// patience is how long a test waits for what must come.
+// patience is how long a test waits for an event that must happen.
 const patience = 20 * time.Second
 
-// longTests is whether to run also what takes long.
+// longTests says whether tests may take long.
 var longTests = os.Getenv("WSEP_LONG_TESTS") != ""
 
-// often returns how often a test tries what depends on a race: n times, or long times if tests may take long.
+// often returns how often to repeat a test that depends on a race: n, or long if tests may take long.
 func often(n, long int) int {
 	if longTests {
 		return long
@@ -41,7 +41,7 @@ func often(n, long int) int {
 	return n
 }
 
-// skipIfShort skips a test that takes too long for the inner loop, which is go test -short.
+// skipIfShort skips a test that takes too long for go test -short.
 func skipIfShort(t testing.TB) {
 	t.Helper()
 	if testing.Short() {
@@ -71,7 +71,7 @@ func sh(script string) wsep.Command {
 	return wsep.Command{Command: "sh", Args: []string{"-c", script}}
 }
 
-// rawClient is a client that sends what no library would. Its reads and its writes have patience each.
+// rawClient is a client that can send any message. Each read and each write may take up to patience.
 type rawClient struct {
 	t    *testing.T
 	ctx  context.Context
@@ -89,7 +89,7 @@ func dialRaw(t *testing.T, url string) *rawClient {
 	return &rawClient{t, t.Context(), conn}
 }
 
-// readEcho reads to the next echo and returns its number, or to the exit message and returns 0.
+// readEcho reads up to the next echo message, and returns its number. It returns 0 at the exit message.
 func (c *rawClient) readEcho() int64 {
 	c.t.Helper()
 	for {
@@ -143,7 +143,7 @@ func (c *rawClient) result() (exit message, stdout string) {
 	}
 }
 
-// closed reads to the connection's end, which must be a close frame with a reason.
+// closed reads until the connection is closed. The close frame must have a reason.
 func (c *rawClient) closed() (code websocket.StatusCode, reason string) {
 	c.t.Helper()
 	for {
@@ -203,7 +203,7 @@ func readPids(t *testing.T, line string) (pids []int) {
 	return pids
 }
 
-// alive reports whether a process runs. A zombie that waits for a parent of its own does not.
+// alive reports whether a process runs. A zombie does not run.
 func alive(pid int) bool {
 	if syscall.Kill(pid, 0) != nil {
 		return false
@@ -216,7 +216,7 @@ func alive(pid int) bool {
 	return !strings.HasPrefix(rest, "Z")
 }
 
-// requireGone waits for the ends of processes.
+// requireGone waits until the processes have exited.
 func requireGone(t *testing.T, within time.Duration, pids []int) {
 	t.Helper()
 	require.Eventually(t, func() bool {
@@ -229,7 +229,7 @@ func requireGone(t *testing.T, within time.Duration, pids []int) {
 	}, within, 5*time.Millisecond, "processes %v are left behind", pids)
 }
 
-// requireRoot skips a test that needs to change users. It runs wherever the tests run as root, as in CI.
+// requireRoot skips a test that changes users if the tests do not run as root. CI runs them as root.
 func requireRoot(t *testing.T) {
 	t.Helper()
 	if os.Getuid() != 0 {
@@ -237,7 +237,7 @@ func requireRoot(t *testing.T) {
 	}
 }
 
-// inRootDirectory runs a command where every user may be: the tests' own directory is perhaps not such a place.
+// inRootDirectory runs a command in /, which every user may enter. Other users may not enter the tests' directory.
 func inRootDirectory(c wsep.Command) wsep.Command {
 	c.WorkingDir = "/"
 	return c
@@ -284,7 +284,7 @@ func buildV024(t *testing.T, name string) string {
 	return program
 }
 
-// startV024Server starts a server of v0.2.4 and returns its URL and what kills it. It ends with the test.
+// startV024Server starts a server of v0.2.4. It returns the URL, and a function that kills it. It ends with the test.
 func startV024Server(t *testing.T, program string, flags ...string) (url string, kill func()) {
 	t.Helper()
 	cmd := exec.Command(program, flags...)

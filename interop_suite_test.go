@@ -23,15 +23,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// notFromSuite are the tests of v0.2.4 that this version does not take part in, each with the reason.
+// notFromSuite are the tests of v0.2.4 that are skipped, with the reasons.
 var notFromSuite = map[string]string{
 	"TestRemoteStdin":         "it looks at internals",
 	"TestReconnectTTY/NoSize": "a terminal without a size is no error: it has 24 rows and 80 columns",
 }
 
-// TestSuiteOfV024 runs the tests of the published wsep v0.2.4 against this version. They are in package wsep there. Here
-// they are in a package of their own, ci/v024suite, and get what they name from this version. The other package with tests
-// is internal.
+// TestSuiteOfV024 runs the tests of the published wsep v0.2.4 against this version. There they are in package wsep. Here they
+// are in package ci/v024suite, which gets its names from this version. The only other package with tests is internal.
 func TestSuiteOfV024(t *testing.T) {
 	skipIfShort(t)
 	needScreen(t)
@@ -68,11 +67,10 @@ func goIn(t *testing.T, dir string, args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// suiteDir returns a directory that is to be the suite's working directory and the place of its sessions. It has the
-// script that the suite runs.
+// suiteDir returns a directory for the suite and its sessions, with the script that the suite runs.
 func suiteDir(t *testing.T, published string) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("/tmp", "ws") // A socket's path has to be short.
+	dir, err := os.MkdirTemp("/tmp", "ws") // The path of a socket must be short.
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
 	script, err := os.ReadFile(filepath.Join(published, "ci", "alt.sh"))
@@ -82,8 +80,8 @@ func suiteDir(t *testing.T, published string) string {
 	return dir
 }
 
-// moveTests returns a file of the suite for a package outside of this one, with what is skipped left out where it would
-// not even build. The suite takes /bin for a PATH without screen, which noScreen is.
+// moveTests returns a file of the suite, changed for a package outside of this one. Skipped tests that would not build are
+// left out. The suite uses /bin as a PATH without screen. moveTests puts noScreen in its place.
 func moveTests(t *testing.T, path, noScreen string) []byte {
 	t.Helper()
 	files := token.NewFileSet()
@@ -128,7 +126,7 @@ func keepImports(specs []ast.Spec, used map[string]bool) []ast.Spec {
 	})
 }
 
-// runSuite runs the suite that has been built in a directory. Each of its tests must pass.
+// runSuite runs the suite that was built in a directory. All tests must pass.
 func runSuite(t *testing.T, dir string) {
 	t.Helper()
 	skip := strings.Join(slices.Sorted(maps.Keys(notFromSuite)), "|")
@@ -141,6 +139,6 @@ func runSuite(t *testing.T, dir string) {
 	for _, name := range []string{"TestTTY", "TestReconnectTTY/Regular", "TestReconnectTTY/NoScreen", "TestRemoteExec"} {
 		require.Contains(t, string(out), fmt.Sprintf("--- PASS: %s (", name))
 	}
-	// The deprecated Serve has sessions that nobody closes. They end with their server.
+	// Sessions of the deprecated Serve are never closed. They end with their server.
 	require.Eventually(t, func() bool { return len(sessionFiles(t, dir)) == 0 }, patience, 10*time.Millisecond)
 }

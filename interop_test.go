@@ -35,7 +35,7 @@ import (
 )
 
 // Interoperation with the published wsep v0.2.4, whose server and client are built from ci/v024 and run as programs.
-// Every connection passes through a recorder, which checks that what this version sends is what v0.2.4 speaks.
+// Every connection passes through a recorder. It checks that this version sends only what v0.2.4 understands.
 
 func TestOurClientWithV024Server(t *testing.T) {
 	skipIfShort(t)
@@ -94,10 +94,10 @@ type client interface {
 	run(t *testing.T, x exchange) ending
 }
 
-// exchange is a command, and what its client does while it runs.
+// exchange is a command, and what the client does while it runs.
 type exchange struct {
 	command wsep.Command
-	// stdin is written to the command, if it is not nil: first in writes of the sizes in writes, then in writes of any.
+	// stdin is the command's input, if it is not nil. The first writes have the sizes in writes.
 	stdin  []byte
 	writes []int
 	// keepStdin leaves stdin open.
@@ -106,7 +106,7 @@ type exchange struct {
 	rows, cols uint16
 }
 
-// ending is what became of a command.
+// ending is how a command ended.
 type ending struct {
 	startErr       string // why it did not start, if it did not
 	pid            int
@@ -205,7 +205,7 @@ func testInterop(t *testing.T, connect func(t *testing.T) client) {
 	}
 }
 
-// testWriteSizes writes around the size of the largest message, header included and not.
+// testWriteSizes writes about as many bytes as the largest message has, with and without its header.
 func testWriteSizes(t *testing.T, c client) {
 	sizes := []int{1, 32768}
 	for n := 63982; n <= 64001; n++ {
@@ -236,7 +236,7 @@ func testInteropTerminal(t *testing.T, c client) {
 
 // This version's client.
 
-// connExecer is the URL of a server to which each command gets a connection that the caller dials.
+// connExecer is the URL of a server. The test dials a connection for each command.
 type connExecer string
 
 func (url connExecer) Start(ctx context.Context, c wsep.Command) (wsep.Process, error) {
@@ -262,7 +262,7 @@ func (c ourClient) run(t *testing.T, x exchange) (e ending) {
 	var streams sync.WaitGroup
 	streams.Go(func() {
 		err := writeStdin(p.Stdin(), x)
-		if !errors.Is(err, os.ErrProcessDone) { // A command that has what it needs may end before the write returns.
+		if !errors.Is(err, os.ErrProcessDone) { // The command may exit before the write returns.
 			assert.NoError(t, err)
 		}
 	})
@@ -350,7 +350,7 @@ func testCancelAtV024(t *testing.T, server string) {
 
 func testV024ServerGone(t *testing.T, server string) {
 	target, kill := startV024Server(t, server)
-	// It ends with its stdin, since nobody else ends it.
+	// It exits at the end of its stdin.
 	command := sh(`echo ready; exec cat`)
 	command.Stdin = true
 	p, err := wsep.Dialer{URL: newRecorder(t, target, fromClient).url}.Start(interopContext(t), command)
@@ -386,7 +386,7 @@ func testSecondStartAtV024(t *testing.T, server string) {
 	require.NoError(t, p.Wait())
 }
 
-// testUnreadOutputOfV024 checks that what fits the buffers needs no reader, although v0.2.4 has no flow control.
+// testUnreadOutputOfV024 checks that output that fits into the buffers need not be read.
 func testUnreadOutputOfV024(t *testing.T, server string) {
 	p, err := wsep.Dialer{URL: serveV024(t, server).url}.
 		Start(interopContext(t), sh(`head -c 1000000 /dev/zero >&2; echo out`))
@@ -406,7 +406,7 @@ func (c v024Client) run(t *testing.T, x exchange) ending {
 	return e
 }
 
-// v024Command is a client of v0.2.4 that runs.
+// v024Command is a running client of v0.2.4.
 type v024Command struct {
 	t              *testing.T
 	cmd            *exec.Cmd
@@ -471,7 +471,7 @@ func (run *v024Command) wait() ending {
 	}
 	require.NoError(run.t, json.Unmarshal(report, &r))
 	if r.StartError != "" {
-		// What the close frame says is all that such a client learns.
+		// The client gets only the reason in the close frame.
 		require.NotEmpty(run.t, r.CloseReason)
 		r.StartError = r.CloseReason
 	}
@@ -486,7 +486,7 @@ func (run *v024Command) wait() ending {
 	}
 }
 
-// serveHandler serves with Server.Serve and passes on what that returns.
+// serveHandler serves with Server.Serve, and passes on the result.
 type serveHandler struct {
 	execer wsep.Execer
 	server wsep.Server
@@ -506,7 +506,7 @@ func (h *serveHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// waitErrExecer runs commands locally, but is mistaken about how they end.
+// waitErrExecer runs commands locally. Wait returns its error.
 type waitErrExecer struct{ err error }
 
 func (e waitErrExecer) Start(ctx context.Context, c wsep.Command) (wsep.Process, error) {
@@ -524,7 +524,7 @@ func (p waitErrProcess) Wait() error {
 	return p.err
 }
 
-// testWaitErrorForV024 checks that a client that knows nothing but exit codes takes no other error for success.
+// testWaitErrorForV024 checks that a client that only knows exit codes does not take another error for success.
 func testWaitErrorForV024(t *testing.T, program string) {
 	for name, err := range map[string]error{
 		"any":             errors.New("who knows"),
@@ -605,15 +605,15 @@ func testEndOfFileFromV024(t *testing.T, program string) {
 	require.Contains(t, string(e.stdout), "done\r\n")
 }
 
-// testPausedV024Client checks that a client that reads no output is not taken for gone, although it answers no ping.
+// testPausedV024Client checks that the server keeps a client that pauses. Such a client answers no pings.
 func testPausedV024Client(t *testing.T, program string) {
 	rec := serveOurs(t, &wsep.Handler{
 		Execer: wsep.LocalExecer{},
-		// Before and after its pause the client has that long to answer.
+		// The client has to answer within this time, before and after its pause.
 		Options: &wsep.Options{KeepAlive: time.Second},
 	})
 	stdin, resume := io.Pipe()
-	// The command ends after the pings, because such a client is slow to close a connection with pings to answer.
+	// The command exits after the pings, because this client closes slowly while it has pings to answer.
 	x := exchange{command: sh(`head -c 100000 /dev/zero; cat`), stdin: []byte{}}
 	run := v024Client{program, rec.url}.start(t, x, stdin, "-pause")
 	require.Eventually(t, func() bool {
@@ -663,7 +663,7 @@ func randomBytes(n int) []byte {
 	return b
 }
 
-// requireSame compares by checksum, since nobody wants to read the difference.
+// requireSame compares checksums, so that a failure does not print the data.
 func requireSame(t *testing.T, want, got []byte) {
 	t.Helper()
 	require.Equal(t, len(want), len(got))
@@ -681,7 +681,7 @@ type recorder struct {
 	connections []*recording
 }
 
-// recording is what passed on one connection, in the order of each side.
+// recording is all messages of one connection, in the order of each side.
 type recording [2][]recorded
 
 type side int
@@ -708,8 +708,8 @@ const (
 	opPong         = 0xa
 )
 
-// newRecorder starts a recorder in front of the server at the URL. When the test ends, it waits for the connections to
-// be closed and checks what the side of this version has sent.
+// newRecorder starts a recorder in front of the server at the URL. At the end of the test it waits until all connections are
+// closed, and checks what this version's side has sent.
 func newRecorder(t *testing.T, target string, ours side) *recorder {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -734,7 +734,7 @@ func (r *recorder) accept() {
 	}
 }
 
-// stop takes no more connections and waits for the ends of those that there are.
+// stop accepts no more connections, and waits until all are closed.
 func (r *recorder) stop(t *testing.T) {
 	_ = r.listener.Close()
 	done := make(chan struct{})
@@ -767,7 +767,7 @@ func (r *recorder) serve(client *net.TCPConn) {
 	directions.Wait()
 }
 
-// relay carries one direction until it ends, and then passes the end on.
+// relay carries one direction to its end, and passes the end on.
 func (r *recorder) relay(dst, src *net.TCPConn, messages *[]recorded) {
 	pr, pw := io.Pipe()
 	var parsing sync.WaitGroup
@@ -878,7 +878,7 @@ func (r *recorder) closeCodes(t *testing.T, from side) (codes []int) {
 // v024Messages are the fields of the messages of v0.2.4, by side and type, in order.
 var v024Messages = [2]map[string][]string{
 	fromClient: {
-		"start":       {"command", "extensions", "id", "type"}, // It is told what there is, and ignores it.
+		"start":       {"command", "extensions", "id", "type"}, // It ignores the extensions.
 		"stdin":       {"type"},
 		"close_stdin": {"type"},
 		"resize":      {"cols", "rows", "type"},
@@ -894,7 +894,7 @@ var v024Messages = [2]map[string][]string{
 // v024MaxMessage is the size of the largest message that v0.2.4 accepts.
 const v024MaxMessage = 64000
 
-// check checks that one side has sent nothing that v0.2.4 would not have sent, save the offer of extensions.
+// check checks that one side has sent only what v0.2.4 could have sent, and the offer of extensions.
 func (r *recorder) check(t *testing.T, ours side) {
 	require.NotEmpty(t, r.connections)
 	for _, rec := range r.connections {

@@ -43,7 +43,7 @@ func TestKeepAliveEndsProcessOfSilentClient(t *testing.T) {
 	}
 }
 
-// TestKeepAliveListens: a peer that is being heard is not pinged.
+// TestKeepAliveListens: a peer that sends messages is not pinged.
 func TestKeepAliveListens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const every = 15 * time.Second
@@ -69,7 +69,7 @@ func TestKeepAliveListens(t *testing.T) {
 	})
 }
 
-// talker is an output with something to say every second, until it is to be quiet.
+// talker is an output with a message every second until quiet is closed.
 type talker struct{ quiet <-chan struct{} }
 
 func (o talker) Read(p []byte) (int, error) {
@@ -91,7 +91,7 @@ func TestKeepAliveIsPatientWithPausedReader(t *testing.T) {
 		_, err := program.Write([]byte("the client's user reads none of this"))
 		require.NoError(t, err)
 
-		// A v0.2.4 client that waits for its user reads nothing, so it answers no ping.
+		// A v0.2.4 client that waits for its user does not read, so it answers no pings.
 		time.Sleep(time.Hour)
 		require.Empty(t, served, "a paused reader is not a gone one")
 
@@ -201,7 +201,7 @@ func TestRemoteNoticesSilentServer(t *testing.T) {
 	})
 }
 
-// TestKeepAliveDuringStart has a client that vanishes while its command starts.
+// TestKeepAliveDuringStart: a client vanishes while its command starts.
 func TestKeepAliveDuringStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const every = 15 * time.Second
@@ -234,7 +234,7 @@ func (neverStarting) Start(ctx context.Context, _ Command) (Process, error) {
 	return nil, ctx.Err()
 }
 
-// TestServerWaitsUntilClientHasReadAll: a connection that is closed takes with it what is still under way.
+// TestServerWaitsUntilClientHasReadAll: a close too early would lose messages that are still on the way.
 func TestServerWaitsUntilClientHasReadAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		execer := untilEnded()
@@ -276,14 +276,14 @@ func TestContextEndsServe(t *testing.T) {
 		code, _ := CloseStatus(err)
 		require.Equal(t, statusGoingAway, code)
 
-		// The connection is the caller's to close. One who forgets is helped.
+		// The caller closes the connection. If it does not, the server does.
 		_, err = client.Reader(context.Background())
 		require.ErrorIs(t, err, io.EOF)
 	})
 }
 
-// TestKeepAliveNoticesThatATalkerIsGone: a client without flow control is pinged though it is heard. Otherwise nobody
-// would know that it has read what it was sent, which excuses its silence.
+// TestKeepAliveNoticesThatATalkerIsGone: a client without flow control is pinged although it sends messages. The pong proves
+// that it has read everything. After that its silence counts.
 func TestKeepAliveNoticesThatATalkerIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		execer, quiet := untilEnded(), make(chan struct{})
@@ -295,7 +295,7 @@ func TestKeepAliveNoticesThatATalkerIsGone(t *testing.T) {
 			time.Sleep(time.Second)
 			require.NoError(t, client.Write(t.Context(), []byte(`{"type":"resize","rows":1,"cols":1}`)))
 			if second == 100 {
-				close(quiet) // All that was sent has been read when the next ping is answered.
+				close(quiet) // The answer to the next ping proves that all messages have been read.
 			}
 		}
 		client.Cut()
@@ -307,7 +307,7 @@ func TestKeepAliveNoticesThatATalkerIsGone(t *testing.T) {
 	})
 }
 
-// holdingConn is a Conn that, once it holds, takes no message until it is let go.
+// holdingConn is a Conn whose writes can be held back.
 type holdingConn struct {
 	*wstest.Conn
 	hold, free chan struct{}
@@ -320,8 +320,8 @@ func (c holdingConn) Write(ctx context.Context, p []byte) error {
 	return c.Conn.Write(ctx, p)
 }
 
-// TestKeepAliveIsPatientWithTheFirstMessage: a client without flow control stops reading, and the next message to it does
-// not even leave.
+// TestKeepAliveIsPatientWithTheFirstMessage: a client without flow control stops reading, and the next message can't be
+// written.
 func TestKeepAliveIsPatientWithTheFirstMessage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		out, program := io.Pipe()
@@ -348,7 +348,7 @@ func TestKeepAliveIsPatientWithTheFirstMessage(t *testing.T) {
 	})
 }
 
-// deafConn is a Conn that hears a pong only while somebody waits for a message, as those of the libraries do.
+// deafConn is a Conn that takes a pong only while a reader waits for a message, as the libraries' connections do.
 type deafConn struct {
 	*wstest.Conn
 	reading atomic.Bool
@@ -368,8 +368,8 @@ func (c *deafConn) Ping(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// TestKeepAliveDoesNotJudgeWhileDeaf: while the server waits for a process to read its stdin it hears nothing, no pong
-// either, and so can't know whether the client is gone.
+// TestKeepAliveDoesNotJudgeWhileDeaf: while the server waits for a process to read its stdin, it takes no pongs. So it can't
+// know whether the client is lost.
 func TestKeepAliveDoesNotJudgeWhileDeaf(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in, stdin := io.Pipe() // Nobody reads it.

@@ -82,7 +82,7 @@ func (c *nullConn) Reader(context.Context) (io.Reader, error) {
 	return &c.r, nil
 }
 
-// wireVectors are the messages of the wire specification, with whether they are malformed or unknown.
+// wireVectors are the messages of the wire specification. Some are malformed or unknown.
 func wireVectors(t testing.TB) []wireVector {
 	t.Helper()
 	file, err := os.ReadFile("internal/proto/testdata/vectors.json")
@@ -104,7 +104,7 @@ type wireVector struct {
 func (v wireVector) message() []byte { return append([]byte(v.Message), v.MessageBase64...) }
 func (v wireVector) body() string    { return v.Body + string(v.BodyBase64) }
 
-// received is what one read of a link gave.
+// received is the result of one read of a link.
 type received struct {
 	stream proto.Stream
 	body   string
@@ -148,7 +148,7 @@ func errorKind(err error) string {
 // canonicals are the headers that the two ends expect.
 var canonicals = []string{proto.StdinHeader, proto.StdoutHeader}
 
-// carry carries r, whose own end is not of interest.
+// carry carries r, and ignores how r ends.
 func carry(s *sender, r io.Reader) error {
 	_, _, err := s.carry(r, s.sendFrame)
 	return err
@@ -247,7 +247,7 @@ func TestReadingBulkDoesNotAllocate(t *testing.T) {
 	}))
 }
 
-// scriptedPieces returns msg in pieces of the given sizes, over and over, and its end with the last piece or after it.
+// scriptedPieces returns msg in pieces of the given sizes, repeated. io.EOF comes with the last piece or after it.
 func scriptedPieces(msg, sizes []byte) io.Reader {
 	progress := false
 	for _, n := range sizes {
@@ -268,7 +268,7 @@ func scriptedPieces(msg, sizes []byte) io.Reader {
 	return r
 }
 
-// spellings are bulk headers other than the constant ones that mean the same.
+// spellings are other headers with the same meaning as the constant bulk headers.
 var spellings = []string{
 	`{"type":"%s"} `,
 	` {"type":"%s"}`,
@@ -437,8 +437,7 @@ func TestSenderKeepsToItsWindow(t *testing.T) {
 	}
 }
 
-// TestCarryNoticesEndWhenWindowIsFull: output that just fits the window must not hold the exit code back until somebody
-// reads it.
+// TestCarryNoticesEndWhenWindowIsFull: output that exactly fills the window must not delay the exit code.
 func TestCarryNoticesEndWhenWindowIsFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		data := streamtest.RandomBytes(5000)
@@ -505,7 +504,7 @@ func TestSenderTellsLostConnection(t *testing.T) {
 	require.Equal(t, 2*(proto.MaxMessage-len(proto.StdoutHeader)), n)
 }
 
-// askedReader returns as much as sizes say, over and over, of what is asked for, which it notes.
+// askedReader returns as many bytes as sizes say, repeated. It records how many were asked for.
 type askedReader struct {
 	sizes []int
 	reads int // how many there are
@@ -541,7 +540,7 @@ func (c *slowConn) Write(_ context.Context, p []byte) error {
 	return nil
 }
 
-// TestSlowNetworkGetsSmallMessages: who has something to say waits for the message that is being written.
+// TestSlowNetworkGetsSmallMessages: other senders wait for the message that is being written.
 func TestSlowNetworkGetsSmallMessages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn := &slowConn{rate: 32 << 10}
@@ -563,7 +562,7 @@ func TestSlowNetworkGetsSmallMessages(t *testing.T) {
 	})
 }
 
-// TestFirstMessagesAreSmall: nobody knows yet how slow the network is.
+// TestFirstMessagesAreSmall: at first the speed of the network is unknown.
 func TestFirstMessagesAreSmall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, server := wstest.Pipe()
@@ -614,7 +613,7 @@ func TestSenderGivesLargeFrameBack(t *testing.T) {
 	require.Equal(t, want, r.asked, "a stream that is busy again and again keeps it")
 }
 
-// TestLargeFramesAreShared: streams that come and go, and that are busy now and then, take turns with the large frames.
+// TestLargeFramesAreShared: streams take turns with the large frames, also streams that are busy only sometimes.
 func TestLargeFramesAreShared(t *testing.T) {
 	const rounds = 200
 	for name, tc := range map[string]struct{ reads, frames int }{
@@ -629,7 +628,7 @@ func TestLargeFramesAreShared(t *testing.T) {
 			require.NoError(t, carry(s, &askedReader{sizes: burst(calmReads), reads: tc.reads}))
 		}
 		runtime.ReadMemStats(&after)
-		// Under the race detector sync.Pool forgets a quarter of what it gets.
+		// Under the race detector sync.Pool drops a quarter of its values.
 		most := uint64(rounds * tc.frames * defaultMaxMessage / 2)
 		require.Less(t, after.TotalAlloc-before.TotalAlloc, most, name)
 	}
@@ -682,7 +681,7 @@ func (c *stuckConn) Write(ctx context.Context, p []byte) error {
 	return c.scriptConn.Write(ctx, p)
 }
 
-// TestAckSenderWaitsForNobody has acknowledgements wait behind a message that is not taken.
+// TestAckSenderWaitsForNobody: acks wait behind a message that can't be written. Their senders do not wait.
 func TestAckSenderWaitsForNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn := &stuckConn{free: make(chan struct{})}
@@ -705,7 +704,7 @@ func stringsOf(messages [][]byte) []string {
 	return all
 }
 
-// TestStreamOverLinks sends a stream from link to link over a connection, with acknowledgements back.
+// TestStreamOverLinks sends a stream from link to link over a connection. Acks come back.
 func TestStreamOverLinks(t *testing.T) {
 	data := streamtest.RandomBytes(2 << 20)
 	for _, window := range []int64{4096, 64 << 10, defaultWindow} {
@@ -761,7 +760,7 @@ func TestStreamOverLinks(t *testing.T) {
 	}
 }
 
-// TestStdinIsNotSentAfterItsEnd: a server takes it for a broken client and ends the connection.
+// TestStdinIsNotSentAfterItsEnd: a server would close the connection of a client that does this.
 func TestStdinIsNotSentAfterItsEnd(t *testing.T) {
 	for name, peer := range map[string]*proto.Extensions{"without flow control": nil, "with": &offer} {
 		conn := &scriptConn{}
@@ -778,8 +777,8 @@ func TestStdinIsNotSentAfterItsEnd(t *testing.T) {
 	}
 }
 
-// TestBlockedWriteIsNoticedAmongMany: while one write waits for a peer that does not read, the end of another must not
-// make the connection look free.
+// TestBlockedWriteIsNoticedAmongMany: while one write waits for a peer that does not read, another write returns. The
+// connection must still count as blocked.
 func TestBlockedWriteIsNoticedAmongMany(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l liveness
@@ -802,8 +801,7 @@ func TestBlockedWriteIsNoticedAmongMany(t *testing.T) {
 	})
 }
 
-// TestSlowPeerIsNotGone: a message that takes long to be sent, and silence after it, are what a slow network and an
-// idle command look like.
+// TestSlowPeerIsNotGone: a slow network takes long to send a message, and an idle command is silent after it.
 func TestSlowPeerIsNotGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		out, program := io.Pipe()
@@ -828,8 +826,7 @@ func TestSlowPeerIsNotGone(t *testing.T) {
 	})
 }
 
-// TestClientThatVanishesAtOnceIsNoticed: every client reads pid, so that it was sent does not excuse a client without
-// flow control for never answering.
+// TestClientThatVanishesAtOnceIsNoticed: every client reads pid. So after pid a client without flow control has to answer.
 func TestClientThatVanishesAtOnceIsNoticed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, served := serveFake(t, untilEnded(), nil)
@@ -884,7 +881,7 @@ func BenchmarkSenderCarry(b *testing.B) {
 	}
 }
 
-// benchReader delivers n bytes, or as many as are asked for, for every round of b.
+// benchReader returns n bytes, or as many as asked for, in each round of b.
 type benchReader struct {
 	b *testing.B
 	n int

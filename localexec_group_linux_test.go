@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestReusedNumberIsAnothersGroup: when a process has been reaped, and its group is empty, its number may be another's.
+// TestReusedNumberIsAnothersGroup: after a process is reaped and its group is empty, another process may have its number.
 func TestReusedNumberIsAnothersGroup(t *testing.T) {
 	another := exec.Command("sleep", "60")
 	another.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

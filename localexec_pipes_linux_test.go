@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pipeSize returns how much a pipe holds.
+// pipeSize returns how many bytes a pipe holds.
 func pipeSize(t *testing.T, f *os.File) (size int) {
 	t.Helper()
 	conn, err := f.SyscallConn()
@@ -20,7 +20,7 @@ func pipeSize(t *testing.T, f *os.File) (size int) {
 	return size
 }
 
-// TestFewPipesAreWide: pipes beyond a user's bound would be narrow for all that the user runs.
+// TestFewPipesAreWide: wide pipes count towards a limit for the user. Beyond it, all the user's new pipes would be narrow.
 func TestFewPipesAreWide(t *testing.T) {
 	require.Eventually(t, func() bool { return wide.Load() == 0 }, 10*time.Second, time.Millisecond,
 		"what other tests have widened is closed")

@@ -18,10 +18,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// underSignals is set for a test program that is a server, started with signals ignored or blocked.
+// underSignals is set for a test program that runs as a server with ignored or blocked signals.
 const underSignals = "WSEP_TEST_UNDER_SIGNALS"
 
-// A test program's main would handle some of them.
+// The main of a test program would handle some signals.
 func init() {
 	if os.Getenv(underSignals) == "" {
 		return
@@ -33,7 +33,7 @@ func init() {
 	os.Exit(0)
 }
 
-// TestCommandsStartWithDefaultSignals starts servers that ignore or block signals, and asks their commands.
+// TestCommandsStartWithDefaultSignals starts servers that ignore or block signals, and checks their commands' signals.
 func TestCommandsStartWithDefaultSignals(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long")
@@ -73,7 +73,7 @@ func TestCommandsStartWithDefaultSignals(t *testing.T) {
 	})
 }
 
-// serveUnderSignals starts commands and sees what they ignore and block. It leaves this process as it was.
+// serveUnderSignals starts commands and checks which signals they ignore and block. It does not change this process.
 func serveUnderSignals() error {
 	before := signalState("/proc/self/status")
 	hup, ctrlC := signal.Ignored(syscall.SIGHUP), signal.Ignored(syscall.SIGINT)
@@ -94,7 +94,7 @@ func serveUnderSignals() error {
 	return programsOwn()
 }
 
-// programsOwn is for what the program itself does to signals.
+// programsOwn checks that the program's own signal handling still works.
 func programsOwn() error {
 	signal.Ignore(syscall.SIGHUP, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGTSTP)
 	if err := startMany(); err != nil {
@@ -106,7 +106,7 @@ func programsOwn() error {
 		}
 	}
 
-	// What it asks for while a command starts it gets.
+	// It gets the signals that it asks for while a command starts.
 	asked := make(chan os.Signal, 1)
 	heeded.begin(nil)
 	signal.Notify(asked, syscall.SIGHUP)
@@ -136,7 +136,7 @@ func startMany() error {
 	return errors.Join(errs...)
 }
 
-// startDefault starts a command that tells what it ignores and blocks, which must be nothing.
+// startDefault starts a command that prints its ignored and blocked signals. It must have none.
 func startDefault(tty bool) error {
 	c := Command{Command: "grep", Args: []string{"-E", "^Sig(Blk|Ign)", "/proc/self/status"}, TTY: tty}
 	p, err := LocalExecer{}.Start(context.Background(), c)
@@ -154,7 +154,7 @@ func startDefault(tty bool) error {
 	return p.Wait()
 }
 
-// signalState returns what a process blocks and ignores.
+// signalState returns the signals that a process blocks and ignores.
 func signalState(status string) (state string) {
 	text, _ := os.ReadFile(status)
 	for line := range strings.Lines(string(text)) {

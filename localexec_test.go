@@ -21,7 +21,7 @@ import (
 	"cdr.dev/wsep"
 )
 
-// run runs a command and returns its output, both kinds together, and what Wait returned.
+// run runs a command. It returns stdout and stderr together, and the error of Wait.
 func run(t *testing.T, execer wsep.Execer, c wsep.Command) (string, error) {
 	t.Helper()
 	p, err := execer.Start(t.Context(), c)
@@ -79,7 +79,7 @@ func TestInheritEnv(t *testing.T) {
 func TestChildProcessPriority(t *testing.T) {
 	niceness := 7
 	out, err := run(t, wsep.LocalExecer{ChildProcessPriority: &niceness}, wsep.Command{
-		// The priority is set when the process has started, so it has to look for a while.
+		// The priority is set after the start, so the command looks several times.
 		Command: "sh", Args: []string{"-c", `while [ "$(nice)" != 7 ]; do sleep 0.01; done; nice`},
 	})
 	require.NoError(t, err)
@@ -170,7 +170,7 @@ func TestOwnUser(t *testing.T) {
 	require.Equal(t, fmt.Sprintf("%d\n%d\n", os.Getuid(), os.Getgid()), out)
 }
 
-// TestUnprivileged runs itself as another user, since what a server without root may do can't be seen as root.
+// TestUnprivileged runs itself as another user, because root is allowed too much.
 func TestUnprivileged(t *testing.T) {
 	if os.Getenv("WSEP_TEST_UNPRIVILEGED") == "" {
 		requireRoot(t)
@@ -226,7 +226,7 @@ func TestRelativeProgram(t *testing.T) {
 }
 
 func TestTerminalOutputSurvivesItsProcess(t *testing.T) {
-	// As much as the terminal's buffers take, and then the end, before anybody reads.
+	// The output fits into the terminal's buffers, and the command exits before the first read.
 	for range 20 {
 		p, err := wsep.LocalExecer{}.Start(t.Context(), wsep.Command{
 			Command: "sh", Args: []string{"-c", `stty -opost; head -c 8000 /dev/zero | tr '\0' x`}, TTY: true,
@@ -247,7 +247,7 @@ func TestEndOfFileOnTerminal(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			p, err := wsep.LocalExecer{}.Start(t.Context(), wsep.Command{
-				// What outlives the end of file shows that it was no hang-up.
+				// The command outlives the end of file. A hang-up would kill it.
 				Command: "sh", Args: []string{"-c", `stty -echo -opost; echo ready; printf 'got %s' "$(cat; echo .)"; sleep 0.1; echo end`},
 				TTY: true, Stdin: true,
 			})
@@ -287,7 +287,7 @@ func TestStoppedProcessEnds(t *testing.T) {
 	require.EqualError(t, p.Wait(), "exit status 3")
 }
 
-// TestErrorsSayThingsOnce: an error that wraps another has its text once.
+// TestErrorsSayThingsOnce: an error has the text of the error that it wraps only once.
 func TestErrorsSayThingsOnce(t *testing.T) {
 	for _, c := range []wsep.Command{{}, {Command: "true", Args: []string{"\x00"}}, {Command: "true", GID: 1}} {
 		_, err := wsep.LocalExecer{}.Start(t.Context(), c)

@@ -17,14 +17,14 @@ import (
 	"cdr.dev/wsep/internal/wstest"
 )
 
-// ending is a process without output that ends as told.
+// ending is a process without output. Wait returns its error.
 func ending(err error) fakeExecer {
 	f := untilEnded()
 	f.wait = func(context.Context) error { return err }
 	return f
 }
 
-// failing is an Execer that starts nothing.
+// failing is an Execer whose starts fail.
 type failing struct{ err error }
 
 func (f failing) Start(context.Context, Command) (Process, error) { return nil, f.err }
@@ -116,7 +116,7 @@ func TestStartErrorThroughChains(t *testing.T) {
 	}
 }
 
-// TestConnectionLostDuringStartThroughChains: whether the command started is not known, on no hop.
+// TestConnectionLostDuringStartThroughChains: at no hop is it known whether the command started.
 func TestConnectionLostDuringStartThroughChains(t *testing.T) {
 	lost := disconnected(errors.New("the far end is gone"))
 	for hops := range 4 {
@@ -135,7 +135,7 @@ func TestConnectionLostDuringStartThroughChains(t *testing.T) {
 	require.Contains(t, reason, "the far end is gone")
 }
 
-// cutShort is a process that ends well, but whose output fails before its end.
+// cutShort is a process with exit code 0 whose output fails before its end.
 func cutShort(pause time.Duration) fakeExecer {
 	f := ending(nil)
 	f.stdout = io.MultiReader(strings.NewReader("half of "), failingReader{pause, disconnected(io.ErrUnexpectedEOF)})
@@ -152,7 +152,7 @@ func (r failingReader) Read([]byte) (int, error) {
 	return 0, r.err
 }
 
-// TestOutputCutShortThroughChains: output that ended before its end never looks complete.
+// TestOutputCutShortThroughChains: output that fails before its end never looks complete.
 func TestOutputCutShortThroughChains(t *testing.T) {
 	for _, pause := range []time.Duration{0, 2 * pendingGrace} { // before the end is told, and after
 		for hops := 1; hops < 4; hops++ {
@@ -170,7 +170,7 @@ func TestOutputCutShortThroughChains(t *testing.T) {
 	require.Contains(t, reason, io.ErrUnexpectedEOF.Error())
 }
 
-// startOld starts a command as a client without extensions and returns what the server sends, and how it ends.
+// startOld starts a command as a client without extensions. It returns the server's messages, and how the connection ended.
 func startOld(t *testing.T, execer Execer) (messages []any, code int, reason string) {
 	t.Helper()
 	client, server := wstest.Pipe()
@@ -295,7 +295,7 @@ func TestCloseStatus(t *testing.T) {
 }
 
 func TestExitMessageOfOldServers(t *testing.T) {
-	// A v0.2.4 server reports a broken inner link so.
+	// A v0.2.4 server reports a lost inner connection like this.
 	err := outcomeError(proto.ExitCode{ExitCode: 0, Error: "failed to get reader: EOF"})
 	require.ErrorContains(t, err, "EOF")
 	require.NotErrorAs(t, err, new(ExitError))
@@ -303,7 +303,7 @@ func TestExitMessageOfOldServers(t *testing.T) {
 	require.Equal(t, ExitError{code: -1, error: "signal: killed"}, outcomeError(proto.ExitCode{ExitCode: -1, Error: "signal: killed"}))
 }
 
-// refusingExecer fails the test when something is started.
+// refusingExecer fails the test at a start.
 type refusingExecer struct{ t *testing.T }
 
 func (e refusingExecer) Start(context.Context, Command) (Process, error) {
@@ -311,7 +311,7 @@ func (e refusingExecer) Start(context.Context, Command) (Process, error) {
 	return nil, errors.ErrUnsupported
 }
 
-// TestClientClosesWithoutAsking: there is nothing to complain about.
+// TestClientClosesWithoutAsking: a client may close without a start. That is no error.
 func TestClientClosesWithoutAsking(t *testing.T) {
 	client, served := serveFake(t, refusingExecer{t}, nil)
 	require.NoError(t, client.Close(statusNormal, ""))
@@ -327,7 +327,7 @@ func (e slowExecer) Start(ctx context.Context, _ Command) (Process, error) {
 	return nil, ctx.Err()
 }
 
-// TestClientClosesWhileStarting: it wants no more, which is nothing to complain about either.
+// TestClientClosesWhileStarting: a client may close during the start. That is no error.
 func TestClientClosesWhileStarting(t *testing.T) {
 	execer := slowExecer{make(chan struct{})}
 	client, served := serveFake(t, execer, nil)

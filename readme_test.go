@@ -15,7 +15,7 @@ import (
 	"cdr.dev/wsep/execertest"
 )
 
-// scores are which lines of the contract each contender has kept.
+// scores say which lines of the contract each contender keeps.
 type scores struct {
 	mu   sync.Mutex      // guards what follows
 	kept map[string]bool // by contender and line
@@ -23,7 +23,7 @@ type scores struct {
 
 func newScores() *scores { return &scores{kept: map[string]bool{}} }
 
-// watch records what becomes of a line's test.
+// watch records the result of a line's test.
 func (s *scores) watch(t *testing.T, name string) {
 	parts := strings.Split(t.Name(), "/")
 	line := strings.Join(parts[len(parts)-2:], "/")
@@ -34,7 +34,7 @@ func (s *scores) watch(t *testing.T, name string) {
 	})
 }
 
-// Between these README has the table.
+// README's table is between these lines.
 const (
 	tableBegin = "<!-- Written by WSEP_WRITE_README=1 go test -run '^TestExecers$' . -->\n"
 	tableEnd   = "<!-- end -->\n"
@@ -59,7 +59,7 @@ func (s *scores) compareWithReadme(t *testing.T) {
 	require.Equal(t, s.table(), table, "the comment above README's table says how to write it")
 }
 
-// missing returns the lines that have been neither kept nor excluded.
+// missing returns the lines that were neither kept nor excluded.
 func (s *scores) missing() (missing []string) {
 	for _, c := range contenders {
 		for _, line := range execertest.Lines() {
@@ -81,7 +81,7 @@ func exclusion(c contender, line string) (reason string, excluded bool) {
 	return reason, excluded
 }
 
-// table returns a table of contenders and groups of lines, and a list of what is not kept.
+// table returns a table of contenders and groups of lines, and a list of the exclusions.
 func (s *scores) table() string {
 	groups, lines := grouped()
 	var b strings.Builder
@@ -125,7 +125,7 @@ func (s *scores) cell(c contender, lines []string) string {
 	return fmt.Sprintf("%d/%d", kept, len(lines))
 }
 
-// exceptions lists what contenders are excused from, and why: those with the same reason for the same lines together.
+// exceptions lists the excluded lines with their reasons. Contenders with the same lines and reason share an item.
 func exceptions() string {
 	var order []string
 	names := map[string][]string{}
@@ -168,7 +168,7 @@ func wrap(item string) string {
 	return b.String() + "\n"
 }
 
-// reasons returns a contender's exclusions, each with all that it excludes, in the contract's order.
+// reasons returns a contender's reasons, each with its lines, in the contract's order.
 func reasons(c contender) (texts []string) {
 	var order []string
 	excluded := map[string][]string{}

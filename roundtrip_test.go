@@ -11,7 +11,7 @@ import (
 	"cdr.dev/wsep/internal/wstest"
 )
 
-// echoing is a process that says what it is told.
+// echoing is a process whose output is its input.
 func echoing() fakeExecer {
 	r, w := io.Pipe()
 	return fakeExecer{
@@ -23,8 +23,8 @@ func echoing() fakeExecer {
 	}
 }
 
-// BenchmarkRoundTrip measures the way of a message from the client to a process and back, in memory. What it allocates is
-// the connection's doing, which copies each message.
+// BenchmarkRoundTrip measures the way of a message from the client to a process and back, in memory. The allocations are the
+// connection's, which copies each message.
 func BenchmarkRoundTrip(b *testing.B) {
 	for _, size := range []int{1, 1 << 10, 64 << 10} {
 		b.Run(fmt.Sprintf("%d bytes", size), func(b *testing.B) {

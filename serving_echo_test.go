@@ -29,7 +29,7 @@ func TestEcho(t *testing.T) {
 	require.Zero(t, c.readEcho(), "0 is no question")
 }
 
-// TestEchoUnasked: a server is silent towards a client that does not offer the extension.
+// TestEchoUnasked: a server sends no echo to a client that does not offer the extension.
 func TestEchoUnasked(t *testing.T) {
 	c := dialRaw(t, newServer(t, &wsep.Handler{}))
 	c.send(startCat, `{"type":"echo","n":1}`, `{"type":"close_stdin"}`)
@@ -43,7 +43,7 @@ func TestEchoBeforeStart(t *testing.T) {
 	require.Equal(t, websocket.StatusProtocolError, code)
 }
 
-// TestEchoFlood: a client that asks and does not read costs nobody anything, and still gets the last answer.
+// TestEchoFlood: a client asks for many echoes and does not read. The server does not keep them all. The client gets the last.
 func TestEchoFlood(t *testing.T) {
 	c := dialRaw(t, newServer(t, &wsep.Handler{}))
 	c.send(startCatWithEcho)

@@ -14,7 +14,7 @@ import (
 	"cdr.dev/wsep/internal/wstest"
 )
 
-// slowToEnd is a process that takes some time to end after its context has. Its output ends with it.
+// slowToEnd is a process that exits some time after its context has ended. Its output ends then.
 func slowToEnd(takes time.Duration) fakeExecer {
 	execer := untilEnded()
 	output, held := io.Pipe()
@@ -28,7 +28,7 @@ func slowToEnd(takes time.Duration) fakeExecer {
 	return execer
 }
 
-// TestProcessCountsUntilItHasEnded: MaxProcesses is about processes, whatever has become of their connections.
+// TestProcessCountsUntilItHasEnded: MaxProcesses counts processes that run, also if their connections are lost.
 func TestProcessCountsUntilItHasEnded(t *testing.T) {
 	for _, takes := range []time.Duration{endTimeout - time.Second, time.Minute} {
 		synctest.Test(t, func(t *testing.T) {
@@ -64,7 +64,7 @@ func TestProcessCountsUntilItHasEnded(t *testing.T) {
 	}
 }
 
-// TestKillDelayIsWaitedFor: a program that ends when Serve has returned leaves nothing behind.
+// TestKillDelayIsWaitedFor: after Serve has returned, no process is left.
 func TestKillDelayIsWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const killDelay, group = time.Minute, time.Second

@@ -18,7 +18,7 @@ import (
 	"cdr.dev/wsep"
 )
 
-// hostile is text that a log must not have as it is: an escape sequence in both of its forms, and another line.
+// hostile is text that a log must escape: both forms of an escape sequence, and a second line.
 const hostile = "hostile\x1b[31m\u009b31m\r\nforged"
 
 // logTo returns options that log everything, and the log.
@@ -28,13 +28,13 @@ func logTo() (*wsep.Options, *syncBuffer) {
 	return &wsep.Options{Logger: &logger}, log
 }
 
-// refusing is an Execer that starts nothing.
+// refusing is an Execer whose starts fail.
 type refusing struct{ err error }
 
 func (r refusing) Start(context.Context, wsep.Command) (wsep.Process, error) { return nil, r.err }
 
-// TestLogTakesNoOrders: whatever clients, other servers and the embedding program's hooks say, a log entry is a line, and a
-// terminal shows it as it is.
+// TestLogTakesNoOrders: each log entry is one line without control characters, also if clients, other servers or the
+// program's hooks send other text.
 func TestLogTakesNoOrders(t *testing.T) {
 	far := newServer(t, &wsep.Handler{Execer: refusing{&wsep.StartError{Err: errors.New(hostile)}}})
 	t.Setenv("PATH", withoutScreen(t))
@@ -82,7 +82,7 @@ func TestLogTakesNoOrders(t *testing.T) {
 	}
 }
 
-// entry is how an entry of the log begins.
+// entry matches the beginning of a log entry.
 var entry = regexp.MustCompile(`^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} \[\w+\]\s`)
 
 func requireFit(t *testing.T, log string) {
@@ -97,7 +97,7 @@ func requireFit(t *testing.T, log string) {
 	}
 }
 
-// TestLogOfAConnectionIsBounded: a client can fill no disk.
+// TestLogOfAConnectionIsBounded: a client can't fill the disk.
 func TestLogOfAConnectionIsBounded(t *testing.T) {
 	for name, message := range map[string]string{
 		"unknown type":       `{"type":"x` + strings.Repeat("\\u001b", 100) + `"}`,

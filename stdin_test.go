@@ -16,7 +16,7 @@ import (
 	"cdr.dev/wsep"
 )
 
-// copyTo copies a reader that is nothing but that to a process's stdin.
+// copyTo copies a plain io.Reader to a process's stdin.
 func copyTo(p wsep.Process, r io.Reader) (int64, error) {
 	return p.Stdin().(io.ReaderFrom).ReadFrom(r)
 }

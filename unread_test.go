@@ -13,10 +13,9 @@ import (
 	"cdr.dev/wsep/internal/proto"
 )
 
-// TestClientLeavesUnreadOutput: a client that knows how its command ended and wants no more of its output keeps nobody
-// waiting.
+// TestClientLeavesUnreadOutput: a client has the exit and closes with unread output. The server does not wait for it.
 func TestClientLeavesUnreadOutput(t *testing.T) {
-	// A server that waits for the process waits for longer than the test.
+	// If the server waited for the process, the test would time out.
 	client, served := serveFake(t, LocalExecer{KillDelay: time.Minute}, nil)
 	start, err := proto.Encode(proto.Start{
 		Command:    proto.Command{Command: "head", Args: []string{"-c", "50000", "/dev/zero"}},

@@ -23,7 +23,7 @@ import (
 	"cdr.dev/wsep/internal/timetest"
 )
 
-// window is how much of a stream may be under way or unread.
+// window is how many bytes of a stream may be on the way or unread.
 const window = 2 << 20
 
 // resident returns a process's resident memory in bytes.
@@ -40,7 +40,7 @@ func resident(t *testing.T, pid int) (size int64) {
 	return 0
 }
 
-// TestUnreadOutputCostsAWindow has a client that stops reading what comes at full speed.
+// TestUnreadOutputCostsAWindow: a client stops reading while output comes at full speed.
 func TestUnreadOutputCostsAWindow(t *testing.T) {
 	server, execer := serverProcess(t)
 	for _, redirect := range []string{"", " >&2"} {
@@ -56,11 +56,11 @@ func TestUnreadOutputCostsAWindow(t *testing.T) {
 			require.NoError(t, err)
 			here, there := heap(), resident(t, server.Process.Pid)
 			for range 10 {
-				time.Sleep(100 * time.Millisecond) // More would have come meanwhile.
+				time.Sleep(100 * time.Millisecond) // Without a window more would have come.
 				require.Less(t, heap(), here+window+slack)
 				require.Less(t, resident(t, server.Process.Pid), there+window+slack)
 			}
-			// And all of it is there still.
+			// Nothing of it is lost.
 			_, err = io.CopyN(io.Discard, out, 20<<20)
 			require.NoError(t, err)
 			require.NoError(t, p.Close())
@@ -69,7 +69,7 @@ func TestUnreadOutputCostsAWindow(t *testing.T) {
 	}
 }
 
-// TestFullStreamsHoldUpNothing has a program that does not read its stdin, and a client that does not read stderr.
+// TestFullStreamsHoldUpNothing: a program does not read its stdin, and its client does not read stderr.
 func TestFullStreamsHoldUpNothing(t *testing.T) {
 	const keepAlive = time.Second
 	execer := wsep.Dialer{URL: newServer(t, &wsep.Handler{Options: &wsep.Options{KeepAlive: keepAlive}})}
@@ -90,7 +90,7 @@ func TestFullStreamsHoldUpNothing(t *testing.T) {
 	line, err := out.ReadString('\n')
 	require.NoError(t, err)
 	require.Equal(t, "up\n", line)
-	// Pings pass, or the connection would be lost by now.
+	// If no pings passed, the connection would be lost by now.
 	time.Sleep(keepAlive * 5 / 2)
 	require.NoError(t, p.(wsep.Signaler).Signal(t.Context(), "INT"))
 	line, err = out.ReadString('\n')
@@ -102,8 +102,8 @@ func TestFullStreamsHoldUpNothing(t *testing.T) {
 	<-written
 }
 
-// slowCable carries one connection to an address at 1 Mbit/s in each direction, and returns where to dial. Nothing
-// comes back while back is locked.
+// slowCable carries one connection to an address at 1 Mbit/s in each direction. It returns its own address. While back is
+// locked, no bytes come back.
 func slowCable(t *testing.T, target string, back sync.Locker) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -148,8 +148,8 @@ func carrySlowly(to, from net.Conn, open sync.Locker) {
 	}
 }
 
-// TestInterruptUnderFullOutput interrupts a program whose output fills a slow network. The interrupt waits for none
-// of it.
+// TestInterruptUnderFullOutput interrupts a program whose output fills a slow network. The interrupt does not wait for the
+// output.
 func TestInterruptUnderFullOutput(t *testing.T) {
 	for _, tty := range []bool{true, false} {
 		t.Run(fmt.Sprintf("terminal %t", tty), func(t *testing.T) {
@@ -158,7 +158,7 @@ func TestInterruptUnderFullOutput(t *testing.T) {
 	}
 }
 
-// interruptUnderFullOutput returns how long it takes until the interrupt shows where the program runs.
+// interruptUnderFullOutput returns how long the interrupt takes to reach the program.
 func interruptUnderFullOutput(t *testing.T, tty bool) (took time.Duration) {
 	t.Helper()
 	var back sync.Mutex
@@ -166,12 +166,12 @@ func interruptUnderFullOutput(t *testing.T, tty bool) (took time.Duration) {
 	file := filepath.Join(t.TempDir(), "interrupted")
 	p, err := execer.Start(t.Context(), wsep.Command{
 		Command: "sh", TTY: tty, Stdin: true,
-		// The shell acts on its trap when what it runs has ended.
+		// The shell runs its trap after its current command.
 		Args: []string{"-c", `trap ': >"$1"; exit 3' INT; yes`, "sh", file},
 	})
 	require.NoError(t, err)
 	go func() { _, _ = io.Copy(io.Discard, p.Stdout()) }()
-	time.Sleep(time.Second) // All that can be under way is.
+	time.Sleep(time.Second) // Now all buffers are full.
 	back.Lock()
 	began := time.Now()
 	if tty {
@@ -185,7 +185,7 @@ func interruptUnderFullOutput(t *testing.T, tty bool) (took time.Duration) {
 	require.NoError(t, err)
 	require.True(t, interrupted)
 	if longTests {
-		// Behind what is under way, of which nothing is lost.
+		// The exit comes after all the output.
 		var exit wsep.ExitError
 		require.ErrorAs(t, waitWithin(t, p, time.Minute), &exit)
 		require.Equal(t, 3, exit.ExitCode())

@@ -17,7 +17,7 @@ import (
 	"cdr.dev/wsep"
 )
 
-// requireServes shows that the server still runs commands.
+// requireServes checks that the server still runs commands.
 func requireServes(t *testing.T, url string) {
 	t.Helper()
 	c := dialRaw(t, url)
@@ -30,7 +30,7 @@ func requireServes(t *testing.T, url string) {
 func TestBadInputIsClosedWithReason(t *testing.T) {
 	url := newServer(t, &wsep.Handler{})
 
-	// A command of somebody else, which nothing of all this may harm.
+	// None of these clients may harm another client's command.
 	bystander := dialRaw(t, url)
 	bystander.send(startCat, "{\"type\":\"stdin\"}\nbefore ")
 
@@ -62,7 +62,7 @@ func TestBadInputIsClosedWithReason(t *testing.T) {
 	} {
 		t.Run("after start/"+tc.name, func(t *testing.T) {
 			c := dialRaw(t, url)
-			// The stdin message is one whose type a careless decoder would remember.
+			// A careless decoder would remember the type of the stdin message.
 			c.send(startCat, "{\"type\":\"stdin\"}\nx", tc.header+"\nbody")
 			code, reason := c.closed()
 			require.Equal(t, websocket.StatusProtocolError, code, reason)
@@ -348,7 +348,7 @@ func TestMaxProcesses(t *testing.T) {
 
 	require.NoError(t, running[0].Stdin().Close())
 	require.NoError(t, running[0].Wait())
-	// The place is free when the server has seen its client go.
+	// The server frees the place when it notices that the client is lost.
 	require.Eventually(t, func() bool {
 		p, err := execer.Start(t.Context(), wsep.Command{Command: "true"})
 		return err == nil && p.Wait() == nil
