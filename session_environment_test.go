@@ -38,8 +38,8 @@ func withShell(t *testing.T, shell string) {
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
 }
 
-// TestSessionHasTheEnvironmentOfAPlainCommand is about names that no shell can have, and those that a shell changes or is
-// changed by.
+// TestSessionHasTheEnvironmentOfAPlainCommand: this includes variables whose names a shell can't have, that a shell changes,
+// or that change a shell.
 func TestSessionHasTheEnvironmentOfAPlainCommand(t *testing.T) {
 	skipIfShort(t)
 	hostile := []string{
@@ -79,8 +79,7 @@ func TestSessionHasTheEnvironmentOfAPlainCommand(t *testing.T) {
 	}
 }
 
-// TestEnvironmentOnBusyBox has an env that can't put variables together. Then a session's command has those that a shell can
-// have.
+// TestEnvironmentOnBusyBox: BusyBox's env has no -S. Then a session's command has only variables that a shell can have.
 func TestEnvironmentOnBusyBox(t *testing.T) {
 	_, execer := sessionServer(t, nil)
 	dir := t.TempDir()
@@ -102,7 +101,7 @@ func TestEnvironmentOnBusyBox(t *testing.T) {
 	}
 }
 
-// TestEnvironmentIsInNoArguments has an env that notes its arguments, which all users of a machine can see.
+// TestEnvironmentIsInNoArguments uses an env that records its arguments. All users of a machine can see arguments.
 func TestEnvironmentIsInNoArguments(t *testing.T) {
 	_, execer := sessionServer(t, nil)
 	dir := t.TempDir()
@@ -117,7 +116,7 @@ func TestEnvironmentIsInNoArguments(t *testing.T) {
 	require.NotContains(t, string(noted), "secret")
 }
 
-// TestProgramThatLooksLikeAVariable has a program that env would take for one.
+// TestProgramThatLooksLikeAVariable runs a program that env would take for a variable.
 func TestProgramThatLooksLikeAVariable(t *testing.T) {
 	_, execer := sessionServer(t, nil)
 	program := filepath.Join(t.TempDir(), "a=b")

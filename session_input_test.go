@@ -22,7 +22,7 @@ import (
 	"cdr.dev/wsep/internal/timetest"
 )
 
-// keyboard types into a program that reads byte by byte, and tells what has reached it.
+// keyboard types into a program that reads single bytes, and returns the bytes that reach the program.
 type keyboard struct {
 	t    *testing.T
 	p    wsep.Process
@@ -30,7 +30,7 @@ type keyboard struct {
 	at   int    // how much of that reached has returned
 }
 
-// newKeyboard starts the program in a session, in a terminal of a type, with modes set by escape sequences.
+// newKeyboard starts the program in a session, in a terminal of a type. Escape sequences set modes.
 func newKeyboard(t *testing.T, execer wsep.Execer, terminal, modes string) *keyboard {
 	t.Helper()
 	k := &keyboard{t: t, file: filepath.Join(t.TempDir(), "read")}
@@ -42,7 +42,7 @@ func newKeyboard(t *testing.T, execer wsep.Execer, terminal, modes string) *keyb
 	return k
 }
 
-// typeKeys types, and returns what reaches the program: up to a byte that is typed after it.
+// typeKeys types keys and then another byte. It returns what reaches the program before that byte.
 func (k *keyboard) typeKeys(keys string) string {
 	k.t.Helper()
 	_, err := io.WriteString(k.p.Stdin(), keys+"\x00")
@@ -50,7 +50,7 @@ func (k *keyboard) typeKeys(keys string) string {
 	return k.reached("\x00")
 }
 
-// reached waits for the program to have read up to the end of a text, and returns what is before that.
+// reached waits until the program has read the text, and returns what the program has read before it.
 func (k *keyboard) reached(end string) (keys string) {
 	k.t.Helper()
 	require.Eventually(k.t, func() bool {
@@ -66,7 +66,7 @@ func (k *keyboard) reached(end string) (keys string) {
 	return keys
 }
 
-// keys are what terminals send, however they are set up.
+// keys are sequences that terminals send, in all their modes.
 func keys() (all []string) {
 	for b := range 255 {
 		all = append(all, string([]byte{byte(b + 1)}))
@@ -113,7 +113,7 @@ func TestKeysReachTheProgram(t *testing.T) {
 	}
 }
 
-// escape types Esc alone, and returns how long that takes to reach the program.
+// escape types a single Esc, and returns how long it takes to reach the program.
 func (k *keyboard) escape() time.Duration {
 	k.t.Helper()
 	began := time.Now()
@@ -123,7 +123,7 @@ func (k *keyboard) escape() time.Duration {
 	return time.Since(began)
 }
 
-// TestModesReachTheDisplay has a command set modes that screen passes on, if it thinks that the display knows them.
+// TestModesReachTheDisplay: a command sets modes. Screen passes them on only if it thinks that the display knows them.
 func TestModesReachTheDisplay(t *testing.T) {
 	_, execer := sessionServer(t, nil)
 	for _, terminal := range []string{"xterm-256color", "tmux-256color"} {
@@ -138,7 +138,7 @@ func TestModesReachTheDisplay(t *testing.T) {
 	}
 }
 
-// TestWhatIsTypedAtOnceIsShown types before the command has had time to say anything.
+// TestWhatIsTypedAtOnceIsShown types before the command's first output.
 func TestWhatIsTypedAtOnceIsShown(t *testing.T) {
 	overBoth(t, func(t *testing.T, execer wsep.Execer) {
 		for range 3 {
@@ -152,7 +152,7 @@ func TestWhatIsTypedAtOnceIsShown(t *testing.T) {
 	})
 }
 
-// TestLeavingUndoesModes has a command set what a terminal keeps, and its client leave.
+// TestLeavingUndoesModes: a command sets modes that a terminal keeps, and its client detaches.
 func TestLeavingUndoesModes(t *testing.T) {
 	_, execer := sessionServer(t, nil)
 	const set = `printf '\033[?1002h\033[?1006h\033[?2004h\033[?1h\033=\033[?25l\033[4 q\033[4h\033[1;31m\033[5;9r\033]2;title\007up'`
@@ -168,7 +168,7 @@ func TestLeavingUndoesModes(t *testing.T) {
 	require.Empty(t, modes.Undo(), "%q", shown)
 }
 
-// TestWhatIsTypedBeforeLeavingArrives has screen held up, so that it reads what was typed only when the client leaves.
+// TestWhatIsTypedBeforeLeavingArrives stops screen for a moment. It reads the input only when the client detaches.
 func TestWhatIsTypedBeforeLeavingArrives(t *testing.T) {
 	srv, execer := sessionServer(t, nil)
 	k := newKeyboard(t, execer, "xterm", "")

@@ -14,9 +14,9 @@ import (
 	"cdr.dev/wsep"
 )
 
-// These tests have machines that lack what a session needs, or have less of it than others.
+// These tests run sessions on machines that lack programs or disk space.
 
-// onlyPrograms returns a PATH of some programs.
+// onlyPrograms returns a PATH with only these programs.
 func onlyPrograms(t *testing.T, names ...string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -26,7 +26,7 @@ func onlyPrograms(t *testing.T, names ...string) string {
 	return dir
 }
 
-// slim is what a session can do with.
+// slim are the programs that a session needs.
 var slim = []string{"sh", "screen", "cat", "mkdir", "mkfifo", "rm", "sleep"}
 
 func TestMachineThatCantKeepASession(t *testing.T) {
@@ -56,7 +56,7 @@ func TestMachineThatCantKeepASession(t *testing.T) {
 	})
 }
 
-// TestSlimMachine has sessions where ps and pkill are not, and BusyBox may be the shell.
+// TestSlimMachine runs sessions without ps and pkill, in several shells.
 func TestSlimMachine(t *testing.T) {
 	skipIfShort(t)
 	needScreen(t)
@@ -97,8 +97,8 @@ func TestSlimMachine(t *testing.T) {
 	}
 }
 
-// TestFullDisk has sessions where only some more writes succeed. There may be a session or not, but there is a terminal, and
-// nothing is left of it.
+// TestFullDisk starts sessions on a disk with little room. The command gets a session or a plain terminal. Nothing is left of
+// it.
 func TestFullDisk(t *testing.T) {
 	skipIfShort(t)
 	const pages = 10
@@ -133,7 +133,7 @@ func TestFullDisk(t *testing.T) {
 	require.NotZero(t, plain)
 }
 
-// TestDiskThatFillsUp has a session whose keeper is lost when the disk is full.
+// TestDiskThatFillsUp: a session's keeper is lost after the disk has become full.
 func TestDiskThatFillsUp(t *testing.T) {
 	there := newElsewhere(t, "size=64k")
 	srv, execer := handlerServer(t, &wsep.Handler{Execer: there})

@@ -11,7 +11,7 @@ import (
 	"cdr.dev/wsep"
 )
 
-// What counts as a process of a server: see Options.MaxProcesses.
+// These tests check what counts as a process: see Options.MaxProcesses.
 
 var (
 	aSession = wsep.Command{ID: "1", Command: "true", TTY: true}

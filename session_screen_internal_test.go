@@ -9,8 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestDisplayHoldsNothingBack: what only looks a little like screen's endNotice may be a prompt, which must be shown while
-// its program waits for an answer.
+// TestDisplayHoldsNothingBack: output that looks a little like screen's endNotice may be a prompt. It must be shown at once.
 func TestDisplayHoldsNothingBack(t *testing.T) {
 	for _, shown := range []string{"[", "[s", "ls [", "[screen", "\x1b[", "[screen is not"} {
 		r, w := io.Pipe()

@@ -20,8 +20,8 @@ import (
 	"cdr.dev/wsep"
 )
 
-// These tests have a session's life in fake time, on a stage. A session's limits are in them as numbers, for they are
-// part of what it does: 10 s for a start, 30 s for a first client to come, 1 s for a hang-up and 1 s more for a kill.
+// These tests run sessions in fake time, on a stage. They have a session's limits as numbers, because callers notice them:
+// 10 s for a start, 30 s for the first client, 1 s for a hang-up and 1 s more for a kill.
 
 func mustAttach(t *testing.T, s *wsep.Session) wsep.Process {
 	t.Helper()
@@ -38,7 +38,7 @@ func requireState(t *testing.T, s *wsep.Session, want wsep.State) {
 }
 
 func TestStatesOfASession(t *testing.T) {
-	// slow is a keeper that takes its time, so that the states can be told apart.
+	// slow is a keeper that waits, so that the test sees each state.
 	slow := func(p *role) error {
 		p.pause(2 * time.Second)
 		err := keep(p)
@@ -120,7 +120,7 @@ func TestSessionTimeout(t *testing.T) {
 			_, again := s.Attach(t.Context())
 			require.ErrorIs(t, again, err)
 		}
-		onStage(t, fmt.Sprint(tc.timeout, " and nobody comes"), func(t *testing.T, st *stage) {
+		onStage(t, fmt.Sprint(tc.timeout, " and no client comes"), func(t *testing.T, st *stage) {
 			requireClosesAfter(t, st.session(tc.timeout), tc.first)
 			require.Empty(t, st.all("attach"))
 		})
@@ -146,7 +146,7 @@ func TestSessionTimeout(t *testing.T) {
 }
 
 func TestAttachWithContextThatEnds(t *testing.T) {
-	// requireAlive checks that a client can come, and nobody is there but him. Only then the command begins.
+	// requireAlive checks that a client can attach, and is the only client. The command starts only then.
 	requireAlive := func(t *testing.T, st *stage, s *wsep.Session) {
 		t.Helper()
 		require.Empty(t, st.last("new").wasTold())
@@ -205,7 +205,7 @@ func TestAttachWithContextThatEnds(t *testing.T) {
 			p := st.last("attach")
 			_ = p.Wait()
 			requireTook(t, began, shows)
-			// It is told when it has arrived, or after 2 s.
+			// It gets TERM once it shows the session, or after 2 s.
 			require.Equal(t, fmt.Sprint(min(shows, 3*time.Second), " TERM"), p.wasTold()[0])
 			requireAlive(t, st, s)
 		})
@@ -226,7 +226,7 @@ func TestAttachWithContextThatEnds(t *testing.T) {
 		defer cancel()
 		_, err := s.Attach(ctx)
 		require.Error(t, err)
-		// A process that has come to life meanwhile has 5 s for leaving.
+		// A process that has started meanwhile has 5 s to detach.
 		requireTook(t, began, 6*time.Second)
 		requireAlive(t, st, s)
 	})
@@ -241,7 +241,7 @@ func TestAttachWithContextThatEnds(t *testing.T) {
 	})
 }
 
-// TestAttachWaitsForTheSize has a client to whose size the keeper has to fit the terminal, since another is attached.
+// TestAttachWaitsForTheSize: another client is attached, so the keeper has to fit the terminal to the new client.
 func TestAttachWaitsForTheSize(t *testing.T) {
 	for name, tc := range map[string]struct {
 		happens func(keeper *role, cancel func()) // a second after the client has come
@@ -305,7 +305,7 @@ func TestExecerThatFails(t *testing.T) {
 		requireState(t, s, wsep.StateReady)
 		leave(t, mustAttach(t, s))
 	})
-	onStage(t, "at its second Start, and nobody comes again", func(t *testing.T, st *stage) {
+	onStage(t, "at its second Start, and no client comes again", func(t *testing.T, st *stage) {
 		st.refuse = failsAt(2, 2)
 		s := st.session(0)
 		_, err := s.Attach(t.Context())
@@ -616,7 +616,7 @@ func TestCloseOfASession(t *testing.T) {
 		{nil, "0s quit, 0s kill, 0s clean", 0},
 		{[]string{"quit"}, "0s quit, 1s kill, 1s clean", time.Second},
 		{[]string{"quit", "kill"}, "0s quit, 1s kill, 2s clean", 2 * time.Second},
-		// Another keeper does what this one does not.
+		// Another keeper does what this keeper ignores.
 		{[]string{"clean"}, "0s quit, 0s kill, 0s clean", 15 * time.Second},
 		{[]string{"quit", "kill", "clean"}, "0s quit, 1s kill, 2s clean", 17 * time.Second},
 	} {
@@ -652,7 +652,7 @@ func TestCloseOfASession(t *testing.T) {
 	})
 }
 
-// ordersAtTheEnd returns what a keeper was told at its session's end.
+// ordersAtTheEnd returns the orders that a keeper gets when its session closes.
 func ordersAtTheEnd(p *role) []string {
 	var orders []string
 	for _, told := range p.wasTold() {
@@ -718,7 +718,8 @@ func TestHowACommandEnds(t *testing.T) {
 	})
 }
 
-// TestOutputOfASessionThatIsOver has a process whose output waits for its reader: a minute, unless nobody will come.
+// TestOutputOfASessionThatIsOver: the output waits a minute for its reader. It is dropped when the
+// client's context ends, or when the client closes.
 func TestOutputOfASessionThatIsOver(t *testing.T) {
 	onStage(t, "is kept for a minute", func(t *testing.T, st *stage) {
 		s := st.session(0)
@@ -758,7 +759,7 @@ func requireUnknown(t *testing.T, err error) {
 	require.False(t, ok)
 }
 
-// TestClientThatShowsNothing has an attaching process that hangs, and minds a signal or not.
+// TestClientThatShowsNothing: an attaching process hangs. It may ignore signals.
 func TestClientThatShowsNothing(t *testing.T) {
 	for _, minds := range []bool{true, false} {
 		onStage(t, fmt.Sprint("minds a signal: ", minds), func(t *testing.T, st *stage) {
@@ -780,7 +781,7 @@ func TestClientThatShowsNothing(t *testing.T) {
 				left = 15 * time.Second
 			}
 			requireTook(t, began, left)
-			// Who hangs is no client any more.
+			// A process that hangs does not count as a client.
 			s.Wait()
 			requireTook(t, began, 10*time.Second+time.Minute)
 		})
@@ -835,7 +836,7 @@ func TestMachineWithoutScreen(t *testing.T) {
 	})
 }
 
-// TestStartWaitsForClosingSession: who has been told that a session's command has ended may start the next.
+// TestStartWaitsForClosingSession: a client that has the exit of a session's command can start the next session at once.
 func TestStartWaitsForClosingSession(t *testing.T) {
 	again := wsep.Command{ID: "1", Command: "true", TTY: true}
 	for _, tc := range []struct {
@@ -855,7 +856,7 @@ func TestStartWaitsForClosingSession(t *testing.T) {
 	} {
 		onStage(t, tc.name, func(t *testing.T, st *stage) {
 			st.keep = func(p *role) (err error) {
-				if p.kind == "new" { // Another, which is to finish what this one does not, takes as long.
+				if p.kind == "new" { // The next keeper, which finishes the work, takes as long.
 					err = keep(p)
 				}
 				p.pause(tc.closing)

@@ -62,7 +62,7 @@ func TestSessionTellsHowItsCommandEnded(t *testing.T) {
 	killAll(t, "sleep", "1000")
 }
 
-// killAll ends what a command has left running in the background, as commands may.
+// killAll kills the background processes that a command has left.
 func killAll(t *testing.T, line ...string) {
 	t.Helper()
 	marker := fmt.Sprintf("WSEP_LEAKTEST=%d", os.Getpid())
@@ -206,7 +206,7 @@ func TestServerClose(t *testing.T) {
 			require.ErrorContains(t, err, "server is closing")
 		}
 		require.Empty(t, sessionFiles(t, dir))
-		m.requireNone(t, patience) // What was killed may take a moment.
+		m.requireNone(t, patience) // A killed process may take a moment to exit.
 	}
 	closes(t, script("1", ignorant))
 	closes(t,
@@ -252,14 +252,14 @@ func testCloseOfStartingSession(t *testing.T, local wsep.LocalExecer) {
 				t.Error("a closed session's command did not succeed")
 			}
 		})
-		time.Sleep(time.Duration(i) * 2 * time.Millisecond) // At another moment of its life each time.
+		time.Sleep(time.Duration(i) * 2 * time.Millisecond) // Close it at a different moment each time.
 		began := time.Now()
 		done := make(chan struct{})
 		go func() {
 			starting.Wait()
 			close(done)
 		}()
-		// It may be closed before it begins.
+		// It may be closed before its start.
 		for ended := false; !ended; {
 			srv.Close()
 			select {
@@ -306,7 +306,7 @@ func TestSessionsOfKilledServer(t *testing.T) {
 	requireNoFiles(t, dir)
 }
 
-// kill9Keepers kills all keepers of a server, before they notice that it is gone.
+// kill9Keepers kills all keepers of a server before they notice the server's exit.
 func kill9Keepers(t *testing.T, m mark, server *exec.Cmd) {
 	t.Helper()
 	require.NoError(t, server.Process.Signal(syscall.SIGSTOP))
@@ -322,7 +322,7 @@ func kill9Keepers(t *testing.T, m mark, server *exec.Cmd) {
 func TestNextServerEndsWhatAKilledOneLeft(t *testing.T) {
 	skipIfShort(t)
 	dir := sessionDir(t)
-	// A server that lives, a client in it, and one that has left it.
+	// This server lives. One client is attached to it, and another has detached.
 	_, living := serverProcess(t)
 	others := newMark(t)
 	p, s := startScreen(t, living, others.on(bash("1")))
@@ -349,7 +349,7 @@ func TestNextServerEndsWhatAKilledOneLeft(t *testing.T) {
 	mine := newMark(t)
 	n, onN := startScreen(t, next, mine.on(bash("1")))
 	onN.waitFor("ready> ")
-	left.requireNone(t, 2*patience) // One is ended after the other.
+	left.requireNone(t, 2*patience) // They are ended one after the other.
 	require.False(t, alive(remains))
 	require.Eventually(t, func() bool { return len(sessionFiles(t, dir)) == 3 }, patience, time.Millisecond)
 
@@ -367,7 +367,7 @@ func TestNextServerEndsWhatAKilledOneLeft(t *testing.T) {
 	requireNoFiles(t, dir)
 }
 
-// TestSweepOutlivesItsSession has a next server whose first session ends long before all is swept.
+// TestSweepOutlivesItsSession: the next server's first session is done long before the sweep is.
 func TestSweepOutlivesItsSession(t *testing.T) {
 	skipIfShort(t)
 	dir := sessionDir(t)
@@ -385,11 +385,11 @@ func TestSweepOutlivesItsSession(t *testing.T) {
 	next := wsep.Dialer{URL: newServer(t, &wsep.Handler{Server: srv})}
 	p, _ := startScreen(t, next, wsep.Command{ID: "1", Command: "true", TTY: true})
 	requireExit(t, p, 0)
-	left.requireNone(t, 2*patience) // One is ended after the other.
+	left.requireNone(t, 2*patience) // They are ended one after the other.
 	requireNoFiles(t, dir)
 }
 
-// TestSweepTouchesNobodyElse has leftovers whose numbers belong to others by now, and what only looks like leftovers.
+// TestSweepTouchesNobodyElse: other processes have got the numbers of some leftovers. Other files only look like leftovers.
 func TestSweepTouchesNobodyElse(t *testing.T) {
 	skipIfShort(t)
 	dir := sessionDir(t)
@@ -404,7 +404,7 @@ func TestSweepTouchesNobodyElse(t *testing.T) {
 	m.requireNone(t, patience)
 	requireNoFiles(t, dir)
 
-	// Each of these is a process and the leader of a session, as a session's command is.
+	// Each of these processes leads a process session, as a session's command does.
 	innocent := func() string {
 		cmd := exec.Command("sleep", "1000")
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -455,7 +455,7 @@ func TestSweepTouchesNobodyElse(t *testing.T) {
 		leftover("no-server", map[string]string{"pid": innocent()}),
 	}
 	if os.Getuid() == 0 {
-		// Root may do what it likes to another's files, and must not.
+		// Root could change another user's files. It must not.
 		other := leftover("others", map[string]string{"server": string(identity), "pid": innocent()})
 		require.NoError(t, os.Chown(other, 65534, 65534))
 		kept = append(kept, other)
@@ -552,7 +552,7 @@ func TestTemporaryDirectories(t *testing.T) {
 	file := filepath.Join(dir, "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
 
-	// Where there can't be one it is in /tmp.
+	// If TMPDIR is not usable, the directory is in /tmp.
 	for name, tmpdir := range map[string]string{
 		"long":          long,
 		"symlink":       link,
@@ -609,13 +609,13 @@ func TestSessionOfAnotherUser(t *testing.T) {
 	for pid, line := range m.processes() {
 		info, err := os.Stat(fmt.Sprintf("/proc/%d", pid))
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // What the keeper has started may have ended.
+			continue // A process that the keeper has started may have exited.
 		}
 		require.NoError(t, err)
 		require.EqualValues(t, nobody, info.Sys().(*syscall.Stat_t).Uid, line)
 	}
 
-	// Another user, be it root, is another.
+	// Root is another user too.
 	for _, other := range [][2]uint32{{0, 0}, {1, 0}, {nobody, 1}, {0, nobody}} {
 		stranger := c
 		stranger.UID, stranger.GID = other[0], other[1]
@@ -627,7 +627,7 @@ func TestSessionOfAnotherUser(t *testing.T) {
 	p, s = startScreen(t, execer, c)
 	require.Equal(t, shell, s.ask(p, "$$"))
 
-	// The server may end what it has started.
+	// The server can end the processes that it has started.
 	typeLine(t, p, `trap "" HUP TERM; echo $((40+2)); while :; do sleep 1; done`)
 	s.waitFor("42")
 	srv.Close()
@@ -644,17 +644,17 @@ func TestSessionOfAnotherUser(t *testing.T) {
 	requireSessions(t, srv, 0)
 }
 
-// as returns an Execer whose requests say who they are from.
+// as returns an Execer whose requests name their user.
 func as(execer wsep.Dialer, name string) wsep.Dialer {
 	execer.Header = http.Header{"X-Name": {name}}
 	return execer
 }
 
-// byName is an authorize hook that takes everybody at their word.
+// byName is an Authorize hook that believes the name in the request.
 func byName(r *http.Request) (string, error) { return r.Header.Get("X-Name"), nil }
 
-// TestSessionBelongsToItsOwner: each owner's IDs are the owner's own, so nobody meets another, blocks one, or finds out that
-// there is one.
+// TestSessionBelongsToItsOwner: each owner has IDs of its own. So no owner can attach to another's session, block it, or find
+// out that it exists.
 func TestSessionBelongsToItsOwner(t *testing.T) {
 	skipIfShort(t)
 	srv, execer := handlerServer(t, &wsep.Handler{Authorize: byName})
@@ -732,13 +732,13 @@ func TestCommandsThatLookLikeOptions(t *testing.T) {
 	}
 }
 
-// fakeScreen returns a directory with a screen that says that it is of a version.
+// fakeScreen returns a directory with a screen that reports a version.
 func fakeScreen(t *testing.T, version string) string {
 	t.Helper()
 	return screenThat(t, version, "exec "+must(t, "screen")+` "$@"`)
 }
 
-// screenThat returns a directory with a screen that says that it is of a version, and otherwise does what the script says.
+// screenThat returns a directory with a screen that reports a version, and otherwise runs the script.
 func screenThat(t *testing.T, version, script string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -787,7 +787,7 @@ func TestWithoutFitScreen(t *testing.T) {
 				require.Len(t, slices.Compact(shells), len(shells))
 			}
 
-			// So it is for one who uses Session alone.
+			// The same holds for a Session without a Server.
 			c.ID = ""
 			session := wsep.NewSession(&c, wsep.LocalExecer{}, nil)
 			p, err := session.Attach(t.Context())
@@ -810,7 +810,7 @@ func TestWithoutFitScreen(t *testing.T) {
 	}
 }
 
-// TestScreenThatFails has a screen that can't keep a session, for a reason of its own.
+// TestScreenThatFails: screen can't keep a session, for several reasons.
 func TestScreenThatFails(t *testing.T) {
 	skipIfShort(t)
 	path := os.Getenv("PATH")
@@ -835,7 +835,7 @@ func TestScreenThatFails(t *testing.T) {
 	}
 }
 
-// recorder is an Execer that remembers what it was asked for.
+// recordingExecer is an Execer that records the commands.
 type recordingExecer struct {
 	wsep.Execer
 
@@ -850,7 +850,7 @@ func (r *recordingExecer) Start(ctx context.Context, c wsep.Command) (wsep.Proce
 	return r.Execer.Start(ctx, c)
 }
 
-// TestSessionLivesWhereItsExecerIs has a session in a place that its server can't see.
+// TestSessionLivesWhereItsExecerIs: a session lives in a place that its server can't see.
 func TestSessionLivesWhereItsExecerIs(t *testing.T) {
 	dir := sessionDir(t)
 	there := newElsewhere(t, "mode=1777")
@@ -880,7 +880,7 @@ func TestSessionLivesWhereItsExecerIs(t *testing.T) {
 		p, err := there.Start(t.Context(), wsep.Command{Command: "sh", Args: []string{"-c", "ls -d /tmp/wsep-*"}})
 		require.NoError(t, err)
 		require.Error(t, waitWithin(t, p, patience))
-		// What has been told to end, or ends by itself, may take a moment.
+		// Processes may take a moment to exit.
 		require.Eventually(t, func() bool {
 			p, err := there.Start(t.Context(), wsep.Command{Command: "pgrep", Args: []string{"-fi", "screen|wsep-keeper"}})
 			return err == nil && p.Wait() != nil
@@ -904,7 +904,7 @@ func TestSessionLivesWhereItsExecerIs(t *testing.T) {
 
 func TestChainReturnsToItsFarEnd(t *testing.T) {
 	far, farExecer := sessionServer(t, nil)
-	// A gateway with nothing to run, let alone screen.
+	// The gateway has no programs, and no screen.
 	alone := []string{"WSEP_TEST_SERVER_CHAINS_TO=" + farExecer.URL, "PATH=/nonexistent"}
 	gateway, execer := serverProcess(t, alone...)
 	p, s := startScreen(t, execer, bash("1"))
@@ -923,7 +923,7 @@ func TestChainReturnsToItsFarEnd(t *testing.T) {
 	p, s = startScreen(t, execer, bash("1"))
 	require.Equal(t, shell, s.ask(p, "$$"))
 
-	// One more hop.
+	// This adds one more hop.
 	_, longer := serverProcess(t, "WSEP_TEST_SERVER_CHAINS_TO="+execer.URL, "PATH=/nonexistent")
 	q, s2 := startScreen(t, longer, bash("1"))
 	require.Equal(t, shell, s2.ask(q, "$$"))
@@ -942,7 +942,7 @@ func TestOwnersOfAGatewayDoNotMeet(t *testing.T) {
 	gateway := wsep.NewServer()
 	execer := wsep.Dialer{URL: newServer(t, &wsep.Handler{Server: gateway, Execer: farExecer, Authorize: byName})}
 	shells := map[string]string{}
-	// Each is another: the owner and the ID must not run into each other.
+	// Each pair is different: owner and ID must not be confused.
 	for _, who := range [][2]string{
 		{"alice", "1"}, {"bob", "1"}, {"", "1"}, {"alice", "2"}, {"", "5:alice:1"}, {"", "alice:1"}, {"", "0::1"},
 		{"5:alice", "1"}, {"alice:1", ""}, {"a", "b:c"}, {"a:b", "c"}, {"", "0::5:alice:1"},
@@ -1009,17 +1009,17 @@ func keeperOf(t *testing.T, dir string) int {
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		text, err := os.ReadFile(filepath.Join(sessionFiles(t, dir)[0], "keeper"))
 		require.NoError(t, err)
-		if pid, _ := strconv.Atoi(strings.TrimSpace(string(text))); pid > 1 { // It may be just being written.
+		if pid, _ := strconv.Atoi(strings.TrimSpace(string(text))); pid > 1 { // The file may be incomplete.
 			return pid
 		}
 	}
-	t.Fatal("no keeper has said who it is") // Never 0, which a signal takes for the tests themselves.
+	t.Fatal("no keeper has said who it is") // It never returns 0: a signal to 0 would reach the tests themselves.
 	return 0
 }
 
 func TestKeeperIsReplaced(t *testing.T) {
 	skipIfShort(t)
-	// One that has been killed before, and not replaced yet, is no error.
+	// The keeper may already have been killed, and not be replaced yet.
 	ways := map[string]func(t *testing.T, m mark, keeper int){
 		"alone": func(_ *testing.T, _ mark, keeper int) { _ = syscall.Kill(keeper, syscall.SIGKILL) },
 		"with its group": func(t *testing.T, _ mark, keeper int) {
@@ -1040,16 +1040,16 @@ func TestKeeperIsReplaced(t *testing.T) {
 			for range 3 {
 				replaced(t, dir)
 				kill(t, m, keeperOf(t, dir))
-				require.Equal(t, shell, s.ask(p, "$$"), "who is attached stays")
+				require.Equal(t, shell, s.ask(p, "$$"), "the client stays attached")
 			}
-			// It has been replaced when it does as it is told.
+			// A new keeper carries out orders.
 			replaced(t, dir)
 			c := m.on(bash("1"))
 			c.Rows, c.Cols = 30, 100
 			q, s2 := startScreen(t, execer, c)
 			require.Equal(t, shell, s2.ask(q, "$$"))
 			for s2.ask(q, "$(stty size)") != "30 100" {
-				time.Sleep(10 * time.Millisecond) // The new keeper is told when it is there.
+				time.Sleep(10 * time.Millisecond) // The new keeper gets the order when it has started.
 			}
 			require.Equal(t, 1, srv.SessionCount())
 			typeLine(t, q, "exit 9")
@@ -1069,14 +1069,14 @@ func TestKeeperIsReplaced(t *testing.T) {
 				p, s := startScreen(t, execer, m.on(script("1", ignorant)))
 				s.waitFor("up")
 				kill(t, m, keeperOf(t, dir))
-				time.Sleep(time.Duration(i) * 3 * time.Millisecond) // Find it at another moment each time.
+				time.Sleep(time.Duration(i) * 3 * time.Millisecond) // Close at a different moment each time.
 				requireClosed(t, srv, p, m)
 			}
 		})
 	}
 }
 
-// watchersOf returns the processes by which a keeper is told of its command, and what they have started.
+// watchersOf returns a keeper's watchers, and the processes that they have started.
 func watchersOf(t *testing.T, m mark, keeper int) (pids []int) {
 	t.Helper()
 	for pid, line := range m.processes() {
@@ -1087,7 +1087,7 @@ func watchersOf(t *testing.T, m mark, keeper int) (pids []int) {
 	return pids
 }
 
-// TestWatcherIsKilled has keepers that are not told of their commands' ends.
+// TestWatcherIsKilled: without its watcher a keeper does not notice its command's exit.
 func TestWatcherIsKilled(t *testing.T) {
 	skipIfShort(t)
 	begin := func(t *testing.T) (srv *wsep.Server, execer wsep.Dialer, p wsep.Process, s *screenOf) {
@@ -1123,7 +1123,7 @@ func TestWatcherIsKilled(t *testing.T) {
 	})
 }
 
-// TestKeeperThatDoesNotRead has a keeper that is stopped, and more orders than a pipe has room for.
+// TestKeeperThatDoesNotRead: a keeper is stopped, and gets more orders than fit into a pipe.
 func TestKeeperThatDoesNotRead(t *testing.T) {
 	dir := sessionDir(t)
 	session := wsep.NewSession(new(bash("1")), wsep.LocalExecer{}, nil)
@@ -1145,7 +1145,7 @@ func TestKeeperThatDoesNotRead(t *testing.T) {
 	requireExit(t, p, 9)
 }
 
-// TestKeeperIsReplacedWithoutItsDirectory has a session whose command's first directory is no more.
+// TestKeeperIsReplacedWithoutItsDirectory: the working directory of the command has been removed.
 func TestKeeperIsReplacedWithoutItsDirectory(t *testing.T) {
 	srv, execer := sessionServer(t, nil)
 	dir := os.Getenv("TMPDIR")
@@ -1165,7 +1165,7 @@ func TestKeeperIsReplacedWithoutItsDirectory(t *testing.T) {
 	m.requireNone(t, patience)
 }
 
-// keeperScript is a session's keeper that no server has started.
+// keeperScript is a session's keeper that runs without a server.
 type keeperScript struct {
 	*exec.Cmd
 	orders io.WriteCloser
@@ -1194,7 +1194,7 @@ func startKeeperScript(t *testing.T, mode, name string, command ...string) keepe
 	return keeperScript{cmd, orders, words}
 }
 
-// says waits until the keeper says a word.
+// says waits until the keeper prints a line with the word.
 func (k keeperScript) says(t *testing.T, word string) {
 	t.Helper()
 	for line := make([]byte, 0, 100); ; line = line[:0] {
@@ -1210,7 +1210,7 @@ func (k keeperScript) says(t *testing.T, word string) {
 	}
 }
 
-// TestKeeperIsLostAsItTakesOver has a session that loses its server again in the moment in which that has found it.
+// TestKeeperIsLostAsItTakesOver: a keeper loses its server while it takes over.
 func TestKeeperIsLostAsItTakesOver(t *testing.T) {
 	dir := sessionDir(t)
 	name := uuid.NewString()
@@ -1226,7 +1226,7 @@ func TestKeeperIsLostAsItTakesOver(t *testing.T) {
 	second := startKeeperScript(t, "join", name)
 	second.says(t, "dir")
 	require.NoError(t, second.words.Close())
-	_ = first.Wait() // The second ends it, and goes on without being heard.
+	_ = first.Wait() // The second keeper ends it, and goes on although its output is closed.
 	require.NoError(t, second.orders.Close())
 	for end := time.Now().Add(300 * time.Millisecond); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		require.True(t, alive(command), "the session has ended with its second keeper's connection")
@@ -1237,10 +1237,10 @@ func TestKeeperIsLostAsItTakesOver(t *testing.T) {
 	_, err = io.WriteString(third.orders, "quit\nkill\nclean\n")
 	require.NoError(t, err)
 	require.NoError(t, third.Wait())
-	requireGone(t, patience, []int{command}) // What is killed may take a moment.
+	requireGone(t, patience, []int{command}) // A killed process may take a moment to exit.
 }
 
-// TestKeeperIsLostAsItStarts has a session that nobody knows of.
+// TestKeeperIsLostAsItStarts: a keeper loses its server before the server knows of the session.
 func TestKeeperIsLostAsItStarts(t *testing.T) {
 	for _, heard := range []string{"", "dir"} {
 		dir := sessionDir(t)
@@ -1264,7 +1264,7 @@ func TestScreenIsStopped(t *testing.T) {
 	requireClosed(t, srv, p, m)
 }
 
-// TestScreenIsKilled has sessions whose commands ignore that their terminal is gone.
+// TestScreenIsKilled: screen is killed, and the commands ignore the hang-up.
 func TestScreenIsKilled(t *testing.T) {
 	kill := func(t *testing.T, m mark) { require.NoError(t, syscall.Kill(m.find(t, "SCREEN -U"), syscall.SIGKILL)) }
 	begin := func(t *testing.T) (*wsep.Server, wsep.Dialer, mark, wsep.Process) {
@@ -1331,7 +1331,7 @@ func TestSignalsReachSession(t *testing.T) {
 	})
 }
 
-// TestShortTimeout has sessions that end as soon as they are left, and clients that come back at that moment.
+// TestShortTimeout: sessions close as soon as their client detaches, and clients return at that moment.
 func TestShortTimeout(t *testing.T) {
 	skipIfShort(t)
 	for _, timeout := range []time.Duration{1, time.Millisecond, 10 * time.Millisecond} {
@@ -1347,7 +1347,7 @@ func TestShortTimeout(t *testing.T) {
 	}
 }
 
-// benchmarkAttach measures how long it takes until the shell's prompt is shown. Every round begins with prepare.
+// benchmarkAttach measures the time until the shell's prompt is shown. Each round begins with prepare.
 func benchmarkAttach(b *testing.B, execer wsep.Execer, prepare func(id string)) {
 	id := 0
 	for b.Loop() {
@@ -1364,7 +1364,7 @@ func benchmarkAttach(b *testing.B, execer wsep.Execer, prepare func(id string)) 
 		}
 		awaitPrompt(b, p)
 		b.StopTimer()
-		// The shell ends, so that no round has more to do than another.
+		// The shell exits, so that all rounds do the same work.
 		_, _ = io.WriteString(p.Stdin(), "exit\n")
 		_, _ = io.Copy(io.Discard, p.Stdout())
 		if err := p.Wait(); err != nil {
@@ -1386,7 +1386,7 @@ func awaitPrompt(b *testing.B, p wsep.Process) {
 	}
 }
 
-// sessionsByID is an Execer whose sessions are returned to, without a server.
+// sessionsByID is an Execer that keeps sessions by ID, without a server.
 type sessionsByID struct {
 	mu       sync.Mutex // guards what follows
 	sessions map[string]*wsep.Session
@@ -1418,13 +1418,13 @@ func overBothForBenchmark(b *testing.B, bench func(b *testing.B, execer wsep.Exe
 	})
 }
 
-// BenchmarkSessionFirstAttach measures the way from nothing to the shell's prompt.
+// BenchmarkSessionFirstAttach measures a start of a new session up to the shell's prompt.
 func BenchmarkSessionFirstAttach(b *testing.B) {
 	overBothForBenchmark(b, func(b *testing.B, execer wsep.Execer) { benchmarkAttach(b, execer, nil) })
 }
 
-// BenchmarkSessionReturn measures the way back to a session that has been left a while ago, and to one that comes at once
-// after its client was cut off.
+// BenchmarkSessionReturn measures the return to a session, some time after its client has detached, and at once after its
+// client was cut off.
 func BenchmarkSessionReturn(b *testing.B) {
 	leave := func(b *testing.B, execer wsep.Execer, pause bool) func(id string) {
 		return func(id string) {
@@ -1437,7 +1437,7 @@ func BenchmarkSessionReturn(b *testing.B) {
 			cancel()
 			if pause {
 				_ = p.Wait()
-				time.Sleep(50 * time.Millisecond) // A client that comes back at once finds screen busy.
+				time.Sleep(50 * time.Millisecond) // Screen is busy right after a detach.
 			}
 		}
 	}

@@ -55,7 +55,7 @@ func TestReconnectAfterEveryKindOfCut(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
-	// Who is cut off without a word stays until a ping is missed.
+	// A client that is cut off silently stays attached until it misses a ping.
 	srv, direct := sessionServer(t, &wsep.Options{KeepAlive: 2 * time.Second})
 	cable := newCable(t, direct.URL)
 	execer := wsep.Dialer{URL: cable.url()}
@@ -78,7 +78,7 @@ func TestReconnectAfterEveryKindOfCut(t *testing.T) {
 			cancel()
 		}},
 	}
-	// A client leaves at any moment.
+	// A client is cut off at a random moment.
 	pause := func(limit time.Duration) { time.Sleep(time.Duration(random.Int64N(int64(limit)))) }
 
 	p, s := startScreen(t, execer, bash("1"))
@@ -91,7 +91,7 @@ func TestReconnectAfterEveryKindOfCut(t *testing.T) {
 		way := cuts[random.IntN(len(cuts))]
 		ctx, cancel := context.WithCancel(t.Context())
 		if random.IntN(3) == 0 {
-			// In the middle of attaching.
+			// Cut it while it attaches.
 			var cutting sync.WaitGroup
 			cutting.Go(func() {
 				pause(40 * time.Millisecond)
@@ -115,7 +115,7 @@ func TestReconnectAfterEveryKindOfCut(t *testing.T) {
 		require.Equal(t, shell+" kept", s.ask(p, "$$ $x"), way.name)
 		times = append(times, time.Since(began))
 		if random.IntN(2) == 0 {
-			// Amid its output.
+			// Cut it during its output.
 			typeLine(t, p, "for i in {1..300}; do echo line $i; done")
 			pause(10 * time.Millisecond)
 		}
@@ -128,8 +128,8 @@ func TestReconnectAfterEveryKindOfCut(t *testing.T) {
 	slices.Sort(times)
 	most := times[len(times)*95/100]
 	t.Logf("returns took %v at most, all but 1 of 20 %v", times[len(times)-1], most)
-	// screen stalls for a second when it finds a display's terminal closed, which 1 cut of 8 would cause. A busy machine may
-	// stall as well, now and then.
+	// Screen stalls for a second if a display's terminal closes without a detach. Then 1 of 8 returns would be slow. On a busy
+	// machine a few returns may be slow too.
 	require.Less(t, most, 900*time.Millisecond)
 	cable.cut(true)
 	require.Eventually(t, func() bool { return srv.Sessions()[0].Clients == 0 }, patience, time.Millisecond)
@@ -147,7 +147,7 @@ func TestSessionIsShared(t *testing.T) {
 	a, onA := startScreen(t, execer, c)
 	require.Equal(t, "24 80", onA.ask(a, "$(stty size)"))
 
-	// The terminal has the size of the one who came last.
+	// The terminal has the size of the client that attached last.
 	c.Rows, c.Cols = 30, 100
 	b, onB := startScreen(t, execer, c)
 	require.Equal(t, "30 100", onB.ask(b, "$(stty size)"), "at once")
@@ -156,7 +156,7 @@ func TestSessionIsShared(t *testing.T) {
 	require.Equal(t, "20 60", onD.ask(d, "$(stty size)"), "at once")
 	require.Equal(t, 3, srv.Sessions()[0].Clients)
 
-	// Everybody sees what anybody types, and what comes of it.
+	// Each client sees the input of all clients, and its output.
 	for i, typist := range []wsep.Process{a, b, d} {
 		typeLine(t, typist, fmt.Sprintf(`echo "to all "$((%d+40))`, i))
 		for _, screen := range []*screenOf{onA, onB, onD} {
@@ -209,7 +209,7 @@ func TestFirstAttachesAtOnceMakeOneSession(t *testing.T) {
 				shells[i] = err.Error()
 				return
 			}
-			attaching.Wait() // The session is not left by anybody before all are there.
+			attaching.Wait() // No client detaches before all are attached.
 			s := watchScreen(t, p)
 			if shown, ok := s.within(patience, "."); ok {
 				shells[i] = textOf(shown)
@@ -228,7 +228,7 @@ func TestFirstAttachesAtOnceMakeOneSession(t *testing.T) {
 	}
 }
 
-// TestUTF8WithoutLocale has commands in a locale that knows only ASCII, or in one that the machine does not have.
+// TestUTF8WithoutLocale runs commands in a locale that knows only ASCII, or that the machine does not have.
 func TestUTF8WithoutLocale(t *testing.T) {
 	for _, locale := range []string{"LANG=", "LC_ALL=C", "LC_ALL=tlh_QO.UTF-8"} {
 		t.Run(locale, func(t *testing.T) {
@@ -247,8 +247,8 @@ func TestUTF8WithoutLocale(t *testing.T) {
 			s.waitFor("line 42? ")
 			typeLine(t, p, "äß漢字🙂")
 			require.Equal(t, "äß漢字🙂", s.ask(p, "$line"))
-			s.waitFor("ready> ") // What is typed before is echoed by the terminal, and again by the shell.
-			// A wide character takes two columns in screen too.
+			s.waitFor("ready> ") // Earlier input would be echoed twice: by the terminal and by the shell.
+			// A wide character takes two columns, in screen too.
 			typeLine(t, p, "\x15"+`printf '漢🙂\033[6n'; IFS=';' read -rsdR row column; echo "col $column"`)
 			s.waitFor("col 5\r\n")
 			require.NoError(t, p.Close())
@@ -281,20 +281,20 @@ func TestAlternateScreenIsRedrawn(t *testing.T) {
 	require.NoError(t, p.Close())
 	require.Error(t, waitWithin(t, p, patience))
 
-	// The same page, and nothing but the page.
+	// The display shows the same page, and nothing else.
 	p, s = startScreen(t, execer, bash("1"))
 	require.Equal(t, "a page of 24 by 80 the last line", textOf(s.waitFor("the last line")))
 	require.NoError(t, p.Close())
 	require.Error(t, waitWithin(t, p, patience))
 
-	// A page for the new size.
+	// The command draws a page for the new size.
 	c := bash("1")
 	c.Rows, c.Cols = 30, 100
 	p, s = startScreen(t, execer, c)
 	require.NotContains(t, s.waitFor("a page of 30 by 100"), "before the page")
 	s.waitFor("the last line")
 
-	// What was there before the page is there after it.
+	// After the page the display shows the text from before it.
 	_, err := io.WriteString(p.Stdin(), "q")
 	require.NoError(t, err)
 	shown := s.waitFor("before the page;")
@@ -320,7 +320,7 @@ func TestDisplayShowsNothingButTheCommand(t *testing.T) {
 	require.Equal(t, "last", textOf(s.rest()), "the command's end")
 	requireExit(t, p, 0)
 
-	// Nobody but the server ends this one.
+	// Only the server ends this session.
 	c.ID = "2"
 	p, s = startScreen(t, execer, c)
 	s.waitFor("first\r\n")
@@ -357,8 +357,8 @@ func TestTerminalType(t *testing.T) {
 	}
 }
 
-// TestTerminalThatScreenRefuses has one that can clear and move the cursor, and still will not do. The command does not
-// run unseen.
+// TestTerminalThatScreenRefuses: the terminal can clear the screen and move the cursor, and screen still refuses it. The
+// command does not run.
 func TestTerminalThatScreenRefuses(t *testing.T) {
 	_, execer := sessionServer(t, nil)
 	terminfo := t.TempDir()
@@ -374,7 +374,7 @@ func TestTerminalThatScreenRefuses(t *testing.T) {
 	require.NoFileExists(t, ran)
 }
 
-// TestSessionIsLikeAnyTerminal compares what a command finds in a session with what it finds in a plain terminal.
+// TestSessionIsLikeAnyTerminal compares a session with a plain terminal, as a command sees them.
 func TestSessionIsLikeAnyTerminal(t *testing.T) {
 	_, execer := sessionServer(t, nil)
 	const look = `
@@ -398,12 +398,12 @@ func TestSessionIsLikeAnyTerminal(t *testing.T) {
 		s.waitFor("BEGIN\r\n")
 		shown := s.waitFor("THE-END")
 		requireExit(t, p, 0)
-		// screen draws blanks as it likes.
+		// Screen may draw blanks in other ways.
 		lines := strings.Split(escapes.ReplaceAllString(shown, ""), "\r\n")
 		for i, l := range lines {
 			lines[i] = strings.Join(strings.Fields(l), " ")
 		}
-		// The terminal is another; what a shell sets for itself changes with its history.
+		// The terminals differ. A shell's own variables change with its history.
 		lines = slices.DeleteFunc(lines, func(l string) bool {
 			return strings.HasPrefix(l, "env TERM=") || strings.HasPrefix(l, "env LC_CTYPE=") || strings.HasPrefix(l, "env _=")
 		})
@@ -415,7 +415,7 @@ func TestSessionIsLikeAnyTerminal(t *testing.T) {
 	require.Equal(t, plain, see("1"))
 }
 
-// reportSizes prints the terminal's size whenever it is another.
+// reportSizes prints the terminal's size after each change.
 const reportSizes = `while :; do
 	now=$(stty size)
 	[ "$now" = "$then" ] || { then=$now; echo "now $now."; }
@@ -435,25 +435,25 @@ func TestResizeOfSession(t *testing.T) {
 			s.waitFor(fmt.Sprintf("now %d %d.", size[0], size[1]))
 		}
 	}
-	// As when a window's edge is dragged.
+	// This is what happens while a user drags a window's edge.
 	for cols := range uint16(200) {
 		require.NoError(t, p.Resize(t.Context(), 30, 100+cols))
 	}
 	s.waitFor("now 30 299.")
 }
 
-// TestSlowClient has a client that does not read. It delays nobody else for long, and sees where things are when it reads
-// again.
+// TestSlowClient: a client does not read. It delays other clients only for a short time. When it reads again, it sees the
+// current state.
 func TestSlowClient(t *testing.T) {
 	skipIfShort(t)
 	_, execer := sessionServer(t, nil)
 	slow, err := execer.Start(t.Context(), bash("1"))
 	require.NoError(t, err)
 	p, s := startScreen(t, execer, bash("1"))
-	// More than fits all that is between the shell and the client.
+	// This is more than all buffers between the shell and the client hold.
 	typeLine(t, p, "x=$(head -c 1000 /dev/zero | tr '\\0' x); for i in {1..6000}; do echo $x; done; echo done $((40+2))")
 	began := time.Now()
-	_, ok := s.within(time.Minute, "done 42") // It is much for a busy machine.
+	_, ok := s.within(time.Minute, "done 42") // A busy machine may take long.
 	require.True(t, ok)
 	t.Logf("took %v", time.Since(began))
 	onSlow := watchScreen(t, slow)
@@ -467,7 +467,7 @@ func TestSlowClient(t *testing.T) {
 	requireExit(t, slow, 5)
 }
 
-// TestLastOutputIsSeen has a command print as much as it can before it ends.
+// TestLastOutputIsSeen: a command prints much output right before its exit.
 func TestLastOutputIsSeen(t *testing.T) {
 	_, execer := sessionServer(t, nil)
 	for i := range 20 {
@@ -477,7 +477,7 @@ func TestLastOutputIsSeen(t *testing.T) {
 		})
 		require.NoError(t, err)
 		if i == 0 {
-			time.Sleep(2 * time.Second) // Read late, once.
+			time.Sleep(2 * time.Second) // Read late one time.
 		}
 		out, err := io.ReadAll(p.Stdout())
 		require.NoError(t, err)
@@ -486,7 +486,7 @@ func TestLastOutputIsSeen(t *testing.T) {
 	}
 }
 
-// TestServeSharesOneServer: what is deprecated keeps its promise, that sessions outlive the call.
+// TestServeSharesOneServer: sessions outlive a call of the deprecated Serve, as promised.
 func TestServeSharesOneServer(t *testing.T) {
 	needScreen(t)
 	dir := sessionDir(t)
