@@ -287,7 +287,7 @@ func (t *Terminal) stepEscapeIntermediate(c rune) {
 		t.state = ground
 		t.esc(t.collected, byte(c))
 		t.join = 0
-	default:
+	case c > del:
 		t.state = ground
 	}
 }

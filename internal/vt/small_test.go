@@ -32,8 +32,20 @@ var sequences = []string{
 	"\x1b]0;t\a", "\x1b]1;i\x1b\\", "\x1b]2;t中\u009c", "\x1b]4;1;#fff;2;rgb:1/2/3\a", "\x1b]10;#123;?;#456\a", "\x1b]104;1\a", "\x1b]104\a", "\x1b]110\a", "\x1b]52;c;eA==\a", "\x1b]2;t\x18",
 	"\x1b[c", "\x1b[>c", "\x1b[5n", "\x1b[6n", "\x1b[?6n", "\x1b[?25$p", "\x1b[4$p", "\x1bP$qm\x1b\\", "\x1bPq#1\x1b\\", "\x1bP1;2?x\x1b\\", "\x1b_app\x1b\\", "\x1b^pm\x1b\\", "\x1bXsos\x1b\\",
 	"\x1b[?u", "\x1b[>4;2m", "\x1b[18t", "\x1b[22;0;0t", "\x1b[1\n;2\rH", "\x1b[1\x1b[2mx", "\x1b[1é", "\x1b[<1;2M", "\x1b[1<mx", "\x1b[ 1px",
+	"\x1b[1;2;6;7;8;9;12$p", "\x1b[2$p\x1b[12$p\x1b[20$p\x1b[5$p", allModes("\x1b[?%d$p"), allModes("\x1b[?%dh\x1b[?%[1]d$p"), "\x1bP$q\"q\x1b\\\x1bP$q\"p\x1b\\\x1bP$qr\x1b\\\x1bP$q q\x1b\\",
+	"\x1b[?12h\x1bP$q q\x1b\\", "\x1bP$qm\x18", "\x1bP$q\x7fm\u009c", "\x1bP1;2$ q", "\x1bP\u0085", "\x1bP?1é", "\x1b(é", "\x1b#\x7f8", "\x1b é", "\x1b]2;a\u0084b", "\x1bP é", "\x1b]999999;x\a",
+	"\x1b[5;12H\x1b[?45hab\b\b\b\b", "\x1b[?45h\x1b[5;12H中\b\b\b", "\x1b[?45h\x1b[3;1H\b\b\x1b[1;1H\b", "\x1b[2;12Hx\x1b[1J", "0123456789abcdef\n\n\n\n\n\n\x1b[2;12Hx\x1b[1J", "\x1b[3;12H\x1b[?1J\x1b[?J\x1b[?1K",
 	// Characters of all widths.
 	"e\u0301", "\u0301", "\u200d", "👩\u200d👧", "\u2764\ufe0f", "한글", "ᄒ\u1161\u11ab", "\xff", "\xe4\xb8x", "\xc3(", "\xed\xa0\x80", "\ufeff", "\xf4\x90\x80\x80", "a\x7f\u0301", "a\x1b[m\u0301",
+}
+
+// allModes returns format for each DEC mode that means something.
+func allModes(format string) string {
+	var b strings.Builder
+	for _, m := range []int{1, 3, 6, 7, 8, 9, 12, 25, 45, 66, 67, 1000, 1002, 1003, 1004, 1005, 1006, 1015, 1016, 1048, 2004, 2026, 47, 1047, 1049, 31} {
+		fmt.Fprintf(&b, format, m)
+	}
+	return b.String()
 }
 
 // TestLawSequences puts each sequence into the middle of text, at the right edge, and at the bottom, and cuts everywhere.
@@ -46,6 +58,19 @@ func TestLawSequences(t *testing.T) {
 				checkLaw(t, script{5, 12, 100, []any{b}, cuts})
 			}
 		})
+	}
+}
+
+// TestLawParser takes the parser from each of its states with each kind of character.
+func TestLawParser(t *testing.T) {
+	states := []string{"", "\x1b", "\x1b#", "\x1b[", "\x1b[?1", "\x1b[ ", "\x1b[1<", "\x1b_", "\x1b]", "\x1b]2;t", "\x1bP", "\x1bP1", "\x1bP1<", "\x1bP$", "\x1bP$q"}
+	next := []rune("\x00\a\n\x18\x1a\x1b\x1c 0:;<?@PX[\\]^_~\x7f\u0080\u0084\u0090\u0098\u0099\u009b\u009c\u009d\u009e\u00a0中")
+	for _, state := range states {
+		for _, c := range next {
+			for _, after := range []string{"", "1", "8m", "\x1b\\e\u0301"} {
+				checkLaw(t, script{3, 10, 10, []any{[]byte("x" + state + string(c) + after)}, nil})
+			}
+		}
 	}
 }
 
