@@ -64,7 +64,7 @@ func TestLawSequences(t *testing.T) {
 // TestLawParser takes the parser from each of its states with each kind of character.
 func TestLawParser(t *testing.T) {
 	states := []string{"", "\x1b", "\x1b#", "\x1b[", "\x1b[?1", "\x1b[ ", "\x1b[1<", "\x1b_", "\x1b]", "\x1b]2;t", "\x1bP", "\x1bP1", "\x1bP1<", "\x1bP$", "\x1bP$q"}
-	next := []rune("\x00\a\n\x18\x1a\x1b\x1c 0:;<?@PX[\\]^_~\x7f\u0080\u0084\u0090\u0098\u0099\u009b\u009c\u009d\u009e\u00a0中")
+	next := "\x00\a\n\x18\x1a\x1b\x1c 0:;<?@PX[\\]^_~\x7f\u0080\u0084\u0090\u0098\u0099\u009b\u009c\u009d\u009e\u00a0中"
 	for _, state := range states {
 		for _, c := range next {
 			for _, after := range []string{"", "1", "8m", "\x1b\\e\u0301"} {
