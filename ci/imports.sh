@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Checks that imports go one way, tests excepted. A rule about a package that does not exist holds.
+# Checks that imports go one way, except in tests. A rule about a package that does not exist is kept.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 module=$(go list -m)
-# One line for each package and each package that it depends on, however far away.
+# One line for each package and each of its direct or indirect dependencies.
 dependencies=$(go list -f '{{range .Deps}}{{$.ImportPath}} {{.}}{{"\n"}}{{end}}' ./...)
 status=0
 
@@ -16,8 +16,7 @@ complain() {
 	fi
 }
 
-# of PACKAGE prints the lines of a package of this module, or of the root for ".", with a directory's whole tree for a
-# PACKAGE that ends in /...
+# of PACKAGE prints the lines of a package of this module. "." is the root. PACKAGE/... is a whole tree of packages.
 of() {
 	local path=$module/$1
 	case $1 in
@@ -27,14 +26,14 @@ of() {
 	grep -E "^$path " <<<"$dependencies" || true
 }
 
-# only PACKAGE [PATTERN] lets a package import the standard library and what matches the pattern.
+# only PACKAGE [PATTERN] allows a package to import only the standard library and packages that match the pattern.
 only() {
 	local allowed='[^ ./]+(/[^ ]*)?'
 	[ $# -lt 2 ] || allowed="$allowed|$2"
 	complain "$1" "$(of "$1" | grep -vE " ($allowed)$" || true)"
 }
 
-# never PACKAGE PATTERN keeps a package of this module from importing others of it.
+# never PACKAGE PATTERN forbids a package to import packages of this module that match the pattern.
 never() {
 	complain "$1" "$(of "$1" | grep -E " $module$2$" || true)"
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks the code without running it, for every system that it is written for.
+# Checks the code without running it, for each system that it supports.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -7,7 +7,7 @@ tools=$(mktemp -d)
 trap 'rm -rf "$tools"' EXIT
 go build -C ci/tools -o "$tools/" tool
 
-# nhooyr.io/websocket is deprecated and stays, because it is part of the public API.
+# nhooyr.io/websocket is deprecated. It stays, because it is part of the public API.
 tolerated='nhooyr\.io/websocket.* is deprecated'
 
 static_check() {
@@ -24,13 +24,13 @@ check() {
 	static_check
 }
 
-# v024_changes prints what of v0.2.4's API has changed so that a program that uses it may not compile.
+# v024_changes prints changes to v0.2.4's API that may keep a program from compiling.
 v024_changes() {
 	(cd ci/v024 && "$tools/apidiff" -w "$tools/v0.2.4" cdr.dev/wsep)
 	"$tools/apidiff" -incompatible "$tools/v0.2.4" cdr.dev/wsep
 }
 
-# Server and Session hold a lock. So they are not copied, and nobody compares them but by their pointers.
+# Server and Session hold a lock. They must not be copied, so programs compare only their pointers.
 known_changes='- Server: old is comparable, new is not
 - Session: old is comparable, new is not'
 

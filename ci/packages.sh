@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Installs Debian packages that tests need. To be sourced. Each is named as package:program, or as one word for both.
+# Installs Debian packages that tests need. Other scripts source this file. A name is package:program, or one word for both.
 
 missing_packages() {
 	local need
@@ -10,7 +10,7 @@ missing_packages() {
 
 may_install() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; }
 
-# install_packages waits for others that install something, as a machine does when it has started.
+# install_packages waits while another program installs packages. A new machine does that at its start.
 install_packages() {
 	local options=(-q -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3)
 	export DEBIAN_FRONTEND=noninteractive
@@ -18,7 +18,7 @@ install_packages() {
 	apt-get "${options[@]}" install -y --no-install-recommends "$@" </dev/null
 }
 
-# require_packages installs those that are missing, where it may, and sets missing to those that still are.
+# require_packages installs missing packages if it may. It sets missing to those that are still missing.
 require_packages() {
 	missing=$(missing_packages "$@")
 	if [ -n "$missing" ] && may_install; then

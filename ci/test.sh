@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . ci/packages.sh
 
-# What the tests need beside Go.
+# These are the programs that the tests need beside Go.
 needs=(screen busybox openssh-server:sshd procps:pgrep dropbear-bin:dropbear mksh nodejs:node npm)
 
 fuzz_runs=20000x
@@ -22,7 +22,7 @@ case "${1-}" in
 	;;
 esac
 
-# await_port waits until something listens on a port of this machine, or the process that sees to that has ended.
+# await_port waits until a program listens on port $1 of this machine. It fails if process $2 exits before that.
 await_port() {
 	local _
 	for _ in $(seq 3000); do
@@ -58,7 +58,7 @@ run_fleet
 
 go test -race -timeout "$timeout" ./...
 
-# Counted, not timed: a time limit that is reached during a run is reported as a failure (golang/go#75804).
+# The runs are counted. A time limit that ends during a run would be reported as a failure (golang/go#75804).
 targets=$(grep -rEo --include='*_test.go' --exclude-dir=node_modules \
 	'^func Fuzz[[:alnum:]_]*\([[:alnum:]_]+ \*testing\.F\)' . | sed -E 's/:func ([[:alnum:]_]+).*/:\1/' | sort || true)
 for target in $targets; do

@@ -1,4 +1,4 @@
-// Package user uses package wsep as programs do that were written for v0.2.4. It builds with the versions that wsep requires.
+// Package user uses package wsep like a program that was written for v0.2.4. It builds with the versions that wsep requires.
 package user
 
 import (
@@ -13,7 +13,7 @@ import (
 	"nhooyr.io/websocket"
 )
 
-// These have the types that they had.
+// These have the same types as in v0.2.4.
 var (
 	_ func(*websocket.Conn) wsep.Execer                                                      = wsep.RemoteExecer
 	_ func(context.Context, *websocket.Conn, wsep.Execer, *wsep.Options) error               = wsep.Serve //lint:ignore SA1019 v0.2.4 has it.

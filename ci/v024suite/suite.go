@@ -1,5 +1,5 @@
-// Package v024suite is where the tests of the published wsep v0.2.4 are built against this version: see TestSuiteOfV024 of
-// package wsep, which brings them here. Until then it names what they import.
+// Package v024suite is for the tests of the published wsep v0.2.4. TestSuiteOfV024 of package wsep builds them here against
+// this version. The package itself only imports their dependencies.
 package v024suite
 
 import (

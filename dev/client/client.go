@@ -17,7 +17,7 @@ type client struct {
 	execer wsep.Execer
 	ctx    context.Context         // the command's
 	leave  context.CancelCauseFunc // ends ctx. exitCode knows the cause
-	// terminal is what this program runs in, if the command does too.
+	// terminal is this program's terminal. It is nil if the command has no terminal.
 	terminal *terminal
 }
 
@@ -42,7 +42,7 @@ func (c *client) tty(command wsep.Command) error {
 	signals := catchSignals()
 	c.terminal = openTerminal(os.Stdin)
 	c.spawn(func() { c.relay(signals, nil) })
-	changes := sizeChanges() // Before the size is read, lest one be missed.
+	changes := sizeChanges() // This comes before the size is read, so that no change is missed.
 	command.Rows, command.Cols = c.terminal.size()
 	command.Env = append(terminalEnv(), command.Env...)
 	p, err := c.execer.Start(c.ctx, command)
@@ -57,7 +57,7 @@ func (c *client) tty(command wsep.Command) error {
 	if c.terminal.present() {
 		stdin = &escapes{stdin: stdin}
 	}
-	// The first ends with stdin, the second with the command's context; both at the latest with the program.
+	// The first ends with stdin, the second with the command's context. Both end with the program at the latest.
 	c.spawn(func() { c.feed(stdin, os.Stdin) })
 	c.spawn(func() { c.followSize(p, changes) })
 	stdout := openDisplay(os.Stdout)
@@ -74,7 +74,7 @@ func terminalEnv() []string {
 	return nil
 }
 
-// spawn runs f in a goroutine. A panic there would end the program without leaving the terminal as it was.
+// spawn runs f in a goroutine. It restores the terminal if f panics.
 func (c *client) spawn(f func()) {
 	go func() {
 		defer c.terminal.restoreOnPanic()
@@ -82,7 +82,7 @@ func (c *client) spawn(f func()) {
 	}()
 }
 
-// feed carries what this program reads to the command, and closes its stdin at the end.
+// feed copies this program's stdin to the command, and closes the command's stdin at the end.
 func (c *client) feed(stdin io.WriteCloser, from io.Reader) {
 	_, err := io.Copy(stdin, from)
 	if errors.Is(err, errLeft) {
@@ -91,13 +91,13 @@ func (c *client) feed(stdin io.WriteCloser, from io.Reader) {
 		return
 	}
 	if _, ok := errors.AsType[*os.PathError](err); ok {
-		// The error is this program's stdin's. Those of the command's are no news: a command need not read all of it.
+		// Only errors of this program's stdin count. A command need not read all of its stdin.
 		report(err)
 	}
 	_ = stdin.Close()
 }
 
-// finish copies the command's output until it ends, and returns how the command did.
+// finish copies the command's output to its end, and returns the command's exit.
 func (c *client) finish(p wsep.Process, stdout io.Writer) error {
 	if err := c.copyOutputs(p, stdout); err != nil {
 		c.leave(err)
@@ -106,8 +106,8 @@ func (c *client) finish(p wsep.Process, stdout io.Writer) error {
 	return c.because(p.Wait())
 }
 
-// copyOutputs copies both outputs until they end. It gives up soon after the context has ended, for nobody may be
-// reading what this program writes.
+// copyOutputs copies both outputs until they end. It gives up soon after the context has ended, because this program's own
+// output may not be read.
 func (c *client) copyOutputs(p wsep.Process, stdout io.Writer) error {
 	copied := make(chan error, 2)
 	// Each ends with its output.
@@ -121,7 +121,7 @@ func (c *client) copyOutputs(p wsep.Process, stdout io.Writer) error {
 	return nil
 }
 
-// lastOutput is how long what has been received may take to be written when the context has ended.
+// lastOutput is how long this program may write received output after the context has ended.
 const lastOutput = time.Second
 
 func (c *client) awaitCopy(copied <-chan error) error {
@@ -138,7 +138,7 @@ func (c *client) awaitCopy(copied <-chan error) error {
 	}
 }
 
-// copyOutput copies an output until it ends, however it does: that is for Wait to tell. The error is the writer's.
+// copyOutput copies an output until it ends or fails. Wait returns why it failed. The returned error is the writer's.
 func copyOutput(to io.Writer, from io.Reader) error {
 	w := &outputWriter{w: to}
 	_, _ = io.Copy(w, from)
@@ -156,7 +156,7 @@ func (o *outputWriter) Write(p []byte) (n int, err error) {
 	return n, o.err
 }
 
-// because returns the cause of an error that says no more than that the command was left.
+// because returns the cause of an error that only says that this program has left the command.
 func (c *client) because(err error) error {
 	if errors.Is(err, wsep.ErrDisconnected) && c.ctx.Err() != nil {
 		return context.Cause(c.ctx)

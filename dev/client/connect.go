@@ -14,7 +14,7 @@ import (
 	"cdr.dev/wsep/dev/internal/serve"
 )
 
-// connect returns an Execer that runs commands where the options say. disconnect ends what connect began.
+// connect returns an Execer for the options. disconnect ends the servers and connections that connect has started.
 func connect(o options) (execer wsep.Execer, disconnect func() error, err error) {
 	if o.embedded {
 		return embed()
@@ -32,7 +32,7 @@ func httpClient(roots *x509.CertPool) *http.Client {
 	return &http.Client{Transport: transport}
 }
 
-// embed starts a server inside this program. Others on this machine can reach it, but don't know its token.
+// embed starts a server inside this program. Other programs of this machine can reach it, but do not know its token.
 func embed() (execer wsep.Execer, disconnect func() error, err error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

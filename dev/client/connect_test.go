@@ -16,7 +16,7 @@ import (
 	"cdr.dev/wsep"
 )
 
-// TestEmbeddedServerIsPrivate tries the embedded server as another user of this machine would.
+// TestEmbeddedServerIsPrivate connects to the embedded server as another user of this machine could.
 func TestEmbeddedServerIsPrivate(t *testing.T) {
 	execer, disconnect, err := connect(options{embedded: true})
 	require.NoError(t, err)
@@ -37,7 +37,7 @@ func TestEmbeddedServerIsPrivate(t *testing.T) {
 // TestCA connects to a server with a certificate of an authority that only this client knows.
 func TestCA(t *testing.T) {
 	server := httptest.NewUnstartedServer(&wsep.Handler{Execer: wsep.LocalExecer{}})
-	server.Config.ErrorLog = log.New(io.Discard, "", 0) // Who does not trust it is a part of the test.
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // The test makes handshakes that fail.
 	server.StartTLS()
 	defer server.Close()
 	ca := filepath.Join(t.TempDir(), "ca.pem")

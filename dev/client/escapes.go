@@ -2,15 +2,15 @@ package main
 
 import "io"
 
-// escapes carries what is typed to a command and acts on two of the escapes of ssh(1): at the start of a line, ~.
-// leaves the command and ~~ is one tilde. A tilde that is left with is not sent.
+// escapes passes input to a command, and handles two escapes of ssh(1) at the start of a line: ~. leaves the command, and ~~
+// is one tilde. The tilde of ~. is not sent.
 type escapes struct {
 	stdin   io.WriteCloser
 	midLine bool
 	held    bool // a tilde at the start of a line waits for what follows
 }
 
-// Write implements io.Writer. It returns errLeft when the command is to be left.
+// Write implements io.Writer. It returns errLeft at ~.
 func (e *escapes) Write(p []byte) (int, error) {
 	out := make([]byte, 0, len(p)+1)
 	for _, c := range p {
@@ -26,7 +26,7 @@ func (e *escapes) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// take appends to out what is to be sent when c has been typed.
+// take takes the typed byte c. It appends the bytes to send to out.
 func (e *escapes) take(out []byte, c byte) (_ []byte, left bool) {
 	switch {
 	case e.held && c == '.':
@@ -46,7 +46,7 @@ func (e *escapes) take(out []byte, c byte) (_ []byte, left bool) {
 	return append(out, c), false
 }
 
-// Close sends a tilde that waits in vain, and closes stdin.
+// Close sends a tilde that still waits for the next byte, and closes stdin.
 func (e *escapes) Close() error {
 	if e.held {
 		e.held = false

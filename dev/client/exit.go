@@ -28,13 +28,13 @@ const (
 	exitFailed     = 255
 )
 
-// signalError says that a signal ended this program's part in the command.
+// signalError says that a signal made this program leave the command.
 type signalError struct{ signal syscall.Signal }
 
 func (e signalError) Error() string { return e.signal.String() }
 
-// outputError returns the error of this program's stdout or stderr. For a closed pipe it is the signal by which the
-// system would have ended this program, without restoring the terminal.
+// outputError returns the error of this program's stdout or stderr. For a closed pipe it is SIGPIPE. The system would have
+// killed this program with it, without restoring the terminal.
 func outputError(err error) error {
 	switch {
 	case err == nil:
@@ -45,7 +45,7 @@ func outputError(err error) error {
 	return xerrors.Errorf("write output: %w", err)
 }
 
-// exitCode returns the code that tells how the command ended.
+// exitCode returns this program's exit code for the command's exit.
 func exitCode(err error) int {
 	if exit, ok := errors.AsType[wsep.ExitError](err); ok {
 		return commandCode(exit)
@@ -69,8 +69,8 @@ func exitCode(err error) int {
 	return exitFailed
 }
 
-// notConnected reports whether this program got no connection, and would get none if it tried again. What a server says of
-// the next one is another matter.
+// notConnected reports whether this program got no connection, and would get none if it tried again. Errors of a server's own
+// connections do not count.
 func notConnected(err error) bool {
 	_, answered := errors.AsType[*wsconn.StatusError](err)
 	_, final := errors.AsType[*wsconn.FinalError](err)
@@ -79,8 +79,8 @@ func notConnected(err error) bool {
 	return answered || final || unverified || noTLS || errors.Is(err, http.ErrSchemeMismatch)
 }
 
-// commandCode returns the code of a command that failed. What the system would cut to another code, perhaps to success,
-// and a signal that is not known, are failures.
+// commandCode returns the code of a command that failed. The system cuts codes to 8 bits. So a larger code becomes a general
+// failure, and never success. An unknown signal does too.
 func commandCode(exit wsep.ExitError) int {
 	if n := signalNumber(exit.Signal()); n > 0 {
 		return exitSignalled + n
@@ -91,14 +91,14 @@ func commandCode(exit wsep.ExitError) int {
 	return exitFailed
 }
 
-// report tells the user what the exit code can't.
+// report prints what the exit code can't say.
 func report(err error) {
 	if words := words(err); words != "" {
 		fmt.Fprintf(os.Stderr, "client: %s\n", peerlog.Text(words)) // A server's words may be hostile.
 	}
 }
 
-// words returns what the user is to know beside the exit code, or nothing.
+// words returns a message for the user. It is empty if the exit code says enough.
 func words(err error) string {
 	exit, exited := errors.AsType[wsep.ExitError](err)
 	_, signalled := errors.AsType[signalError](err)

@@ -16,7 +16,7 @@ import (
 	"cdr.dev/wsep/internal/wsconn"
 )
 
-// TestExitCode covers what no process of this machine does. The scripts cover the rest.
+// TestExitCode tests exits that no process of this machine has. The scripts test the others.
 func TestExitCode(t *testing.T) {
 	for _, tc := range []struct {
 		name string
@@ -39,7 +39,7 @@ func TestExitCode(t *testing.T) {
 	}
 }
 
-// refusedToken returns what a server says to a client without its token.
+// refusedToken returns a server's answer to a client without its token.
 func refusedToken(t *testing.T) error {
 	server := httptest.NewServer(&wsep.Handler{Execer: wsep.LocalExecer{}, Authorize: serve.Authorize("secret")})
 	defer server.Close()
@@ -48,7 +48,7 @@ func refusedToken(t *testing.T) error {
 	return err
 }
 
-// TestWords covers ends that the exit code does not tell.
+// TestWords tests exits that need words beside the exit code.
 func TestWords(t *testing.T) {
 	require.Equal(t, "command ended: signal: signal 64", words(wsep.NewExitError(-1, "signal: signal 64")))
 	require.Empty(t, words(wsep.NewExitError(255, "exit status 255")))

@@ -18,7 +18,7 @@ import (
 	"cdr.dev/wsep/dev/internal/serverurl"
 )
 
-// options are what the arguments say.
+// options are the parsed arguments.
 type options struct {
 	tty      bool
 	command  wsep.Command
@@ -45,7 +45,7 @@ Exits with the command's code, with 128+N if signal N ended it, and otherwise wi
 Flags:
 `
 
-// parse returns what the arguments say. pflag.ErrHelp means that they asked for help and got it.
+// parse parses the arguments. pflag.ErrHelp means that it has printed the help.
 func parse(args []string, help io.Writer) (options, error) {
 	var o options
 	var raw rawFlags
@@ -73,7 +73,7 @@ func parse(args []string, help io.Writer) (options, error) {
 	return o, raw.check(flags, &o)
 }
 
-// rawFlags are the flags that take more than pflag to understand.
+// rawFlags are the flags that pflag alone can't parse.
 type rawFlags struct {
 	headers   []string
 	tokenFile string
@@ -81,7 +81,7 @@ type rawFlags struct {
 	noStdin   bool
 }
 
-// set returns the flags, which set the options and themselves.
+// set returns the flags. Parsing them sets the options and the raw flags.
 func (raw *rawFlags) set(o *options) *pflag.FlagSet {
 	flags := pflag.NewFlagSet("client", pflag.ContinueOnError)
 	flags.SetInterspersed(false)
@@ -108,7 +108,7 @@ func (o *options) setCommand(args []string) error {
 	return nil
 }
 
-// check refuses what makes no sense and interprets the raw flags.
+// check refuses combinations that make no sense, and parses the raw flags.
 func (raw *rawFlags) check(flags *pflag.FlagSet, o *options) (err error) {
 	switch {
 	case o.timeout < 0:
@@ -141,13 +141,13 @@ func (raw *rawFlags) check(flags *pflag.FlagSet, o *options) (err error) {
 	return nil
 }
 
-// elsewhere are the flags that say which server, and how to be let in.
+// elsewhere are the flags for a server, and for the access to it.
 var elsewhere = []string{"url", "header", "token-file", "ca"}
 
 // trust reads the authorities to trust.
 func (o *options) trust(file string) error {
 	if !serverurl.Secure(o.url) {
-		return xerrors.Errorf("%s is without TLS, which certifies nobody: it takes wss://", o.url)
+		return xerrors.Errorf("%s is without TLS, so it has no certificate: use wss://", o.url)
 	}
 	content, err := os.ReadFile(file)
 	if err != nil {

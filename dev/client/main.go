@@ -1,4 +1,4 @@
-// Command client runs one command by way of a wsep server, and ends as the command does.
+// Command client runs one command through a wsep server, and exits as the command does.
 //
 //	go run ./dev/client notty -- ls -la
 //	go run ./dev/client tty -- bash
@@ -32,7 +32,7 @@ func run(args []string) int {
 	return exitCode(err)
 }
 
-// execute runs the command that the options name. The error is how it ended.
+// execute runs the command in the options. The error is the command's exit.
 func execute(o options) error {
 	ctx, leave := context.WithCancelCause(context.Background())
 	defer leave(nil)
@@ -51,6 +51,6 @@ func execute(o options) error {
 	} else {
 		err = c.notty(o.command)
 	}
-	leave(nil) // Before disconnect, which waits for the command.
+	leave(nil) // This comes before disconnect, which waits for the command.
 	return errors.Join(err, disconnect())
 }

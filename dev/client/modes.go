@@ -35,8 +35,8 @@ func (d *display) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// undoModes sets a display as it was before a command that was left, or lost with its connection, and can't do so itself.
-// A command that has ended has left what it meant to.
+// undoModes undoes the modes that a command has set in a display. It is for a command that this program has left or lost. A
+// command that has exited keeps its modes.
 func undoModes(w io.Writer, result error) {
 	d, shown := w.(*display)
 	_, exited := errors.AsType[wsep.ExitError](result)
@@ -46,7 +46,7 @@ func undoModes(w io.Writer, result error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if undo := d.modes.Undo(); len(undo) > 0 {
-		// There is nobody to tell that the terminal is gone.
+		// An error means that the terminal is lost. There is nothing to do about it.
 		_, _ = d.w.Write(undo)
 	}
 }

@@ -10,8 +10,7 @@ import (
 	"cdr.dev/wsep"
 )
 
-// panickingMain is the client with a command whose output panics in the goroutine that reads it, once a line has been
-// typed.
+// panickingMain is the client with a command whose output panics after the first line of input.
 func panickingMain() {
 	ctx, leave := context.WithCancelCause(context.Background())
 	c := &client{execer: panickingExecer{}, ctx: ctx, leave: leave}

@@ -27,7 +27,7 @@ type server struct {
 
 type serverKey struct{}
 
-// cmdServe starts a server. It ends with the script, if the script has not ended it.
+// cmdServe starts a server. It ends with the script at the latest.
 func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
 	checkUsage(ts, neg, args, 0, -1)
 	s := &server{exited: make(chan struct{})}
@@ -128,7 +128,7 @@ func cmdGone(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Fatalf("process %s still runs after %v", args[0], patience)
 }
 
-// runs reports whether a process runs. One that nobody has waited for yet does not.
+// runs reports whether a process runs. A zombie does not run.
 func runs(ts *testscript.TestScript, pid string) bool {
 	state, err := exec.Command("ps", "-o", "stat=", "-p", pid).Output()
 	if _, none := errors.AsType[*exec.ExitError](err); none {

@@ -19,7 +19,7 @@ import (
 	"cdr.dev/wsep/internal/sshtest"
 )
 
-// TestMain lets the test binary be the client and the server, too, as processes of their own.
+// TestMain lets the test binary also run as the client and as the server.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"client":           main,
@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// TestScript runs the scripts in testdata/script. Beside testscript's own commands they have these:
+// TestScript runs the scripts in testdata/script. They have testscript's commands and these:
 //
 //	serve [FLAG...]                  start a server on a free port; set $URL and $SERVER to its URL and its pid
 //	serverended CODE                 wait until the server has exited, with this code; its log is in the file serverlog
@@ -49,8 +49,8 @@ func TestMain(m *testing.M) {
 //	signal NAME PID                  send a signal
 //	gone PID                         wait until the process does not run
 //
-// The condition [sshd] is whether there is an SSH host: $SSH_USER at $SSH_ADDRESS, who logs in with the key in
-// $SSH_IDENTITY, or in the agent at $SSH_AGENT. $SSH_KNOWN_HOSTS has the host's key. The home there is $SSH_HOME.
+// The condition [sshd] says whether there is an SSH host: $SSH_USER at $SSH_ADDRESS. The key is in $SSH_IDENTITY, and in the
+// agent at $SSH_AGENT. $SSH_KNOWN_HOSTS has the host's key. The home there is $SSH_HOME.
 //
 // A wait that takes longer than patience fails.
 func TestScript(t *testing.T) {
@@ -60,7 +60,7 @@ func TestScript(t *testing.T) {
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
-			// The race detector would give what a program leaves behind a second's time to end.
+			// Otherwise the race detector waits a second before the program exits. Left processes could exit meanwhile.
 			env.Setenv("GORACE", "atexit_sleep_ms=0")
 			env.Vars = append(env.Vars, sshEnv...)
 			env.Values[serverKey{}] = new(*server)
@@ -94,8 +94,7 @@ func TestScript(t *testing.T) {
 	})
 }
 
-// startSSHD starts an SSH host for the scripts, and returns the variables that tell of it. There are none if sshd is not
-// installed.
+// startSSHD starts an SSH host for the scripts, and returns its variables. There are none if sshd is not installed.
 func startSSHD(t *testing.T) []string {
 	if sshtest.Path() == "" {
 		return nil
@@ -107,8 +106,8 @@ func startSSHD(t *testing.T) []string {
 	}
 }
 
-// heedSignals has the programs that the scripts start heed the signals that this one was started to ignore, as under
-// nohup: they inherit what is ignored, not what is caught.
+// heedSignals catches the signals that this program was started to ignore, for example by nohup. The programs that the scripts
+// start then get the default: a program inherits ignored signals, but not caught ones.
 func heedSignals() {
 	for _, s := range []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT} {
 		if signal.Ignored(s) {
@@ -117,7 +116,7 @@ func heedSignals() {
 	}
 }
 
-// patience is how long a script waits for what is to happen at once, on a machine that is busy.
+// patience is how long a script waits for an event. On a quiet machine the event happens at once.
 const patience = 20 * time.Second
 
 // checkUsage checks the number of a command's arguments. A negative most means any.
@@ -143,7 +142,7 @@ func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// eventually waits until a condition holds that nothing announces, and reports whether it does.
+// eventually polls a condition until it holds or patience is over. It reports whether it holds.
 func eventually(holds func() bool) bool {
 	deadline := time.Now().Add(patience)
 	for !holds() {

@@ -10,18 +10,18 @@ import (
 	"cdr.dev/wsep"
 )
 
-// catchSignals returns a channel with the signals that ask this program to end. What it was started to ignore, as under
-// nohup, it ignores.
+// catchSignals returns a channel with the signals that ask this program to exit. It leaves out signals that the program was
+// started to ignore, for example by nohup.
 func catchSignals() <-chan os.Signal {
 	signals := make(chan os.Signal, 2)
 	end := []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT}
 	signal.Notify(signals, slices.DeleteFunc(end, signal.Ignored)...)
-	// Taken and dropped, so that writing to a closed pipe is an error that can be acted on.
+	// SIGPIPE is caught and dropped, so that a write to a closed pipe returns an error.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	return signals
 }
 
-// relay passes the first signal on to the command, if there is one by then, and leaves the command at the second. It
+// relay passes the first signal to the command, if it has started. At the second signal the program leaves the command. relay
 // ends with the program.
 func (c *client) relay(signals <-chan os.Signal, started <-chan wsep.Process) {
 	first := <-signals
@@ -37,7 +37,7 @@ func (c *client) relay(signals <-chan os.Signal, started <-chan wsep.Process) {
 	c.leave(signalError{number})
 }
 
-// pass sends a signal to the command. One that can't be sent asks the command to end.
+// pass sends a signal to the command. If it can't be sent, pass closes the command.
 func (c *client) pass(p wsep.Process, s os.Signal) {
 	err := errors.ErrUnsupported
 	if signaler, ok := p.(wsep.Signaler); ok {

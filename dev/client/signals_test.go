@@ -12,7 +12,7 @@ import (
 	"cdr.dev/wsep"
 )
 
-// TestPass covers processes that take no signals. The scripts cover those that do.
+// TestPass tests processes that take no signals. The scripts test processes that do.
 func TestPass(t *testing.T) {
 	for _, tc := range []struct {
 		name    string

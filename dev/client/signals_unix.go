@@ -20,7 +20,7 @@ func signalName(s os.Signal) string {
 // signalNumber returns the number of the signal with the name, or 0.
 func signalNumber(name string) int { return int(unix.SignalNum("SIG" + name)) }
 
-// sizeChanges returns a channel that tells when the size of the terminal changes.
+// sizeChanges returns a channel that gets a value when the terminal's size changes.
 func sizeChanges() <-chan os.Signal {
 	changes := make(chan os.Signal, 1)
 	signal.Notify(changes, syscall.SIGWINCH)

@@ -32,5 +32,5 @@ func signalName(s os.Signal) string {
 // signalNumber returns the number of the signal with the name, or 0.
 func signalNumber(name string) int { return int(signals[name]) }
 
-// sizeChanges returns a channel on which nothing comes: this system has no signal for that.
+// sizeChanges returns a channel without values: this system has no signal for a change of size.
 func sizeChanges() <-chan os.Signal { return nil }

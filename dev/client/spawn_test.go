@@ -58,8 +58,8 @@ func cmdSpawn(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// session is the shell from which a user starts a program in a terminal. It outlives the program, since a terminal is
-// reset when its session ends, and tells how the program found and left the terminal.
+// session is the shell from which a user starts a program in a terminal. It outlives the program, because the end of a session
+// resets its terminal. It prints the terminal's modes before and after the program.
 const session = `
 trap : INT QUIT
 stty -g >found
@@ -82,7 +82,7 @@ func (s *spawned) startInTerminal(ts *testscript.TestScript, size string, args [
 	_ = tty.Close()
 }
 
-// endWithScript ends a program that holds the terminal although its shell has ended.
+// endWithScript ends a program that holds the terminal after its shell has exited.
 func (s *spawned) endWithScript(ts *testscript.TestScript) {
 	pid, err := strconv.Atoi(ts.Getenv("PID"))
 	ts.Check(err)
@@ -148,8 +148,7 @@ func (s *spawned) Write(p []byte) (int, error) {
 	return s.output.Write(p)
 }
 
-// match looks for the regexp in the output that has not been dealt with. Without a match, changed tells when to look
-// again.
+// match looks for the regexp in the output after the last match. Without a match, changed is closed at the next output.
 func (s *spawned) match(re *regexp.Regexp) (groups [][]byte, changed <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -10,7 +10,7 @@ import (
 	"cdr.dev/wsep"
 )
 
-// terminal is the terminal that this program runs in. A nil terminal is none.
+// terminal is this program's terminal. It is nil if there is none.
 type terminal struct {
 	fd int
 
@@ -18,7 +18,7 @@ type terminal struct {
 	found *term.State // how makeRaw found the terminal; nil if there is nothing to restore
 }
 
-// openTerminal returns the terminal that f is, or nil.
+// openTerminal returns f as a terminal, or nil if it is none.
 func openTerminal(f *os.File) *terminal {
 	fd := int(f.Fd())
 	if !term.IsTerminal(fd) {
@@ -29,7 +29,7 @@ func openTerminal(f *os.File) *terminal {
 
 func (t *terminal) present() bool { return t != nil }
 
-// size returns the terminal's size, zeros if it is not known.
+// size returns the terminal's size. It returns zeros if the size is unknown.
 func (t *terminal) size() (rows, cols uint16) {
 	if t == nil {
 		return 0, 0
@@ -41,7 +41,7 @@ func (t *terminal) size() (rows, cols uint16) {
 	return uint16(height), uint16(width)
 }
 
-// makeRaw has the terminal pass on what is typed as it is, for the command's terminal to interpret.
+// makeRaw makes the terminal pass on all input unchanged. The command's terminal interprets it.
 func (t *terminal) makeRaw() (err error) {
 	if t == nil {
 		return nil
@@ -55,7 +55,7 @@ func (t *terminal) makeRaw() (err error) {
 	return nil
 }
 
-// restore leaves the terminal as makeRaw found it.
+// restore restores the terminal's modes from before makeRaw.
 func (t *terminal) restore() {
 	if t == nil {
 		return
@@ -68,7 +68,7 @@ func (t *terminal) restore() {
 	}
 }
 
-// restoreOnPanic is deferred in every goroutine but the main one, whose panic runs the deferred restore.
+// restoreOnPanic is deferred in every goroutine except the main one, which defers restore.
 func (t *terminal) restoreOnPanic() {
 	if r := recover(); r != nil {
 		t.restore()
@@ -76,7 +76,7 @@ func (t *terminal) restoreOnPanic() {
 	}
 }
 
-// followSize gives the command's terminal the size of this one, again and again. It ends with the command's context.
+// followSize resizes the command's terminal at each change of this terminal's size. It ends with the command's context.
 func (c *client) followSize(p wsep.Process, changes <-chan os.Signal) {
 	for {
 		select {
@@ -85,7 +85,7 @@ func (c *client) followSize(p wsep.Process, changes <-chan os.Signal) {
 			return
 		}
 		if rows, cols := c.terminal.size(); rows > 0 && cols > 0 {
-			// A failure is the connection's or the command's, whose end is told elsewhere.
+			// Wait returns the same failure.
 			_ = p.Resize(c.ctx, rows, cols)
 		}
 	}

@@ -1,4 +1,4 @@
-// Command server runs the commands of whoever may connect to it, on this machine or an SSH host.
+// Command server runs its clients' commands on this machine or an SSH host.
 //
 //	go run ./dev/server
 //	go run ./dev/server --ssh user@host

@@ -23,7 +23,7 @@ const (
 	length64 = 127
 )
 
-// mask is the masking key of all frames that are sent masked. It is not zero, so that nobody saves the work.
+// mask is the masking key of all masked frames. It is not zero, so that no program can skip the masking.
 var mask = [4]byte{0x9d, 0x3a, 0x51, 0xe6}
 
 // shape is what the messages of a stream look like.

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// Median returns the median of values, of which there is at least one.
+// Median returns the median of values. There must be at least one.
 func Median(values []float64) float64 {
 	sorted := slices.Sorted(slices.Values(values))
 	half := len(sorted) / 2

@@ -1,5 +1,5 @@
-// Command client runs one command with the client of wsep v0.2.4. It passes on the command's output, and writes what
-// became of the command to a file:
+// Command client runs one command with the client of wsep v0.2.4. It passes on the command's output, and writes a report about
+// the command's exit to a file:
 //
 //	client [flags] command [argument...]
 package main
@@ -21,7 +21,7 @@ import (
 	"nhooyr.io/websocket"
 )
 
-// options say what to do beside running the command.
+// options say what the client does beside running the command.
 type options struct {
 	url, report string
 	writes      []int
@@ -31,9 +31,9 @@ type options struct {
 	rows, cols  uint16
 }
 
-// result is what the report says.
+// result is the report.
 type result struct {
-	// StartError is why the command did not start. The rest is empty then, save the close frame.
+	// StartError is why the command did not start. Then the other fields are empty, except for the close frame.
 	StartError string `json:"start_error,omitempty"`
 	Pid        int    `json:"pid,omitempty"`
 	// WaitError is what Wait returned. ExitCode is set if that was an ExitError.
@@ -41,7 +41,7 @@ type result struct {
 	ExitCode  *int   `json:"exit_code,omitempty"`
 	// StdinError is why stdin could not be written or closed.
 	StdinError string `json:"stdin_error,omitempty"`
-	// CloseReason is what the server's close frame said, if an error came from one.
+	// CloseReason is the reason in the server's close frame, if an error came from one.
 	CloseReason string `json:"close_reason,omitempty"`
 }
 
@@ -105,7 +105,7 @@ func scanSize(rows, cols *uint16) func(string) error {
 	}
 }
 
-// run runs the command and stays until it has ended and all of its output has been passed on.
+// run runs the command. It returns when the command has exited and all its output has been passed on.
 func run(ctx context.Context, command wsep.Command, opts options) (r result) {
 	conn, _, err := websocket.Dial(ctx, opts.url, nil)
 	if err != nil {
@@ -197,7 +197,7 @@ func copyOutput(ctx context.Context, process wsep.Process, opts options) {
 	outputs.Wait()
 }
 
-// atFirstOutput does what the options want done when the process has proved to run.
+// atFirstOutput carries out the options at the first output, which proves that the process runs.
 func atFirstOutput(ctx context.Context, process wsep.Process, opts options) {
 	if opts.rows != 0 {
 		if err := process.Resize(ctx, opts.rows, opts.cols); err != nil {
@@ -205,7 +205,7 @@ func atFirstOutput(ctx context.Context, process wsep.Process, opts options) {
 		}
 	}
 	if opts.close {
-		// It waits for the outputs' end, and so for us.
+		// It waits for the outputs' ends, and so for this goroutine.
 		go func() {
 			if err := process.Close(); err != nil {
 				log.Printf("close: %v", err)

@@ -57,14 +57,14 @@ func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = conn.Close(websocket.StatusNormalClosure, "")
 }
 
-// closeReason returns the error's text, cut to what a close frame has room for.
+// closeReason returns the error's text, cut to the size of a close frame.
 func closeReason(err error) string {
 	const room = 123
 	text := err.Error()
 	return strings.ToValidUTF8(text[:min(len(text), room)], "")
 }
 
-// brokenExecer runs processes of which it does not tell how they ended.
+// brokenExecer runs processes. It does not return how they exited.
 type brokenExecer struct{ waitErr error }
 
 func (e brokenExecer) Start(ctx context.Context, c wsep.Command) (wsep.Process, error) {

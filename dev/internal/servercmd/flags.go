@@ -19,7 +19,7 @@ import (
 // config is what the flags say.
 type config struct {
 	listen         *net.TCPAddr
-	token          string // empty means that everybody who reaches the server is served
+	token          string // empty means that every client is served
 	randomToken    bool   // the token was made here, and is to be printed
 	web            string // the folder with the built web terminal
 	allowedHosts   []string
@@ -30,7 +30,7 @@ type config struct {
 
 const usage = `Usage: server [flags]
 
-Runs the commands of whoever may connect to it, on this machine or an SSH host, and serves them a terminal for their
+Runs its clients' commands on this machine or an SSH host, and serves them a terminal for their
 browser. Anybody else must be kept out: by listening on a loopback address, which is the default, or by a token. Other
 users of this machine can reach loopback addresses too.
 
@@ -58,7 +58,7 @@ func parse(args []string, help io.Writer) (config, error) {
 			"patterns such as https://*.example.com")
 	flags.IntVar(&c.options.MaxProcesses, "max-processes", 0, "run at most `N` processes at a time; 0 means no limit")
 	flags.DurationVar(&c.options.KeepAlive, "keep-alive", 15*time.Second,
-		"ping clients every `DURATION`, and drop those who are silent for two; 0 means no pings")
+		"ping clients every `DURATION`, and drop clients that are silent for two; 0 means no pings")
 	flags.DurationVar(&c.options.SessionTimeout, "session-timeout", 5*time.Minute,
 		"end a session that has had no client for `DURATION`")
 	target := flags.String("ssh", "",

@@ -20,7 +20,7 @@ type hostKeys struct {
 	path        string
 	address     string // by which the file has the host
 	known       ssh.HostKeyCallback
-	authorities map[int]bool // the lines whose key is that of an authority, which certifies those of hosts
+	authorities map[int]bool // the lines whose key belongs to an authority, which certifies hosts' keys
 }
 
 // findKnownHosts returns the file of known hosts, which is the user's if none is named.
@@ -38,7 +38,7 @@ func findKnownHosts(file string) (string, error) {
 	return file, nil
 }
 
-// readKnownHosts reads the keys of the host at the address. A line that can't be used is told of, and left out.
+// readKnownHosts reads the keys of the host at the address. It reports lines that it can't use, and leaves them out.
 func readKnownHosts(file, address string, unusable func(line int, err error)) (hostKeys, error) {
 	k := hostKeys{path: file, address: address, authorities: make(map[int]bool)}
 	host, port, err := net.SplitHostPort(address)
@@ -72,7 +72,7 @@ func readKnownHosts(file, address string, unusable func(line int, err error)) (h
 	return k, nil
 }
 
-// parse reads lines of a file of known hosts. The package that can do that reads files alone.
+// parse parses lines of a file of known hosts. It writes them to a file, because the package for this only reads files.
 func parse(lines ...string) (ssh.HostKeyCallback, error) {
 	file, err := os.CreateTemp("", "known_hosts")
 	if err != nil {
@@ -113,8 +113,7 @@ func widen(line, port string) string {
 	return strings.Join(fields, " ")
 }
 
-// check is an ssh.HostKeyCallback. A certificate of an authority that is not the host's is no more than its key, as to
-// ssh.
+// check is an ssh.HostKeyCallback. If a certificate is of an authority that is not the host's, only its key counts, as in ssh.
 func (k hostKeys) check(_ string, remote net.Addr, key ssh.PublicKey) error {
 	if certificate, ok := key.(*ssh.Certificate); ok && !k.certifies(certificate.SignatureKey) {
 		key = certificate.Key
@@ -135,14 +134,14 @@ func (k hostKeys) check(_ string, remote net.Addr, key ssh.PublicKey) error {
 		ssh.FingerprintSHA256(key), k.path, bad.Want[0].Line)
 }
 
-// certifies reports whether a key is that of an authority for the host.
+// certifies reports whether a key belongs to an authority for the host.
 func (k hostKeys) certifies(authority ssh.PublicKey) bool {
 	return slices.ContainsFunc(k.lines(k.address), func(line knownhosts.KnownKey) bool {
 		return k.authorities[line.Line] && bytes.Equal(line.Key.Marshal(), authority.Marshal())
 	})
 }
 
-// lines returns what the file has for the host.
+// lines returns the file's lines for the host.
 func (k hostKeys) lines(address string) []knownhosts.KnownKey {
 	unknown, ok := errors.AsType[*knownhosts.KeyError](k.known(address, &net.TCPAddr{}, noKey{}))
 	if !ok {
@@ -151,7 +150,7 @@ func (k hostKeys) lines(address string) []knownhosts.KnownKey {
 	return unknown.Want
 }
 
-// algorithms returns what the host's known keys can do, so that the host does not present another. nil means anything.
+// algorithms returns the algorithms of the host's known keys, so that the host presents one of these keys. nil means all.
 func (k hostKeys) algorithms() (algorithms []string) {
 	certified := false
 	for _, line := range k.lines(k.address) {
@@ -170,7 +169,7 @@ func (k hostKeys) algorithms() (algorithms []string) {
 	return algorithms
 }
 
-// certificates are the algorithms of certified keys. The kind of an authority's own key has nothing to do with them.
+// certificates are the algorithms of certified keys. They do not depend on the authority's own key.
 var certificates = []string{
 	ssh.CertAlgoED25519v01,
 	ssh.CertAlgoECDSA256v01, ssh.CertAlgoECDSA384v01, ssh.CertAlgoECDSA521v01,

@@ -27,8 +27,8 @@ type Host struct {
 	keys    []ssh.Signer // empty if they are the agent's
 	agent   string       // the agent's socket
 
-	// Unusable is told of each line of the file of known hosts that can't be used, with its number, whenever the host is
-	// dialed. It is set before that.
+	// Unusable is called at each Dial, for each line of the file of known hosts that can't be used, with its number. Set it
+	// before the first Dial.
 	Unusable func(line int, err error)
 }
 
@@ -51,12 +51,12 @@ func New(target, identity, knownHosts string) (*Host, error) {
 	case identity != "":
 		h.keys, err = readIdentity(identity)
 	case h.agent == "":
-		err = xerrors.New("no key to log in with: start an agent, of which SSH_AUTH_SOCK tells, or name a file")
+		err = xerrors.New("no key to log in with: start an agent and set SSH_AUTH_SOCK, or name a file")
 	}
 	return h, err
 }
 
-// parse finds out the user and the address.
+// parse sets the user and the address.
 func (h *Host) parse(target string) error {
 	at := strings.LastIndexByte(target, '@')
 	h.user = target[:max(at, 0)]
@@ -97,7 +97,7 @@ func readIdentity(path string) ([]ssh.Signer, error) {
 	return append(certified, key), nil
 }
 
-// readCertificate returns what signs with a certificate of the key, if there is one.
+// readCertificate returns a signer for the key's certificate, if there is one.
 func readCertificate(path string, key ssh.Signer) ([]ssh.Signer, error) {
 	content, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -151,7 +151,7 @@ func (h *Host) logIn(ctx context.Context, conn net.Conn) (*ssh.Client, error) {
 			return nil, xerrors.Errorf("connect to agent: %w", err)
 		}
 		defer asked.Close()
-		// It may ask its user, also when it is to sign.
+		// The agent may ask its user, also before it signs.
 		defer context.AfterFunc(ctx, func() { _ = asked.Close() })()
 		if keys, err = agent.NewClient(asked).Signers(); err != nil {
 			return nil, xerrors.Errorf("ask agent for keys: %w", err)

@@ -30,7 +30,7 @@ import (
 // TestMain fails the package if its tests leave goroutines, descriptors or processes behind.
 func TestMain(m *testing.M) { leaktest.Main(m) }
 
-// patience is how long a test waits for what is to happen at once, on a machine that is busy.
+// patience is how long a test waits for an event. On a quiet machine the event happens at once.
 const patience = 20 * time.Second
 
 // dial connects and closes the connection.
@@ -54,7 +54,7 @@ func dial(ctx context.Context, t *testing.T, h *Host) error {
 	}
 }
 
-// TestSilentAgent is an agent that asks its user, who is away.
+// TestSilentAgent: the agent waits for its user, and does not answer.
 func TestSilentAgent(t *testing.T) {
 	server := sshtest.Start(t)
 	for name, answers := range map[string]int{"asked for keys": 0, "asked to sign": 1} {
@@ -69,7 +69,7 @@ func TestSilentAgent(t *testing.T) {
 	}
 }
 
-// silentAgent runs an agent that passes on as many answers of another, and then says no more and calls silent. It
+// silentAgent runs an agent that passes on some answers of another agent. Then it calls silent, and answers no more. It
 // returns its socket.
 func silentAgent(t *testing.T, other string, answers int, silent func()) (socket string) {
 	socket = filepath.Join(filepath.Dir(other), "silent")
@@ -99,7 +99,7 @@ func silentAgent(t *testing.T, other string, answers int, silent func()) (socket
 	return socket
 }
 
-// passOn has an agent answer a request.
+// passOn passes a request to an agent, and its answer back.
 func passOn(t *testing.T, asked net.Conn, agent string) {
 	conn, err := net.Dial("unix", agent)
 	if err != nil {
@@ -124,7 +124,7 @@ func copyMessage(dst io.Writer, src io.Reader) error {
 	return err
 }
 
-// TestCertificate has hosts be known by the authority that certifies their keys.
+// TestCertificate: hosts are known by the authority that certifies their keys.
 func TestCertificate(t *testing.T) {
 	authority, key := newKey(t), newKey(t)
 	for _, tc := range []struct {
@@ -169,7 +169,7 @@ func TestCertificate(t *testing.T) {
 	}
 }
 
-// TestKnownHosts has files name a host as ssh allows. H is the host's name, P its port, and K its key.
+// TestKnownHosts: the file can name a host in all the ways that ssh allows. H is the host's name, P its port, K its key.
 func TestKnownHosts(t *testing.T) {
 	server := sshtest.Start(t)
 	name, port, err := net.SplitHostPort(server.Address)
@@ -224,7 +224,7 @@ func TestKnownHosts(t *testing.T) {
 	}
 }
 
-// TestKnownHostsAnew has a host become known.
+// TestKnownHostsAnew: a host becomes known between two connections.
 func TestKnownHostsAnew(t *testing.T) {
 	server := sshtest.Start(t)
 	known := filepath.Join(t.TempDir(), "known")
@@ -238,7 +238,7 @@ func TestKnownHostsAnew(t *testing.T) {
 	require.NoError(t, dial(t.Context(), t, h))
 }
 
-// TestIdentityCertificate logs in by the certificate beside the key, to a server that knows but the authority.
+// TestIdentityCertificate logs in with the certificate beside the key. The server knows only the authority.
 func TestIdentityCertificate(t *testing.T) {
 	dir := t.TempDir()
 	authority, key := newKey(t), newKey(t)

@@ -15,10 +15,10 @@ import (
 // assets is the folder of the files whose names change with their content.
 const assets = "/assets/"
 
-// encodings are the ways in which the build has compressed files, best first, with the suffixes of the compressed copies.
+// encodings are the encodings of the compressed copies that the build makes, best first, with the suffixes of their names.
 var encodings = []struct{ name, suffix string }{{"br", ".br"}, {"gzip", ".gz"}}
 
-// serveFile serves a file of the page, compressed if there is such a copy of it and the client takes that.
+// serveFile serves a file of the page. It serves a compressed copy if there is one that the client accepts.
 func serveFile(w http.ResponseWriter, r *http.Request, files fs.FS) {
 	if strings.HasSuffix(r.URL.Path, "/") && r.URL.Path != "/" {
 		http.NotFound(w, r) // FileServerFS would list the folder.
@@ -31,7 +31,7 @@ func serveFile(w http.ResponseWriter, r *http.Request, files fs.FS) {
 	http.FileServerFS(files).ServeHTTP(w, compressed(w.Header(), r, files))
 }
 
-// compressed returns the request for the compressed copy, with the headers that belong to that, or the request itself.
+// compressed returns a request for the compressed copy, and sets its headers. Without a copy it returns the request itself.
 func compressed(h http.Header, r *http.Request, files fs.FS) *http.Request {
 	name := strings.TrimPrefix(path.Clean(r.URL.Path), "/")
 	if name == "" {
@@ -63,7 +63,7 @@ func accepts(r *http.Request, encoding string) bool {
 	return false
 }
 
-// isZero reports whether a weight such as "q=0.0" forbids what has it.
+// isZero reports whether a weight is zero, such as "q=0.0". Zero forbids the encoding.
 func isZero(weight string) bool {
 	_, value, _ := strings.Cut(weight, "=")
 	q, err := strconv.ParseFloat(strings.TrimSpace(value), 64)

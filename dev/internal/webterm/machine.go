@@ -10,19 +10,19 @@ import (
 	"cdr.dev/wsep"
 )
 
-// machine is what the page wants to know, before it starts a shell, about where commands run. That may be another machine
-// than the server's.
+// machine describes the machine where commands run, which may not be the server's. The page asks for it before it starts a
+// shell.
 type machine struct {
 	Host  string `json:"host"`
 	Shell string `json:"shell"`
 	Home  string `json:"home"` // empty if there is none
 }
 
-// question has a machine answer: its name, its user's shell and its user's home, each followed by a NUL.
+// question is a script that prints the machine's name, its user's shell and its user's home, each followed by a NUL.
 const question = `printf '%s\0' "$(uname -n)" \
 	"$([ -x "$SHELL" ] && echo "$SHELL" || echo sh)" "$([ -d "$HOME" ] && echo "$HOME")"`
 
-// maxAnswer bounds what is read of an answer.
+// maxAnswer is how many bytes of an answer are read at most.
 const maxAnswer = 64 << 10
 
 // askMachine asks the machine on which an Execer runs commands.

@@ -26,7 +26,7 @@ var built = fstest.MapFS{
 	"main.js":    {Data: []byte("1")},
 }
 
-// start serves the files. An empty token means that everybody is served.
+// start serves the files. An empty token means that every client is served.
 func start(t *testing.T, files fs.FS, token string) (url string, handler *wsep.Handler) {
 	handler = &wsep.Handler{Execer: wsep.LocalExecer{}, Server: wsep.NewServer()}
 	if token != "" {
@@ -127,7 +127,7 @@ func TestServer(t *testing.T) {
 	}
 }
 
-// TestServerOfAnotherMachine has commands run where the environment is not the server's, and at first can't be reached.
+// TestServerOfAnotherMachine: commands run on a machine with another environment, which can't be reached at first.
 func TestServerOfAnotherMachine(t *testing.T) {
 	url, handler := start(t, built, "")
 	reachable := false
@@ -187,7 +187,7 @@ func TestSessions(t *testing.T) {
 	require.Empty(t, list())
 	require.Error(t, p.Wait())
 
-	// A session of somebody else's is none.
+	// A session of another owner does not exist for this one.
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	handler.Options = &wsep.Options{Owner: "another"}
