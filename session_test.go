@@ -1281,7 +1281,7 @@ func TestScreenIsKilled(t *testing.T) {
 	}
 	t.Run("with a client", func(t *testing.T) {
 		if !longTests {
-			t.Skip("takes 15 seconds, for an attached screen looks after the other one that often")
+			t.Skip("takes 15 seconds: an attached screen checks for its session that often")
 		}
 		srv, _, m, p := begin(t)
 		kill(t, m)
