@@ -34,7 +34,7 @@ var sequences = []string{
 	"\x1b[?u", "\x1b[>4;2m", "\x1b[18t", "\x1b[22;0;0t", "\x1b[1\n;2\rH", "\x1b[1\x1b[2mx", "\x1b[1é", "\x1b[<1;2M", "\x1b[1<mx", "\x1b[ 1px",
 	"\x1b[1;2;6;7;8;9;12$p", "\x1b[2$p\x1b[12$p\x1b[20$p\x1b[5$p", allModes("\x1b[?%d$p"), allModes("\x1b[?%dh\x1b[?%[1]d$p"), "\x1bP$q\"q\x1b\\\x1bP$q\"p\x1b\\\x1bP$qr\x1b\\\x1bP$q q\x1b\\",
 	"\x1b[?12h\x1bP$q q\x1b\\", "\x1bP$qm\x18", "\x1bP$q\x7fm\u009c", "\x1bP1;2$ q", "\x1bP\u0085", "\x1bP?1é", "\x1b(é", "\x1b#\x7f8", "\x1b é", "\x1b]2;a\u0084b", "\x1bP é", "\x1b]999999;x\a",
-	"\x1b[5;12H\x1b[?45hab\b\b\b\b", "\x1b[?45h\x1b[5;12H中\b\b\b", "\x1b[?45h\x1b[3;1H\b\b\x1b[1;1H\b", "\x1b[2;12Hx\x1b[1J", "0123456789abcdef\n\n\n\n\n\n\x1b[2;12Hx\x1b[1J", "\x1b[3;12H\x1b[?1J\x1b[?J\x1b[?1K",
+	"\x1b[5;12H\x1b[?45hab\b\b\b\b", "\x1b[?45h\x1b[5;12H中\b\b\b", "\x1b[?45h\x1b[3;1H\b\b\x1b[1;1H\b", "\x1b[2;1Hé", "\x1b[2;2Hé", "\x1b[2;2H\x1b[31mx", "\x1b[2;1H\x1b[31mx", "\x1b[2;2H中", "\x1b[2;2H\x1b[X", "\x1b[2;1H\x1b[P", "\x1b[2;1H\x1b[X", "\x1b[2;12Hx\x1b[1J", "0123456789abcdef\n\n\n\n\n\n\x1b[2;12Hx\x1b[1J", "\x1b[3;12H\x1b[?1J\x1b[?J\x1b[?1K",
 	// Characters of all widths.
 	"e\u0301", "\u0301", "\u200d", "👩\u200d👧", "\u2764\ufe0f", "한글", "ᄒ\u1161\u11ab", "\xff", "\xe4\xb8x", "\xc3(", "\xed\xa0\x80", "\ufeff", "\xf4\x90\x80\x80", "a\x7f\u0301", "a\x1b[m\u0301",
 }
@@ -55,7 +55,7 @@ func TestLawSequences(t *testing.T) {
 			for _, before := range []string{"one\r\n中文 two\r\nthree\x1b[2;3H", strings.Repeat("\r\nab中c", 6) + strings.Repeat("z", 6)} {
 				b := []byte(before + seq + "Z\r\n\u0301y")
 				cuts := everyCut(len(b))[len(before):]
-				checkLaw(t, script{5, 12, 100, []any{b}, cuts})
+				checkLaw(t, script{rows: 5, cols: 12, scrollback: 100, steps: []any{b}, cuts: cuts})
 			}
 		})
 	}
@@ -68,7 +68,7 @@ func TestLawParser(t *testing.T) {
 	for _, state := range states {
 		for _, c := range next {
 			for _, after := range []string{"", "1", "8m", "\x1b\\e\u0301"} {
-				checkLaw(t, script{3, 10, 10, []any{[]byte("x" + state + string(c) + after)}, nil})
+				checkLaw(t, script{rows: 3, cols: 10, scrollback: 10, steps: []any{[]byte("x" + state + string(c) + after)}})
 			}
 		}
 	}
