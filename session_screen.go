@@ -43,9 +43,12 @@ type keeper struct {
 	env     []string    // for further shells of the session, after the command's variables: see withoutSettings
 	orders  chan string // orders that have not been written; has room for maxOrders
 
-	mu      sync.Mutex               // guards what follows
-	lastFit int                      // counts the fits
-	fits    map[string]chan struct{} // those that are waited for, by their numbers; closed when screen has carried them out
+	fitted  chan string   // numbers of fits that screen has carried out
+	fitting chan struct{} // has room for one: holds a token while a fit is ordered and not carried out
+	lastFit int           // the number of that fit; guarded by fitting
+
+	mu      sync.Mutex    // guards what follows
+	nextFit chan struct{} // closed when the fit that has not been ordered yet is carried out; nil if there is none
 
 	running     chan struct{}  // closed when the command goes, or nothing is left of it
 	exit        chan ExitError // the command's exit, if it is known; has room for one
@@ -126,7 +129,8 @@ func newKeeper(ctx context.Context, execer Execer, c Command, args []string, inp
 		process:     p,
 		cancel:      cancel,
 		orders:      make(chan string, maxOrders),
-		fits:        map[string]chan struct{}{},
+		fitted:      make(chan string, maxOrders),
+		fitting:     make(chan struct{}, 1),
 		running:     make(chan struct{}),
 		exit:        make(chan ExitError, 1),
 		commandDone: make(chan struct{}),
@@ -193,7 +197,10 @@ func (k *keeper) listen(started func()) error {
 		case "running":
 			running()
 		case "fitted":
-			k.setFitted(rest)
+			select {
+			case k.fitted <- rest:
+			default: // Nobody waits for so many.
+			}
 		case "none":
 			reason = xerrors.Errorf("%s: %w", rest, errNoScreen)
 		case "lost":
@@ -268,44 +275,54 @@ func (k *keeper) writeOrders() {
 	}
 }
 
-// fitTimeout is how long a client waits for a fit. The keeper waits two seconds for screen.
+// fitTimeout is how long a fit may take. The keeper waits two seconds for screen.
 const fitTimeout = 3 * time.Second
 
 // fit gives the command's terminal the size of the client that attached last. It returns when screen has done so, or when
-// the keeper has not answered for fitTimeout. If the keeper is lost, the next one is told to fit the terminal.
+// the keeper has not answered for fitTimeout. If the keeper is lost, the next one is told to fit the terminal. Clients that
+// wait at the same time share a fit, since each starts two programs.
 func (k *keeper) fit(ctx context.Context) error {
-	number, fitted := k.nextFit()
-	defer k.setFitted(number)
-	k.order("fit", number)
-	timeout := time.NewTimer(fitTimeout)
-	defer timeout.Stop()
+	k.mu.Lock()
+	done := k.nextFit
+	if done == nil {
+		done = make(chan struct{})
+		k.nextFit = done
+		// Ends when the fit before it and its own are carried out or have timed out.
+		go k.fitNext(done)
+	}
+	k.mu.Unlock()
 	select {
-	case <-fitted:
-	case <-k.done:
-	case <-timeout.C:
+	case <-done:
+		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	return nil
 }
 
-func (k *keeper) nextFit() (number string, fitted <-chan struct{}) {
+// fitNext orders a fit when the one before it is done, waits until it is done, and closes the channel.
+func (k *keeper) fitNext(done chan<- struct{}) {
+	defer close(done)
+	k.fitting <- struct{}{}
+	defer func() { <-k.fitting }()
 	k.mu.Lock()
-	defer k.mu.Unlock()
+	k.nextFit = nil // From here on this fit may miss a client that attaches.
+	k.mu.Unlock()
 	k.lastFit++
-	number = strconv.Itoa(k.lastFit)
-	done := make(chan struct{})
-	k.fits[number] = done
-	return number, done
-}
-
-// setFitted ends the wait for a fit.
-func (k *keeper) setFitted(number string) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if done, ok := k.fits[number]; ok {
-		close(done)
-		delete(k.fits, number)
+	number := strconv.Itoa(k.lastFit)
+	k.order("fit", number)
+	timeout := time.NewTimer(fitTimeout)
+	defer timeout.Stop()
+	for {
+		select {
+		case fitted := <-k.fitted:
+			if fitted == number {
+				return
+			}
+		case <-k.done:
+			return
+		case <-timeout.C:
+			return
+		}
 	}
 }
 

@@ -267,6 +267,23 @@ func TestAttachWaitsForTheSize(t *testing.T) {
 			require.Contains(t, st.last("new").wasTold(), "0s fit 1")
 		})
 	}
+	onStage(t, "with others", func(t *testing.T, st *stage) {
+		st.keep = func(p *role) error { return keepWithout(p, "fit 1", "fit 2") }
+		s := st.session(0)
+		mustAttach(t, s)
+		began := time.Now()
+		var attaching sync.WaitGroup
+		for range 20 {
+			attaching.Go(func() { mustAttach(t, s) })
+		}
+		time.Sleep(time.Second)
+		st.last("new").say("fitted 1")
+		time.Sleep(time.Second)
+		st.last("new").say("fitted 2")
+		attaching.Wait()
+		requireTook(t, began, 2*time.Second)
+		require.Equal(t, []string{"0s go", "0s fit 1", "1s fit 2"}, st.last("new").wasTold())
+	})
 	onStage(t, "of an only client, which screen sees to", func(t *testing.T, st *stage) {
 		s := st.session(0)
 		leave(t, mustAttach(t, s))
