@@ -355,13 +355,13 @@ send_signal() {
 
 # fit gives the command's terminal the size of the client that attached last. If $1 is a number, fit reports when screen has
 # done so, or has not answered for two seconds. It reports through the pipe "alive", because only the watcher writes to
-# stdout.
+# stdout. It ends with the session's directory, because a screen that has exited does not answer.
 fit() {
 	screen -S s -p 0 -X fit
 	[ -n "$1" ] || return
 	screen -S s -Q echo '' &
 	i=0
-	while [ $i -lt 100 ] && kill -0 $!; do
+	while [ $i -lt 100 ] && [ -p "$dir/alive" ] && kill -0 $!; do
 		sleep 0.02
 		i=$((i + 1))
 	done

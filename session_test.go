@@ -1003,6 +1003,36 @@ func TestSessionsAreListedAndClosed(t *testing.T) {
 	require.Equal(t, "id 0", srv.Sessions()[0].ID)
 }
 
+// TestScreenThatDoesNotSayItHasFitted has a client whose terminal's size nobody confirms.
+func TestScreenThatDoesNotSayItHasFitted(t *testing.T) {
+	hangs := `case "$*" in *" -Q "*) exec sleep 1000 ;; esac; exec ` + must(t, "screen") + ` "$@"`
+	path := screenThat(t, "4.09.00", hangs) + ":" + os.Getenv("PATH")
+	srv, execer := sessionServer(t, nil)
+	t.Setenv("PATH", path)
+	m := newMark(t)
+	p, s := startScreen(t, execer, m.on(bash("1")))
+	s.waitFor("ready> ")
+	_, s2 := startScreen(t, execer, m.on(bash("1")))
+	s2.waitFor("ready> ")
+
+	started := make(chan struct{})
+	// Ends when the session does, at the latest.
+	go func() {
+		defer close(started)
+		_, _ = execer.Start(t.Context(), m.on(bash("1")))
+	}()
+	require.Eventually(t, func() bool {
+		for _, line := range m.processes() {
+			if line == "sleep 1000 " {
+				return true
+			}
+		}
+		return false
+	}, patience, time.Millisecond)
+	requireClosed(t, srv, p, m)
+	<-started
+}
+
 // keeperOf returns the keeper of the only session.
 func keeperOf(t *testing.T, dir string) int {
 	t.Helper()
