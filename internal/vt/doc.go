@@ -8,7 +8,20 @@
 // Widths are those of Unicode 11: wcwidth over single code points, where a variation selector or a joiner has width 0
 // and changes no other character's width. Most terminals do the same.
 //
-// Everything has a bound: see the constants in terminal.go. Up to these bounds the model and xterm.js agree.
+// Everything has a bound: see the constants in terminal.go. Up to these bounds the model and xterm.js agree, but for
+// what follows.
+//
+//   - REP repeats at most a thousand times more than there are columns.
+//   - After a resize, xterm.js still has the cells of the alternate screen that were cut off, and can keep rows there that
+//     have scrolled off. The model has not. Programs redraw that screen.
+//   - Half a wide character, which a resize or an insertion can leave, is a blank in a snapshot.
+//   - Where a restored cursor has brought back an underline or a link that the pen had left, and another cursor was saved
+//     since, the pen of a snapshot shows the same but may change otherwise. A cursor saved in a row that has scrolled off
+//     may be at the screen's edge then.
+//   - Which colors a theme has is not known: queries are answered with those of xterm.
+//
+// xterm.js loses a character that is split after a byte 0x80 into two writes of bytes: U+2014 after its second byte. Who
+// feeds it should decode UTF-8 first, or cut where [Terminal.Between] says so.
 //
 // The package does no I/O and starts no goroutine. A [Terminal] is not safe for concurrent use.
 //

@@ -34,7 +34,9 @@ var sequences = []string{
 	"\x1b[?u", "\x1b[>4;2m", "\x1b[18t", "\x1b[22;0;0t", "\x1b[1\n;2\rH", "\x1b[1\x1b[2mx", "\x1b[1é", "\x1b[<1;2M", "\x1b[1<mx", "\x1b[ 1px",
 	"\x1b[1;2;6;7;8;9;12$p", "\x1b[2$p\x1b[12$p\x1b[20$p\x1b[5$p", allModes("\x1b[?%d$p"), allModes("\x1b[?%dh\x1b[?%[1]d$p"), "\x1bP$q\"q\x1b\\\x1bP$q\"p\x1b\\\x1bP$qr\x1b\\\x1bP$q q\x1b\\",
 	"\x1b[?12h\x1bP$q q\x1b\\", "\x1bP$qm\x18", "\x1bP$q\x7fm\u009c", "\x1bP1;2$ q", "\x1bP\u0085", "\x1bP?1é", "\x1b(é", "\x1b#\x7f8", "\x1b é", "\x1b]2;a\u0084b", "\x1bP é", "\x1b]999999;x\a",
-	"\x1b[5;12H\x1b[?45hab\b\b\b\b", "\x1b[?45h\x1b[5;12H中\b\b\b", "\x1b[?45h\x1b[3;1H\b\b\x1b[1;1H\b", "\x1b[2;1Hé", "\x1b[2;2Hé", "\x1b[2;2H\x1b[31mx", "\x1b[2;1H\x1b[31mx", "\x1b[2;2H中", "\x1b[2;2H\x1b[X", "\x1b[2;1H\x1b[P", "\x1b[2;1H\x1b[X", "\x1b[2;12Hx\x1b[1J", "0123456789abcdef\n\n\n\n\n\n\x1b[2;12Hx\x1b[1J", "\x1b[3;12H\x1b[?1J\x1b[?J\x1b[?1K",
+	"\x1b[5;12H\x1b[?45hab\b\b\b\b", "\x1b[?45h\x1b[5;12H中\b\b\b", "\x1b[?45h\x1b[3;1H\b\b\x1b[1;1H\b", "\x1b[5;1H0123456789abcdef\n\n\n\n\x1b[3J\x1b[H\x1bM", "\x1b[?47h\x1b[5;1H0123456789abcdef\n\n\n\n\x1b[H\x1bM",
+	"\x1b[" + strings.Repeat("1;", 31) + "31mx", "\x1b[" + strings.Repeat("1;", 32) + "31mx", "\x1b[4" + strings.Repeat(":2", 32) + ";31mx", "\x1b[" + strings.Repeat("1;", 32) + "4:3mx",
+	"\x1b[2;1Hé", "\x1b[2;2Hé", "\x1b[2;2H\x1b[31mx", "\x1b[2;1H\x1b[31mx", "\x1b[2;2H中", "\x1b[2;2H\x1b[X", "\x1b[2;1H\x1b[P", "\x1b[2;1H\x1b[X", "\x1b[2;12Hx\x1b[1J", "0123456789abcdef\n\n\n\n\n\n\x1b[2;12Hx\x1b[1J", "\x1b[3;12H\x1b[?1J\x1b[?J\x1b[?1K",
 	// Characters of all widths.
 	"e\u0301", "\u0301", "\u200d", "👩\u200d👧", "\u2764\ufe0f", "한글", "ᄒ\u1161\u11ab", "\xff", "\xe4\xb8x", "\xc3(", "\xed\xa0\x80", "\ufeff", "\xf4\x90\x80\x80", "a\x7f\u0301", "a\x1b[m\u0301",
 }
