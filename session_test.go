@@ -1015,11 +1015,12 @@ func TestScreenThatDoesNotSayItHasFitted(t *testing.T) {
 	_, s2 := startScreen(t, execer, m.on(bash("1")))
 	s2.waitFor("ready> ")
 
-	started := make(chan struct{})
-	// Ends when the session does, at the latest.
+	ctx, cancel := context.WithCancel(t.Context())
+	started := make(chan error, 1)
+	// Ends with the context.
 	go func() {
-		defer close(started)
-		_, _ = execer.Start(t.Context(), m.on(bash("1")))
+		_, err := execer.Start(ctx, m.on(bash("1")))
+		started <- err
 	}()
 	require.Eventually(t, func() bool {
 		for _, line := range m.processes() {
@@ -1029,8 +1030,9 @@ func TestScreenThatDoesNotSayItHasFitted(t *testing.T) {
 		}
 		return false
 	}, patience, time.Millisecond)
+	cancel() // Else it would get a new session.
+	require.ErrorIs(t, <-started, context.Canceled)
 	requireClosed(t, srv, p, m)
-	<-started
 }
 
 // keeperOf returns the keeper of the only session.
