@@ -138,7 +138,7 @@ func (c churner) visit() {
 	}
 	var p wsep.Process
 	var err error
-	execer := wsep.Dialer{URL: url}
+	execer := wsep.Dialer{URL: url, Resume: -1}
 	if !c.within("Start", func() { p, err = execer.Start(ctx, c.mark.on(bash(id))) }) {
 		return
 	}

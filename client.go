@@ -38,29 +38,25 @@ func (*remoteExecer) KeepsSessions() bool { return true }
 
 // Start implements Execer.
 func (r *remoteExecer) Start(ctx context.Context, c Command) (Process, error) {
-	start, err := encodeStart(c)
+	start, err := encodeStart(c, &offer, nil)
 	if err != nil {
 		return nil, &StartError{err}
 	}
 	if r.used.Swap(true) {
 		return nil, ErrInUse
 	}
-	return startRemote(ctx, r.conn, c, start)
-}
-
-// startRemote starts a command over a connection and owns the connection from then on. start is the encoded command.
-func startRemote(ctx context.Context, conn Conn, c Command, start []byte) (Process, error) {
-	p := newRemoteProcess(conn, c)
-	if err := p.start(ctx, start); err != nil {
+	p := newRemoteProcess(c, nil)
+	if err := p.start(ctx, r.conn, start); err != nil {
 		return nil, err
 	}
 	return p, nil
 }
 
-// offer holds the extensions that this version's client offers.
+// offer holds the extensions that this version's client offers. A client that can dial offers Resume too.
 var offer = proto.Extensions{Window: defaultWindow, MaxMessage: defaultMaxMessage, Signal: true, Outcome: true}
 
-func encodeStart(c Command) ([]byte, error) {
+// encodeStart returns the start message for a command. key is nil for a client that can't resume.
+func encodeStart(c Command, offered *proto.Extensions, key *proto.Key) ([]byte, error) {
 	if err := validUTF8(c); err != nil {
 		return nil, err
 	}
@@ -82,7 +78,8 @@ func encodeStart(c Command) ([]byte, error) {
 			Env:        c.Env,
 			WorkingDir: c.WorkingDir,
 		},
-		Extensions: &offer,
+		Key:        key,
+		Extensions: offered,
 	})
 	if err != nil {
 		return nil, err
@@ -104,36 +101,54 @@ func validUTF8(c Command) error {
 	return nil
 }
 
-// remoteProcess is a process at the peer's end of a connection.
+// remoteProcess is a process at a server. It is the client's end of the conversation about it, over whatever connection
+// that goes.
+//
+// The reader, one goroutine, owns the receiving side. It reads the connection, and replaces a connection that is lost.
+// Callers send for themselves.
 type remoteProcess struct {
-	link
 	command Command
 	pid     int
+	begun   bool             // the server has answered start; owned by start
 	peer    proto.Extensions // what the server agreed to
+	resumer *resumer         // replaces lost connections; nil if nothing does
+	pinging time.Duration    // how often a silent server is pinged; not at all if negative
+	lasting atomic.Bool      // the server may wait for this client when the connection is lost
 
-	stdin          *remoteStdin // nil if the command has none
-	stdout, stderr *flow.Buffer
+	stdin                        *remoteStdin // nil if the command has none
+	stdout, stderr               *flow.Buffer
+	stdoutReceipt, stderrReceipt receipt
+	requests                     *clientRequests
+
+	mu   sync.Mutex  // guards link, which only the reader, and start before it, set
+	link *clientLink // nil while there is no connection
 
 	resultOnce sync.Once
 	done       chan struct{} // closed when result is set
 	result     error
+	exit       error // what result will be; owned by the reader, as is final
+	final      bool  // the server has said that it ends the conversation
 
 	overOnce sync.Once
 	ctx      context.Context // ends when the conversation is over; done may be closed earlier
 	end      context.CancelFunc
 
-	closeConnOnce sync.Once
-	closeOnce     sync.Once
+	closeOnce sync.Once
 }
 
-func newRemoteProcess(conn Conn, c Command) *remoteProcess {
+func newRemoteProcess(c Command, r *resumer) *remoteProcess {
 	p := &remoteProcess{
-		link:    link{conn: conn},
-		command: c,
-		stdout:  flow.NewBuffer(defaultWindow),
-		stderr:  flow.NewBuffer(defaultWindow),
-		done:    make(chan struct{}),
+		command:       c,
+		resumer:       r,
+		pinging:       defaultKeepAlive,
+		stdout:        flow.NewBuffer(defaultWindow),
+		stderr:        flow.NewBuffer(defaultWindow),
+		stdoutReceipt: receipt{field: proto.TypeStdout},
+		stderrReceipt: receipt{field: proto.TypeStderr},
+		requests:      newClientRequests(),
+		done:          make(chan struct{}),
 	}
+	p.lasting.Store(r != nil)
 	p.ctx, p.end = context.WithCancel(context.Background())
 	if c.Stdin {
 		p.stdin = newRemoteStdin(p)
@@ -141,10 +156,14 @@ func newRemoteProcess(conn Conn, c Command) *remoteProcess {
 	return p
 }
 
-// start sends the start message, waits for the answer and begins to serve the connection.
-func (p *remoteProcess) start(ctx context.Context, start []byte) error {
+// start sends the start message over a connection, waits for the answer and begins to serve the connection, which it owns.
+func (p *remoteProcess) start(ctx context.Context, conn Conn, start []byte) error {
 	stop := context.AfterFunc(ctx, func() { p.abort(ctx.Err()) })
-	pid, err := p.handshake(start)
+	l := p.use(conn)
+	pid, err := p.handshake(l, start)
+	if isLoss(err) && p.mayResume(err) {
+		l, pid, err = p.recoverStart(l, err)
+	}
 	if err != nil {
 		stop()
 		p.abort(err)
@@ -153,50 +172,55 @@ func (p *remoteProcess) start(ctx context.Context, start []byte) error {
 		}
 		return err
 	}
-	p.pid = pid.Pid
+	p.pid, p.begun = pid.Pid, true
 	p.agree(pid.Extensions)
-	// Ends with the connection. The end of the caller's context closes the connection at the latest.
+	p.attach(l)
+	// Ends when the conversation is over. The end of the caller's context makes it over at the latest.
 	go func() {
 		defer stop()
-		p.read()
+		p.read(l)
 	}()
-	if p.peer.Window > 0 {
-		// A server with flow control always reads, so it always answers pings.
-		p.keepAlive(p.ctx, defaultKeepAlive, false, 0, p.abort)
-	}
 	return nil
 }
 
 // handshake sends the start message. It waits for the answer, or until the conversation is aborted.
-func (p *remoteProcess) handshake(start []byte) (proto.Pid, error) {
-	var pid proto.Pid
-	answered := make(chan error, 1)
-	// Ends when the connection is closed at the latest. After an abort that may take a while.
-	go func() {
-		var err error
-		pid, err = p.exchange(start)
-		answered <- err
-	}()
-	select {
-	case err := <-answered:
-		return pid, err
-	case <-p.ctx.Done():
-		return proto.Pid{}, p.result
+func (p *remoteProcess) handshake(l *clientLink, start []byte) (proto.Pid, error) {
+	if p.resumer != nil {
+		p.resumer.started = time.Now()
 	}
+	return unlessAborted(p, func() (proto.Pid, error) {
+		if err := l.write(start); err != nil {
+			return proto.Pid{}, disconnected(xerrors.Errorf("send start: %w", err))
+		}
+		return readPid(l)
+	})
 }
 
-func (p *remoteProcess) exchange(start []byte) (proto.Pid, error) {
-	p.conn.SetReadLimit(defaultMaxMessage)
-	if err := p.write(start); err != nil {
-		return proto.Pid{}, disconnected(xerrors.Errorf("send start: %w", err))
+// unlessAborted returns what do returns, or the process's result if the conversation is aborted before.
+func unlessAborted[T any](p *remoteProcess, do func() (T, error)) (T, error) {
+	type answer struct {
+		value T
+		err   error
 	}
-	return p.readPid()
+	answered := make(chan answer, 1)
+	// Ends when the connection is closed at the latest. After an abort that may take a while.
+	go func() {
+		value, err := do()
+		answered <- answer{value, err}
+	}()
+	select {
+	case a := <-answered:
+		return a.value, a.err
+	case <-p.ctx.Done():
+		var none T
+		return none, p.result
+	}
 }
 
 // readPid waits for the answer to start.
-func (p *remoteProcess) readPid() (proto.Pid, error) {
+func readPid(l *clientLink) (proto.Pid, error) {
 	for {
-		_, msg, err := p.link.read(proto.StdoutHeader)
+		_, msg, err := l.read(proto.StdoutHeader)
 		if _, unknown := errors.AsType[proto.UnknownTypeError](err); unknown {
 			continue
 		}
@@ -263,133 +287,23 @@ func (p *remoteProcess) agree(peer *proto.Extensions) {
 	if peer != nil {
 		p.peer = *peer
 	}
+	quiet := time.Duration(0)
+	if p.resumer != nil && !p.resumer.granted(&p.peer) {
+		p.resumer = nil
+		p.lasting.Store(false)
+	}
+	if p.resumer != nil {
+		quiet = quietAck
+		p.requests.numbered = true
+		if p.stdin != nil {
+			p.stdin.sender.lasting = true
+		}
+	}
 	if p.peer.Window > 0 {
 		p.stdout.Strict, p.stderr.Strict = true, true
-		p.stdout.Consumed = flow.NewReceipts(defaultWindow, p.newAckSender(proto.TypeStdout).send).Add
-		p.stderr.Consumed = flow.NewReceipts(defaultWindow, p.newAckSender(proto.TypeStderr).send).Add
+		p.stdout.Consumed = flow.NewReceipts(defaultWindow, quiet, p.stdoutReceipt.send).Add
+		p.stderr.Consumed = flow.NewReceipts(defaultWindow, quiet, p.stderrReceipt.send).Add
 	}
-	if p.stdin != nil {
-		p.stdin.sender.limit = sizeLimit(&p.peer)
-		p.stdin.sender.credit = flow.NewCredit(p.peer.Window)
-	}
-}
-
-// read serves the connection until the conversation is over or the connection is lost. It owns the receiving side.
-func (p *remoteProcess) read() {
-	if err := p.readMessages(); err != nil {
-		p.abort(err)
-		return
-	}
-	p.endConversation(io.EOF)
-	p.awaitWrite()
-	p.closeConn()
-}
-
-// awaitWrite waits until a write to stdin that has begun is done. The process may have read those bytes before it exited.
-func (p *remoteProcess) awaitWrite() {
-	if p.stdin == nil {
-		return
-	}
-	written := make(chan struct{})
-	// Ends with the write. Closing the connection ends the write.
-	go func() {
-		p.stdin.mu.Lock()
-		defer p.stdin.mu.Unlock()
-		close(written)
-	}()
-	await(written, nil, lastWriteGrace)
-}
-
-// lastWriteGrace is how long a write may delay the closing of a connection.
-const lastWriteGrace = time.Second
-
-func (p *remoteProcess) readMessages() error {
-	for {
-		data, msg, err := p.link.read(proto.StdoutHeader)
-		if _, unknown := errors.AsType[proto.UnknownTypeError](err); unknown {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		switch msg := msg.(type) {
-		case nil:
-			err = p.receive(data)
-		case *proto.Ack:
-			if p.stdin != nil {
-				err = p.stdin.sender.credit.Ack(msg.Stdin)
-			}
-		case proto.ExitCode:
-			if !p.peer.Outcome {
-				msg.Signal = proto.OldSignal(msg)
-			}
-			p.setResult(outcomeError(msg))
-			if !msg.Pending {
-				return nil
-			}
-		case proto.End:
-			p.setResult(disconnected(protocolErrorf("end without an exit code")))
-			return nil
-		}
-		if err != nil {
-			return violation(err)
-		}
-	}
-}
-
-func (p *remoteProcess) receive(data bulk) error {
-	switch data.stream {
-	case proto.TypeStdout:
-		return p.stdout.Fill(data.body, p.ctx.Done())
-	case proto.TypeStderr:
-		return p.stderr.Fill(data.body, p.ctx.Done())
-	}
-	_, err := io.Copy(io.Discard, data.body)
-	return err
-}
-
-// setResult records what Wait returns. Only the first call counts.
-func (p *remoteProcess) setResult(err error) {
-	p.resultOnce.Do(func() {
-		p.result = err
-		close(p.done)
-		if p.stdin != nil {
-			p.stdin.shut()
-		}
-	})
-}
-
-// endConversation makes the conversation over. Readers of the outputs get end after the last byte.
-func (p *remoteProcess) endConversation(end error) {
-	p.overOnce.Do(func() {
-		p.stdout.Close(end)
-		p.stderr.Close(end)
-		p.end()
-	})
-}
-
-// abort ends the conversation early. If the process still runs, the server ends it.
-func (p *remoteProcess) abort(err error) {
-	err = disconnected(err)
-	p.setResult(err)
-	// The output is incomplete, and must not look as if it had ended.
-	p.endConversation(err)
-	p.closeConn()
-}
-
-// closeConn closes the connection. It does not wait until it is closed.
-func (p *remoteProcess) closeConn() {
-	p.closeConnOnce.Do(func() {
-		// Ends within the time that [Conn.Close] gives the peer.
-		go func() {
-			if p.life.writing.Load() != 0 {
-				// A close frame would wait behind the message that is being written. The peer may never read that.
-				_ = p.conn.CloseNow()
-				return
-			}
-			_ = p.conn.Close(statusNormal, "")
-		}()
-	})
 }
 
 // Pid implements Process.
@@ -467,28 +381,6 @@ func (p *remoteProcess) Close() error {
 }
 
 var errClosed = xerrors.New("process was closed")
-
-// request sends a message to the server, if the process has not exited. When the context ends request returns, but the
-// message is still sent: interrupting a write would cost the connection.
-func (p *remoteProcess) request(ctx context.Context, m any) error {
-	if isClosed(p.done) {
-		return p.doneError()
-	}
-	sent := make(chan error, 1)
-	// Ends when the message is written or the connection is closed.
-	go func() { sent <- p.link.send(m) }()
-	select {
-	case err := <-sent:
-		if err != nil {
-			return disconnected(err)
-		}
-		return nil
-	case <-p.done:
-		return p.doneError()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
 
 // doneError returns why a process with a result takes no more requests. A process whose connection was lost may still run.
 func (p *remoteProcess) doneError() error {

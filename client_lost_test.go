@@ -17,10 +17,10 @@ import (
 // TestLostConnectionIsNoEnd: after a lost connection no method says that the process has exited.
 func TestLostConnectionIsNoEnd(t *testing.T) {
 	far := newCable(t, serve(t, wsep.LocalExecer{}))
-	near := serve(t, wsep.Dialer{URL: far.url()})
+	near := serve(t, wsep.Dialer{URL: far.url(), Resume: -1})
 	for name, execer := range map[string]wsep.Execer{
-		"its own":             wsep.Dialer{URL: far.url()},
-		"that behind another": wsep.Dialer{URL: near},
+		"its own":             wsep.Dialer{URL: far.url(), Resume: -1},
+		"that behind another": wsep.Dialer{URL: near, Resume: -1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, err := execer.Start(t.Context(), wsep.Command{Command: "sleep", Args: []string{"1000"}, TTY: true, Stdin: true})

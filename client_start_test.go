@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"nhooyr.io/websocket"
@@ -45,7 +46,7 @@ func TestClosedBeforePid(t *testing.T) {
 		{4000, "idle", ""},
 		{1000, "bye", ""},
 	} {
-		_, err := wsep.Dialer{URL: closingServer(t, tc.code, tc.reason)}.Start(t.Context(), wsep.Command{Command: "true"})
+		_, err := wsep.Dialer{URL: closingServer(t, tc.code, tc.reason), Resume: time.Second}.Start(t.Context(), wsep.Command{Command: "true"})
 		if tc.failed == "" {
 			require.ErrorIs(t, err, wsep.ErrDisconnected, "%d %s", tc.code, tc.reason)
 			require.NotErrorAs(t, err, new(*wsep.StartError), "%d %s", tc.code, tc.reason)

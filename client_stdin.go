@@ -17,7 +17,7 @@ import (
 type remoteStdin struct {
 	process *remoteProcess
 	mu      sync.Mutex // held during a write
-	sender  sender
+	sender  *sender
 
 	// open ends when stdin is closed or the process has a result.
 	open      context.Context
@@ -28,12 +28,7 @@ type remoteStdin struct {
 func newRemoteStdin(p *remoteProcess) *remoteStdin {
 	s := &remoteStdin{process: p}
 	s.open, s.shut = context.WithCancel(context.Background())
-	s.sender = sender{
-		link:   &p.link,
-		header: proto.StdinHeader,
-		stop:   s.open.Done(),
-		pace:   firstPace,
-	}
+	s.sender = newSender(proto.StdinHeader, s.open.Done())
 	return s
 }
 
@@ -44,24 +39,26 @@ func (s *remoteStdin) Write(p []byte) (int, error) {
 	if s.isShut() {
 		return 0, s.writeError(flow.ErrStopped)
 	}
-	n, err := s.sender.send(p)
+	n, err := s.sender.write(p)
 	return n, s.writeError(err)
 }
 
 // ReadFrom implements io.ReaderFrom. Concurrent writes may be sent between two reads of r.
 func (s *remoteStdin) ReadFrom(r io.Reader) (int64, error) {
-	n, readErr, err := s.sender.carry(r, func(frame []byte) (int, error) {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.isShut() {
-			return 0, flow.ErrStopped
-		}
-		return s.sender.sendFrame(frame)
-	})
+	n, readErr, err := s.sender.carry(r)
 	if readErr != nil {
 		return n, readErr
 	}
 	return n, s.writeError(err)
+}
+
+// isIdle reports whether no bytes are on their way to the connection.
+func (s *remoteStdin) isIdle() bool {
+	if !s.mu.TryLock() {
+		return false
+	}
+	defer s.mu.Unlock()
+	return s.sender.isIdle()
 }
 
 // isShut reports whether stdin takes no more bytes. After Wait has returned it is true.
@@ -80,13 +77,18 @@ func (s *remoteStdin) writeError(err error) error {
 	return xerrors.Errorf("write to stdin: %w", err)
 }
 
-// Close implements io.Closer. A write that waits for the process to read fails.
+// Close implements io.Closer. A write that waits for the process to read fails. The process gets all bytes that were
+// written before it is told of the end.
 func (s *remoteStdin) Close() (err error) {
 	s.closeOnce.Do(func() {
 		s.shut()
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		err = s.process.request(context.Background(), proto.CloseStdin{})
+		s.sender.end()
+		s.process.requests.endStdin()
+		if isClosed(s.process.done) {
+			err = s.process.doneError()
+		}
 		if errors.Is(err, os.ErrProcessDone) {
 			err = nil
 		}

@@ -45,7 +45,9 @@ const (
 	statusPolicy        = 1008
 	statusTooBig        = 1009
 	statusInternalError = 1011
+	statusRestart       = 1012
 	statusTryAgainLater = 1013
+	statusBadGateway    = 1014
 )
 
 // maxCloseReason is what a close frame has room for: 125 bytes of payload less two of code (RFC 6455 section 5.5).

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"cdr.dev/wsep/internal/proto"
 	"cdr.dev/wsep/internal/wsconn"
 )
 
@@ -21,7 +22,25 @@ type Dialer struct {
 	// connection is never taken from its pool. Its Timeout bounds the handshake alone. The handshake takes at most 30
 	// seconds in any case.
 	HTTPClient *http.Client
+	// Resume is how long a process waits for a new connection when its connection is lost. The server may grant less. While
+	// a process waits, reads of its output wait, writes to its stdin wait once the server's window is full, and Signal,
+	// Resize and Close are sent later. The end of Start's context ends the wait, but then the server ends the process only
+	// when the time that it granted is over. When no connection can be made in time, or the server refuses, the process's
+	// error matches [ErrResumeFailed]. The default is one minute; below a second, and so a negative value, a process ends
+	// with its connection. Nothing is lost or done twice by a new connection.
+	Resume time.Duration
+	// Dial, if set, makes the connections. URL, Header, Subprotocols and HTTPClient are then not used. An error that is a
+	// [StartError] says that another try does not help.
+	Dial func(context.Context) (Conn, error)
+	// KeepAlive is how often a silent server is pinged. A connection whose server is silent for two intervals is lost. The
+	// default is 15 seconds; a negative value turns pings off. Servers of a version without flow control are not pinged.
+	KeepAlive time.Duration
+	// OnConnection, if set, is called when a process's connection is lost, before each try to replace it, and when the
+	// process goes on over a new one. For one process the calls come one after the other. OnConnection must not wait.
+	OnConnection func(ConnectionEvent)
 }
+
+const defaultResume = time.Minute
 
 // handshakeTimeout bounds connecting and the handshake together.
 const handshakeTimeout = 30 * time.Second
@@ -40,18 +59,69 @@ func (Dialer) KeepsSessions() bool { return true }
 //     (it may be new, or this machine may be offline), or the status is 408, 502 or 504. If the context has ended, the
 //     error matches the context's error too.
 func (d Dialer) Start(ctx context.Context, c Command) (Process, error) {
-	start, err := encodeStart(c)
+	r := d.resumer(c)
+	start, err := r.newKey()
 	if err != nil {
 		return nil, &StartError{err}
 	}
-	if err := checkURL(d.URL); err != nil {
+	if err := d.check(); err != nil {
 		return nil, &StartError{err}
 	}
+	conn, err := r.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if r.limit == 0 {
+		r = nil
+	}
+	p := newRemoteProcess(c, r)
+	if d.KeepAlive != 0 {
+		p.pinging = d.KeepAlive
+	}
+	if err := p.start(ctx, conn, start); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// check returns an error unless connections can be tried.
+func (d Dialer) check() error {
+	if d.Dial != nil {
+		return nil
+	}
+	return checkURL(d.URL)
+}
+
+// connect makes a connection.
+func (d Dialer) connect(ctx context.Context) (Conn, error) {
 	dialing, cancel := context.WithTimeout(ctx, handshakeTimeout)
-	conn, err := wsconn.Dial(dialing, d.URL, d.Header, d.Subprotocols, d.HTTPClient)
-	cancel()
+	defer cancel()
+	dial := d.Dial
+	if dial == nil {
+		dial = func(ctx context.Context) (Conn, error) {
+			return wsconn.Dial(ctx, d.URL, d.Header, d.Subprotocols, d.HTTPClient)
+		}
+	}
+	conn, err := dial(dialing)
 	if err != nil {
 		return nil, dialError(ctx, err)
 	}
-	return startRemote(ctx, conn, c, start)
+	return conn, nil
+}
+
+// resumer returns what encodes a command's start message, and replaces its lost connections if its limit is not 0.
+func (d Dialer) resumer(c Command) *resumer {
+	r := &resumer{dial: d.connect, offered: offer, limit: d.Resume, tell: d.OnConnection}
+	if r.limit == 0 {
+		r.limit = defaultResume
+	}
+	r.limit = max(0, r.limit.Truncate(time.Second))
+	r.offered.Resume = int64(r.limit / time.Second)
+	r.encode = func(key *proto.Key) ([]byte, error) {
+		if r.limit == 0 {
+			key = nil
+		}
+		return encodeStart(c, &r.offered, key)
+	}
+	return r
 }

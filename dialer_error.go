@@ -28,6 +28,9 @@ func dialError(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return &notConnectedError{ctx.Err()}
 	}
+	if start, ok := errors.AsType[*StartError](err); ok {
+		return start
+	}
 	if status, ok := errors.AsType[*wsconn.StatusError](err); ok {
 		refusal := &refusedHandshake{status}
 		if refusal.passes() {

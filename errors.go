@@ -18,6 +18,9 @@ var (
 	// whether the command started, or how it exited. The error of a connection that could not be made, and may be made
 	// later, matches it too.
 	ErrDisconnected = xerrors.New("connection lost")
+	// ErrResumeFailed is matched by the error of a process whose connection was lost, and could not be replaced in time, or
+	// that the server could not take up again. The error matches [ErrDisconnected] too: see [Dialer.Resume].
+	ErrResumeFailed = xerrors.New("process could not be resumed")
 	// ErrBusy is matched by the error of a Start that a server refused because it is full: see [Options.MaxProcesses].
 	ErrBusy = xerrors.New("too many processes")
 	// ErrInvalidCommand is matched by the error of a Start whose command can't run anywhere: it has no program, a string has

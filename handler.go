@@ -48,6 +48,7 @@ type Handler struct {
 
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h.server().rememberKeys() // Before the client can send a key.
 	conn, opts := h.accept(w, r)
 	if conn == nil {
 		return

@@ -275,7 +275,7 @@ func serverProcess(t *testing.T, env ...string) (*exec.Cmd, wsep.Dialer) {
 	})
 	url, err := bufio.NewReader(out).ReadString('\n')
 	require.NoError(t, err)
-	return cmd, wsep.Dialer{URL: strings.TrimSpace(url)}
+	return cmd, wsep.Dialer{URL: strings.TrimSpace(url), Resume: -1}
 }
 
 // elsewhere is an Execer for a place that has its own mounts and its own process IDs.

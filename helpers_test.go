@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -55,6 +56,11 @@ func newServer(t *testing.T, h *wsep.Handler) string {
 	if h.Execer == nil {
 		h.Execer = wsep.LocalExecer{}
 	}
+	return serveHTTP(t, h)
+}
+
+// serveHTTP serves until the test ends, and returns its URL.
+func serveHTTP(t *testing.T, h http.Handler) string {
 	srv := httptest.NewServer(h)
 	t.Cleanup(srv.Close)
 	return srv.URL
@@ -62,9 +68,7 @@ func newServer(t *testing.T, h *wsep.Handler) string {
 
 // serve runs a Handler for the execer until the test ends, and returns its URL.
 func serve(t *testing.T, execer wsep.Execer) string {
-	srv := httptest.NewServer(&wsep.Handler{Execer: execer})
-	t.Cleanup(srv.Close)
-	return srv.URL
+	return serveHTTP(t, &wsep.Handler{Execer: execer})
 }
 
 func sh(script string) wsep.Command {
@@ -168,6 +172,9 @@ type message struct {
 	Kind       string
 	Message    string
 	N          int64
+	Stdin      int64
+	Seq        int64
+	Never      bool
 	Extensions map[string]any
 	body       string
 }

@@ -26,6 +26,24 @@ type link struct {
 	echo proto.Echo
 
 	life liveness
+
+	// failed is called when a stream can't be written, sent when a whole stream was. Neither may wait. nil calls nothing.
+	failed func(error)
+	sent   func()
+}
+
+// fail says that a stream can't be written.
+func (l *link) fail(err error) {
+	if l.failed != nil {
+		l.failed(err)
+	}
+}
+
+// streamSent says that a whole stream was written.
+func (l *link) streamSent() {
+	if l.sent != nil {
+		l.sent()
+	}
 }
 
 // defaultWindow is how many bytes of a stream may be under way or unread, and so what a buffer holds at most. It is the

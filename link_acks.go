@@ -30,11 +30,6 @@ func (l *link) newNumberSender(encode func(dst []byte, n int64) []byte) *numberS
 	return s
 }
 
-// newAckSender returns what acknowledges all bytes of the stream before an offset.
-func (l *link) newAckSender(stream proto.Stream) *numberSender {
-	return l.newNumberSender(func(dst []byte, offset int64) []byte { return proto.AppendAck(dst, stream, offset) })
-}
-
 // send sends the number's message. It does not wait for that.
 func (s *numberSender) send(n int64) {
 	s.mu.Lock()
@@ -61,4 +56,41 @@ func (s *numberSender) next() int64 {
 	n := s.number
 	s.number, s.sending = 0, n > 0
 	return n
+}
+
+// receipt acknowledges one field of ack over a link, and over the next link if that one is lost.
+type receipt struct {
+	field proto.AckField
+
+	mu     sync.Mutex    // guards what follows
+	value  int64         // the newest
+	sender *numberSender // nil while there is no connection
+}
+
+// attach begins to acknowledge over a link. What an earlier link may not have carried comes first.
+func (r *receipt) attach(l *link) {
+	sender := l.newNumberSender(func(dst []byte, n int64) []byte { return proto.AppendAck(dst, r.field, n) })
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sender = sender
+	if r.value > 0 {
+		sender.send(r.value)
+	}
+}
+
+// detach stops acknowledging.
+func (r *receipt) detach() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sender = nil
+}
+
+// send acknowledges everything up to value. It does not wait for that.
+func (r *receipt) send(value int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.value = value
+	if r.sender != nil {
+		r.sender.send(value)
+	}
 }

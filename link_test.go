@@ -34,6 +34,10 @@ type scriptConn struct {
 	onWrite  func() error // if set, decides what a write returns
 }
 
+func (c *scriptConn) SetReadLimit(int64)             {}
+func (c *scriptConn) Ping(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+func (c *scriptConn) CloseNow() error                { return nil }
+func (c *scriptConn) Close(int, string) error        { return nil }
 func (c *scriptConn) Reader(context.Context) (io.Reader, error) {
 	if len(c.incoming) == 0 {
 		return nil, io.EOF
@@ -150,7 +154,7 @@ var canonicals = []string{proto.StdinHeader, proto.StdoutHeader}
 
 // carry carries r, and ignores how r ends.
 func carry(s *sender, r io.Reader) error {
-	_, _, err := s.carry(r, s.sendFrame)
+	_, _, err := s.carry(r)
 	return err
 }
 
@@ -326,10 +330,20 @@ func FuzzLinkRead(f *testing.F) {
 	})
 }
 
-// newSender returns a sender of stdout to a scriptConn.
-func newSender(limit int, c *flow.Credit) (*sender, *scriptConn) {
+// senderTo returns a sender of stdout to a Conn, whose peer takes messages of at most limit bytes, and window bytes
+// unacknowledged. It sets no pace.
+func senderTo(conn Conn, limit int, window int64) *sender {
+	s := newSender(proto.StdoutHeader, nil)
+	s.attach(&link{conn: conn}, &proto.Extensions{Window: window})
+	s.limit, s.pace = limit-len(proto.StdoutHeader), 0
+	s.out.SetLargest(s.limit)
+	return s
+}
+
+// newScriptSender is senderTo for a scriptConn.
+func newScriptSender(limit int, window int64) (*sender, *scriptConn) {
 	conn := &scriptConn{}
-	return &sender{link: &link{conn: conn}, header: proto.StdoutHeader, limit: limit, credit: c}, conn
+	return senderTo(conn, limit, window), conn
 }
 
 // requireSent shows that the messages carry exactly data, none of them empty or larger than limit.
@@ -366,7 +380,7 @@ func TestSenderCarriesWhateverTheReaderReturns(t *testing.T) {
 		},
 	}
 	const header = len(proto.StdoutHeader)
-	sizes := []int{0, 1, idleFrame - header - 1, idleFrame - header, idleFrame - header + 1, idleFrame, 5000}
+	sizes := []int{0, 1, 1023, 1024, 1025, 5000} // on both sides of an idle stream's room
 	for name, reader := range readers {
 		for _, limit := range senderLimits {
 			for _, size := range slices.Concat(sizes, []int{limit - header, limit, limit + 1, 3 * limit}) {
@@ -375,7 +389,7 @@ func TestSenderCarriesWhateverTheReaderReturns(t *testing.T) {
 				}
 				t.Run(fmt.Sprintf("%s, limit %d, size %d", name, limit, size), func(t *testing.T) {
 					data := streamtest.RandomBytes(size)
-					s, conn := newSender(limit, flow.NewCredit(0))
+					s, conn := newScriptSender(limit, 0)
 					require.NoError(t, carry(s, reader(bytes.NewReader(data))))
 					requireSent(t, conn, limit, data)
 				})
@@ -389,12 +403,12 @@ func TestSenderSends(t *testing.T) {
 	for _, limit := range senderLimits {
 		for _, size := range []int{0, 1, limit - header - 1, limit - header, limit - header + 1, limit, 3 * limit} {
 			data := streamtest.RandomBytes(size)
-			s, conn := newSender(limit, flow.NewCredit(0))
-			n, err := s.send(data)
+			s, conn := newScriptSender(limit, 0)
+			n, err := s.write(data)
 			require.NoError(t, err)
 			require.Equal(t, size, n)
 			requireSent(t, conn, limit, data)
-			require.Len(t, conn.sent, (size+limit-header-1)/(limit-header), "in as few messages as possible")
+			require.Equal(t, (size+limit-header-1)/(limit-header), len(conn.sent), "in as few messages as possible")
 		}
 	}
 }
@@ -410,38 +424,47 @@ func TestSenderKeepsToItsWindow(t *testing.T) {
 				return carry(s, &streamtest.PiecesReader{Data: data, Next: streamtest.UpTo(20000)})
 			},
 			"send": func(s *sender) error {
-				n, err := s.send(data)
+				n, err := s.write(data)
 				require.Equal(t, len(data), n)
 				return err
 			},
 		} {
-			c := flow.NewCredit(window)
-			s, conn := newSender(proto.MaxMessage, c)
-			stop := make(chan struct{})
-			close(stop)
-			acked := int64(0)
-			conn.onWrite = func() error {
-				if _, err := c.Available(1, stop); err == nil {
-					return nil
-				}
-				acked += window
-				require.NoError(t, c.Ack(acked), "credit is spent before the bytes go out")
-				free, err := c.Available(len(data), stop)
-				require.NoError(t, err)
-				require.Equal(t, min(int(window), len(data)), free, "%s: over the window", name)
-				return nil
-			}
-			require.NoError(t, send(s))
-			requireSent(t, conn, proto.MaxMessage, data)
+			conn := &ackingConn{window: window}
+			s := senderTo(conn, proto.MaxMessage, window)
+			conn.ack = s.ack
+			require.NoError(t, send(s), name)
+			s.awaitIdle()
+			require.NoError(t, conn.err, name)
+			requireSent(t, &conn.scriptConn, proto.MaxMessage, data)
 		}
 	}
+}
+
+// ackingConn is a scriptConn whose peer acknowledges what it has when its window is full.
+type ackingConn struct {
+	scriptConn
+	window, got, acked int64
+	ack                func(int64) error
+	err                error
+}
+
+func (c *ackingConn) Write(ctx context.Context, p []byte) error {
+	c.got += int64(len(p) - len(proto.StdoutHeader))
+	if c.got > c.acked+c.window {
+		c.err = errors.New("over the window")
+	}
+	if c.got == c.acked+c.window {
+		c.acked = c.got
+		c.err = errors.Join(c.err, c.ack(c.got))
+	}
+	return c.scriptConn.Write(ctx, p)
 }
 
 // TestCarryNoticesEndWhenWindowIsFull: output that exactly fills the window must not delay the exit code.
 func TestCarryNoticesEndWhenWindowIsFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		data := streamtest.RandomBytes(5000)
-		s, conn := newSender(proto.MaxMessage, flow.NewCredit(int64(len(data))))
+		s, conn := newScriptSender(proto.MaxMessage, int64(len(data)))
 		stop := make(chan struct{})
 		s.stop = stop
 		carried := make(chan error, 1)
@@ -457,10 +480,10 @@ func TestSenderStopsWaiting(t *testing.T) {
 	data := streamtest.RandomBytes(10000)
 	for name, send := range map[string]func(s *sender) (int, error){
 		"carry": func(s *sender) (int, error) { return 5000, carry(s, bytes.NewReader(data)) },
-		"send":  func(s *sender) (int, error) { return s.send(data) },
+		"send":  func(s *sender) (int, error) { return s.write(data) },
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			s, conn := newSender(proto.MaxMessage, flow.NewCredit(5000))
+			s, conn := newScriptSender(proto.MaxMessage, 5000)
 			stop := make(chan struct{})
 			s.stop = stop
 			type result struct {
@@ -485,20 +508,20 @@ func TestSenderStopsWaiting(t *testing.T) {
 }
 
 func TestSenderTellsLostConnection(t *testing.T) {
-	s, conn := newSender(proto.MaxMessage, flow.NewCredit(0))
+	s, conn := newScriptSender(proto.MaxMessage, 0)
 	conn.onWrite = func() error { return io.ErrClosedPipe }
 	err := carry(s, zeros{})
 	require.ErrorIs(t, err, ErrDisconnected)
 	require.ErrorIs(t, err, io.ErrClosedPipe)
 
-	s, conn = newSender(proto.MaxMessage, flow.NewCredit(0))
+	s, conn = newScriptSender(proto.MaxMessage, 0)
 	conn.onWrite = func() error {
 		if len(conn.sent) == 2 {
 			return io.ErrClosedPipe
 		}
 		return nil
 	}
-	n, err := s.send(make([]byte, 3*proto.MaxMessage))
+	n, err := s.write(make([]byte, 3*proto.MaxMessage))
 	require.ErrorIs(t, err, ErrDisconnected)
 	require.ErrorIs(t, err, io.ErrClosedPipe)
 	require.Equal(t, 2*(proto.MaxMessage-len(proto.StdoutHeader)), n)
@@ -544,9 +567,10 @@ func (c *slowConn) Write(_ context.Context, p []byte) error {
 func TestSlowNetworkGetsSmallMessages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn := &slowConn{rate: 32 << 10}
-		s := &sender{link: &link{conn: conn}, header: proto.StdoutHeader, limit: defaultMaxMessage, credit: flow.NewCredit(0)}
+		s := newSender(proto.StdoutHeader, nil)
+		s.attach(&link{conn: conn}, &proto.Extensions{MaxMessage: defaultMaxMessage})
 		for _, send := range []func([]byte) error{
-			func(p []byte) error { _, err := s.send(p); return err },
+			func(p []byte) error { _, err := s.write(p); return err },
 			func(p []byte) error { return carry(s, bytes.NewReader(p)) },
 		} {
 			conn.sizes = nil
@@ -595,37 +619,22 @@ func TestFirstMessagesAreSmall(t *testing.T) {
 	})
 }
 
-func TestSenderGivesLargeFrameBack(t *testing.T) {
-	const (
-		small = idleFrame - len(proto.StdoutHeader)
-		large = proto.MaxMessage - len(proto.StdoutHeader)
-	)
-	s, _ := newSender(proto.MaxMessage, flow.NewCredit(0))
-	r := &askedReader{sizes: burst(calmReads + 9), reads: 2 * (calmReads + 10)}
-	require.NoError(t, carry(s, r))
-	once := slices.Concat([]int{small}, slices.Repeat([]int{large}, calmReads), slices.Repeat([]int{small}, 9))
-	require.Equal(t, slices.Repeat(once, 2), r.asked)
-
-	s, _ = newSender(proto.MaxMessage, flow.NewCredit(0))
-	r = &askedReader{sizes: burst(calmReads - 1), reads: 3 * calmReads}
-	require.NoError(t, carry(s, r))
-	want := append([]int{small}, slices.Repeat([]int{large}, 3*calmReads-1)...)
-	require.Equal(t, want, r.asked, "a stream that is busy again and again keeps it")
-}
+// calm is how many small reads make a stream one that carries little.
+const calm = 16
 
 // TestLargeFramesAreShared: streams take turns with the large frames, also streams that are busy only sometimes.
 func TestLargeFramesAreShared(t *testing.T) {
 	const rounds = 200
 	for name, tc := range map[string]struct{ reads, frames int }{
-		"busy now and then":    {3 * (calmReads + 1), 3},
+		"busy now and then":    {3 * (calm + 1), 3},
 		"busy to its very end": {1, 1},
 	} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		for range rounds {
-			s, _ := newSender(proto.MaxMessage, flow.NewCredit(0))
-			s.link.conn = &nullConn{}
-			require.NoError(t, carry(s, &askedReader{sizes: burst(calmReads), reads: tc.reads}))
+			s := senderTo(&nullConn{}, proto.MaxMessage, 0)
+			require.NoError(t, carry(s, &askedReader{sizes: burst(calm), reads: tc.reads}))
+			s.end()
 		}
 		runtime.ReadMemStats(&after)
 		// Under the race detector sync.Pool drops a quarter of its values.
@@ -650,11 +659,17 @@ func TestSizeLimit(t *testing.T) {
 	}
 }
 
-func TestAckSender(t *testing.T) {
+// attachedReceipt returns what acknowledges a field over a connection.
+func attachedReceipt(conn Conn, field proto.AckField) *receipt {
+	r := &receipt{field: field}
+	r.attach(&link{conn: conn})
+	return r
+}
+
+func TestReceipt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn := &scriptConn{}
-		l := &link{conn: conn}
-		stdout, stderr := l.newAckSender(proto.TypeStdout), l.newAckSender(proto.TypeStderr)
+		stdout, stderr := attachedReceipt(conn, proto.TypeStdout), attachedReceipt(conn, proto.TypeStderr)
 		for _, send := range []func(){
 			func() { stdout.send(1) }, func() { stderr.send(math.MaxInt64) }, func() { stdout.send(20) },
 		} {
@@ -666,8 +681,29 @@ func TestAckSender(t *testing.T) {
 		}, stringsOf(conn.sent))
 		require.LessOrEqual(t, len(conn.sent[1]), maxNumberMessage)
 	})
-	acks := (&link{conn: &nullConn{}}).newAckSender(proto.TypeStdout)
+	acks := attachedReceipt(&nullConn{}, proto.TypeStdout)
 	require.Zero(t, testing.AllocsPerRun(100, func() { acks.send(math.MaxInt64) }))
+}
+
+// TestReceiptIsRepeatedOverNextLink: what was sent over a link that is lost may not have arrived.
+func TestReceiptIsRepeatedOverNextLink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first, second, third := &scriptConn{}, &scriptConn{}, &scriptConn{}
+		r := attachedReceipt(first, proto.AckSeq)
+		r.attach(&link{conn: first})
+		r.detach()
+		r.attach(&link{conn: second})
+		synctest.Wait()
+		require.Empty(t, second.sent, "there is nothing to acknowledge")
+		r.send(7)
+		synctest.Wait()
+		r.detach()
+		r.send(8)
+		r.attach(&link{conn: third})
+		synctest.Wait()
+		require.Equal(t, []string{`{"type":"ack","seq":7}`}, stringsOf(second.sent))
+		require.Equal(t, []string{`{"type":"ack","seq":8}`}, stringsOf(third.sent))
+	})
 }
 
 // stuckConn is a Conn that writes nothing until it is let go.
@@ -681,11 +717,11 @@ func (c *stuckConn) Write(ctx context.Context, p []byte) error {
 	return c.scriptConn.Write(ctx, p)
 }
 
-// TestAckSenderWaitsForNobody: acks wait behind a message that can't be written. Their senders do not wait.
-func TestAckSenderWaitsForNobody(t *testing.T) {
+// TestReceiptWaitsForNobody: acks wait behind a message that can't be written. Their senders do not wait.
+func TestReceiptWaitsForNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn := &stuckConn{free: make(chan struct{})}
-		acks := (&link{conn: conn}).newAckSender(proto.TypeStdin)
+		acks := attachedReceipt(conn, proto.TypeStdin)
 		for offset := range int64(100) {
 			acks.send(offset + 1)
 			synctest.Wait()
@@ -711,17 +747,20 @@ func TestStreamOverLinks(t *testing.T) {
 		t.Run(fmt.Sprint(window), func(t *testing.T) {
 			near, far := wstest.Pipe()
 			sending, receiving := &link{conn: near}, &link{conn: far}
-			c := flow.NewCredit(window)
+			s := newSender(proto.StdoutHeader, nil)
+			s.attach(sending, &proto.Extensions{Window: window})
 			b := flow.NewBuffer(int(window))
 			b.Strict = true
-			b.Consumed = flow.NewReceipts(window, receiving.newAckSender(proto.TypeStdout).send).Add
+			acks := &receipt{field: proto.TypeStdout}
+			acks.attach(receiving)
+			b.Consumed = flow.NewReceipts(window, 0, acks.send).Add
 
 			var all sync.WaitGroup
 			all.Go(func() {
-				s := sender{link: sending, header: proto.StdoutHeader, limit: proto.MaxMessage, credit: c}
-				if err := carry(&s, &streamtest.PiecesReader{Data: data, Next: streamtest.UpTo(100000)}); err != nil {
+				if err := carry(s, &streamtest.PiecesReader{Data: data, Next: streamtest.UpTo(100000)}); err != nil {
 					t.Error(err)
 				}
+				s.awaitIdle()
 				_ = sending.send(proto.ExitCode{})
 			})
 			all.Go(func() {
@@ -730,7 +769,7 @@ func TestStreamOverLinks(t *testing.T) {
 					if err != nil {
 						return // The other end has closed.
 					}
-					if err := c.Ack(msg.(*proto.Ack).Stdout); err != nil {
+					if err := s.ack(msg.(*proto.Ack).Stdout); err != nil {
 						t.Error(err)
 					}
 				}
@@ -763,17 +802,23 @@ func TestStreamOverLinks(t *testing.T) {
 // TestStdinIsNotSentAfterItsEnd: a server would close the connection of a client that does this.
 func TestStdinIsNotSentAfterItsEnd(t *testing.T) {
 	for name, peer := range map[string]*proto.Extensions{"without flow control": nil, "with": &offer} {
-		conn := &scriptConn{}
-		p := newRemoteProcess(conn, Command{Stdin: true})
-		p.agree(peer)
-		_, err := p.Stdin().Write([]byte("before"))
-		require.NoError(t, err)
-		require.NoError(t, p.Stdin().Close())
-		n, err := p.Stdin().Write([]byte("after"))
-		require.ErrorIs(t, err, os.ErrClosed, name)
-		require.Zero(t, n)
-		require.NoError(t, p.Stdin().Close())
-		require.Equal(t, []string{proto.StdinHeader + "before", `{"type":"close_stdin"}`}, stringsOf(conn.sent), name)
+		synctest.Test(t, func(t *testing.T) {
+			conn := &scriptConn{}
+			p := newRemoteProcess(Command{Stdin: true}, nil)
+			l := p.use(conn)
+			p.agree(peer)
+			p.attach(l)
+			_, err := p.Stdin().Write([]byte("before"))
+			require.NoError(t, err)
+			require.NoError(t, p.Stdin().Close())
+			n, err := p.Stdin().Write([]byte("after"))
+			require.ErrorIs(t, err, os.ErrClosed, name)
+			require.Zero(t, n)
+			require.NoError(t, p.Stdin().Close())
+			synctest.Wait()
+			p.end()
+			require.Equal(t, []string{proto.StdinHeader + "before", `{"type":"close_stdin"}`}, stringsOf(conn.sent), name)
+		})
 	}
 }
 
@@ -870,8 +915,7 @@ func BenchmarkSenderCarry(b *testing.B) {
 		size int
 	}{{"10 B", 10}, {"32 KiB", 32 << 10}, {"as much as fits", 1 << 30}} {
 		b.Run(bc.name, func(b *testing.B) {
-			s, _ := newSender(defaultMaxMessage, flow.NewCredit(0))
-			s.link.conn = &nullConn{}
+			s := senderTo(&nullConn{}, defaultMaxMessage, 0)
 			r := &benchReader{b: b, n: bc.size}
 			b.ReportAllocs()
 			if err := carry(s, r); err != nil {
@@ -895,20 +939,19 @@ func (r *benchReader) Read(p []byte) (int, error) {
 }
 
 func BenchmarkSenderSend(b *testing.B) {
-	s, _ := newSender(defaultMaxMessage, flow.NewCredit(0))
-	s.link.conn = &nullConn{}
+	s := senderTo(&nullConn{}, defaultMaxMessage, 0)
 	p := make([]byte, 32<<10)
 	b.SetBytes(int64(len(p)))
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := s.send(p); err != nil {
+		if _, err := s.write(p); err != nil {
 			b.Fatal(err)
 		}
 	}
 }
 
-func BenchmarkAckSender(b *testing.B) {
-	acks := (&link{conn: &nullConn{}}).newAckSender(proto.TypeStdout)
+func BenchmarkReceipt(b *testing.B) {
+	acks := attachedReceipt(&nullConn{}, proto.TypeStdout)
 	b.ReportAllocs()
 	for b.Loop() {
 		acks.send(1 << 30)

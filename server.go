@@ -44,14 +44,24 @@ type Options struct {
 	// MaxProcesses does not bound connections. When a command has exited its connection no longer counts, but a client that
 	// reads slowly, or never, can keep it open.
 	MaxProcesses int
+	// ResumeTimeout is how long a process at most waits for its client when the connection is lost. A client may ask for
+	// less. The process goes on until its output fills the client's windows, and it counts in MaxProcesses. When the time is
+	// over the process is ended as by Close. The default is one minute; a negative value means that no process waits.
+	ResumeTimeout time.Duration
+	// MaxDetached bounds the promises of ResumeTimeout: while so many processes of the Server wait for their clients, new
+	// processes are started without the promise. Each process that waits may hold up to 6 MiB of unread streams. The default
+	// is 1,000; a negative value means no bound.
+	MaxDetached int
 	// Owner names the client in the embedding program's terms. Only the owner of a session can attach to it. Each owner has
-	// session IDs of its own.
+	// session IDs of its own. Only the owner can take up a process whose connection is lost.
 	Owner string
 }
 
 const (
 	defaultSessionTimeout = 5 * time.Minute
 	defaultStartTimeout   = 10 * time.Second
+	defaultResumeTimeout  = time.Minute
+	defaultMaxDetached    = 1000
 )
 
 // withDefaults returns a copy of the options in which each zero value is replaced by its default. The receiver may be nil.
@@ -68,6 +78,12 @@ func (o *Options) withDefaults() *Options {
 	}
 	if opts.StartTimeout == 0 {
 		opts.StartTimeout = defaultStartTimeout
+	}
+	if opts.ResumeTimeout == 0 {
+		opts.ResumeTimeout = defaultResumeTimeout
+	}
+	if opts.MaxDetached == 0 {
+		opts.MaxDetached = defaultMaxDetached
 	}
 	if opts.Logger == nil {
 		opts.Logger = new(slog.Logger)
@@ -86,13 +102,18 @@ type Server struct {
 	sessions  map[sessionKey]*registered // the latest of each key; earlier ones are closing
 	all       map[*registered]struct{}   // those that are not done
 	vacated   chan struct{}              // closed when a place may be free; nil if no start waits
+	conversations
 }
 
 // NewServer returns a Server without sessions.
-func NewServer() *Server { return &Server{} }
+func NewServer() *Server {
+	srv := &Server{}
+	srv.rememberKeys()
+	return srv
+}
 
 // defaultServer keeps the sessions of the package's Serve.
-var defaultServer Server
+var defaultServer = NewServer()
 
 // Serve serves a connection with a [Server] that the whole program shares.
 //
@@ -105,16 +126,18 @@ func Serve(ctx context.Context, c *websocket.Conn, execer Execer, options *Optio
 // to the next server, or any other. Serve returns in one of three cases:
 //
 //   - The command has exited, and the client has read its exit and closed the connection, or had some seconds for that.
-//   - The connection is lost.
+//   - The connection is lost, and the client has not come back within the time that it was granted: see
+//     [Options.ResumeTimeout]. If it does come back, over another connection, this Serve returns, and the Serve of that
+//     connection goes on.
 //   - The context has ended.
 //
-// When Serve returns, the command has exited, unless it runs in a session. If the connection is lost or the context ends,
-// Serve waits five seconds for the exit, and with a LocalExecer its KillDelay longer. It does not wait for a start that has
-// not returned. Such a command is ended once it has started.
+// When Serve returns, the command has exited, unless it runs in a session or the client has come back. If the connection is
+// lost or the context ends, Serve waits five seconds for the exit, and with a LocalExecer its KillDelay longer. It does not
+// wait for a start that has not returned. Such a command is ended once it has started.
 //
 // The error is nil if the command ran, whatever its exit code, and if the client closed the connection normally. Otherwise
 // it says why the command did not start, how the client broke the protocol, or that the connection was lost or the context
-// has ended.
+// has ended. Of a lost connection it says that, whatever became of the command later.
 //
 // Serve leaves the connection open. When Serve has returned, the caller must close the connection with the code and the
 // reason of [CloseStatus]. From these a client of an older version learns why its command did not start. If the caller does
@@ -130,6 +153,7 @@ func (srv *Server) ServeConn(ctx context.Context, conn Conn, execer Execer, opti
 
 // serve is ServeConn for options with their defaults.
 func (srv *Server) serve(ctx context.Context, conn Conn, execer Execer, opts *Options) error {
+	srv.rememberKeys()
 	return newServing(srv, conn, execer, opts).run(ctx)
 }
 

@@ -210,9 +210,11 @@ func (srv *Server) SessionCount() int {
 	return len(srv.sessions)
 }
 
-// Close closes all sessions at the same time and waits until they are done. This takes some seconds, or up to a minute if
-// their machine does not answer. Their clients are told that the server is closing. The Server can be used again after that.
+// Close ends all processes that wait for a client whose connection is lost: see [Options.ResumeTimeout]. It closes all
+// sessions at the same time and waits until they are done. This takes some seconds, or up to a minute if their machine does
+// not answer. The sessions' clients are told that the server is closing. The Server can be used again after that.
 func (srv *Server) Close() {
+	srv.endDetached()
 	srv.mu.Lock()
 	sessions := slices.Collect(maps.Keys(srv.all))
 	srv.mu.Unlock()

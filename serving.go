@@ -3,94 +3,93 @@ package wsep
 import (
 	"context"
 	"errors"
-	"io"
-	"sync"
 	"sync/atomic"
 	"time"
 
-	"cdr.dev/slog"
 	"golang.org/x/xerrors"
 
-	"cdr.dev/wsep/internal/flow"
 	"cdr.dev/wsep/internal/peerlog"
 	"cdr.dev/wsep/internal/proto"
 )
 
-// serving serves one connection.
-//
-// Three kinds of goroutines work on it. The reader reads messages from the connection. It never waits for the process: it
-// passes stdin to a buffer, or directly to a process that takes it at once, and all other messages for the process to the
-// requests. The owner, run, starts the command, watches the client and decides when the conversation is over. Each of the
-// others has one task: stdin to the process, one of its two outputs to the connection, requests to the process, or the exit
-// to the client.
+// serving is a connection that a server serves. Two goroutines work on it. The reader reads messages from the connection,
+// and never waits for the process. The owner, run, drives the conversation that the connection carries: see drive.
 type serving struct {
 	link
 	server *Server
 	execer Execer
 	opts   *Options // with defaults; never written
 
-	process Process          // set by the owner before any other goroutine uses it
-	wait    func() error     // the process's Wait, called only once
-	release func()           // tells the server that the process has exited; later calls do nothing
-	peer    proto.Extensions // what the client offered; set by the reader before it sends on start
+	offered *proto.Extensions // what the client offered, or nil; set by the reader before it sends on first, as is peer
+	peer    proto.Extensions  // the same, or none
+	conv    *conversation     // set by the reader before it sends a start, by the owner before it closes adopted
 
-	start    chan *proto.Start // the start message; the reader sends once
-	asked    bool              // a start message has come; owned by the reader
-	stdin    *flow.Buffer
-	stdinOn  bool // the client may send stdin; owned by the reader
-	requests requests
-	// stdoutCredit and stderrCredit are the client's windows. The reader sets them before it sends on start.
-	stdoutCredit, stderrCredit *flow.Credit
-	echoes                     *numberSender // answers echoes; nil if the client sends none; owned by the reader
+	first   chan any      // the client's first message: *proto.Start or *proto.Resume; the reader sends once
+	asked   bool          // the first message has come; owned by the reader, as is resumes
+	resumes bool          // it was a resume
+	adopted chan struct{} // closed when the reader may read on after a resume
+	fenced  chan struct{} // closed when another connection takes over. Nothing that the reader reads counts any more
+
+	echoes *numberSender // answers echoes; nil if the client sends none; owned by the reader
 
 	readErr chan error    // why the reader ended
+	closed  chan struct{} // closed when the reader has ended
 	lost    chan error    // why the connection is lost, from goroutines other than the reader
-	over    chan struct{} // closed when run returns; goroutines that still wait then give up
+	over    chan struct{} // closed when run returns; a reader that waits for room then gives up
 
-	cut atomic.Pointer[error] // why an output was lost before its end; nil if none was
+	outputs  atomic.Int32  // how many outputs this connection has carried to their end
+	sentBoth chan struct{} // closed when it has carried both
 
 	noise peerlog.Ration // bounds the log of what the client can cause at will
 }
 
 func newServing(srv *Server, conn Conn, execer Execer, opts *Options) *serving {
-	return &serving{
-		link:    link{conn: conn, writeTimeout: opts.WriteTimeout},
-		server:  srv,
-		execer:  execer,
-		opts:    opts,
-		start:   make(chan *proto.Start, 1),
-		stdin:   flow.NewBuffer(defaultWindow),
-		readErr: make(chan error, 1),
-		lost:    make(chan error, 1),
-		over:    make(chan struct{}),
+	s := &serving{
+		link:     link{conn: conn, writeTimeout: opts.WriteTimeout},
+		server:   srv,
+		execer:   execer,
+		opts:     opts,
+		first:    make(chan any, 1),
+		adopted:  make(chan struct{}),
+		fenced:   make(chan struct{}),
+		readErr:  make(chan error, 1),
+		closed:   make(chan struct{}),
+		lost:     make(chan error, 1),
+		over:     make(chan struct{}),
+		sentBoth: make(chan struct{}),
 	}
+	s.link.failed = s.lose
+	s.link.sent = s.outputSent
+	return s
 }
 
-// run serves the connection until the conversation is over.
+// run serves the connection until its conversation is over, or goes on over another connection.
 func (s *serving) run(ctx context.Context) error {
 	s.conn.SetReadLimit(proto.MinReadLimit)
 	defer close(s.over)
-	closed := make(chan struct{})
 	// Ends when the connection is closed.
-	go s.read(closed)
-	defer s.ensureClosed(closed)
+	go s.read()
+	defer s.ensureClosed()
 
-	start, err := s.awaitStart(ctx)
-	if start == nil {
-		return err
+	first, err := s.awaitFirst(ctx)
+	switch first := first.(type) {
+	case *proto.Start:
+		return s.serve(ctx, first)
+	case *proto.Resume:
+		return s.resume(ctx, first)
 	}
-	return s.serve(ctx, start)
+	return err
 }
 
 // ensureClosed closes the connection if the caller of Serve forgets to.
-func (s *serving) ensureClosed(closed <-chan struct{}) {
-	if isClosed(closed) {
+func (s *serving) ensureClosed() {
+	if isClosed(s.closed) {
 		return
 	}
 	t := time.AfterFunc(callerTimeout, func() { _ = s.conn.CloseNow() })
 	// Ends when the connection is closed.
 	go func() {
-		<-closed
+		<-s.closed
 		t.Stop()
 	}()
 }
@@ -98,9 +97,9 @@ func (s *serving) ensureClosed(closed <-chan struct{}) {
 // callerTimeout is how long the caller of Serve has to close the connection.
 const callerTimeout = 10 * time.Second
 
-// awaitStart waits for the client's start message. If the client closes the connection instead, it returns neither a message
+// awaitFirst waits for the client's first message. If the client closes the connection instead, it returns neither a message
 // nor an error.
-func (s *serving) awaitStart(ctx context.Context) (*proto.Start, error) {
+func (s *serving) awaitFirst(ctx context.Context) (any, error) {
 	var timeout <-chan time.Time
 	if s.opts.StartTimeout > 0 {
 		t := time.NewTimer(s.opts.StartTimeout)
@@ -108,8 +107,8 @@ func (s *serving) awaitStart(ctx context.Context) (*proto.Start, error) {
 		timeout = t.C
 	}
 	select {
-	case start := <-s.start:
-		return start, nil
+	case first := <-s.first:
+		return first, nil
 	case err := <-s.readErr:
 		return nil, s.connectionEnd(err)
 	case <-timeout:
@@ -119,114 +118,14 @@ func (s *serving) awaitStart(ctx context.Context) (*proto.Start, error) {
 	}
 }
 
-// serve starts the command. It returns when the command has exited and the client knows, or when the connection is lost.
+// serve starts the command and drives the conversation about it.
 func (s *serving) serve(ctx context.Context, start *proto.Start) error {
-	// The process lives as long as this context.
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	if err := s.begin(ctx, start); s.process == nil {
-		return err
+	if err := s.server.addConversation(s.conv, start); err != nil {
+		return s.refuse(err)
 	}
-	return s.attend(ctx, cancel, start)
-}
-
-// begin starts the command. If the client closes the connection before the start is done, there is neither a process nor an
-// error.
-func (s *serving) begin(ctx context.Context, start *proto.Start) error {
-	begun := make(chan started, 1)
-	// Ends when the start has succeeded or failed. The end of the context makes it fail early.
-	go func() {
-		p, release, err := s.server.start(ctx, s.execer, commandOf(start), s.opts)
-		begun <- started{p, release, err}
-	}()
-	watched, unwatch := context.WithCancel(ctx)
-	defer unwatch()
-	if s.opts.KeepAlive > 0 {
-		s.keepAlive(watched, s.opts.KeepAlive, false, 0, s.lose) // Every client reads until pid has come.
-	}
-	select {
-	case r := <-begun:
-		if r.err != nil {
-			return s.refuse(r.err)
-		}
-		s.process, s.wait, s.release = r.process, sync.OnceValue(r.process.Wait), r.release
-		return nil
-	case err := <-s.readErr:
-		go awaitUnwanted(begun)
-		return s.connectionEnd(err)
-	case err := <-s.lost:
-		go awaitUnwanted(begun)
-		return disconnected(err)
-	case <-ctx.Done():
-		go awaitUnwanted(begun)
-		return ctx.Err()
-	}
-}
-
-// started is the result of a start.
-type started struct {
-	process Process
-	release func()
-	err     error
-}
-
-// awaitUnwanted waits for the exit of a command that may still start, after its context has ended and its client is lost.
-func awaitUnwanted(begun <-chan started) {
-	if r := <-begun; r.err == nil {
-		_ = r.process.Wait()
-		r.release()
-	}
-}
-
-// attend is serve after the command has started.
-func (s *serving) attend(ctx context.Context, cancel context.CancelFunc, start *proto.Start) error {
-	err := s.send(proto.Pid{Pid: s.process.Pid(), Extensions: accept(start.Extensions)})
-	if err != nil {
-		cancel()
-		s.awaitExit()
-		return disconnected(xerrors.Errorf("send pid: %w", err))
-	}
-	if s.opts.KeepAlive > 0 {
-		read := s.life.written.Load() // Every client reads pid.
-		s.keepAlive(ctx, s.opts.KeepAlive, s.peer.Window == 0, read, s.lose)
-	}
-	s.requests.begin(ctx, s)
-	stdin := s.process.Stdin()
-	s.stdin.PumpTo(stdin, func(err error) { s.stdinEnded(ctx, stdin, err) })
-
-	over, err := s.follow(ctx)
-	if over {
-		s.awaitClose(ctx)
-		return nil
-	}
-	cancel()
-	s.awaitExit()
-	return err
-}
-
-// follow sends the output and the exit to the client. over says whether the client has been sent all of it. If not, err says
-// why.
-func (s *serving) follow(ctx context.Context) (over bool, err error) {
-	sent := s.sendOutputs()
-	exited := s.exited()
-	reported := make(chan error, 1)
-	for {
-		select {
-		case <-sent:
-		case <-exited:
-		case err := <-reported:
-			return err == nil, err
-		case err := <-s.readErr:
-			return false, s.connectionEnd(err)
-		case err := <-s.lost:
-			return false, disconnected(err)
-		case <-ctx.Done():
-			return false, ctx.Err()
-		}
-		// Ends with ctx at the latest.
-		go func(sent <-chan struct{}) { reported <- s.reportExit(ctx, sent) }(sent)
-		sent, exited = nil, nil
-	}
+	s.conv.live(ctx)
+	s.conv.begin(commandOf(start))
+	return newDrive(ctx, s).run()
 }
 
 // lose tells the owner that the connection is lost. Only the first reason counts.
@@ -235,6 +134,25 @@ func (s *serving) lose(err error) {
 	case s.lost <- err:
 	default:
 	}
+}
+
+// outputSent counts an output that the connection has carried to its end.
+func (s *serving) outputSent() {
+	if s.outputs.Add(1) == 2 {
+		close(s.sentBoth)
+	}
+}
+
+// connectionEnd returns what Serve returns when the connection was closed or lost before the conversation was over. nil says
+// that the client has closed it for good.
+func (s *serving) connectionEnd(err error) error {
+	if _, ok := errors.AsType[*protocolError](err); ok {
+		return err
+	}
+	if code, _, ok := peerClose(err); ok && code == statusNormal {
+		return nil
+	}
+	return disconnected(xerrors.Errorf("read message: %w", err))
 }
 
 // commandOf returns the command of a start message.
@@ -255,68 +173,21 @@ func commandOf(start *proto.Start) Command {
 	}
 }
 
-// accept returns the extensions that this version accepts from a client's offer.
-func accept(offered *proto.Extensions) *proto.Extensions {
-	if offered == nil {
+// accept returns the extensions that this version accepts from the client's offer.
+func (s *serving) accept() *proto.Extensions {
+	if s.offered == nil {
 		return nil
 	}
 	var taken proto.Extensions
-	if offered.Window > 0 {
+	if s.peer.Window > 0 {
 		taken.Window = defaultWindow
 	}
-	if offered.MaxMessage > 0 {
+	if s.peer.MaxMessage > 0 {
 		taken.MaxMessage = defaultMaxMessage
 	}
-	taken.Signal = offered.Signal
-	taken.Outcome = offered.Outcome
-	taken.Echo = offered.Echo
+	taken.Signal = s.peer.Signal
+	taken.Outcome = s.peer.Outcome
+	taken.Echo = s.peer.Echo
+	taken.Resume = int64(s.conv.grace / time.Second)
 	return &taken
-}
-
-// sendOutputs sends both outputs. It closes the channel when all is sent.
-func (s *serving) sendOutputs() <-chan struct{} {
-	sent := make(chan struct{})
-	var left atomic.Int32
-	left.Store(2)
-	// Each ends when its output ends, which the end of the process's context causes, or when the connection fails.
-	carry := func(r io.Reader, header string, credit *flow.Credit) {
-		out := sender{
-			link: &s.link, header: header, limit: sizeLimit(&s.peer), credit: credit, stop: s.over, pace: firstPace,
-		}
-		_, cut, err := out.carry(r, out.sendFrame)
-		if err != nil {
-			s.lose(err)
-		}
-		if cut != nil {
-			s.cut.CompareAndSwap(nil, &cut)
-		}
-		if left.Add(-1) == 0 {
-			close(sent)
-		}
-	}
-	whenReady(s.process.Stdout(), func(r io.Reader) { carry(r, proto.StdoutHeader, s.stdoutCredit) })
-	whenReady(s.process.Stderr(), func(r io.Reader) { carry(r, proto.StderrHeader, s.stderrCredit) })
-	return sent
-}
-
-// whenReady calls do on a new goroutine when r has bytes to read or has ended. If r can't tell, it calls do at once.
-func whenReady(r io.Reader, do func(io.Reader)) {
-	if r, ok := r.(interface{ whenReady(do func()) }); ok {
-		r.whenReady(func() { do(r.(io.Reader)) })
-		return
-	}
-	go do(r)
-}
-
-// stdinEnded is called when stdin has ended, or when the process takes no more of it.
-func (s *serving) stdinEnded(ctx context.Context, stdin io.Closer, err error) {
-	switch {
-	case err == io.EOF:
-		if err := stdin.Close(); err != nil {
-			s.opts.log().Debug(ctx, "close stdin", slog.Error(err))
-		}
-	case !errors.Is(err, flow.ErrStopped):
-		s.opts.log().Debug(ctx, "process takes no more stdin", slog.Error(err))
-		s.stdin.Discard()
-	}
 }

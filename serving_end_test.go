@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"cdr.dev/wsep/internal/proto"
 	"cdr.dev/wsep/internal/wstest"
 )
 
@@ -70,8 +71,8 @@ func TestKillDelayIsWaitedFor(t *testing.T) {
 		const killDelay, group = time.Minute, time.Second
 		p := &localProcess{killDelay: killDelay, done: make(chan struct{}), groupDone: make(chan struct{})}
 		released := make(chan struct{})
-		s := newServing(new(Server), nil, nil, new(Options).withDefaults())
-		s.process, s.wait, s.release = p, p.Wait, func() { close(released) }
+		c := newConversation(newServing(new(Server), nil, nil, new(Options).withDefaults()), new(proto.Start))
+		c.process, c.wait, c.release = p, p.Wait, func() { close(released) }
 		began := time.Now()
 		go func() {
 			time.Sleep(killDelay)
@@ -79,7 +80,7 @@ func TestKillDelayIsWaitedFor(t *testing.T) {
 			time.Sleep(group)
 			close(p.groupDone)
 		}()
-		s.awaitExit()
+		c.awaitExit()
 		require.Equal(t, killDelay+group, time.Since(began))
 		require.True(t, isClosed(released))
 	})

@@ -14,26 +14,27 @@ import (
 
 // How a server handles the messages of its client. The connection's reader does all of this.
 
-// read handles messages until the connection is closed or lost, or the client breaks the protocol. Then it closes the
-// channel. It also reads after the process has exited: only then are pings answered and the client's close frame noticed.
-func (s *serving) read(closed chan<- struct{}) {
+// read handles messages until the connection is closed or lost, or the client breaks the protocol. It also reads after the
+// process has exited: only then are pings answered and the client's close frame noticed.
+func (s *serving) read() {
 	err := s.take()
 	if err == nil {
 		// Decoding the start message grew the stack. A new goroutine frees that memory while the process idles. Ends when
 		// the connection is closed.
-		go s.read(closed)
+		go s.read()
 		return
 	}
-	// This is not an end of file. To a session, which continues, that would mean something else.
-	s.stdin.Close(flow.ErrStopped)
 	s.readErr <- err
-	close(closed)
+	close(s.closed)
 }
 
 // take handles messages. It returns nil after the start message, and an error when it can't read another message.
 func (s *serving) take() error {
 	for {
 		data, msg, err := s.link.read(proto.StdinHeader)
+		if isClosed(s.fenced) {
+			return errTaken
+		}
 		if unknown, ok := errors.AsType[proto.UnknownTypeError](err); ok {
 			s.logUnknown(unknown)
 			continue
@@ -56,26 +57,36 @@ func (s *serving) logUnknown(unknown proto.UnknownTypeError) {
 
 // handle handles one message of the client.
 func (s *serving) handle(data bulk, msg any) error {
-	if start, ok := msg.(proto.Start); ok {
-		return s.handleStart(start)
+	switch msg := msg.(type) {
+	case proto.Start:
+		return s.handleStart(msg)
+	case proto.Resume:
+		return s.handleResume(msg)
 	}
 	if !s.asked {
 		return protocolErrorf("%s sent before command started", describe(data, msg))
 	}
+	if s.resumes && !isClosed(s.adopted) {
+		return protocolErrorf("%s sent before command resumed", describe(data, msg))
+	}
 	switch msg := msg.(type) {
 	case nil:
 		return s.handleBulk(data)
-	case proto.CloseStdin:
-		s.stdinOn = false
-		s.stdin.Close(io.EOF)
 	case *proto.Ack:
 		return s.handleAck(*msg)
 	case *proto.Echo:
 		if s.echoes != nil {
 			s.echoes.send(msg.N)
 		}
-	case proto.Resize, proto.Signal, proto.Close:
-		return s.requests.add(msg)
+	case proto.CloseStdin:
+		s.conv.stdinOn = false
+		return s.conv.requests.add(msg, msg.Seq)
+	case proto.Resize:
+		return s.conv.requests.add(msg, msg.Seq)
+	case proto.Signal:
+		return s.conv.requests.add(msg, msg.Seq)
+	case proto.Close:
+		return s.conv.requests.add(msg, msg.Seq)
 	default:
 		s.logMisplaced(describe(data, msg))
 	}
@@ -90,21 +101,38 @@ func (s *serving) logMisplaced(message string) {
 }
 
 func (s *serving) handleStart(start proto.Start) error {
+	if err := s.takeOffer(start.Extensions); err != nil {
+		return err
+	}
+	c := newConversation(s, &start)
+	if s.peer.Window > 0 {
+		c.stdin.Strict = true
+		c.stdin.Consumed = flow.NewReceipts(defaultWindow, s.quiet(), c.stdinReceipt.send).Add
+	} else {
+		c.stdin.Full = s.poke
+	}
+	s.conv = c
+	s.first <- &start
+	return nil
+}
+
+func (s *serving) handleResume(m proto.Resume) error {
+	s.resumes = true
+	if err := s.takeOffer(m.Extensions); err != nil {
+		return err
+	}
+	s.first <- &m
+	return nil
+}
+
+// takeOffer takes the extensions of the client's first message.
+func (s *serving) takeOffer(offered *proto.Extensions) error {
 	if s.asked {
 		return protocolErrorf("command already started")
 	}
 	s.asked = true
-	s.stdinOn = start.WantsStdin()
-	if start.Extensions != nil {
-		s.peer = *start.Extensions
-	}
-	s.stdoutCredit, s.stderrCredit = flow.NewCredit(s.peer.Window), flow.NewCredit(s.peer.Window)
-	if s.peer.Window > 0 {
-		s.stdin.Strict = true
-		s.stdin.Consumed = flow.NewReceipts(defaultWindow, s.newAckSender(proto.TypeStdin).send).Add
-	}
-	if s.peer.Window == 0 {
-		s.stdin.Full = s.poke
+	if s.offered = offered; offered != nil {
+		s.peer = *offered
 	}
 	if s.peer.Echo {
 		s.echoes = s.newNumberSender(proto.AppendEcho)
@@ -112,9 +140,19 @@ func (s *serving) handleStart(start proto.Start) error {
 	if s.peer.MaxMessage > 0 {
 		s.conn.SetReadLimit(defaultMaxMessage)
 	}
-	s.start <- &start
 	return nil
 }
+
+// quiet returns how long what was consumed may stay unacknowledged. 0 means for ever.
+func (s *serving) quiet() time.Duration {
+	if s.peer.Resume > 0 {
+		return quietAck
+	}
+	return 0
+}
+
+// quietAck is how long a peer that resumes keeps bytes that were consumed.
+const quietAck = time.Second
 
 // handleBulk handles the body of a stdin message. It waits only for a client without flow control.
 func (s *serving) handleBulk(data bulk) error {
@@ -122,11 +160,11 @@ func (s *serving) handleBulk(data bulk) error {
 		_, err := io.Copy(io.Discard, data.body)
 		return err
 	}
-	if !s.stdinOn {
+	if !s.conv.stdinOn {
 		return protocolErrorf("%w", errStdinDisabled)
 	}
 	defer s.life.deaf.Store(false)
-	return s.stdin.Fill(data.body, s.over)
+	return s.conv.stdin.Fill(data.body, s.over)
 }
 
 // poke is called while the reader waits for the process to read its stdin. The reader can't notice then that the connection
@@ -150,10 +188,10 @@ func (s *serving) poke() {
 const pokeTimeout = time.Second
 
 func (s *serving) handleAck(ack proto.Ack) error {
-	if err := s.stdoutCredit.Ack(ack.Stdout); err != nil {
+	if err := s.conv.stdout.ack(ack.Stdout); err != nil {
 		return err
 	}
-	return s.stderrCredit.Ack(ack.Stderr)
+	return s.conv.stderr.ack(ack.Stderr)
 }
 
 // describe names a message in an error.
@@ -181,6 +219,10 @@ func describe(data bulk, msg any) string {
 		return proto.TypeEnd
 	case proto.StartError:
 		return proto.TypeStartError
+	case proto.Resumed:
+		return proto.TypeResumed
+	case proto.ResumeError:
+		return proto.TypeResumeError
 	}
 	return "message"
 }

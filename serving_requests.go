@@ -1,102 +1,146 @@
 package wsep
 
 import (
-	"context"
+	"io"
 	"sync"
 
 	"cdr.dev/slog"
 	"golang.org/x/xerrors"
 
+	"cdr.dev/wsep/internal/peerlog"
 	"cdr.dev/wsep/internal/proto"
 )
 
-// maxRequests bounds how many requests wait for a slow process.
+// maxRequests bounds how many requests wait: at the server for a slow process, at the client for the server.
 const maxRequests = 64
 
-// requests are the client's messages for its process other than stdin: resize, signal, close. A goroutine runs them in their
-// order, and ends when there are none. So the reader never waits for a slow process.
+// requests are what the client asks of its process, other than stdin's bytes: close_stdin, resize, signal, close. A
+// goroutine runs them in their order, and ends when there are none. So the reader never waits for a slow process.
 type requests struct {
+	conversation *conversation
+
 	mu      sync.Mutex // guards what follows
-	queue   []any
-	serving *serving        // nil until the process runs
-	ctx     context.Context // the process's context
+	queue   []request
+	last    int64 // the number of the newest that has come; 0 if the client does not number them
+	taken   int64 // the number of the newest that was run, or is being run
+	started bool  // the process runs
 	working bool
+
+	noise peerlog.Ration // bounds the log
+}
+
+// request is a message with its number, which is 0 if it has none.
+type request struct {
+	m   any
+	seq int64
 }
 
 // begin starts running the requests. The process has started.
-func (r *requests) begin(ctx context.Context, s *serving) {
+func (r *requests) begin() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.ctx, r.serving = ctx, s
+	r.started = true
 	r.work()
 }
 
-// add adds a request. A resize replaces a resize that waits at the end of the queue.
-func (r *requests) add(m any) error {
+// add adds a request. It ignores one that has come before, over an earlier connection. A resize replaces a resize that
+// waits at the end of the queue.
+func (r *requests) add(m any, seq int64) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	last := len(r.queue) - 1
-	if _, ok := m.(proto.Resize); ok && last >= 0 {
-		if _, ok := r.queue[last].(proto.Resize); ok {
-			r.queue[last] = m
-			return nil
-		}
+	if seq > 0 && seq <= r.last {
+		return nil
+	}
+	if (seq != 0 || r.last > 0) && seq != r.last+1 {
+		return protocolErrorf("request %d after request %d", seq, r.last)
+	}
+	r.last = seq
+	if r.replace(m, seq) {
+		return nil
 	}
 	if len(r.queue) >= maxRequests {
 		return protocolErrorf("%d requests wait for the process", maxRequests)
 	}
-	r.queue = append(r.queue, m)
+	r.queue = append(r.queue, request{m, seq})
 	r.work()
 	return nil
 }
 
+// replace puts a resize in the place of a resize at the end of the queue, if there is one. The lock is held.
+func (r *requests) replace(m any, seq int64) bool {
+	last := len(r.queue) - 1
+	if _, ok := m.(proto.Resize); !ok || last < 0 {
+		return false
+	}
+	if _, ok := r.queue[last].m.(proto.Resize); !ok {
+		return false
+	}
+	r.queue[last] = request{m, seq}
+	return true
+}
+
+// lastTaken returns the number of the newest request that was taken.
+func (r *requests) lastTaken() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.taken
+}
+
 // work starts the goroutine if there are requests and it does not run. The lock is held.
 func (r *requests) work() {
-	if r.working || r.serving == nil || len(r.queue) == 0 {
+	if r.working || !r.started || len(r.queue) == 0 {
 		return
 	}
 	r.working = true
 	// Ends when the queue is empty.
 	go func() {
 		for m, ok := r.next(); ok; m, ok = r.next() {
-			if err := r.serving.do(r.ctx, m); err != nil {
-				r.serving.logFailed(r.ctx, describe(bulk{}, m), err)
+			if err := r.conversation.do(m); err != nil {
+				r.logFailed(describe(bulk{}, m), err)
 			}
 		}
 	}()
 }
 
-func (s *serving) logFailed(ctx context.Context, request string, err error) {
-	if ok, unlogged := s.noise.Take(); ok {
-		s.opts.log().Debug(ctx, "request failed", slog.F("request", request), slog.F("unlogged", unlogged), slog.Error(err))
+func (r *requests) logFailed(name string, err error) {
+	if ok, unlogged := r.noise.Take(); ok {
+		c := r.conversation
+		c.opts.log().Debug(c.ctx, "request failed", slog.F("request", name), slog.F("unlogged", unlogged), slog.Error(err))
 	}
 }
 
+// next takes a request off the queue, and acknowledges it.
 func (r *requests) next() (any, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.queue) == 0 || r.ctx.Err() != nil {
+	if len(r.queue) == 0 || r.conversation.ctx.Err() != nil {
 		r.working = false
 		r.queue = nil
 		return nil, false
 	}
-	m := r.queue[0]
+	next := r.queue[0]
 	r.queue = r.queue[1:]
-	return m, true
+	if next.seq > 0 {
+		r.taken = next.seq
+		r.conversation.requestReceipt.send(next.seq)
+	}
+	return next.m, true
 }
 
 // do passes one request to the process.
-func (s *serving) do(ctx context.Context, m any) error {
+func (c *conversation) do(m any) error {
 	switch m := m.(type) {
+	case proto.CloseStdin:
+		c.stdin.Close(io.EOF)
 	case proto.Resize:
 		if m.Rows == 0 || m.Cols == 0 {
 			return xerrors.Errorf("resize to %d rows and %d columns", m.Rows, m.Cols)
 		}
-		return s.process.Resize(ctx, m.Rows, m.Cols)
+		return c.process.Resize(c.ctx, m.Rows, m.Cols)
 	case proto.Close:
-		return s.process.Close()
+		return c.process.Close()
 	case proto.Signal:
-		return signalProcess(ctx, s.process, m.Signal)
+		return signalProcess(c.ctx, c.process, m.Signal)
 	}
 	return nil
 }

@@ -58,7 +58,7 @@ func TestReconnectAfterEveryKindOfCut(t *testing.T) {
 	// A client that is cut off silently stays attached until it misses a ping.
 	srv, direct := sessionServer(t, &wsep.Options{KeepAlive: 2 * time.Second})
 	cable := newCable(t, direct.URL)
-	execer := wsep.Dialer{URL: cable.url()}
+	execer := wsep.Dialer{URL: cable.url(), Resume: -1}
 	cuts := []struct {
 		name string
 		cut  func(p wsep.Process, cancel func())

@@ -238,7 +238,7 @@ test("is let in by a cookie", async () => {
 });
 
 test("comes back after a network that swallowed what it was asked", async () => {
-  const wire = await Wire.to(address);
+  const wire = await Wire.to((await serve("--resume-timeout", "0")).address);
   const tab = await Tab.open(browser, wire.address);
   await tab.connected();
   const shell = await tab.run("echo $$");

@@ -66,8 +66,8 @@ test("is in the same shell after a reload", async () => {
   await tab.close();
 });
 
-test("comes back when its connection is lost", async () => {
-  const wire = await Wire.to(address);
+test("comes back when its connection is lost for good", async () => {
+  const wire = await Wire.to((await serve("--resume-timeout", "0")).address);
   const tab = await Tab.openWithClock(browser, wire.address);
   await tab.connected();
   const shell = await tab.run("echo $$");
@@ -98,7 +98,7 @@ test("comes back when its connection is lost", async () => {
 });
 
 test("notices that its connection is dead when the network is back, and makes another", async () => {
-  const wire = await Wire.to(address);
+  const wire = await Wire.to((await serve("--resume-timeout", "0")).address);
   const tab = await Tab.openWithClock(browser, wire.address);
   await tab.connected();
   const shell = await tab.run("echo $$");

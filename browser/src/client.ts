@@ -21,7 +21,12 @@ export interface ConnectOptions {
   WebSocket?: SocketConstructor | undefined;
   /** Closes all connections when it is aborted. */
   signal?: AbortSignal | undefined;
-  /** Whether to connect again to a command with an ID. The default is true. */
+  /**
+   * How many milliseconds a lost connection may take to be replaced by another, without anything being lost or done twice.
+   * The server may grant less. 0 and false mean not at all, and so does less than a second. The default is one minute.
+   */
+  resume?: number | false | undefined;
+  /** Whether to connect again to a command with an ID, when its connection is lost for good. The default is true. */
   reconnect?: boolean | undefined;
 }
 
@@ -45,12 +50,14 @@ export function connect(url: string | URL, options: ConnectOptions = {}): Client
   if (typeof token !== "string" && typeof token !== "function") throw new TypeError("token is no string and no function");
   if (!Array.isArray(offered)) throw new TypeError("protocols is no array");
   checkSignal(signal);
+  const resume = resumeTime(options.resume);
   return {
     spawn: (command, spawnOptions = {}) =>
       new RemoteProcess({
-        start: startMessage(command, spawnOptions),
+        start: startMessage(command, spawnOptions, resume / 1000),
         protocols: (asking) => protocols(offered, token, asking),
         dial: (offering) => new Constructor(address, offering),
+        resume,
         reconnect: (options.reconnect ?? true) && !!spawnOptions.tty && !!spawnOptions.id,
         signals: [signal, spawnOptions.signal].filter((s) => s !== undefined),
         timeout: spawnOptions.timeout,
@@ -65,4 +72,15 @@ function socketURL(url: string | URL): string {
   u.protocol = u.protocol.replace(/^http/, "ws");
   u.hash = "";
   return u.href;
+}
+
+const DEFAULT_RESUME_MS = 60_000;
+/** The longest that a timer runs. */
+const MAX_RESUME_MS = 2 ** 31 - 1;
+
+/** How long a lost connection may be resumed: whole seconds, in milliseconds. */
+function resumeTime(ms: number | false = DEFAULT_RESUME_MS): number {
+  if (ms === false) return 0;
+  if (!(ms >= 0 && ms <= MAX_RESUME_MS)) throw new RangeError(`resume within ${ms} ms`);
+  return Math.floor(ms / 1000) * 1000;
 }

@@ -15,8 +15,8 @@ export interface SpawnOptions {
   /** Where the command starts. The default is the server's own directory. */
   cwd?: string | undefined;
   /**
-   * With tty, names a session: the command survives its connection. A spawn with the same ID returns to it, and so does
-   * the process itself when its connection is lost.
+   * With tty, names a session: the command survives its connection, and whoever spawns with the same ID returns to it,
+   * as the process itself does when its connection is lost.
    */
   id?: string | undefined;
   /**
@@ -45,8 +45,11 @@ const MAX_SIZE = 65_535;
 /** The longest that a timer runs. */
 const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
-/** Returns the message that starts a command. Throws if an argument is not of its type. */
-export function startMessage(command: string, options: SpawnOptions): Start {
+/**
+ * Returns the message that starts a command, or throws if the arguments are not of their types. The server is asked to wait
+ * so many seconds for a connection to come back.
+ */
+export function startMessage(command: string, options: SpawnOptions, resume: number): Start {
   const { args = [], tty = false, stdin = tty, rows = 24, cols = 80, env = {}, cwd = "", id = "" } = options;
   const { window = DEFAULT_WINDOW } = options;
   if (!Array.isArray(args)) throw new TypeError("args is no array");
@@ -71,7 +74,7 @@ export function startMessage(command: string, options: SpawnOptions): Start {
       env: Object.entries(env).map(([key, value]) => `${key}=${value}`),
       working_dir: cwd,
     },
-    extensions: { window, max_message: MAX_RECEIVED, signal: true, outcome: true, echo: true },
+    extensions: { window, max_message: MAX_RECEIVED, signal: true, outcome: true, echo: true, ...(resume > 0 && { resume }) },
   };
 }
 

@@ -1,92 +1,100 @@
-import { DisconnectedError, OutcomeError, StartError, toKind } from "./errors.js";
-import type { Kind, Loss } from "./errors.js";
-import { Echo } from "./echo.js";
-import { Credit, Receipts } from "./flow.js";
-import { MAX_RECEIVED, MAX_STDIN, ProtocolError, decode, encode, encodeStdin } from "./message.js";
-import type { Answer, ExitMessage, Extensions, Request, Start } from "./message.js";
+import { DisconnectedError, OutcomeError, StartError, toKind, worthRetrying } from "./errors.js";
+import type { Kind } from "./errors.js";
+import { Outbox, Receipts } from "./flow.js";
+import { Link } from "./link.js";
+import type { Close } from "./link.js";
+import { MAX_STDIN, ProtocolError } from "./message.js";
+import type { Answer, ExitMessage, Extensions, Order, Resumed, Start } from "./message.js";
+import { Orders } from "./orders.js";
 import type { Output } from "./output.js";
 import type { Exit } from "./process.js";
-import {
-  CLOSE_ABNORMAL,
-  CLOSE_GOING_AWAY,
-  CLOSE_NORMAL,
-  CLOSE_TRY_AGAIN_LATER,
-  causeOf,
-  lossOf,
-  onRefusal,
-} from "./socket.js";
+import { CLOSE_GOING_AWAY, CLOSE_NORMAL, CLOSE_RESTART, CLOSE_TRY_AGAIN_LATER } from "./socket.js";
 import type { Socket } from "./socket.js";
 
 /** How long the server has from the beginning to the answer to start. */
 const ANSWER_TIMEOUT_MS = 30_000;
+/** How long it takes to make a connection again, and how long the server then has to answer. An older one never does. */
+const RESUME_TIMEOUT_MS = 10_000;
 
-/** How much the socket may hold of what was sent. More waits, so that a resize or a signal need not wait for it. */
-const MAX_BUFFERED = 1 << 20;
-/** How often to look at what the socket holds: there is no event for it. */
+/** How much is taken off a write at a time. */
+const MAX_TAKEN = 1 << 20;
+/** How often to look at what the socket holds: no event tells. */
 const BUFFERED_POLL_MS = 10;
 
 /** How much unread output of a stream is kept of a server without flow control, which can't be made to wait. */
 const MAX_UNREAD = 64 << 20;
 
-/** Why a conversation is over before the command has exited. */
+/** Why a conversation is over before its time. */
 export type Failure = StartError | DisconnectedError;
 
 export interface Events {
   /** The command has started. */
   started(pid: number): void;
-  /** The command has exited. */
+  /** The command has ended. */
   exited(outcome: Exit | OutcomeError): void;
-  /** No more output comes. Without a failure, exited may still follow. */
+  /** The connection is lost, or could not be made again: resume is wanted, at once if hurry says so. */
+  lost(error: DisconnectedError, hurry: boolean): void;
+  /** The conversation goes on over another connection. */
+  resumed(): void;
+  /** The connection is lost, and no command was started, nor will one be. The conversation is over. */
+  unstarted(error: DisconnectedError): void;
+  /** No more output comes, nor anything else but exited if there was no failure. */
   over(failure?: Failure): void;
 }
 
 type Outputs = { readonly stdout: Output; readonly stderr: Output };
 
-const noExtensions: Extensions = { window: 0, max_message: 0, signal: false, outcome: false, echo: false };
+const noExtensions: Extensions = { window: 0, max_message: 0, signal: false, outcome: false, echo: false, resume: 0 };
 
-/** One command over one WebSocket. It owns the socket, and fills the outputs. */
+/**
+ * What is said about one command. It fills the outputs, and keeps what the server may not have received. It outlives its
+ * connection if both ends can resume: then another one takes its place.
+ */
 export class Conversation {
-  readonly #socket: Socket;
+  readonly #start: Start;
   readonly #outputs: Outputs;
   readonly #events: Events;
-  readonly #window: number;
-  readonly #tty: boolean;
-  readonly #echo: Echo;
-  readonly #answerTimer: ReturnType<typeof setTimeout>;
 
-  #opened = false;
-  /** What the socket's error said. */
-  #cause: unknown;
+  /** The connection under way, or the one that carries the conversation. */
+  #link: Link | undefined;
+  /** The link carries the conversation: the server has answered. */
+  #attached = false;
+  /** When the connection was made that start was sent over, or may have been. */
+  #born = { wall: 0, steady: 0 };
+  /** Ends the wait for another connection; undefined while one carries the conversation. */
+  #graceTimer: ReturnType<typeof setTimeout> | undefined;
+  /** How long another connection is waited for, in milliseconds. 0 is not at all. */
+  #grace: number;
+
   /** What the server agreed to, from pid on. */
   #peer: Extensions | undefined;
   #exited = false;
   #over = false;
-  #credit = new Credit(0);
+  #outbox = new Outbox(0, false);
+  #orders = new Orders(false);
   #receipts: { readonly stdout: Receipts; readonly stderr: Receipts } | undefined;
+  #pollTimer: ReturnType<typeof setTimeout> | undefined;
   /** Continues a write that waits. */
   #wake: () => void = () => {};
 
-  constructor(socket: Socket, start: Start, outputs: Outputs, events: Events) {
-    this.#socket = socket;
+  /** A start with a key may be resumed, for grace milliseconds after a loss. */
+  constructor(socket: Socket, start: Start, grace: number, outputs: Outputs, events: Events) {
+    this.#start = start;
+    this.#grace = start.key === undefined ? 0 : grace;
     this.#outputs = outputs;
     this.#events = events;
-    this.#window = start.extensions?.window ?? 0;
-    this.#tty = start.command.tty;
-    this.#echo = new Echo(
-      (n) => this.request({ type: "echo", n }),
-      () => socket.bufferedAmount,
-      () => this.#lose("silent", "server does not answer"),
-    );
-    this.#answerTimer = setTimeout(() => this.#lose("silent", "server does not answer"), ANSWER_TIMEOUT_MS);
-    socket.binaryType = "arraybuffer";
-    socket.onopen = () => {
-      this.#opened = true;
-      this.request(start);
-    };
-    socket.onmessage = (event: { readonly data: unknown }) => this.#receive(event.data);
-    socket.onclose = (event: { readonly code: number; readonly reason: string }) => this.#closed(event);
-    socket.onerror = (event: { readonly error?: unknown; readonly message?: unknown }) => this.#failed(causeOf(event));
-    onRefusal(socket, (status) => this.#finish(refusedWith(status)));
+    this.#born = { wall: Date.now(), steady: performance.now() };
+    this.#connect(socket, () => this.#link?.send(start), ANSWER_TIMEOUT_MS, (answer) => this.#handleFirst(answer));
+  }
+
+  /** The command has started. */
+  get started(): boolean {
+    return this.#peer !== undefined;
+  }
+
+  /** A connection carries the conversation. */
+  get attached(): boolean {
+    return this.#attached;
   }
 
   /** The server takes signal and close. */
@@ -94,13 +102,44 @@ export class Conversation {
     return this.#peer?.signal ?? false;
   }
 
-  /** Asks the server whether it is still there, if it answers such questions. Without an answer the conversation is over. */
-  probe(): void {
-    if (this.#peer?.echo && !this.#over) this.#echo.ask();
+  /** Takes the conversation up over another connection. */
+  resume(socket: Socket): void {
+    this.#connect(socket, () => this.#askToResume(), RESUME_TIMEOUT_MS, (answer) => this.#handleResumed(answer));
   }
 
-  request(request: Request): void {
-    if (!this.#over) this.#socket.send(encode(request));
+  /** Gives up the connection that is being made in resume. There is no event. */
+  abandon(): void {
+    this.#link?.close(undefined);
+    this.#link = undefined;
+  }
+
+  /** The connection for resume could not even be tried. */
+  notMade(error: DisconnectedError): void {
+    this.#lostAgain(error);
+  }
+
+  /** Asks the server whether it is still there, if it answers such questions. Without an answer the connection is lost. */
+  probe(): void {
+    if (this.#attached) this.#link?.probe();
+  }
+
+  /** Asks for something. It may wait until there is room. */
+  async ask(order: Order): Promise<void> {
+    await this.#orders.room();
+    this.order(order);
+  }
+
+  /** Asks for something that comes once, or whose last word counts. */
+  order(order: Order): void {
+    if (this.#over) return;
+    this.#orders.add(order);
+    this.#flush();
+  }
+
+  endStdin(): void {
+    if (this.#over) return;
+    this.#orders.endStdin();
+    this.#flush();
   }
 
   /** Sends stdin as there is room for it. The result is whether that was possible to the end. */
@@ -108,11 +147,10 @@ export class Conversation {
     const wake = (): void => this.#wake();
     signal.addEventListener("abort", wake);
     try {
-      let rest = bytes;
-      while (rest.length > 0) {
+      for (let rest = bytes; rest.length > 0 || this.#held(); ) {
         if (this.#over || this.#exited || signal.aborted) return false;
         rest = rest.subarray(this.#writeSome(rest));
-        if (rest.length > 0) await this.#room();
+        if (rest.length > 0 || this.#held()) await new Promise<void>((resolve) => (this.#wake = resolve));
       }
       return true;
     } finally {
@@ -120,39 +158,51 @@ export class Conversation {
     }
   }
 
-  /** Sends as much as there is room for and returns how much that is. */
-  #writeSome(bytes: Uint8Array): number {
-    let sent = 0;
-    while (sent < bytes.length && this.#socket.bufferedAmount < MAX_BUFFERED) {
-      const n = Math.min(bytes.length - sent, MAX_STDIN, this.#credit.available);
-      if (n === 0) break;
-      this.#socket.send(encodeStdin(bytes.subarray(sent, sent + n)));
-      this.#credit.spend(n);
-      sent += n;
-    }
-    if (sent > 0 && this.#tty && this.#peer?.echo) this.#echo.typed();
-    return sent;
+  /** Stdin waits for the socket. */
+  #held(): boolean {
+    return this.#attached && this.#outbox.unsent > 0;
   }
 
-  /** Waits until there may be room for more stdin. */
-  async #room(): Promise<void> {
-    const full = this.#socket.bufferedAmount >= MAX_BUFFERED;
-    let poll: ReturnType<typeof setTimeout> | undefined;
-    await new Promise<void>((resolve) => {
-      this.#wake = resolve;
-      if (full) poll = setTimeout(resolve, BUFFERED_POLL_MS);
-    });
-    clearTimeout(poll);
+  /** Takes as much as there is room for and returns how much that is. */
+  #writeSome(bytes: Uint8Array): number {
+    let taken = 0;
+    while (taken < bytes.length && !this.#held()) {
+      const n = Math.min(bytes.length - taken, MAX_TAKEN, this.#outbox.room);
+      if (n === 0) break;
+      this.#outbox.push(bytes.subarray(taken, taken + n));
+      taken += n;
+      this.#flush();
+    }
+    if (taken > 0 && this.#attached && this.#start.command.tty) this.#link?.typed();
+    return taken;
+  }
+
+  /** Sends what may be sent. */
+  #flush(): void {
+    const link = this.#link;
+    if (!this.#attached || !link) return;
+    while (this.#outbox.unsent > 0 && !link.full) link.sendStdin(this.#outbox.next(MAX_STDIN));
+    this.#orders.flush((order) => link.send(order), this.#outbox.unsent === 0);
+    if (this.#outbox.unsent > 0) this.#pollTimer ??= setTimeout(() => this.#poll(), BUFFERED_POLL_MS);
+    else this.#wake();
+  }
+
+  #poll(): void {
+    this.#pollTimer = undefined;
+    this.#flush();
   }
 
   /** Ends the conversation. There is no event. */
   hangUp(): void {
     if (this.#over) return;
     this.#over = true;
-    clearTimeout(this.#answerTimer);
-    this.#echo.stop();
-    this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = null;
-    this.#socket.close(CLOSE_NORMAL);
+    clearTimeout(this.#graceTimer);
+    clearTimeout(this.#pollTimer);
+    this.#receipts?.stdout.stop();
+    this.#receipts?.stderr.stop();
+    this.#link?.close(CLOSE_NORMAL);
+    this.#attached = false;
+    this.#orders.wake();
     this.#wake();
   }
 
@@ -162,31 +212,127 @@ export class Conversation {
     this.#events.over(failure);
   }
 
-  #lose(kind: Loss, message: string, options: { readonly code?: number; readonly cause?: unknown } = {}): void {
-    this.#finish(new DisconnectedError(message, { kind, ...options }));
+  // Connections.
+
+  #connect(socket: Socket, open: () => void, answerMs: number, first: (answer: Answer) => void): void {
+    const link = new Link(socket, {
+      opened: () => {
+        if (this.#graceTimer !== undefined) link.expectAnswer(answerMs);
+        open();
+      },
+      answer: (answer) => (this.#attached ? this.#handleLater(answer) : first(answer)),
+      lost: (error, close) => this.#linkLost(link, error, close),
+    });
+    link.expectAnswer(answerMs);
+    this.#link = link;
   }
 
-  #receive(data: unknown): void {
-    this.#echo.heard();
-    try {
-      this.#handle(decode(messageBytes(data)));
-    } catch (error) {
-      if (!(error instanceof ProtocolError)) throw error;
-      this.#lose("protocol", `server broke the protocol: ${error.message}`, { cause: error });
+  #linkLost(link: Link, error: DisconnectedError, close: Close | undefined): void {
+    const resuming = this.#graceTimer !== undefined;
+    if (!this.#peer && !resuming && close && saysStartFailed(close)) {
+      this.#finish(closedStart(close));
+      return;
     }
+    // An older server ignores resume.
+    const final = !worthRetrying(error) || (resuming && link.opened && error.kind === "silent");
+    if (final || this.#grace === 0 || (!resuming && !link.opened)) {
+      this.#finish(resuming ? notResumed(error) : error);
+      return;
+    }
+    this.abandon();
+    this.#attached = false;
+    this.#orders.rewind();
+    this.#receipts?.stdout.stop();
+    this.#receipts?.stderr.stop();
+    this.#lostAgain(error, close);
   }
 
-  #handle(answer: Answer): void {
-    if (!this.#peer) this.#handleFirst(answer);
-    else this.#handleLater(answer);
+  /** Has another connection be made, until time is over. */
+  #lostAgain(error: DisconnectedError, close?: Close): void {
+    if (!worthRetrying(error)) {
+      this.#finish(notResumed(error));
+      return;
+    }
+    this.#graceTimer ??= setTimeout(() => this.#finish(notResumed(error)), this.#grace);
+    const hurry = close?.code === CLOSE_GOING_AWAY || close?.code === CLOSE_RESTART;
+    this.#events.lost(error, hurry);
+    this.#wake();
   }
+
+  #askToResume(): void {
+    const { key = "", extensions = {} } = this.#start;
+    this.#link?.send({
+      type: "resume",
+      key,
+      stdout: this.#receipts?.stdout.received ?? 0,
+      stderr: this.#receipts?.stderr.received ?? 0,
+      ...(!this.#peer && { age: this.#age() }),
+      extensions,
+    });
+  }
+
+  /** How long ago start was sent at most, in microseconds. Either clock may have been behind: one is set, the other sleeps. */
+  #age(): number {
+    const { wall, steady } = this.#born;
+    return Math.ceil(Math.max(1, Date.now() - wall, performance.now() - steady) * 1000);
+  }
+
+  #handleResumed(answer: Answer): void {
+    switch (answer.type) {
+      case "resumed":
+        this.#resumed(answer);
+        return;
+      case "start_error":
+        this.#finish(startFailure(toKind(answer.kind), answer.message));
+        return;
+      case "resume_error":
+        this.#refused(new DisconnectedError(answer.message), answer.never);
+        return;
+      case "ignored":
+        if (!answer.known) return;
+    }
+    throw new ProtocolError("unexpected message before resumed");
+  }
+
+  #refused(error: DisconnectedError, never: boolean): void {
+    if (!never || this.#peer) {
+      this.#finish(notResumed(error));
+      return;
+    }
+    this.hangUp();
+    this.#events.unstarted(error);
+  }
+
+  #resumed(answer: Resumed): void {
+    if (this.#peer) {
+      this.#outbox.rewind(answer.stdin);
+      this.#orders.taken(answer.seq);
+      this.#attach(this.#peer);
+      this.#events.resumed();
+    } else {
+      this.#begin(answer.pid, answer.extensions ?? noExtensions);
+    }
+    this.#receipts?.stdout.tell();
+    this.#receipts?.stderr.tell();
+    this.#flush();
+  }
+
+  /** The link carries the conversation from now on. */
+  #attach(peer: Extensions): void {
+    clearTimeout(this.#graceTimer);
+    this.#graceTimer = undefined;
+    this.#attached = true;
+    if (!this.#link) return;
+    this.#link.answered();
+    this.#link.echoes = peer.echo;
+  }
+
+  // What the server says.
 
   #handleFirst(answer: Answer): void {
     switch (answer.type) {
       case "pid":
-        clearTimeout(this.#answerTimer);
-        this.#agree(answer.extensions ?? noExtensions);
-        this.#events.started(answer.pid);
+        this.#begin(answer.pid, answer.extensions ?? noExtensions);
         return;
       case "start_error":
         this.#finish(startFailure(toKind(answer.kind), answer.message));
@@ -197,20 +343,28 @@ export class Conversation {
     throw new ProtocolError("unexpected message before pid");
   }
 
-  #agree(peer: Extensions): void {
+  #begin(pid: number, peer: Extensions): void {
     this.#peer = peer;
-    this.#credit = new Credit(peer.window);
-    if (peer.window === 0) return;
-    this.#receipts = {
-      stdout: new Receipts(this.#window, (stdout) => this.#ack({ stdout })),
-      stderr: new Receipts(this.#window, (stderr) => this.#ack({ stderr })),
-    };
-    this.#outputs.stdout.consumed = (n) => this.#receipts?.stdout.consume(n);
-    this.#outputs.stderr.consumed = (n) => this.#receipts?.stderr.consume(n);
+    const lasting = peer.resume > 0 && peer.window > 0 && peer.outcome && this.#grace > 0;
+    this.#grace = lasting ? Math.min(this.#grace, peer.resume * 1000) : 0;
+    this.#outbox = new Outbox(peer.window, lasting);
+    this.#orders = new Orders(lasting);
+    this.#attach(peer);
+    if (peer.window > 0) this.#countOutputs(lasting);
+    this.#events.started(pid);
+  }
+
+  #countOutputs(prompt: boolean): void {
+    const window = this.#start.extensions?.window ?? 0;
+    const stdout = new Receipts(window, prompt, (stdout) => this.#ack({ stdout }));
+    const stderr = new Receipts(window, prompt, (stderr) => this.#ack({ stderr }));
+    this.#receipts = { stdout, stderr };
+    this.#outputs.stdout.consumed = (n) => stdout.consume(n);
+    this.#outputs.stderr.consumed = (n) => stderr.consume(n);
   }
 
   #ack(offsets: { readonly stdout: number } | { readonly stderr: number }): void {
-    this.request({ type: "ack", ...offsets });
+    if (this.#attached) this.#link?.send({ type: "ack", ...offsets });
   }
 
   #handleLater(answer: Answer): void {
@@ -220,11 +374,10 @@ export class Conversation {
         this.#output(answer.type, answer.body);
         return;
       case "ack":
-        this.#credit.ack(answer.stdin);
+        this.#outbox.ack(answer.stdin);
+        this.#orders.taken(answer.seq);
+        this.#flush();
         this.#wake();
-        return;
-      case "echo":
-        this.#echo.answered(answer.n);
         return;
       case "exit_code":
         this.#exit(answer);
@@ -244,49 +397,21 @@ export class Conversation {
 
   #exit(message: ExitMessage): void {
     if (message.kind === "disconnected") {
-      this.#lose("remote", message.error);
+      this.#finish(new DisconnectedError(message.error, { kind: "remote" }));
       return;
     }
+    const again = this.#exited;
     this.#exited = true;
-    // Output ends first: a listener may close the process when it exits, and close() cuts output that has not ended.
+    // Output ends first: who hears of the exit may close the process, which cuts output that has not ended.
     if (!message.pending) this.#finish();
-    this.#events.exited(outcome(message));
+    if (!again) this.#events.exited(outcome(message));
     this.#wake();
   }
-
-  /** The socket has failed. Before it was open no other event may come: not every runtime fires close then. */
-  #failed(cause: unknown): void {
-    this.#cause = cause;
-    if (!this.#opened) this.#closed({ code: CLOSE_ABNORMAL, reason: "" });
-  }
-
-  #closed(event: { readonly code: number; readonly reason: string }): void {
-    const { code, reason } = event;
-    const cause = this.#cause;
-    if (!this.#opened) this.#lose("unreachable", unreachableMessage(cause), { code: CLOSE_ABNORMAL, cause });
-    else if (!this.#peer && saysStartFailed(code, reason)) this.#finish(closedStart(code, reason));
-    else this.#lose(lossOf(code), lossMessage(code, reason), { code, cause });
-  }
 }
 
-function unreachableMessage(cause: unknown): string {
-  const why = cause instanceof Error ? cause.message : "";
-  return `connection could not be made${why && `: ${why}`}`;
-}
-
-function refusedWith(status: number): DisconnectedError {
-  return new DisconnectedError(`server refuses the connection with status ${status}`, { status });
-}
-
-function lossMessage(code: number, reason: string): string {
-  if (reason !== "") return `connection lost: ${reason}`;
-  return code === CLOSE_ABNORMAL ? "connection lost" : `connection lost: closed with code ${code}`;
-}
-
-function messageBytes(data: unknown): Uint8Array<ArrayBuffer> {
-  const bytes = typeof data === "string" ? new TextEncoder().encode(data) : new Uint8Array(data as ArrayBuffer);
-  if (bytes.length > MAX_RECEIVED) throw new ProtocolError(`message of ${bytes.length} bytes`);
-  return bytes;
+function notResumed(error: DisconnectedError): DisconnectedError {
+  const { kind, status, code } = error;
+  return new DisconnectedError(`connection lost, and not resumed: ${error.message}`, { kind, status, code, cause: error });
 }
 
 function startFailure(kind: Kind, message: string): Failure {
@@ -296,11 +421,11 @@ function startFailure(kind: Kind, message: string): Failure {
 /** What a server that sends no start_error puts before the reason. A proxy closes connections for reasons of its own. */
 const START_FAILED = /^start command(?: with pty)?: /;
 
-function saysStartFailed(code: number, reason: string): boolean {
+function saysStartFailed({ code, reason }: Close): boolean {
   return code !== CLOSE_GOING_AWAY && START_FAILED.test(reason);
 }
 
-function closedStart(code: number, reason: string): Failure {
+function closedStart({ code, reason }: Close): Failure {
   return startFailure(code === CLOSE_TRY_AGAIN_LATER ? "busy" : "other", reason.replace(START_FAILED, ""));
 }
 

@@ -47,6 +47,8 @@ export type Loss =
   | "lost"
   /** One end does not take what the other sends. */
   | "protocol"
+  /** Another client has taken over, which has the process's key. */
+  | "taken"
   /** A connection further down a chain of servers is lost. */
   | "remote"
   /** close() was called. */
@@ -82,7 +84,7 @@ function refusal(status: number): Loss {
 }
 
 /** What another attempt does not change. */
-const lasting: ReadonlySet<Loss> = new Set<Loss>(["unauthorized", "protocol", "closed"]);
+const lasting: ReadonlySet<Loss> = new Set<Loss>(["unauthorized", "protocol", "taken", "closed"]);
 
 /** Why a start fails that may go well another time. */
 const passing: ReadonlySet<Kind> = new Set<Kind>(["busy", "canceled", "deadline"]);

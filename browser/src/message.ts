@@ -14,6 +14,8 @@ export interface Extensions {
   readonly signal: boolean;
   readonly outcome: boolean;
   readonly echo: boolean;
+  /** How many seconds the server waits for a client whose connection is lost. */
+  readonly resume: number;
 }
 
 /** The command in a start message, with its fields in their canonical order. */
@@ -34,16 +36,32 @@ export interface Start {
   readonly type: "start";
   readonly id: string;
   readonly command: Command;
+  readonly key?: string;
   readonly extensions?: Partial<Extensions>;
 }
+
+/** Takes up a conversation over another connection. */
+export interface Resume {
+  readonly type: "resume";
+  readonly key: string;
+  readonly stdout: number;
+  readonly stderr: number;
+  readonly age?: number;
+  readonly extensions?: Partial<Extensions>;
+}
+
+/** What is asked of the command. The server may have its requests numbered. */
+export type Order =
+  | { readonly type: "close_stdin"; readonly seq?: number }
+  | { readonly type: "close"; readonly seq?: number }
+  | { readonly type: "resize"; readonly rows: number; readonly cols: number; readonly seq?: number }
+  | { readonly type: "signal"; readonly signal: string; readonly seq?: number };
 
 /** A message of a client, save stdin, in the canonical order of its fields. */
 export type Request =
   | Start
-  | { readonly type: "close_stdin" }
-  | { readonly type: "close" }
-  | { readonly type: "resize"; readonly rows: number; readonly cols: number }
-  | { readonly type: "signal"; readonly signal: string }
+  | Resume
+  | Order
   | { readonly type: "ack"; readonly stdout?: number; readonly stderr?: number }
   | { readonly type: "echo"; readonly n: number };
 
@@ -56,11 +74,22 @@ export interface ExitMessage {
   readonly pending: boolean;
 }
 
-/** A message of a server. A body that its type does not use is dropped. */
+/** The answer to resume. */
+export interface Resumed {
+  readonly type: "resumed";
+  readonly pid: number;
+  readonly stdin: number;
+  readonly seq: number;
+  readonly extensions: Extensions | null;
+}
+
+/** A message of a server. A body that its type has no use for is gone. */
 export type Answer =
   | { readonly type: "pid"; readonly pid: number; readonly extensions: Extensions | null }
   | { readonly type: "stdout" | "stderr"; readonly body: Uint8Array<ArrayBuffer> }
-  | { readonly type: "ack"; readonly stdin: number; readonly stdout: number; readonly stderr: number }
+  | Resumed
+  | { readonly type: "resume_error"; readonly kind: string; readonly message: string; readonly never: boolean }
+  | { readonly type: "ack"; readonly stdin: number; readonly stdout: number; readonly stderr: number; readonly seq: number }
   | { readonly type: "echo"; readonly n: number }
   | ExitMessage
   | { readonly type: "end" }
@@ -140,12 +169,23 @@ function interpret(fields: Fields, body: Uint8Array<ArrayBuffer>): Answer {
       return { type, body };
     case "pid":
       return { type, pid: integer(fields, "pid"), extensions: extensions(fields["extensions"]) };
+    case "resumed":
+      return {
+        type,
+        pid: integer(fields, "pid"),
+        stdin: integer(fields, "stdin", 0),
+        seq: integer(fields, "seq", 0),
+        extensions: extensions(fields["extensions"]),
+      };
+    case "resume_error":
+      return { type, kind: string(fields, "kind"), message: string(fields, "message"), never: boolean(fields, "never") };
     case "ack":
       return {
         type,
         stdin: integer(fields, "stdin", 0),
         stdout: integer(fields, "stdout", 0),
         stderr: integer(fields, "stderr", 0),
+        seq: integer(fields, "seq", 0),
       };
     case "echo":
       return { type, n: integer(fields, "n") };
@@ -167,7 +207,15 @@ function interpret(fields: Fields, body: Uint8Array<ArrayBuffer>): Answer {
   }
 }
 
-const clientTypes: ReadonlySet<string> = new Set(["start", "stdin", "close_stdin", "resize", "signal", "close"]);
+const clientTypes: ReadonlySet<string> = new Set([
+  "start",
+  "resume",
+  "stdin",
+  "close_stdin",
+  "resize",
+  "signal",
+  "close",
+]);
 
 function extensions(value: unknown): Extensions | null {
   if (value === undefined || value === null) return null;
@@ -178,6 +226,7 @@ function extensions(value: unknown): Extensions | null {
     signal: boolean(fields, "signal"),
     outcome: boolean(fields, "outcome"),
     echo: boolean(fields, "echo"),
+    resume: integer(fields, "resume", 0),
   };
 }
 

@@ -1,13 +1,4 @@
-/** Pieces smaller than this are put together, so that a flood of them takes no more memory than their bytes. */
-const SMALL = 4096;
-const GATHERED = 16_384;
-
-/** Some bytes: those of the buffer from start to end. */
-interface Piece {
-  readonly buffer: Uint8Array<ArrayBuffer>;
-  start: number;
-  end: number;
-}
+import { ByteQueue } from "./bytes.js";
 
 type Controller = ReadableByteStreamController | ReadableStreamDefaultController<Uint8Array<ArrayBuffer>>;
 
@@ -26,8 +17,7 @@ export class Output {
   /** Called with the number of bytes that were read, or dropped because nobody will read them. */
   consumed: (n: number) => void = () => {};
 
-  readonly #pieces: Piece[] = [];
-  #size = 0;
+  #unread = new ByteQueue();
   #end: End | undefined;
   #cancelled = false;
   /** Continues a read that waits. */
@@ -44,7 +34,7 @@ export class Output {
 
   /** How many bytes nobody has read yet. */
   get size(): number {
-    return this.#size;
+    return this.#unread.size;
   }
 
   /** Adds bytes, which belong to the Output from then on. */
@@ -54,8 +44,7 @@ export class Output {
       this.consumed(bytes.length);
       return;
     }
-    this.#append(bytes);
-    this.#size += bytes.length;
+    this.#unread.push(bytes);
     this.#wake();
   }
 
@@ -67,44 +56,25 @@ export class Output {
 
   /** Drops what has not been read. It does not count as consumed. */
   clear(): void {
-    this.#pieces.length = 0;
-    this.#size = 0;
-  }
-
-  #append(bytes: Uint8Array<ArrayBuffer>): void {
-    let last = this.#pieces.at(-1);
-    if (!last || bytes.length >= SMALL) {
-      this.#pieces.push({ buffer: bytes, start: 0, end: bytes.length });
-      return;
-    }
-    if (last.end + bytes.length > last.buffer.length) {
-      last = { buffer: new Uint8Array(GATHERED), start: 0, end: 0 };
-      this.#pieces.push(last);
-    }
-    last.buffer.set(bytes, last.end);
-    last.end += bytes.length;
+    this.#unread = new ByteQueue();
   }
 
   async #pull(controller: Controller): Promise<void> {
-    while (this.#size === 0 && !this.#end && !this.#cancelled) {
+    while (this.size === 0 && !this.#end && !this.#cancelled) {
       await new Promise<void>((resolve) => (this.#wake = resolve));
     }
     if (this.#cancelled) return;
-    const piece = this.#pieces[0];
-    if (piece) this.#handOut(piece, controller);
+    if (this.size > 0) this.#handOut(controller);
     else if (this.#end && "error" in this.#end) controller.error(this.#end.error);
     else close(controller);
   }
 
-  /** Gives the reader a piece, or as much of it as the reader's own buffer takes. */
-  #handOut(piece: Piece, controller: Controller): void {
+  /** Gives the reader what comes next, or as much of it as the reader's own buffer takes. */
+  #handOut(controller: Controller): void {
     const request = "byobRequest" in controller ? controller.byobRequest : null;
-    const room = request?.view?.byteLength ?? Infinity;
-    const bytes = piece.buffer.subarray(piece.start, Math.min(piece.end, piece.start + room));
-    piece.start += bytes.length;
-    if (piece.start === piece.end) this.#pieces.shift();
+    const bytes = this.#unread.peek(0, request?.view?.byteLength ?? Infinity);
     const n = bytes.length;
-    this.#size -= n;
+    this.#unread.drop(n);
     if (request?.view) {
       new Uint8Array(request.view.buffer, request.view.byteOffset).set(bytes);
       request.respond(n);
@@ -115,7 +85,7 @@ export class Output {
   }
 
   #cancel(): void {
-    const n = this.#size;
+    const n = this.size;
     this.clear();
     this.#cancelled = true;
     this.#wake();

@@ -18,16 +18,23 @@ export interface Finished {
 
 /** Where a process is with its connection. */
 export type State =
-  /** A connection is being made. The first attempt is 1; after a connection that held it is 1 again. */
-  | { readonly status: "connecting"; readonly attempt: number }
-  /** The command runs, and its streams flow. */
-  | { readonly status: "connected" }
-  /** The connection was lost or not made. The next attempt is at retryAt, in the milliseconds of Date.now(). */
+  /**
+   * A connection is being made. The first attempt is 1; after a connection that held it is 1 again. While `resuming` the
+   * command goes on, and its streams wait.
+   */
+  | { readonly status: "connecting"; readonly attempt: number; readonly resuming?: true }
+  /** The command runs, and its streams flow. If it was `resumed` they go on where they were. */
+  | { readonly status: "connected"; readonly resumed?: true }
+  /**
+   * The connection was lost or not made. The next attempt is at retryAt, in the milliseconds of Date.now(). `resuming` is as
+   * above.
+   */
   | {
       readonly status: "waiting";
       readonly attempt: number;
       readonly retryAt: number;
       readonly error: DisconnectedError | StartError;
+      readonly resuming?: true;
     }
   /** It is over, and `exited` has the same to tell. */
   | { readonly status: "ended"; readonly exit: Exit; readonly error?: undefined }
@@ -51,8 +58,9 @@ export interface Process {
    * The stream ends with the command, so that nothing that is piped into it waits for ever: it fails with an EndedError
    * when the command has ended, and with what `exited` rejects with when the connection is lost for good.
    *
-   * What is written while a session's connection is lost goes nowhere, and so may what was on its way: nobody wants
-   * keys from a minute ago typed into a shell.
+   * What is written while a connection is being resumed waits for it, within the server's window. When a session's
+   * connection could not be resumed, that goes nowhere, and so may what was on its way: nobody wants keys from minutes ago
+   * typed into a shell.
    */
   readonly stdin: WritableStream<Chunk>;
 
@@ -61,7 +69,8 @@ export interface Process {
    * read both streams, or cancel one. A stream ends after the last byte, and fails if that did not come. Both are streams
    * of bytes, for readers with a buffer of their own too (`mode: "byob"`), where the platform has those.
    *
-   * When a session is connected to again it shows its screen anew, and what was unread of the old one is dropped.
+   * A connection that is resumed goes on where they were. When a session is started again it shows its screen anew, and
+   * what was unread of the old one is dropped.
    */
   readonly stdout: ReadableStream<Uint8Array<ArrayBuffer>>;
   readonly stderr: ReadableStream<Uint8Array<ArrayBuffer>>;
@@ -91,8 +100,8 @@ export interface Process {
   onStateChange(listener: (state: State) => void): () => void;
 
   /**
-   * Has the next attempt to connect made now, in the place of one that is under way. Once there is a connection, and for a
-   * command without an ID, it does nothing.
+   * Has the next attempt to connect made now, in the place of one that is under way. Once there is a connection, and for the
+   * first attempt of a command without an ID, it does nothing.
    */
   retry(): void;
 
@@ -100,8 +109,9 @@ export interface Process {
   resize(rows: number, cols: number): void;
 
   /**
-   * Sends a signal such as "INT" to the command's process group. Rejects if the command has ended, if there is no
-   * connection, or if the server does not take signals. That the signal arrived is not known.
+   * Sends a signal such as "INT" to the command's process group, once, also if the connection has to be resumed for that.
+   * Rejects if the command has ended, if there is no connection to it and none is being resumed, or if the server does not
+   * take signals. That the signal arrived is not known.
    */
   signal(name: string): Promise<void>;
 

@@ -7,9 +7,10 @@ import { MAX_SENT, encode } from "./message.js";
 import type { Start } from "./message.js";
 import { Output, readAll } from "./output.js";
 import type { Chunk, Exit, Finished, Process, State } from "./process.js";
-import { delay } from "./retry.js";
+import { delay, resumeDelay } from "./retry.js";
 import type { Socket } from "./socket.js";
-import { onWake } from "./wake.js";
+import { base64url } from "./token.js";
+import { onLeave, onWake } from "./wake.js";
 
 /** How long a connection must have held for the next loss to count as the first. */
 const HELD_MS = 10_000;
@@ -17,16 +18,21 @@ const HELD_MS = 10_000;
 /** How old an attempt to connect must be to be given up for another when the network may have changed. */
 const STALE_MS = 2_000;
 
+/** How many starts in a row may be lost on their way, when the server says that they will never arrive. */
+const MAX_UNSTARTED = 5;
+
 /** How long the server has for ending a command that was closed, its own grace included. */
 const CLOSE_TIMEOUT_MS = 10_000;
 
 export interface Plan {
   readonly start: Start;
-  /** What to offer in the handshake. The signal is aborted when the answer is not needed any more. */
+  /** What to offer in the handshake. The signal says when nobody wants to know any more. */
   readonly protocols: (signal: AbortSignal) => Promise<string[]>;
   /** Makes a connection. */
   readonly dial: (protocols: string[]) => Socket;
-  /** Whether to connect again when the connection is lost. */
+  /** How long a lost connection may be replaced, in milliseconds, so that nothing is lost with it. 0 is not at all. */
+  readonly resume: number;
+  /** Whether to start again when the connection is lost for good: the start leads back to a session. */
   readonly reconnect: boolean;
   /** What ends it when one of them is aborted. */
   readonly signals: readonly AbortSignal[];
@@ -36,7 +42,10 @@ export interface Plan {
   readonly stdinAbort: "close" | "eof";
 }
 
-/** A process over one conversation, or over several, one after the other. */
+/** Where a process is with its connection, of which its state tells while the command runs. */
+type Phase = "connecting" | "connected" | "waiting" | "over";
+
+/** A process over one conversation, or over one after the other. */
 export class RemoteProcess implements Process {
   readonly stdin: WritableStream<Chunk>;
   readonly started: Promise<void>;
@@ -50,21 +59,26 @@ export class RemoteProcess implements Process {
   #settleExited!: Settle<Exit>;
 
   #state: State = { status: "connecting", attempt: 1 };
+  #phase: Phase = "connecting";
   #pid: number | undefined;
   #rows: number;
   #cols: number;
   #attempt = 0;
+  /** The conversation has lost its connection. */
+  #lostConversation = false;
+  /** How many starts in a row never arrived. */
+  #unstartedTimes = 0;
   #attemptedAt = 0;
   #connectedAt = 0;
   #closing = false;
   #closeTimer: ReturnType<typeof setTimeout> | undefined;
   #timeoutTimer: ReturnType<typeof setTimeout> | undefined;
-  /** Stop listening to signals and to the network. */
+  /** What listens to signals, to be called when they have no more to say. */
   #deafen: (() => void)[] = [];
   #retryTimer: ReturnType<typeof setTimeout> | undefined;
-  /** Aborted when another attempt to connect replaces this one, or when none is wanted any more. */
+  /** Aborted when another attempt to connect has taken the place of the one under way, or none is wanted any more. */
   #attempting = new AbortController();
-  /** The current conversation, from the dialing until it is over. */
+  /** What is being held, from the first socket to its end. It outlives its connections if it can be resumed. */
   #conversation: Conversation | undefined;
 
   constructor(plan: Plan) {
@@ -104,8 +118,8 @@ export class RemoteProcess implements Process {
   }
 
   retry(): void {
-    if (this.#state.status === "waiting") void this.#connect(this.#state.attempt);
-    else if (this.#state.status === "connecting" && this.#plan.reconnect) this.#connectAnew();
+    if (this.#phase === "waiting") void this.#connect(this.#attempt);
+    else if (this.#phase === "connecting" && (this.#plan.reconnect || this.#resuming)) this.#connectAnew();
   }
 
   resize(rows: number, cols: number): void {
@@ -120,9 +134,9 @@ export class RemoteProcess implements Process {
     if (typeof name !== "string") throw new TypeError("signal has no name");
     await this.started;
     if (this.#hasEnded()) throw this.#whyEnded();
-    if (this.#state.status !== "connected") throw new DisconnectedError("there is no connection");
-    if (!this.#conversation?.takesSignals) throw new DOMException("server takes no signals", "NotSupportedError");
-    this.#conversation.request({ type: "signal", signal: name.replace(/^SIG/, "") });
+    if (!this.#conversation?.started) throw new DisconnectedError("there is no connection");
+    if (!this.#conversation.takesSignals) throw new DOMException("server takes no signals", "NotSupportedError");
+    await this.#conversation.ask({ type: "signal", signal: name.replace(/^SIG/, "") });
   }
 
   async output(): Promise<Finished> {
@@ -147,14 +161,14 @@ export class RemoteProcess implements Process {
   }
 
   #askToEnd(): void {
-    const ask = this.#state.status === "connected" && this.#conversation?.takesSignals;
+    const ask = this.#state.status !== "ended" && this.#conversation?.takesSignals;
     if (!ask) {
       this.#disconnect(new DisconnectedError("process was closed", { kind: "closed" }));
       return;
     }
     if (this.#closing) return;
     this.#closing = true;
-    this.#conversation?.request({ type: "close" });
+    this.#conversation?.order({ type: "close" });
     const late = new DisconnectedError("process was closed, and did not end in time", { kind: "closed" });
     this.#closeTimer = setTimeout(() => this.#disconnect(late), CLOSE_TIMEOUT_MS);
   }
@@ -176,45 +190,69 @@ export class RemoteProcess implements Process {
     const { signals, timeout } = this.#plan;
     this.#deafen = signals.map((signal) => onAbort(signal, () => this.#disconnect(signal.reason)));
     this.#deafen.push(onWake(() => this.#woken()));
+    // A server that waits for this client would wait in vain.
+    const left = (): void => this.#disconnect(new DisconnectedError("the page was left", { kind: "closed" }));
+    this.#deafen.push(onLeave(left));
     if (timeout === undefined) return;
     const late = (): void => this.#disconnect(new DOMException(`not done within ${timeout} ms`, "TimeoutError"));
     this.#timeoutTimer = setTimeout(late, timeout);
   }
 
-  /** The network may have changed unnoticed. */
+  /** The network may have changed without a word. */
   #woken(): void {
-    if (this.#state.status === "connected") this.#conversation?.probe();
-    else if (this.#state.status === "waiting" || Date.now() - this.#attemptedAt > STALE_MS) this.retry();
+    if (this.#phase === "connected") this.#conversation?.probe();
+    else if (this.#phase === "waiting" || Date.now() - this.#attemptedAt > STALE_MS) this.retry();
+  }
+
+  /** The command runs, or may run, and what there is of its conversation waits for another connection. */
+  get #resuming(): boolean {
+    return this.#conversation !== undefined && this.#lostConversation;
   }
 
   async #connect(attempt: number): Promise<void> {
     clearTimeout(this.#retryTimer);
+    this.#phase = "connecting";
     this.#attempt = attempt;
     this.#attemptedAt = Date.now();
     const { signal } = (this.#attempting = new AbortController());
-    this.#setState({ status: "connecting", attempt });
+    this.#setState({ status: "connecting", attempt, ...this.#marks() });
     if (signal.aborted) return; // A listener has had enough.
     try {
       const protocols = await this.#plan.protocols(signal);
-      // The handlers must be set in the same task that makes the socket, or its first events are lost.
+      // Nothing may come between the making of a socket and its handlers: what it tells meanwhile would be lost.
       if (!signal.aborted) this.#converse(this.#plan.dial(protocols));
     } catch (error) {
       if (signal.aborted) return;
-      if (error instanceof DisconnectedError) this.#lost(error);
-      else this.#fail(error);
+      if (!(error instanceof DisconnectedError)) this.#disconnect(error);
+      else if (this.#conversation) this.#conversation.notMade(error);
+      else this.#lost(error);
     }
   }
 
-  /** Makes the next attempt to connect, and gives up the current one. */
+  /** What a state says beside its status while the command goes on without a connection. */
+  #marks(): { readonly resuming?: true } {
+    return this.#resuming ? { resuming: true } : {};
+  }
+
+  /** Makes the next attempt to connect in the place of the one under way. */
   #connectAnew(): void {
     this.#attempting.abort();
-    this.#conversation?.hangUp();
-    this.#conversation = undefined;
+    if (this.#resuming) {
+      this.#conversation?.abandon();
+    } else {
+      this.#conversation?.hangUp();
+      this.#conversation = undefined;
+    }
     void this.#connect(this.#attempt + 1);
   }
 
+  /** Takes the conversation up over a socket, or begins one. */
   #converse(socket: Socket): void {
-    const command = { ...this.#plan.start.command, rows: this.#rows, cols: this.#cols };
+    if (this.#conversation) {
+      this.#conversation.resume(socket);
+      return;
+    }
+    const { start, resume } = this.#plan;
     const [rows, cols] = [this.#rows, this.#cols];
     const events: Events = {
       started: (pid) => {
@@ -222,13 +260,20 @@ export class RemoteProcess implements Process {
         if (rows !== this.#rows || cols !== this.#cols) this.#sendSize();
       },
       exited: (outcome) => this.#exitedWith(outcome),
+      lost: (error, hurry) => this.#resumeLater(error, hurry),
+      resumed: () => this.#resumed(),
+      unstarted: (error) => this.#unstarted(error),
       over: (failure) => this.#conversationOver(failure),
     };
-    this.#conversation = new Conversation(socket, { ...this.#plan.start, command }, this.#outputs, events);
+    const command = { ...start.command, rows, cols };
+    this.#lostConversation = false;
+    this.#conversation = new Conversation(socket, keyed({ ...start, command }, resume), resume, this.#outputs, events);
   }
 
   #startedAs(pid: number): void {
     this.#pid = pid;
+    this.#phase = "connected";
+    this.#lostConversation = false;
     this.#connectedAt = Date.now();
     // A session shows its screen anew. Of a first connection nothing is there yet.
     this.#outputs.stdout.clear();
@@ -239,14 +284,42 @@ export class RemoteProcess implements Process {
 
   #exitedWith(outcome: Exit | OutcomeError): void {
     this.#end(outcome instanceof OutcomeError ? { error: outcome } : { exit: outcome });
-    // After close() nobody wants what the command has left unread.
+    // Who has closed the process wants no output that it left behind.
     if (this.#closing) this.#disconnect(new DisconnectedError("process was closed", { kind: "closed" }));
   }
 
-  #conversationOver(failure: Failure | undefined): void {
+  #resumed(): void {
+    this.#phase = "connected";
+    this.#lostConversation = false;
+    this.#setState({ status: "connected", resumed: true });
+  }
+
+  /** Has another connection made for the conversation. */
+  #resumeLater(error: DisconnectedError, hurry: boolean): void {
+    const attempt = this.#lostConversation ? this.#attempt + 1 : 1;
+    this.#lostConversation = true;
+    this.#wait(attempt, hurry ? 0 : resumeDelay(attempt), error);
+  }
+
+  /** The start never arrived, and never will. */
+  #unstarted(error: DisconnectedError): void {
     this.#conversation = undefined;
-    if (failure && this.#state.status !== "ended") this.#lost(failure);
-    else this.#closeOutputs(failure ? { error: failure } : {});
+    if (this.#closing) this.#fail(error);
+    else if (++this.#unstartedTimes > MAX_UNSTARTED) this.#lost(error);
+    else void this.#connect(1);
+  }
+
+  #conversationOver(failure: Failure | undefined): void {
+    if (this.#lostConversation) this.#attempt = 0; // The attempts were others.
+    this.#attempting.abort();
+    clearTimeout(this.#retryTimer);
+    this.#conversation = undefined;
+    if (failure && this.#state.status !== "ended") {
+      this.#lost(failure);
+      return;
+    }
+    this.#phase = "over";
+    this.#closeOutputs(failure ? { error: failure } : {});
   }
 
   #lost(failure: Failure): void {
@@ -254,11 +327,16 @@ export class RemoteProcess implements Process {
       this.#fail(failure);
       return;
     }
-    const held = this.#state.status === "connected" && Date.now() - this.#connectedAt >= HELD_MS;
+    const held = this.#phase === "connected" && Date.now() - this.#connectedAt >= HELD_MS;
     const attempt = held ? 1 : this.#attempt + 1;
-    const ms = delay(attempt);
+    this.#wait(attempt, delay(attempt), failure);
+  }
+
+  #wait(attempt: number, ms: number, error: Failure): void {
+    this.#phase = "waiting";
+    this.#attempt = attempt;
     this.#retryTimer = setTimeout(() => void this.#connect(attempt), ms);
-    this.#setState({ status: "waiting", attempt, retryAt: Date.now() + ms, error: failure });
+    this.#setState({ status: "waiting", attempt, retryAt: Date.now() + ms, error, ...this.#marks() });
   }
 
   /** Ends all that is under way. */
@@ -271,13 +349,14 @@ export class RemoteProcess implements Process {
   }
 
   #fail(error: unknown): void {
+    this.#phase = "over";
     this.#end({ error });
     this.#closeOutputs({ error });
   }
 
-  /** Settles how the process exited. Only the first call counts. */
+  /** Settles how the process ended. The first word counts. */
   #end(outcome: { readonly exit: Exit } | { readonly error: unknown }): void {
-    if (this.#state.status === "ended") return;
+    if (this.#hasEnded()) return;
     clearTimeout(this.#closeTimer);
     clearTimeout(this.#timeoutTimer);
     if ("exit" in outcome) {
@@ -301,8 +380,8 @@ export class RemoteProcess implements Process {
   // What is sent.
 
   #sendSize(): void {
-    if (this.#state.status !== "connected" || !this.#plan.start.command.tty) return;
-    this.#conversation?.request({ type: "resize", rows: this.#rows, cols: this.#cols });
+    if (!this.#conversation?.started || !this.#plan.start.command.tty) return;
+    this.#conversation.order({ type: "resize", rows: this.#rows, cols: this.#cols });
   }
 
   async #writeStdin(chunk: Chunk, signal: AbortSignal): Promise<void> {
@@ -314,19 +393,19 @@ export class RemoteProcess implements Process {
     }
     await this.started;
     if (this.#state.status !== "ended") {
-      if (this.#state.status !== "connected" || !this.#conversation) return;
+      if (!this.#conversation?.started) return;
       if (await this.#conversation.write(bytes, signal)) return;
     }
     if (this.#hasEnded()) throw this.#whyEnded();
     if (signal.aborted) throw signal.reason; // Some of it may have been sent.
   }
 
-  /** A function, because the compiler assumes that nothing changes during an await. */
+  /** As a function, because the compiler takes it that nothing changes during an await. */
   #hasEnded(): boolean {
     return this.#state.status === "ended";
   }
 
-  /** Why nothing reaches the command any more: it has exited, or nobody knows. */
+  /** Why nothing reaches the command any more: it has ended, or that can't be known. */
   #whyEnded(): unknown {
     const error = this.#state.status === "ended" ? this.#state.error : undefined;
     return error === undefined || error instanceof OutcomeError ? new EndedError() : error;
@@ -335,7 +414,7 @@ export class RemoteProcess implements Process {
   async #closeStdin(): Promise<void> {
     if (!this.#plan.start.command.stdin) return;
     await this.started;
-    if (this.#state.status === "connected") this.#conversation?.request({ type: "close_stdin" });
+    if (this.#conversation?.started) this.#conversation.endStdin();
   }
 
   async #abortStdin(): Promise<void> {
@@ -344,16 +423,18 @@ export class RemoteProcess implements Process {
     else void this.close();
   }
 
+  /** Tells of a state. The end is the last: what follows, about output that is left, is nobody's business. */
   #setState(state: State): void {
+    if (this.#hasEnded()) return;
     this.#state = state;
     for (const listener of [...this.#listeners]) {
-      if (this.#state !== state) return; // A listener has caused another state, and all have been told that.
+      if (this.#state !== state) return; // A listener has brought on the next, of which all have been told.
       call(listener, state);
     }
   }
 }
 
-/** Calls a listener. Its errors are reported as uncaught, and do not reach the caller. */
+/** Calls a listener whose errors are none of the caller's business. */
 function call(listener: (state: State) => void, state: State): void {
   try {
     listener(state);
@@ -389,7 +470,14 @@ function startProblem(start: Start): StartError | undefined {
   if ([start.id, command, working_dir, ...args, ...env].some((s) => /\p{Surrogate}/u.test(s))) {
     return new StartError("invalid", "command has half a character of UTF-16, which can't be sent");
   }
-  const size = encode(start).length;
+  const size = encode(keyed(start, 1)).length;
   if (size <= MAX_SENT) return undefined;
   return new StartError("invalid", `arguments and environment make a message of ${size} bytes, peers take ${MAX_SENT}`);
+}
+
+/** Gives a start that may be resumed the right to its conversation: a key of its own, which nobody can guess. */
+function keyed(start: Start, resume: number): Start {
+  if (resume === 0) return start;
+  const { extensions, ...rest } = start;
+  return { ...rest, key: base64url(crypto.getRandomValues(new Uint8Array(32))), ...(extensions && { extensions }) };
 }

@@ -18,7 +18,10 @@ export const CLOSE_NORMAL = 1000;
 export const CLOSE_GOING_AWAY = 1001;
 /** What an API reports where the connection ended without a close frame. */
 export const CLOSE_ABNORMAL = 1006;
+export const CLOSE_RESTART = 1012;
 export const CLOSE_TRY_AGAIN_LATER = 1013;
+/** Another client has taken over the conversation. */
+export const CLOSE_TAKEN = 4001;
 
 /** Codes that say that one end does not take what the other sends. */
 const breaches: ReadonlySet<number> = new Set([1002, 1003, 1007, 1008, 1009, 1010]);
@@ -29,6 +32,7 @@ const refusals: ReadonlySet<number> = new Set([3000, 3003]);
 /** Why a connection is lost that was closed with the code. */
 export function lossOf(code: number): Loss {
   if (breaches.has(code)) return "protocol";
+  if (code === CLOSE_TAKEN) return "taken";
   return refusals.has(code) ? "unauthorized" : "lost";
 }
 

@@ -15,7 +15,7 @@ export async function protocols(offered: readonly string[], source: TokenSource,
 export function offer(offered: readonly string[], token: string): string[] {
   if (!token) return [...offered];
   // A WebSocket refuses what is offered twice.
-  return [...new Set([...offered, "wsep", `wsep.token.${base64url(token)}`])];
+  return [...new Set([...offered, "wsep", `wsep.token.${base64url(new TextEncoder().encode(token))}`])];
 }
 
 async function ask(source: Exclude<TokenSource, string>, signal: AbortSignal): Promise<string> {
@@ -38,7 +38,6 @@ function aborted(signal: AbortSignal): Promise<never> {
   return new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
 }
 
-function base64url(s: string): string {
-  const binary = String.fromCharCode(...new TextEncoder().encode(s));
-  return btoa(binary).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+export function base64url(bytes: Uint8Array): string {
+  return btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 }

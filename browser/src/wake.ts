@@ -4,6 +4,8 @@ const JUMP_MS = 10_000;
 
 /** What is called when the network may have changed without a word. While there is any, the moments are watched for. */
 const listeners = new Set<() => void>();
+/** What is called when the page goes for good. */
+const leavers = new Set<() => void>();
 let ticking: ReturnType<typeof setInterval> | undefined;
 let tickedAt = 0;
 
@@ -12,11 +14,28 @@ let tickedAt = 0;
  * has jumped, until the function that is returned is called.
  */
 export function onWake(listener: () => void): () => void {
-  if (listeners.size === 0) watch();
-  listeners.add(listener);
+  return listen(listeners, listener);
+}
+
+/**
+ * Calls back when the page goes for good, until the function that is returned is called. A page that the browser keeps may
+ * come back.
+ */
+export function onLeave(listener: () => void): () => void {
+  return listen(leavers, listener);
+}
+
+function listen(set: Set<() => void>, listener: () => void): () => void {
+  if (listeners.size + leavers.size === 0) watch();
+  set.add(listener);
   return () => {
-    if (listeners.delete(listener) && listeners.size === 0) unwatch();
+    if (set.delete(listener) && listeners.size + leavers.size === 0) unwatch();
   };
+}
+
+function leave(event: Event): void {
+  if ((event as PageTransitionEvent).persisted) return;
+  for (const listener of [...leavers]) listener();
 }
 
 function wake(): void {
@@ -42,6 +61,7 @@ function watch(): void {
   // Node has no such events, a worker no document.
   globalThis.addEventListener?.("online", wake);
   globalThis.addEventListener?.("pageshow", wake);
+  globalThis.addEventListener?.("pagehide", leave);
   globalThis.document?.addEventListener("visibilitychange", looked);
 }
 
@@ -49,5 +69,6 @@ function unwatch(): void {
   clearInterval(ticking);
   globalThis.removeEventListener?.("online", wake);
   globalThis.removeEventListener?.("pageshow", wake);
+  globalThis.removeEventListener?.("pagehide", leave);
   globalThis.document?.removeEventListener("visibilitychange", looked);
 }

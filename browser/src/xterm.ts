@@ -22,8 +22,9 @@ const CLEAR = "\x18\x1b[?1049l\x1b[!p\x1b[?1;9;45;66;1000;1002;1003;1004;1006;10
  *
  *     terminal.loadAddon(new ProcessAddon(client.spawn("bash", { tty: true })));
  *
- * It follows the terminal's size, refuses input while there is no connection, and clears the terminal before a session
- * that was connected to again shows its screen. It reads stdout and writes stdin, so nobody else can. Disposing of it
+ * It follows the terminal's size. While a connection is being resumed input waits, and nothing is shown anew. While there
+ * is none to resume it refuses input, and it clears the terminal before a session that was connected to again shows its
+ * screen. It reads stdout and writes stdin, so nobody else can. Disposing of it
  * leaves the process as it is.
  */
 export class ProcessAddon implements ITerminalAddon {
@@ -66,13 +67,13 @@ export class ProcessAddon implements ITerminalAddon {
   #followState(terminal: Terminal): void {
     const wanted = terminal.options.disableStdin ?? false;
     let shown = this.#process.state.status === "connected";
-    const follow = ({ status }: State): void => {
-      const connected = status === "connected";
-      terminal.options.disableStdin = wanted || !connected;
-      if (connected && shown) terminal.write(CLEAR);
+    const follow = (state: State): void => {
+      const connected = state.status === "connected";
+      terminal.options.disableStdin = wanted || !takesInput(state);
+      if (connected && shown && !state.resumed) terminal.write(CLEAR);
       shown ||= connected;
     };
-    terminal.options.disableStdin = wanted || !shown;
+    terminal.options.disableStdin = wanted || !takesInput(this.#process.state);
     const stop = this.#process.onStateChange(follow);
     this.#disposables.push({
       dispose: () => {
@@ -81,6 +82,11 @@ export class ProcessAddon implements ITerminalAddon {
       },
     });
   }
+}
+
+/** What is typed is sent, or waits. */
+function takesInput(state: State): boolean {
+  return state.status === "connected" || ("resuming" in state && state.resuming === true);
 }
 
 /** Writes what comes from the reader to the terminal, as fast as that parses it. Ends with the stream. */

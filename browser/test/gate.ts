@@ -57,7 +57,7 @@ export class Gate {
     if (request.method !== "POST") return ["text/html", PAGE];
     const body = await text(request);
     if (pathname === "/done") this.#done(JSON.parse(body));
-    else if (pathname === "/cut") this.#cut("/cut");
+    else if (pathname.startsWith("/cut")) this.#cut(pathname);
     else if (pathname === "/freeze") this.#freeze("/frozen");
     else if (pathname === "/closed-port") return ["text/plain", `${await closedPort()}`];
     else if (pathname.startsWith("/count/")) return ["text/plain", `${this.#counts.get(pathname.slice(6)) ?? 0}`];

@@ -28,7 +28,7 @@ function bytes(text: string | undefined, base64: string | undefined): Uint8Array
 const message = (v: Vector): Uint8Array<ArrayBuffer> => bytes(v.message, v.message_base64);
 const body = (v: Vector): Uint8Array<ArrayBuffer> => bytes(v.body, v.body_base64);
 
-const clientTypes = new Set(["start", "stdin", "close_stdin", "resize", "signal", "close"]);
+const clientTypes = new Set(["start", "resume", "stdin", "close_stdin", "resize", "signal", "close"]);
 
 const readable = vectors.filter((v) => v.direction !== "client" || (v.decoded && !v.optional));
 const sent = vectors.filter((v) => v.direction !== "server" && v.canonical);
@@ -68,8 +68,8 @@ for (const v of sent) {
 function request(v: Vector): Request {
   const fields: Record<string, unknown> = { ...v.decoded };
   if (fields["type"] === "ack") return withoutDefaults(fields) as unknown as Request;
-  if (fields["extensions"] === null) delete fields["extensions"];
-  else if (fields["extensions"]) fields["extensions"] = withoutDefaults(fields["extensions"] as object);
+  for (const name of ["key", "seq", "age", "extensions"]) if (!fields[name]) delete fields[name];
+  if (fields["extensions"]) fields["extensions"] = withoutDefaults(fields["extensions"] as object);
   return fields as unknown as Request;
 }
 

@@ -119,7 +119,7 @@ test("how starts fail", async (t) => {
   ];
   for (const [name, fail, expected] of failures) {
     await t.test(name, async () => {
-      const { process, socket, states } = await spawn({ stdin: true });
+      const { process, socket, states } = await spawn({ stdin: true }, { resume: 0 });
       const writing = process.stdin.getWriter().write(Buffer.from("x"));
       socket.open();
       fail(socket);
@@ -150,7 +150,7 @@ test("a connection that can't be made", async () => {
 });
 
 test("an error after the opening is the cause of what close tells", async () => {
-  const { process, socket } = await spawn();
+  const { process, socket } = await spawn({}, { resume: 0 });
   socket.start(allExtensions);
   const cause = new Error("reset");
   socket.fail({ error: cause });
@@ -511,7 +511,7 @@ test("output and text fail as the command does, with no other error", async () =
       (socket: FakeSocket) => socket.deliver({ type: "start_error", kind: "not_found", message: "no" }),
       (socket: FakeSocket) => socket.drop(),
     ]) {
-      const { process, socket } = await spawn();
+      const { process, socket } = await spawn({}, { resume: 0 });
       const reading = process[use]();
       socket.open();
       fail(socket);

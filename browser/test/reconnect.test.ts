@@ -131,7 +131,7 @@ test("what was unread of the old screen is dropped, and windows begin anew", asy
 });
 
 test("a server that does not answer is left", async (t) => {
-  const s = await Session.begin(t);
+  const s = await Session.begin(t, {}, { resume: 0 });
   s.socket.open();
   await s.pass(30_000);
   assert.equal(s.sockets[0]!.closedWith, 1000);
@@ -146,7 +146,7 @@ test("what passes is tried again", async (t) => {
     (socket) => socket.drop(1013, "start command: too many processes"),
     (socket) => socket.drop(1011, "upstream timeout"),
   ];
-  const s = await Session.begin(t);
+  const s = await Session.begin(t, {}, { resume: 0 });
   for (const [i, fail] of failures.entries()) {
     s.socket.open();
     fail(s.socket);

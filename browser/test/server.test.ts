@@ -105,7 +105,7 @@ for (const [name, server] of [
 
   test(`${name}: the server is killed`, async (t) => {
     const s = await server(t);
-    const process = connect(s.url, { WebSocket }).spawn("cat", { stdin: true });
+    const process = connect(s.url, { WebSocket, resume: 1000 }).spawn("cat", { stdin: true });
     await process.started;
     s.process.kill("SIGKILL");
     await assert.rejects(process.exited, DisconnectedError);
@@ -263,7 +263,7 @@ test("a session survives its connection", async (t) => {
 
 test("a session whose command has ended meanwhile begins anew", async (t) => {
   const cuttable = cuttableWebSocket();
-  const c = await client(t, { WebSocket: cuttable.WebSocket });
+  const c = await client(t, { WebSocket: cuttable.WebSocket, resume: 0 });
   const process = c.spawn("sh", { args: ["-c", "echo run-$$-; read x"], tty: true, id: "short" });
   const reader = process.stdout.getReader();
   const [, first] = /run-(\d+)-/.exec(await readUntil(reader, /run-\d+-/))!;

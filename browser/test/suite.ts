@@ -133,7 +133,7 @@ const checks: Record<string, Check> = {
   },
 
   "a close frame of a proxy before the start": async () => {
-    const errors = await Promise.all(["closed/1012", "closed/4000"].map((path) => lost(at(path).spawn("true"))));
+    const errors = await Promise.all(["closed/1012", "closed/4000"].map((path) => lost(at(path, { resume: 0 }).spawn("true"))));
     equal(errors.map(({ kind, code }) => [kind, code]), [
       ["lost", 1012],
       ["lost", 4000],
@@ -175,8 +175,9 @@ const checks: Record<string, Check> = {
     const writer = shell.stdin.getWriter();
     await writer.write("X=kept; echo begun-$((1+1))\r");
     await readUntil(reader, "begun-2");
+    const lost = stateIs(shell, "waiting");
     await gate("cut");
-    await stateIs(shell, "waiting");
+    await lost;
     shell.retry();
     await stateIs(shell, "connected");
     await writer.write("echo $X-$((2+2)); exit\r");
@@ -185,8 +186,22 @@ const checks: Record<string, Check> = {
     equal(await soon(shell.exited), { code: 0 });
   },
 
+  "a command that goes on when its connection is cut": async () => {
+    const command = at("cut-off").spawn("cat", { stdin: true });
+    const reader = command.stdout.getReader();
+    const writer = command.stdin.getWriter();
+    await writer.write("before");
+    await readUntil(reader, "before");
+    await gate("cut-off");
+    await writer.write("after");
+    await readUntil(reader, "after");
+    await writer.close();
+    equal(await soon(command.exited), { code: 0 });
+    equal(await gate("count/cut-off"), "2");
+  },
+
   "a dead connection is noticed when something is typed": async () => {
-    const command = at("frozen").spawn("cat", { tty: true });
+    const command = at("frozen", { resume: 0 }).spawn("cat", { tty: true });
     await soon(command.started);
     await gate("freeze");
     await command.stdin.getWriter().write("x");

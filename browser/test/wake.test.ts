@@ -175,6 +175,17 @@ test("a page that was frozen looks at what has come meanwhile first", async (t) 
   assert.equal(s.process.state.status, "connected");
 });
 
+test("a page that goes for good leaves its commands, and one that the browser keeps does not", async (t) => {
+  const { window } = page(t);
+  const s = await Session.begin(t, { id: "" });
+  s.socket.start({ ...allExtensions, resume: 60 });
+  window.dispatchEvent(Object.assign(new Event("pagehide"), { persisted: true }));
+  assert.equal(s.process.state.status, "connected");
+  window.dispatchEvent(Object.assign(new Event("pagehide"), { persisted: false }));
+  assert.equal(s.socket.closedWith, 1000);
+  await assert.rejects(s.process.exited, { kind: "closed" });
+});
+
 test("nothing listens when there are no processes", async (t) => {
   const { window, document } = page(t);
   const counted = { added: 0, removed: 0 };
@@ -188,8 +199,8 @@ test("nothing listens when there are no processes", async (t) => {
     removeEventListener: (...args: Parameters<EventTarget["addEventListener"]>) => window.removeEventListener(...args),
   });
   const s = await Session.begin(t);
-  assert.equal(counted.added, 3);
+  assert.equal(counted.added, 4);
   s.socket.start(allExtensions);
   s.socket.deliver({ type: "exit_code" });
-  assert.equal(counted.removed, 3);
+  assert.equal(counted.removed, 4);
 });

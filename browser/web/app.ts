@@ -128,10 +128,10 @@ export class App {
     keepTitle(this.#session.id, title);
   }
 
-  /** Without a connection there is nobody to type to, so the keys are the page's. */
+  /** Without a connection, and without one to come back, there is nobody to type to, so the keys are the page's. */
   #leaveToTerminal(event: KeyboardEvent): boolean {
     const action = this.#words?.action;
-    if (!action || event.type !== "keydown") return true;
+    if (!action || this.#words?.resuming || event.type !== "keydown") return true;
     if (event.key === "Enter") {
       event.preventDefault();
       this.#act(action);

@@ -21,6 +21,8 @@ export class Notice {
   show(words: Words): void {
     clearInterval(this.#timer);
     document.documentElement.dataset["tone"] = words.tone;
+    // The terminal keeps its size, for a program would draw its screen anew.
+    this.#element.classList.toggle("over", words.resuming === true);
     find("span", this.#status).textContent = words.brief;
     // A count that is read out every second would drown everything else.
     this.#announcement.textContent = words.sentence || words.brief;

@@ -13,12 +13,18 @@ export interface Words {
   readonly sentence: string;
   /** What the user can do about it. */
   readonly action?: "retry" | "new";
+  /** The shell goes on, and takes what is typed when the connection is back. Nothing changes its screen meanwhile. */
+  readonly resuming?: true;
   /** When the page will do something itself, in the milliseconds of Date.now(). */
   readonly at?: number;
 }
 
+/** A loss that is over after so many attempts is not worth a sentence. */
+const BRIEF_ATTEMPTS = 2;
+
 /** Says where a process is with its connection. known is whether it has been connected before. */
 export function describe(state: State, known: boolean): Words {
+  if ("resuming" in state && state.resuming && known) return resuming(state);
   switch (state.status) {
     case "connecting":
       return { tone: "busy", brief: known ? "Reconnecting" : "Connecting", sentence: known ? "Reconnecting." : "" };
@@ -29,6 +35,14 @@ export function describe(state: State, known: boolean): Words {
     case "ended":
       return { tone: "over", brief: "Ended", sentence: ending(state.exit, state.error), action: "new" };
   }
+}
+
+/** Says that the connection is lost and will be back, with nothing lost. */
+function resuming(state: State & { readonly attempt: number }): Words {
+  const words = { tone: "busy", brief: "Reconnecting", resuming: true } as const;
+  if (state.attempt <= BRIEF_ATTEMPTS) return { ...words, sentence: "" };
+  const sentence = "The connection is lost. The shell goes on, and what you type waits.";
+  return { ...words, sentence, action: "retry", ...(state.status === "waiting" && { at: state.retryAt }) };
 }
 
 /** Says what is the matter with a connection that is made again at a time. */

@@ -19,6 +19,7 @@ type client struct {
 	leave  context.CancelCauseFunc // ends ctx. exitCode knows the cause
 	// terminal is this program's terminal. It is nil if the command has no terminal.
 	terminal *terminal
+	notice   *notice
 }
 
 // notty runs a command without a terminal.
@@ -60,6 +61,9 @@ func (c *client) tty(command wsep.Command) error {
 	// The first ends with stdin, the second with the command's context. Both end with the program at the latest.
 	c.spawn(func() { c.feed(stdin, os.Stdin) })
 	c.spawn(func() { c.followSize(p, changes) })
+	if c.terminal.present() {
+		c.notice.begin(os.Stdout, func() { c.redraw(p) })
+	}
 	stdout := openDisplay(os.Stdout)
 	err = c.finish(p, stdout)
 	undoModes(stdout, err)
@@ -101,6 +105,7 @@ func (c *client) feed(stdin io.WriteCloser, from io.Reader) {
 func (c *client) finish(p wsep.Process, stdout io.Writer) error {
 	if err := c.copyOutputs(p, stdout); err != nil {
 		c.leave(err)
+		_ = p.Wait() // The server is told before this program exits.
 		return err
 	}
 	return c.because(p.Wait())

@@ -14,12 +14,19 @@ import (
 	"cdr.dev/wsep/dev/internal/serve"
 )
 
-// connect returns an Execer for the options. disconnect ends the servers and connections that connect has started.
-func connect(o options) (execer wsep.Execer, disconnect func() error, err error) {
+// connect returns an Execer for the options. It tells n about its connection. disconnect ends the servers and connections
+// that connect has started.
+func connect(o options, n *notice) (execer wsep.Execer, disconnect func() error, err error) {
 	if o.embedded {
 		return embed()
 	}
-	return wsep.Dialer{URL: o.url, Header: o.header, HTTPClient: httpClient(o.roots)}, func() error { return nil }, nil
+	resume := o.resume
+	if resume == 0 {
+		resume = -1 // To a Dialer 0 is the default.
+	}
+	return wsep.Dialer{
+		URL: o.url, Header: o.header, HTTPClient: httpClient(o.roots), Resume: resume, OnConnection: n.connection,
+	}, func() error { return nil }, nil
 }
 
 // httpClient returns a client that trusts the authorities. nil means the default.

@@ -18,7 +18,7 @@ import (
 
 // TestEmbeddedServerIsPrivate connects to the embedded server as another user of this machine could.
 func TestEmbeddedServerIsPrivate(t *testing.T) {
-	execer, disconnect, err := connect(options{embedded: true})
+	execer, disconnect, err := connect(options{embedded: true}, new(notice))
 	require.NoError(t, err)
 	defer func() { require.NoError(t, disconnect()) }()
 	command := wsep.Command{Command: "hostname"}
@@ -47,7 +47,7 @@ func TestCA(t *testing.T) {
 	for _, args := range [][]string{{"--ca", ca}, {}} {
 		o, err := parse(append(append([]string{"notty", "--url", url}, args...), "true"), io.Discard)
 		require.NoError(t, err)
-		execer, _, err := connect(o)
+		execer, _, err := connect(o, new(notice))
 		require.NoError(t, err)
 		p, err := execer.Start(t.Context(), o.command)
 		if len(args) == 0 {

@@ -26,6 +26,7 @@ type options struct {
 	header   http.Header
 	roots    *x509.CertPool // the authorities to trust; nil means this machine's
 	timeout  time.Duration  // 0 means none
+	resume   time.Duration  // how long a lost connection is waited for
 	embedded bool
 }
 
@@ -95,6 +96,7 @@ func (raw *rawFlags) set(o *options) *pflag.FlagSet {
 	flags.StringArrayVar(&o.command.Env, "env", nil, "set the variable `NAME=VALUE` for the command; may be repeated")
 	flags.StringVar(&o.command.WorkingDir, "workdir", "", "start the command in `DIRECTORY`")
 	flags.DurationVar(&o.timeout, "timeout", 0, "end the command after `DURATION`; 0 means never")
+	flags.DurationVar(&o.resume, "resume", time.Minute, "wait up to `DURATION` for a lost connection to come back; 0 means not at all")
 	flags.StringVar(&o.command.ID, "id", "", "return to the session `ID`, or begin it (tty only)")
 	return flags
 }
@@ -113,6 +115,8 @@ func (raw *rawFlags) check(flags *pflag.FlagSet, o *options) (err error) {
 	switch {
 	case o.timeout < 0:
 		return xerrors.New("--timeout must not be negative")
+	case o.resume < 0:
+		return xerrors.New("--resume must not be negative")
 	case !o.tty && o.command.ID != "":
 		return xerrors.New("--id is for tty: only a terminal has a session")
 	case o.tty && raw.noStdin:

@@ -41,11 +41,12 @@ func execute(o options) error {
 		ctx, stop = context.WithTimeoutCause(ctx, o.timeout, errTimeout)
 		defer stop()
 	}
-	execer, disconnect, err := connect(o)
+	notices := new(notice)
+	execer, disconnect, err := connect(o, notices)
 	if err != nil {
 		return err
 	}
-	c := &client{execer: execer, ctx: ctx, leave: leave}
+	c := &client{execer: execer, ctx: ctx, leave: leave, notice: notices}
 	if o.tty {
 		err = c.tty(o.command)
 	} else {

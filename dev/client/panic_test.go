@@ -13,7 +13,7 @@ import (
 // panickingMain is the client with a command whose output panics after the first line of input.
 func panickingMain() {
 	ctx, leave := context.WithCancelCause(context.Background())
-	c := &client{execer: panickingExecer{}, ctx: ctx, leave: leave}
+	c := &client{execer: panickingExecer{}, ctx: ctx, leave: leave, notice: new(notice)}
 	err := c.tty(wsep.Command{TTY: true})
 	report(err)
 	os.Exit(exitCode(err))

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"sync"
+	"time"
 
 	"golang.org/x/term"
 	"golang.org/x/xerrors"
@@ -90,3 +91,23 @@ func (c *client) followSize(p wsep.Process, changes <-chan os.Signal) {
 		}
 	}
 }
+
+// redraw makes a program in the command's terminal draw everything again: the size changes twice.
+func (c *client) redraw(p wsep.Process) {
+	rows, cols := c.terminal.size()
+	if rows < 2 || cols == 0 {
+		return
+	}
+	// Ends with the command's context.
+	c.spawn(func() {
+		_ = p.Resize(c.ctx, rows-1, cols)
+		select {
+		case <-time.After(redrawPause):
+		case <-c.ctx.Done():
+		}
+		_ = p.Resize(c.ctx, rows, cols)
+	})
+}
+
+// redrawPause is how long the program has to notice the first change of size. Changes that wait become one.
+const redrawPause = 100 * time.Millisecond

@@ -1,6 +1,6 @@
-// Package flow carries a stream's bytes within bounds. A [Buffer] holds what a receiver has not consumed yet, a [Credit]
-// keeps the sender within the receiver's window, and [Receipts] tell the sender what was consumed. The package knows
-// bytes and offsets. It knows nothing of the messages that carry them.
+// Package flow carries a stream's bytes within bounds. An [Outbox] keeps the bytes of a sender until the receiver has
+// consumed them, a [Buffer] holds what a receiver has not consumed yet, and [Receipts] tell the sender what was consumed.
+// The package knows bytes and offsets. Of messages it knows only that one begins with a header.
 package flow
 
 import (
@@ -40,6 +40,7 @@ type Buffer struct {
 	mu      sync.Mutex // guards what follows
 	chunks  []*chunk
 	size    int
+	total   int64 // bytes that the producer has brought since the beginning
 	filling bool  // the producer writes to the last chunk
 	end     error // what the consumer gets after the last byte; nil while there may be more
 	drop    bool  // nobody will read: all bytes are taken and none is kept
@@ -81,13 +82,14 @@ func (b *Buffer) Fill(r io.Reader, stop <-chan struct{}) error {
 		if b.isFull() {
 			// A message that just fits does not wait. Beyond it there is only the end.
 			var err error
-			if n, err = r.Read(b.ahead[:]); n == 0 {
-				if err == io.EOF {
-					return nil
-				}
-				if err != nil {
-					return err
-				}
+			n, err = r.Read(b.ahead[:])
+			if err != nil && err != io.EOF {
+				return err
+			}
+			if n == 0 && err == io.EOF {
+				return nil
+			}
+			if n == 0 {
 				continue
 			}
 		}
@@ -116,11 +118,15 @@ func (b *Buffer) Fill(r io.Reader, stop <-chan struct{}) error {
 // worthwhile is how many bytes of a message are passed on before the rest has come.
 const worthwhile = 16 << 10
 
-// readSome reads until p is full, r has ended or failed, or the bytes are worthwhile.
+// readSome reads until p is full, r has ended or failed, or the bytes are worthwhile. It drops bytes that come together
+// with an error: coder/websocket returns bytes of a frame that was cut without having unmasked them.
 func readSome(r io.Reader, p []byte) (n int, err error) {
 	for most := min(len(p), worthwhile); n < most && err == nil; {
 		var m int
 		m, err = r.Read(p[n:])
+		if err != nil && err != io.EOF {
+			return n, err
+		}
 		n += m
 	}
 	return n, err
@@ -191,6 +197,7 @@ func (b *Buffer) tail() *chunk {
 func (b *Buffer) commit(n int) error {
 	b.mu.Lock()
 	b.filling = false
+	b.total += int64(n)
 	if b.drop {
 		b.clear()
 		b.mu.Unlock()
@@ -217,6 +224,13 @@ func (b *Buffer) commit(n int) error {
 		return ErrWindow
 	}
 	return nil
+}
+
+// Received returns how many bytes the producer has brought since the beginning.
+func (b *Buffer) Received() int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.total
 }
 
 // used reports that n bytes have left the buffer. The lock is not held.

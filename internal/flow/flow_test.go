@@ -130,16 +130,18 @@ func TestStrictBufferIsBounded(t *testing.T) {
 }
 
 func TestBufferKeepsWhatCameBeforeAnError(t *testing.T) {
+	data := streamtest.RandomBytes(100)
 	for _, r := range []io.Reader{
-		io.MultiReader(bytes.NewReader(streamtest.RandomBytes(100)), iotest.ErrReader(io.ErrClosedPipe)),
-		&failingWithData{streamtest.RandomBytes(100)},
+		io.MultiReader(bytes.NewReader(data), iotest.ErrReader(io.ErrClosedPipe)),
+		io.MultiReader(bytes.NewReader(data), &failingWithData{[]byte("not unmasked")}),
 	} {
 		b := NewBuffer(1000)
 		require.ErrorIs(t, b.Fill(r, nil), io.ErrClosedPipe)
 		b.Close(io.EOF)
 		got, err := io.ReadAll(b)
 		require.NoError(t, err)
-		require.Equal(t, streamtest.RandomBytes(100), got)
+		require.Equal(t, data, got)
+		require.EqualValues(t, len(data), b.Received())
 	}
 }
 
@@ -403,113 +405,9 @@ func TestConsumedIsCalledWithoutLock(t *testing.T) {
 	require.ErrorIs(t, err, io.ErrClosedPipe)
 }
 
-func TestCreditWithoutFlowControl(t *testing.T) {
-	c := NewCredit(0)
-	for range 3 {
-		n, err := c.Available(1<<30, nil)
-		require.NoError(t, err)
-		require.Equal(t, 1<<30, n)
-		c.Spend(n)
-	}
-}
-
-func TestCredit(t *testing.T) {
-	c := NewCredit(100)
-	available := func(most, want int) {
-		t.Helper()
-		n, err := c.Available(most, nil)
-		require.NoError(t, err)
-		require.Equal(t, want, n)
-	}
-	available(60, 60)
-	available(100, 100)
-	available(101, 100)
-	c.Spend(60)
-	available(60, 40)
-	available(40, 40)
-	available(10, 10)
-	require.NoError(t, c.Ack(25))
-	available(100, 65)
-	c.Spend(65)
-	require.NoError(t, c.Ack(25), "twice the same says nothing new")
-	require.NoError(t, c.Ack(125))
-	available(1000, 100)
-}
-
-func TestBadAcks(t *testing.T) {
-	c := NewCredit(100)
-	c.Spend(80)
-	require.NoError(t, c.Ack(50))
-	for _, offset := range []int64{81, 1 << 62, 49, 1, -1, -1 << 63} {
-		err := c.Ack(offset)
-		require.ErrorIs(t, err, ErrAck, "%d", offset)
-	}
-	n, err := c.Available(1000, nil)
-	require.NoError(t, err)
-	require.Equal(t, 70, n, "a bad ack changes nothing")
-	require.NoError(t, c.Ack(0), "0 says that the stream was left out")
-	n, err = c.Available(1000, nil)
-	require.NoError(t, err)
-	require.Equal(t, 70, n)
-
-	require.ErrorIs(t, NewCredit(100).Ack(1), ErrAck, "nothing was sent")
-	require.ErrorIs(t, NewCredit(0).Ack(1), ErrAck, "nor without flow control")
-}
-
-func TestCreditIsWaitedFor(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := NewCredit(100)
-		stop := make(chan struct{})
-		type result struct {
-			n   int
-			err error
-		}
-		results := make(chan result, 1)
-		await := func() {
-			n, err := c.Available(1000, stop)
-			results <- result{n, err}
-		}
-		c.Spend(100)
-		go await()
-		synctest.Wait()
-		require.Empty(t, results)
-		require.NoError(t, c.Ack(0))
-		synctest.Wait()
-		require.Empty(t, results, "an ack of nothing grants nothing")
-		require.NoError(t, c.Ack(30))
-		require.Equal(t, result{n: 30}, <-results)
-
-		c.Spend(30)
-		go await()
-		synctest.Wait()
-		require.Empty(t, results)
-		close(stop)
-		require.Equal(t, result{err: ErrStopped}, <-results)
-	})
-}
-
-// TestStaleGrantGrantsNothing has an ack that comes while no sender waits. Its wake-up must not count as credit later.
-func TestStaleGrantGrantsNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := NewCredit(100)
-		c.Spend(50)
-		require.NoError(t, c.Ack(50))
-		c.Spend(100)
-		got := make(chan int, 1)
-		go func() {
-			n, _ := c.Available(1, nil)
-			got <- n
-		}()
-		synctest.Wait()
-		require.Empty(t, got)
-		require.NoError(t, c.Ack(51))
-		require.Equal(t, 1, <-got)
-	})
-}
-
 func TestReceipts(t *testing.T) {
 	var told []int64
-	r := NewReceipts(400, func(offset int64) { told = append(told, offset) })
+	r := NewReceipts(400, 0, func(offset int64) { told = append(told, offset) })
 	for _, tc := range []struct {
 		n    int
 		want []int64
@@ -529,7 +427,7 @@ func TestReceipts(t *testing.T) {
 
 func TestReceiptsFromManyReaders(t *testing.T) {
 	var told []int64
-	r := NewReceipts(4000, func(offset int64) { told = append(told, offset) })
+	r := NewReceipts(4000, 0, func(offset int64) { told = append(told, offset) })
 	var readers sync.WaitGroup
 	for range 8 {
 		readers.Go(func() {
@@ -549,41 +447,46 @@ func TestReceiptsFromManyReaders(t *testing.T) {
 	require.Greater(t, last+1000, int64(8*7000))
 }
 
-// TestWindowKeepsSenderWithinBuffer joins credit, buffer and receipts. Bytes within the credit fit into the strict
-// buffer, and the receipts return the credit, whatever the sizes.
+// TestWindowKeepsSenderWithinBuffer joins the three: what the outbox lets through fits the strict buffer, and the receipts
+// keep it flowing, whatever the sizes.
 func TestWindowKeepsSenderWithinBuffer(t *testing.T) {
 	data := streamtest.RandomBytes(1 << 20)
 	for _, window := range []int{4096, 5000, chunkSize, 300000, 4 << 20} {
 		b := NewBuffer(window)
 		b.Strict = true
-		c := NewCredit(int64(window))
+		o := NewOutbox(testHeader, int64(window))
+		acks := make(chan int64, len(data))
+		b.Consumed = NewReceipts(int64(window), 0, func(offset int64) { acks <- offset }).Add
 		failed := make(chan error, 1)
-		b.Consumed = NewReceipts(int64(window), func(offset int64) {
-			if err := c.Ack(offset); err != nil {
-				failed <- err
-			}
-		}).Add
 		go func() {
-			left, size := data, streamtest.UpTo(2*window)
-			for len(left) > 0 {
-				n, err := c.Available(min(size(), len(left)), nil)
-				if err == nil {
-					c.Spend(n)
-					err = b.Fill(bytes.NewReader(left[:n]), nil)
-				}
-				if err != nil {
-					b.Close(err)
-					return
-				}
-				left = left[n:]
-			}
+			err := sendAll(o, data, b, acks)
 			b.Close(io.EOF)
+			failed <- err
 		}()
 		got, err := io.ReadAll(&streamtest.LimitedReader{R: b, Next: streamtest.UpTo(window)})
 		require.NoError(t, err, "window %d", window)
+		require.NoError(t, <-failed, "window %d", window)
 		require.True(t, bytes.Equal(data, got), "window %d", window)
-		require.Empty(t, failed)
 	}
+}
+
+// sendAll carries data from an outbox to a buffer, as fast as the acks allow.
+func sendAll(o *Outbox, data []byte, b *Buffer, acks <-chan int64) error {
+	for len(data) > 0 || o.Unsent() > 0 {
+		data = data[put(o, data):]
+		if o.Unsent() == 0 {
+			if err := o.Ack(<-acks); err != nil {
+				return err
+			}
+			continue
+		}
+		body := o.Message(64000)[len(testHeader):]
+		if err := b.Fill(bytes.NewReader(body), nil); err != nil {
+			return err
+		}
+		o.Written()
+	}
+	return nil
 }
 
 func BenchmarkBuffer(b *testing.B) {
@@ -630,41 +533,46 @@ func BenchmarkBuffer(b *testing.B) {
 	}
 }
 
-func BenchmarkCredit(b *testing.B) {
-	c := NewCredit(testWindow)
-	r := NewReceipts(testWindow, func(offset int64) {
-		if err := c.Ack(offset); err != nil {
+func BenchmarkOutbox(b *testing.B) {
+	o := NewOutbox(testHeader, testWindow)
+	r := NewReceipts(testWindow, 0, func(offset int64) {
+		if err := o.Ack(offset); err != nil {
 			b.Fatal(err)
 		}
 	})
 	b.ReportAllocs()
 	for b.Loop() {
-		n, err := c.Available(32<<10, nil)
-		if err != nil {
-			b.Fatal(err)
-		}
-		c.Spend(n)
-		r.Add(n)
+		o.Expect(32 << 10)
+		n := min(len(o.Space()), 32<<10)
+		o.Commit(n)
+		sent := len(o.Message(n)) - len(testHeader)
+		o.Written()
+		r.Add(sent)
 	}
 }
 
 // TestSteadyStateDoesNotAllocate checks that a stream takes no memory beyond the bytes that it holds.
 func TestSteadyStateDoesNotAllocate(t *testing.T) {
 	b := NewBuffer(testWindow)
-	c := NewCredit(testWindow)
-	b.Consumed = NewReceipts(testWindow, func(offset int64) { _ = c.Ack(offset) }).Add
-	data, p := bytes.NewReader(make([]byte, 1000)), make([]byte, 1000)
-	allocs := testing.AllocsPerRun(1000, func() {
-		_, _ = data.Seek(0, io.SeekStart)
-		n, err := c.Available(len(p), nil)
-		c.Spend(n)
-		err = errors.Join(err, b.Fill(data, nil))
-		_, readErr := io.ReadFull(b, p)
-		if err != nil || readErr != nil {
-			t.Fatal(err, readErr)
+	o := NewOutbox(testHeader, testWindow)
+	b.Consumed = NewReceipts(testWindow, 0, func(offset int64) { _ = o.Ack(offset) }).Add
+	data, p := bytes.NewReader(nil), make([]byte, 1000)
+	carry := func() {
+		o.Commit(copy(o.Space(), p))
+		for o.Unsent() > 0 {
+			data.Reset(o.Message(len(p))[len(testHeader):])
+			err := b.Fill(data, nil)
+			o.Written()
+			_, readErr := io.ReadFull(b, p[:data.Size()])
+			if err = errors.Join(err, readErr); err != nil {
+				t.Fatal(err)
+			}
 		}
-	})
-	require.Zero(t, allocs)
+	}
+	for range 3000 {
+		carry()
+	}
+	require.Zero(t, testing.AllocsPerRun(1000, carry))
 }
 
 // fillAndClose fills b and then ends it, with the error of fill if there is one.
@@ -704,17 +612,10 @@ func (w *countingWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// failingWithData returns its last bytes together with an error.
+// failingWithData returns its bytes together with an error.
 type failingWithData struct{ data []byte }
 
-func (r *failingWithData) Read(p []byte) (int, error) {
-	n := copy(p, r.data)
-	r.data = r.data[n:]
-	if len(r.data) > 0 {
-		return n, nil
-	}
-	return n, io.ErrClosedPipe
-}
+func (r *failingWithData) Read(p []byte) (int, error) { return copy(p, r.data), io.ErrClosedPipe }
 
 // actingReader calls act during its first read, as another goroutine may.
 type actingReader struct {

@@ -23,6 +23,8 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"type":"ack","stderr":-1}`))
 	f.Add([]byte(`{"type":"ack","other":1}`))
 	f.Add([]byte(`{"type":"ack","stdin":}`))
+	f.Add([]byte(`{"type":"ack","seq":9223372036854775807}`))
+	f.Add([]byte(`{"type":"ack","seq":0}`))
 	f.Add([]byte(`{"type":"echo","n":9223372036854775807}`))
 	f.Add([]byte(`{"type":"echo","n":0}`))
 	f.Add([]byte(`{"type":"echo","n":-1}`))

@@ -28,10 +28,14 @@ const (
 	TypeClose      = "close"
 	TypeStartError = "start_error"
 	TypeEnd        = "end"
+
+	TypeResume      = "resume"
+	TypeResumed     = "resumed"
+	TypeResumeError = "resume_error"
 )
 
 // The headers of bulk messages, with the delimiter. Every sender of ours writes exactly these bytes, so a receiver
-// recognises them by comparison; other spellings of the same JSON take the slow path.
+// recognizes them by comparison; other spellings of the same JSON take the slow path.
 const (
 	StdinHeader  = `{"type":"stdin"}` + "\n"
 	StdoutHeader = `{"type":"stdout"}` + "\n"
@@ -68,8 +72,10 @@ type Start struct {
 	ID      string  `json:"id"`
 	Command Command `json:"command"`
 	// Rows and Cols are where v0.2.4's browser client puts the size of the terminal.
-	Rows       uint16      `json:"rows,omitempty"`
-	Cols       uint16      `json:"cols,omitempty"`
+	Rows uint16 `json:"rows,omitempty"`
+	Cols uint16 `json:"cols,omitempty"`
+	// Key is what the client resumes with. It is part of the resume extension.
+	Key        *Key        `json:"key,omitempty"`
 	Extensions *Extensions `json:"extensions,omitempty"`
 }
 
@@ -113,6 +119,51 @@ type Extensions struct {
 	Outcome bool `json:"outcome,omitempty"`
 	// Echo says that the server answers echoes.
 	Echo bool `json:"echo,omitempty"`
+	// Resume is how many seconds the server waits for a client whose connection is lost: in a client's message the number
+	// that it asks for, in a server's the number that it grants. It is in force only with Window and Outcome.
+	Resume int64 `json:"resume,omitempty"`
+}
+
+func (s Start) validate() error { return s.Extensions.validate() }
+
+func (p Pid) validate() error { return p.Extensions.validate() }
+
+func (r Resume) validate() error {
+	if r.Key == (Key{}) {
+		return errors.New("no key")
+	}
+	if err := validCounts(r.Stdout, r.Stderr, r.Age); err != nil {
+		return err
+	}
+	return r.Extensions.validate()
+}
+
+func (r Resumed) validate() error {
+	if err := validCounts(r.Stdin, r.Seq); err != nil {
+		return err
+	}
+	return r.Extensions.validate()
+}
+
+func (c CloseStdin) validate() error { return validCounts(c.Seq) }
+
+func (r Resize) validate() error { return validCounts(r.Seq) }
+
+func (s Signal) validate() error { return validCounts(s.Seq) }
+
+func (c Close) validate() error { return validCounts(c.Seq) }
+
+// maxCount is the largest number that JSON's numbers carry exactly in every language.
+const maxCount = 1<<53 - 1
+
+// validCounts returns an error unless all are offsets or numbers of requests.
+func validCounts(counts ...int64) error {
+	for _, n := range counts {
+		if n < 0 || n > maxCount {
+			return fmt.Errorf("%d, must be from 0 to %d", n, int64(maxCount))
+		}
+	}
+	return nil
 }
 
 func (e *Extensions) validate() error {
@@ -125,6 +176,9 @@ func (e *Extensions) validate() error {
 	if e.MaxMessage < 0 || (e.MaxMessage > 0 && e.MaxMessage < MaxMessage) {
 		return fmt.Errorf("max_message of %d bytes, must be at least %d", e.MaxMessage, MaxMessage)
 	}
+	if e.Resume < 0 {
+		return fmt.Errorf("resume for %d seconds", e.Resume)
+	}
 	return nil
 }
 
@@ -132,6 +186,7 @@ func (e *Extensions) validate() error {
 type Resize struct {
 	Rows uint16 `json:"rows"`
 	Cols uint16 `json:"cols"`
+	Seq  int64  `json:"seq,omitempty"`
 }
 
 // Ack says how many bytes of each stream have been consumed, counted from the start of the process. A client
@@ -140,6 +195,8 @@ type Ack struct {
 	Stdin  int64 `json:"stdin,omitempty"`
 	Stdout int64 `json:"stdout,omitempty"`
 	Stderr int64 `json:"stderr,omitempty"`
+	// Seq is the number of the last request that the server has taken.
+	Seq int64 `json:"seq,omitempty"`
 }
 
 // Echo asks the server whether it is there. The answer is the same message.
@@ -150,6 +207,7 @@ type Echo struct {
 // Signal carries a signal to the process's group: its POSIX name without SIG.
 type Signal struct {
 	Signal string `json:"signal"`
+	Seq    int64  `json:"seq,omitempty"`
 }
 
 // Pid is the first answer to start.
@@ -181,10 +239,51 @@ type StartError struct {
 }
 
 // CloseStdin says that stdin has no more bytes.
-type CloseStdin struct{}
+type CloseStdin struct {
+	Seq int64 `json:"seq,omitempty"`
+}
 
 // Close asks the server to end the process as Process.Close does.
-type Close struct{}
+type Close struct {
+	Seq int64 `json:"seq,omitempty"`
+}
+
+// Resume is the first message on a connection that takes up a conversation. Stdout and Stderr are how many bytes of each
+// the client has received.
+type Resume struct {
+	Key    Key   `json:"key"`
+	Stdout int64 `json:"stdout"`
+	Stderr int64 `json:"stderr"`
+	// Age is how many microseconds ago the client's connection for start was made. A client that has received pid leaves it out.
+	Age        int64       `json:"age,omitempty"`
+	Extensions *Extensions `json:"extensions,omitempty"`
+}
+
+// Resumed is the answer to Resume. Stdin is how many bytes the server has received, Seq the number of the last request
+// that it has taken.
+type Resumed struct {
+	Pid        int         `json:"pid"`
+	Stdin      int64       `json:"stdin"`
+	Seq        int64       `json:"seq"`
+	Extensions *Extensions `json:"extensions,omitempty"`
+}
+
+// ResumeError says why a conversation can't go on. It takes Resumed's place and ends the connection.
+type ResumeError struct {
+	Kind    string `json:"kind"`
+	Message string `json:"message"`
+	// Never says that no command was started under the key, and that none will be.
+	Never bool `json:"never,omitempty"`
+}
+
+// The kinds of ResumeError.
+const (
+	ResumeUnknown    = "unknown"
+	ResumeTaken      = "taken"
+	ResumePermission = "permission"
+	ResumeBusy       = "busy"
+	ResumeGap        = "gap"
+)
 
 var (
 	errNotObject = errors.New("header is not a JSON object")
@@ -236,25 +335,17 @@ func Decode(header []byte) (any, error) {
 	case TypeStdin, TypeStdout, TypeStderr:
 		return Stream(typ), nil
 	case TypeCloseStdin:
-		return CloseStdin{}, nil
+		return decodeValid[CloseStdin](typ, header)
 	case TypeClose:
-		return Close{}, nil
+		return decodeValid[Close](typ, header)
 	case TypeEnd:
 		return End{}, nil
 	case TypeStart:
-		s, err := decodeAs[Start](typ, header)
-		if err == nil {
-			err = wrap(typ, s.Extensions.validate())
-		}
-		return asAny(s, err)
+		return decodeValid[Start](typ, header)
 	case TypePid:
-		p, err := decodeAs[Pid](typ, header)
-		if err == nil {
-			err = wrap(typ, p.Extensions.validate())
-		}
-		return asAny(p, err)
+		return decodeValid[Pid](typ, header)
 	case TypeResize:
-		return asAny(decodeAs[Resize](typ, header))
+		return decodeValid[Resize](typ, header)
 	case TypeExitCode:
 		return asAny(decodeAs[ExitCode](typ, header))
 	case TypeAck:
@@ -262,9 +353,15 @@ func Decode(header []byte) (any, error) {
 	case TypeEcho:
 		return asAny(decodeAs[Echo](typ, header))
 	case TypeSignal:
-		return asAny(decodeAs[Signal](typ, header))
+		return decodeValid[Signal](typ, header)
 	case TypeStartError:
 		return asAny(decodeAs[StartError](typ, header))
+	case TypeResume:
+		return decodeValid[Resume](typ, header)
+	case TypeResumed:
+		return decodeValid[Resumed](typ, header)
+	case TypeResumeError:
+		return asAny(decodeAs[ResumeError](typ, header))
 	}
 	return nil, UnknownTypeError{Type: typ}
 }
@@ -275,6 +372,15 @@ type Stream string
 func decodeAs[T any](typ string, header []byte) (T, error) {
 	var m T
 	return m, wrap(typ, json.Unmarshal(header, &m))
+}
+
+// decodeValid is decodeAs for a type with rules beyond those of its fields' types.
+func decodeValid[T interface{ validate() error }](typ string, header []byte) (any, error) {
+	m, err := decodeAs[T](typ, header)
+	if err == nil {
+		err = wrap(typ, m.validate())
+	}
+	return asAny(m, err)
 }
 
 func asAny[T any](m T, err error) (any, error) {
@@ -312,6 +418,12 @@ func Encode(m any) ([]byte, error) {
 		return encodeAs(TypeExitCode, m)
 	case StartError:
 		return encodeAs(TypeStartError, m)
+	case Resume:
+		return encodeAs(TypeResume, m)
+	case Resumed:
+		return encodeAs(TypeResumed, m)
+	case ResumeError:
+		return encodeAs(TypeResumeError, m)
 	case Ack:
 		return encodeAs(TypeAck, m)
 	case Echo:
@@ -335,12 +447,18 @@ func encodeAs(typ string, m any) ([]byte, error) {
 	return append(msg, fields[1:]...), nil
 }
 
-// AppendAck appends an ack of one stream to dst without allocating.
-func AppendAck(dst []byte, stream Stream, offset int64) []byte {
+// AckField names a field of ack: a stream or AckSeq.
+type AckField = Stream
+
+// AckSeq names the number of the last request that was taken.
+const AckSeq AckField = "seq"
+
+// AppendAck appends an ack of one field to dst without allocating.
+func AppendAck(dst []byte, field AckField, value int64) []byte {
 	dst = append(dst, `{"type":"ack","`...)
-	dst = append(dst, stream...)
+	dst = append(dst, field...)
 	dst = append(dst, `":`...)
-	dst = strconv.AppendInt(dst, offset, 10)
+	dst = strconv.AppendInt(dst, value, 10)
 	return append(dst, '}')
 }
 
@@ -362,6 +480,8 @@ func DecodeAck(header []byte) (ack Ack, ok bool) {
 		ack.Stdout = n
 	case TypeStderr:
 		ack.Stderr = n
+	case string(AckSeq):
+		ack.Seq = n
 	default:
 		return ack, false
 	}

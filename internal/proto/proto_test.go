@@ -3,6 +3,7 @@ package proto_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -75,6 +76,7 @@ func TestAppendAckAgreesWithEncode(t *testing.T) {
 		proto.TypeStdin:  func(n int64) proto.Ack { return proto.Ack{Stdin: n} },
 		proto.TypeStdout: func(n int64) proto.Ack { return proto.Ack{Stdout: n} },
 		proto.TypeStderr: func(n int64) proto.Ack { return proto.Ack{Stderr: n} },
+		proto.AckSeq:     func(n int64) proto.Ack { return proto.Ack{Seq: n} },
 	}
 	for stream, ack := range acks {
 		for _, n := range []int64{1, 9, 10, 512 << 10, 1<<53 - 1, 999999999999999999, 1e18, math.MaxInt64, -1} {
@@ -134,5 +136,21 @@ func TestWantsStdin(t *testing.T) {
 	} {
 		start := proto.Start{Command: proto.Command{Stdin: tc.stdin, TTY: tc.tty}}
 		require.Equal(t, tc.want, start.WantsStdin(), "%+v", tc)
+	}
+}
+
+func TestKeyIsInNoText(t *testing.T) {
+	key := proto.Key{1, 2, 3}
+	text, err := key.MarshalText()
+	require.NoError(t, err)
+	require.Len(t, text, 43)
+	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
+		for _, v := range []any{key, &key, proto.Start{Key: &key}, proto.Resume{Key: key}} {
+			printed := fmt.Sprintf(format, v)
+			require.NotContains(t, printed, string(text[:8]), format)
+			require.NotContains(t, printed, "1, 2, 3", format)
+			require.NotContains(t, printed, "1 2 3", format)
+			require.NotContains(t, printed, "0x1, 0x2", format)
+		}
 	}
 }

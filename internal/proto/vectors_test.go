@@ -41,7 +41,7 @@ func TestVectorsFollowTheirFormat(t *testing.T) {
 	types := []string{
 		proto.TypeStart, proto.TypeStdin, proto.TypeCloseStdin, proto.TypeResize, proto.TypeSignal, proto.TypeClose,
 		proto.TypeAck, proto.TypePid, proto.TypeStdout, proto.TypeStderr, proto.TypeExitCode, proto.TypeEnd,
-		proto.TypeStartError, proto.TypeEcho,
+		proto.TypeStartError, proto.TypeEcho, proto.TypeResume, proto.TypeResumed, proto.TypeResumeError,
 	}
 	require.Len(t, decoded, len(types))
 	for _, typ := range types {
@@ -116,19 +116,20 @@ func decodedForm(t *testing.T, msg any) string {
 	case proto.Stream:
 		return marshal(t, fields{"type": string(m)})
 	case proto.CloseStdin:
-		return marshal(t, fields{"type": "close_stdin"})
+		return marshal(t, fields{"type": "close_stdin", "seq": m.Seq})
 	case proto.Close:
-		return marshal(t, fields{"type": "close"})
+		return marshal(t, fields{"type": "close", "seq": m.Seq})
 	case proto.Start:
 		return marshal(t, fields{
-			"type": "start", "id": m.ID, "command": decodedCommand(m), "extensions": decodedExtensions(m.Extensions),
+			"type": "start", "id": m.ID, "command": decodedCommand(m), "key": m.Key,
+			"extensions": decodedExtensions(m.Extensions),
 		})
 	case proto.Resize:
-		return marshal(t, fields{"type": "resize", "rows": m.Rows, "cols": m.Cols})
+		return marshal(t, fields{"type": "resize", "rows": m.Rows, "cols": m.Cols, "seq": m.Seq})
 	case proto.Signal:
-		return marshal(t, fields{"type": "signal", "signal": m.Signal})
+		return marshal(t, fields{"type": "signal", "signal": m.Signal, "seq": m.Seq})
 	case proto.Ack:
-		return marshal(t, fields{"type": "ack", "stdin": m.Stdin, "stdout": m.Stdout, "stderr": m.Stderr})
+		return marshal(t, fields{"type": "ack", "stdin": m.Stdin, "stdout": m.Stdout, "stderr": m.Stderr, "seq": m.Seq})
 	case proto.Echo:
 		return marshal(t, fields{"type": "echo", "n": m.N})
 	case proto.Pid:
@@ -142,6 +143,17 @@ func decodedForm(t *testing.T, msg any) string {
 		return marshal(t, fields{"type": "end"})
 	case proto.StartError:
 		return marshal(t, fields{"type": "start_error", "kind": m.Kind, "message": m.Message})
+	case proto.Resume:
+		return marshal(t, fields{
+			"type": "resume", "key": m.Key, "stdout": m.Stdout, "stderr": m.Stderr, "age": m.Age,
+			"extensions": decodedExtensions(m.Extensions),
+		})
+	case proto.Resumed:
+		return marshal(t, fields{
+			"type": "resumed", "pid": m.Pid, "stdin": m.Stdin, "seq": m.Seq, "extensions": decodedExtensions(m.Extensions),
+		})
+	case proto.ResumeError:
+		return marshal(t, fields{"type": "resume_error", "kind": m.Kind, "message": m.Message, "never": m.Never})
 	}
 	require.Failf(t, "unexpected message", "%T", msg)
 	return ""
@@ -170,7 +182,10 @@ func decodedExtensions(e *proto.Extensions) any {
 	if e == nil {
 		return nil
 	}
-	return fields{"window": e.Window, "max_message": e.MaxMessage, "signal": e.Signal, "outcome": e.Outcome, "echo": e.Echo}
+	return fields{
+		"window": e.Window, "max_message": e.MaxMessage, "signal": e.Signal, "outcome": e.Outcome, "echo": e.Echo,
+		"resume": e.Resume,
+	}
 }
 
 // encodeDecodedForm encodes a vector's decoded form. The fields have the names of the wire.
@@ -205,6 +220,12 @@ func encodeDecodedForm(t *testing.T, v vector) []byte {
 		return encodeAs[proto.End](t, v)
 	case proto.TypeStartError:
 		return encodeAs[proto.StartError](t, v)
+	case proto.TypeResume:
+		return encodeAs[proto.Resume](t, v)
+	case proto.TypeResumed:
+		return encodeAs[proto.Resumed](t, v)
+	case proto.TypeResumeError:
+		return encodeAs[proto.ResumeError](t, v)
 	default:
 		require.Failf(t, "unexpected type", "%q", typ)
 		return nil

@@ -61,6 +61,8 @@ func parse(args []string, help io.Writer) (config, error) {
 		"ping clients every `DURATION`, and drop clients that are silent for two; 0 means no pings")
 	flags.DurationVar(&c.options.SessionTimeout, "session-timeout", 5*time.Minute,
 		"end a session that has had no client for `DURATION`")
+	flags.DurationVar(&c.options.ResumeTimeout, "resume-timeout", time.Minute,
+		"wait `DURATION` for a client whose connection is lost, before its command is ended; 0 means not at all")
 	target := flags.String("ssh", "",
 		"run the commands on an SSH host, `[USER@]HOST[:PORT]`, as that user")
 	identity := flags.String("identity", "",
@@ -145,6 +147,9 @@ func (c *config) check() error {
 	}
 	if c.options.KeepAlive <= 0 {
 		c.options.KeepAlive = -1
+	}
+	if c.options.ResumeTimeout <= 0 {
+		c.options.ResumeTimeout = -1
 	}
 	if err := checkPatterns("--allowed-hosts", c.allowedHosts); err != nil {
 		return err

@@ -17,10 +17,19 @@ func TestOptions(t *testing.T) {
 		args []string
 		want wsep.Options
 	}{
-		{"defaults", nil, wsep.Options{KeepAlive: 15 * time.Second, SessionTimeout: 5 * time.Minute}},
-		{"all", []string{"--keep-alive=1m", "--session-timeout=1h", "--max-processes=7"},
-			wsep.Options{KeepAlive: time.Minute, SessionTimeout: time.Hour, MaxProcesses: 7}},
-		{"no pings", []string{"--keep-alive=0"}, wsep.Options{KeepAlive: -1, SessionTimeout: 5 * time.Minute}},
+		{"defaults", nil, wsep.Options{
+			KeepAlive: 15 * time.Second, SessionTimeout: 5 * time.Minute, ResumeTimeout: time.Minute,
+		}},
+		{"all", []string{"--keep-alive=1m", "--session-timeout=1h", "--max-processes=7", "--resume-timeout=5m"},
+			wsep.Options{
+				KeepAlive: time.Minute, SessionTimeout: time.Hour, MaxProcesses: 7, ResumeTimeout: 5 * time.Minute,
+			}},
+		{"no pings", []string{"--keep-alive=0"}, wsep.Options{
+			KeepAlive: -1, SessionTimeout: 5 * time.Minute, ResumeTimeout: time.Minute,
+		}},
+		{"no resuming", []string{"--resume-timeout=0"}, wsep.Options{
+			KeepAlive: 15 * time.Second, SessionTimeout: 5 * time.Minute, ResumeTimeout: -1,
+		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c, err := parse(tc.args, io.Discard)

@@ -1,0 +1,270 @@
+import assert from "node:assert/strict";
+import { createHash, randomBytes, randomInt } from "node:crypto";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import type { TestContext } from "node:test";
+
+import { WebSocket } from "ws";
+
+import { DisconnectedError, connect } from "../src/index.js";
+import type { Client, ConnectOptions, Process, State } from "../src/index.js";
+import { Cutter } from "./cutter.js";
+import type { Cut, Plan } from "./cutter.js";
+import { buildServer, buildV024Server, serve } from "./servers.js";
+
+// Connections to a real server that are cut.
+
+const program = buildServer();
+const local = ["--listen", "127.0.0.1:0"];
+
+interface Cuttable {
+  client: Client;
+  cutter: Cutter;
+  url: string;
+}
+
+async function cuttable(t: TestContext, options: ConnectOptions = {}, ...flags: string[]): Promise<Cuttable> {
+  const { url } = await serve(t, program, ...local, ...flags);
+  const cutter = await Cutter.before(t, url);
+  return { client: connect(cutter.url, { WebSocket, ...options }), cutter, url };
+}
+
+function hash(bytes: Uint8Array): string {
+  return createHash("sha256").update(bytes).digest("hex");
+}
+
+async function stateIs(process: Process, status: State["status"]): Promise<void> {
+  if (process.state.status === status) return;
+  await new Promise<void>((resolve) => {
+    const stop = process.onStateChange((state) => {
+      if (state.status !== status) return;
+      stop();
+      resolve();
+    });
+  });
+}
+
+async function readUntil(reader: ReadableStreamDefaultReader<Uint8Array>, wanted: RegExp): Promise<string> {
+  const decoder = new TextDecoder();
+  for (let all = ""; ; ) {
+    const { done, value } = await reader.read();
+    assert.ok(!done, `the end, after ${JSON.stringify(all)}`);
+    all += decoder.decode(value, { stream: true });
+    if (wanted.test(all)) return all;
+  }
+}
+
+/** Cuts the connection, and waits until the process goes on over another. */
+async function cut(process: Process, cutter: Cutter, how: Cut = "reset"): Promise<void> {
+  const lost = stateIs(process, "waiting");
+  cutter.cutAll(how);
+  await lost;
+  await stateIs(process, "connected");
+  assert.deepEqual(process.state, { status: "connected", resumed: true });
+}
+
+test("streams, a signal and the exit code survive cuts, each once", async (t) => {
+  const { client, cutter } = await cuttable(t);
+  const script = 'trap "echo usr1" USR1; echo ready; while read -r x; do echo "got $x"; echo "err $x" >&2; done; exit 7';
+  const process = client.spawn("bash", { args: ["-c", script], stdin: true });
+  const stderr = new Response(process.stderr).text();
+  const reader = process.stdout.getReader();
+  let all = await readUntil(reader, /ready/);
+  const writer = process.stdin.getWriter();
+  for (let i = 0; i < 5; i++) {
+    await writer.write(`a${i}\n`);
+    cutter.cutAll((["reset", "close", "swallow"] as const)[i % 3]!);
+    if (i === 2) await process.signal("USR1");
+    await writer.write(`b${i}\n`);
+    all += await readUntil(reader, new RegExp(`b${i}\n`));
+  }
+  await writer.close();
+  cutter.cutAll("reset");
+  assert.deepEqual(await process.exited, { code: 7 });
+  for (let next = await reader.read(); !next.done; next = await reader.read()) all += Buffer.from(next.value);
+  const lines = Array.from({ length: 5 }, (_, i) => [`a${i}`, `b${i}`]).flat();
+  assert.deepEqual(all.match(/got \w+/g), lines.map((line) => `got ${line}`));
+  assert.equal(await stderr, lines.map((line) => `err ${line}\n`).join(""));
+  assert.equal(all.match(/usr1/g)?.length, 1);
+});
+
+test("a terminal goes on where it was: nothing is shown anew, and keys wait", async (t) => {
+  const { client, cutter } = await cuttable(t);
+  for (const id of ["", "kept"]) {
+    const process = client.spawn("bash", { args: ["--norc"], tty: true, id, env: { PS1: "$ " } });
+    const reader = process.stdout.getReader();
+    const writer = process.stdin.getWriter();
+    await writer.write("VAR=kept; echo begun-$((1+1))\r");
+    await readUntil(reader, /begun-2[^]*\$ $/);
+    await cut(process, cutter);
+    cutter.cutAll("close");
+    await writer.write("echo $VAR-$((2+2))\r");
+    const shown = await readUntil(reader, /kept-4/);
+    assert.ok(!shown.includes("begun"), JSON.stringify(shown));
+    process.resize(31, 91);
+    await writer.write("stty size; exit 6\r");
+    await readUntil(reader, /31 91/);
+    await reader.cancel();
+    assert.deepEqual(await process.exited, { code: 6 });
+  }
+});
+
+test("pid is lost: the command runs once", async (t) => {
+  const { url } = await serve(t, program, ...local);
+  const dir = mkdtempSync(join(tmpdir(), "wsep-browser-"));
+  t.after(() => rmSync(dir, { recursive: true }));
+  let plans: Plan[] = [];
+  const cutter = await Cutter.before(t, url, () => plans.shift());
+  const client = connect(cutter.url, { WebSocket });
+  // The handshake's answer has about 130 bytes. The requests have about 250 and more than 400.
+  for (let after = 100; after < 900; after += 100) {
+    plans = [{ cut: "reset", up: after % 200 === 0, after }];
+    const command = client.spawn("sh", { args: ["-c", `echo run >>${after}; echo done`], cwd: dir });
+    try {
+      assert.equal(await command.text(), "done\n");
+    } catch (error) {
+      assert.ok(error instanceof DisconnectedError && error.kind === "unreachable", `${after}: ${error}`);
+      continue; // The connection was never made.
+    }
+    assert.equal(readFileSync(join(dir, `${after}`), "utf8"), "run\n");
+  }
+});
+
+test("a second client with the key takes over, and the first does not come back", async (t) => {
+  const { url } = await serve(t, program, ...local);
+  const starts: string[] = [];
+  class Listening extends WebSocket {
+    override send(data: unknown): void {
+      const text = Buffer.from(data as Uint8Array).toString();
+      if (text.startsWith('{"type":"start"')) starts.push(text);
+      super.send(data as Uint8Array);
+    }
+  }
+  const process = connect(url, { WebSocket: Listening as unknown as typeof WebSocket }).spawn("cat", { stdin: true });
+  await process.started;
+  const { key, extensions } = JSON.parse(starts[0]!);
+  const second = new WebSocket(url);
+  const answer = new Promise<string>((resolve) => second.once("message", (data) => resolve(String(data))));
+  await new Promise((resolve) => second.once("open", resolve));
+  second.send(JSON.stringify({ type: "resume", key, stdout: 0, stderr: 0, extensions }));
+  assert.match(await answer, /"type":"resumed"/);
+  await assert.rejects(process.exited, { name: "DisconnectedError", kind: "taken", code: 4001 });
+  second.close(1000);
+});
+
+test("a server that is gone is not waited for longer than was asked", async (t) => {
+  const { client, cutter } = await cuttable(t, { resume: 1000 });
+  const process = client.spawn("cat", { stdin: true });
+  await process.started;
+  cutter.down = true;
+  cutter.cutAll("reset");
+  await assert.rejects(process.exited, { name: "DisconnectedError", message: /not resumed/ });
+  await assert.rejects(new Response(process.stdout).text(), DisconnectedError);
+});
+
+test("a server that is another one is told from the one that was", async (t) => {
+  const { client, cutter } = await cuttable(t);
+  const process = client.spawn("cat", { stdin: true });
+  await process.started;
+  const other = await serve(t, program, ...local);
+  cutter.lead(other.url);
+  cutter.cutAll("reset");
+  await assert.rejects(process.exited, { kind: "lost", message: /not resumed/ });
+});
+
+test("a server that does not wait loses what it always lost", async (t) => {
+  const v024 = buildV024Server();
+  for (const start of [() => serve(t, program, ...local, "--resume-timeout", "0"), () => serve(t, v024)]) {
+    const cutter = await Cutter.before(t, (await start()).url);
+    const process = connect(cutter.url, { WebSocket }).spawn("cat", { stdin: true });
+    await process.started;
+    await process.stdin.getWriter().write("x");
+    await process.stdout.getReader().read();
+    cutter.cutAll("reset");
+    await assert.rejects(process.exited, { name: "DisconnectedError", kind: "lost", message: "connection lost" });
+    assert.equal(cutter.made, 1);
+  }
+});
+
+/** How often a storm cuts. */
+const STORM = process.env["WSEP_LONG_TESTS"] ? 10_000 : 200;
+
+const cuts: readonly Cut[] = ["reset", "close", "swallow", "half"];
+
+const kinds: Record<string, (client: Client) => Promise<void>> = {
+  "an upload": async (client) => {
+    const input = randomBytes(300_000);
+    const process = client.spawn("sha256sum", { stdin: true });
+    const [text] = await Promise.all([process.text(), new Blob([input]).stream().pipeTo(process.stdin)]);
+    assert.equal(text.slice(0, 64), hash(input));
+  },
+  "a download": async (client) => {
+    const process = client.spawn("seq", { args: ["50000"], window: 65_536 });
+    const expected = Array.from({ length: 50_000 }, (_, i) => `${i + 1}\n`).join("");
+    assert.equal(hash(Buffer.from(await process.text())), hash(Buffer.from(expected)));
+  },
+  "an echo": async (client) => {
+    const input = randomBytes(100_000);
+    const process = client.spawn("cat", { stdin: true });
+    const [{ stdout, exit }] = await Promise.all([process.output(), new Blob([input]).stream().pipeTo(process.stdin)]);
+    assert.equal(hash(stdout), hash(input));
+    assert.deepEqual(exit, { code: 0 });
+  },
+  "a signal": async (client) => {
+    const script = "n=0; trap 'n=$((n+1))' USR1; trap 'exit $((40+n))' TERM; echo on; while :; do sleep 0.01; done";
+    const process = client.spawn("sh", { args: ["-c", script] });
+    await readUntil(process.stdout.getReader(), /on/);
+    await process.signal("USR1");
+    await new Promise((resolve) => setTimeout(resolve, 30));
+    await process.signal("TERM");
+    assert.deepEqual(await process.exited, { code: 41 });
+  },
+  "output after the exit": async (client) => {
+    const process = client.spawn("sh", { args: ["-c", "(sleep 0.1; seq 10000) & exit 5"] });
+    const { exit, stdout } = await process.output();
+    assert.deepEqual([exit, stdout.length], [{ code: 5 }, 48_894]);
+  },
+  "a terminal": async (client) => {
+    const process = client.spawn("sh", { args: ["-c", "stty -echo; echo on; read x; echo got-$x; exit 4"], tty: true });
+    const reader = process.stdout.getReader();
+    await readUntil(reader, /on/);
+    await process.stdin.getWriter().write("word\r");
+    await readUntil(reader, /got-word/);
+    await reader.cancel();
+    assert.deepEqual(await process.exited, { code: 4 });
+  },
+};
+
+test(`a storm of ${STORM} cuts loses nothing`, { timeout: 3_600_000 }, async (t) => {
+  const { url } = await serve(t, program, ...local);
+  let stormy = true;
+  const plan = (): Plan | undefined => {
+    if (!stormy) return undefined;
+    return { cut: cuts[randomInt(cuts.length)]!, up: randomInt(2) === 0, after: 500 + randomInt(100_000) };
+  };
+  const cutter = await Cutter.before(t, url, plan);
+  const client = connect(cutter.url, { WebSocket });
+  const timer = setInterval(() => (cutter.cutAll(cuts[randomInt(cuts.length)]!), cutter.cuts++), 150);
+  t.after(() => clearInterval(timer));
+  let done = 0;
+  const work = async (): Promise<void> => {
+    while (cutter.cuts < STORM) {
+      for (const [name, run] of Object.entries(kinds)) {
+        try {
+          await run(client);
+          done++;
+        } catch (error) {
+          // A command whose very first connection was never made has not begun.
+          if (error instanceof DisconnectedError && error.kind === "unreachable") continue;
+          stormy = false;
+          throw new Error(`${name}, after ${cutter.cuts} cuts`, { cause: error });
+        }
+      }
+    }
+  };
+  await Promise.all([work(), work(), work(), work()]);
+  t.diagnostic(`${done} commands over ${cutter.made} connections, ${cutter.cuts} cuts`);
+  assert.ok(done > 10);
+});

@@ -1,0 +1,130 @@
+import { once } from "node:events";
+import { connect, createServer } from "node:net";
+import type { AddressInfo, Server, Socket } from "node:net";
+import type { TestContext } from "node:test";
+
+/** How a connection is cut: with a reset, in order, or without a word, in one direction or in both. Then a reset follows. */
+export type Cut = "reset" | "close" | "swallow" | "half";
+
+/** Where a connection is cut: after so many bytes in a direction, the handshake's among them. */
+export interface Plan {
+  readonly cut: Cut;
+  readonly up: boolean;
+  readonly after: number;
+}
+
+/** How long a connection is silent before it is reset. */
+const SILENCE_MS = 50;
+
+interface Line {
+  readonly near: Socket;
+  readonly far: Socket;
+}
+
+/** Stands before a server, and cuts connections. */
+export class Cutter {
+  readonly #listener: Server;
+  readonly #lines = new Set<Line>();
+  readonly #plan: () => Plan | undefined;
+  /** How many connections were made, and how many cut by their plan. */
+  made = 0;
+  cuts = 0;
+  /** Connections are refused. */
+  down = false;
+
+  #port: number;
+
+  private constructor(port: number, plan: () => Plan | undefined) {
+    this.#port = port;
+    this.#plan = plan;
+    this.#listener = createServer((near) => this.#take(near));
+  }
+
+  /** Stands before the server at an address until the test ends. Each connection is asked a plan for. */
+  static async before(t: TestContext, url: string, plan: () => Plan | undefined = () => undefined): Promise<Cutter> {
+    const cutter = new Cutter(Number(new URL(url).port), plan);
+    cutter.#listener.listen(0, "127.0.0.1");
+    await once(cutter.#listener, "listening");
+    t.after(() => {
+      cutter.#listener.close();
+      cutter.cutAll("reset");
+    });
+    return cutter;
+  }
+
+  get url(): string {
+    return `ws://127.0.0.1:${(this.#listener.address() as AddressInfo).port}`;
+  }
+
+  /** Leads new connections to the server at another address. */
+  lead(url: string): void {
+    this.#port = Number(new URL(url).port);
+  }
+
+  cutAll(how: Cut): void {
+    for (const line of [...this.#lines]) this.#cut(line, how, true);
+  }
+
+  #take(near: Socket): void {
+    near.on("error", () => {});
+    if (this.down) {
+      near.resetAndDestroy();
+      return;
+    }
+    this.made++;
+    const line = { near, far: connect(this.#port, "127.0.0.1") };
+    this.#lines.add(line);
+    const plan = this.#plan();
+    this.#carry(line, line.near, line.far, plan?.up === true ? plan : undefined);
+    this.#carry(line, line.far, line.near, plan?.up === false ? plan : undefined);
+  }
+
+  #carry(line: Line, from: Socket, to: Socket, plan: Plan | undefined): void {
+    let left = plan?.after ?? Infinity;
+    from.setNoDelay();
+    from.on("error", () => {});
+    from.on("close", () => {
+      this.#lines.delete(line);
+      to.destroy();
+    });
+    from.on("data", (bytes) => {
+      const passed = left < bytes.length ? bytes.subarray(0, left) : bytes;
+      left -= passed.length;
+      if (!to.write(passed)) from.pause();
+      if (!plan || left > 0) return;
+      this.cuts++;
+      this.#cut(line, plan.cut, plan.up);
+    });
+    to.on("drain", () => from.resume());
+  }
+
+  #cut({ near, far }: Line, how: Cut, up: boolean): void {
+    switch (how) {
+      case "reset":
+        near.resetAndDestroy();
+        far.resetAndDestroy();
+        return;
+      case "close":
+        near.end();
+        far.end();
+        return;
+      case "swallow":
+        mute(near);
+        mute(far);
+        break;
+      case "half":
+        mute(up ? near : far);
+    }
+    // What is swallowed for ever is noticed only when somebody types.
+    setTimeout(() => {
+      near.resetAndDestroy();
+      far.resetAndDestroy();
+    }, SILENCE_MS);
+  }
+}
+
+/** Drops what comes from a socket from now on. */
+function mute(socket: Socket): void {
+  socket.removeAllListeners("data");
+  socket.on("data", () => {});
+}

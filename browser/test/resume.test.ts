@@ -1,0 +1,437 @@
+import assert from "node:assert/strict";
+import { mock, test } from "node:test";
+
+import { DisconnectedError, StartError } from "../src/index.js";
+import { FakeSocket, allExtensions, settle } from "./fake.js";
+import { Session } from "./session.js";
+
+// A connection that is lost and made again, with time and the server in the test's hands.
+
+const resumable = { ...allExtensions, resume: 60 };
+const ONE_MIB = 1 << 20;
+
+/** What a start offers by default. */
+const offered = { window: ONE_MIB, max_message: 262_144, signal: true, outcome: true, echo: true, resume: 60 };
+
+/** Loses the connection, and waits for the next one. */
+async function lose(s: Session, code = 1006): Promise<FakeSocket> {
+  s.socket.drop(code);
+  await s.pass(50);
+  return s.socket;
+}
+
+/** Loses the connection, and makes it again at a server that has so much. The result is what the client asked with. */
+async function comeBack(s: Session, has: { stdin?: number; seq?: number } = {}): Promise<Record<string, any>> {
+  const socket = await lose(s);
+  socket.open();
+  const [asked] = socket.take();
+  socket.deliver({ type: "resumed", pid: 42, extensions: resumable, ...has });
+  await settle();
+  return asked!;
+}
+
+test("a start has a key of its own, and says how long the client would like to be waited for", async (t) => {
+  const keys = new Set<string>();
+  for (let i = 0; i < 2; i++) {
+    await t.test(async (t) => {
+      const s = await Session.begin(t, {}, { resume: 90_500 });
+      const { key, extensions } = s.socket.start(resumable);
+      assert.match(key, /^[\w-]{43}$/);
+      assert.equal(extensions.resume, 90);
+      keys.add(key);
+    });
+  }
+  assert.equal(keys.size, 2);
+});
+
+for (const resume of [0, 999, false] as const) {
+  test(`resume: ${resume} is the wire without it`, async (t) => {
+    const s = await Session.begin(t, { id: "" }, { resume });
+    const { key, extensions } = s.socket.start(allExtensions);
+    assert.equal(key, undefined);
+    assert.ok(!("resume" in extensions));
+    s.socket.drop();
+    await assert.rejects(s.process.exited, { kind: "lost", message: "connection lost" });
+    assert.equal(s.sockets.length, 1);
+  });
+}
+
+test("a server that grants nothing is spoken to as before", async (t) => {
+  const s = await Session.begin(t, { id: "", tty: false, stdin: true });
+  s.socket.start(allExtensions);
+  await s.process.stdin.getWriter().write("x");
+  await s.process.signal("INT");
+  s.socket.deliver({ type: "stdout" }, "y");
+  await s.process.stdout.getReader().read();
+  await s.pass(2_000);
+  assert.deepEqual(s.socket.take(), [{ type: "stdin", length: 1 }, { type: "signal", signal: "INT" }]);
+  s.socket.drop();
+  await assert.rejects(s.process.exited, { kind: "lost" });
+});
+
+test("the conversation goes on from where each end has received it", async (t) => {
+  const s = await Session.begin(t, { id: "" });
+  const { key } = s.socket.start(resumable);
+  const writer = s.process.stdin.getWriter();
+  await writer.write("abcdef");
+  s.socket.deliver({ type: "stdout" }, "one ");
+  const reader = s.process.stdout.getReader();
+  const read = async () => Buffer.from((await reader.read()).value ?? "").toString();
+  assert.equal(await read(), "one ");
+  s.socket.deliver({ type: "stdout" }, "two ");
+  s.socket.deliver({ type: "ack", stdin: 2 });
+  const asked = await comeBack(s, { stdin: 4 });
+  assert.deepEqual(asked, { type: "resume", key, stdout: 8, stderr: 0, extensions: offered });
+  assert.deepEqual(s.socket.take(), [{ type: "ack", stdout: 4 }, { type: "stdin", length: 2 }]);
+  s.socket.deliver({ type: "stdout" }, "three");
+  s.socket.deliver({ type: "exit_code", exit_code: 3 });
+  assert.deepEqual(await s.process.exited, { code: 3 });
+  assert.equal((await read()) + (await read()), "two three");
+  const kinds = s.states.map((state) => ({ ...state, retryAt: undefined, error: undefined }));
+  assert.deepEqual(kinds.slice(1, 4).map(({ status, ...rest }) => [status, "resuming" in rest || "resumed" in rest]), [
+    ["waiting", true],
+    ["connecting", true],
+    ["connected", true],
+  ]);
+});
+
+test("what is written meanwhile waits, within the window", async (t) => {
+  const s = await Session.begin(t, { id: "" });
+  s.socket.start({ ...resumable, window: 4096 });
+  s.socket.drop();
+  const writer = s.process.stdin.getWriter();
+  await writer.write("x".repeat(4096));
+  let done = false;
+  const stuck = writer.write("y").then(() => (done = true));
+  await s.pass(50);
+  s.socket.open();
+  s.socket.take();
+  s.socket.deliver({ type: "resumed", pid: 42, extensions: resumable });
+  await settle();
+  assert.deepEqual(s.socket.take(), [{ type: "stdin", length: 4096 }]);
+  assert.equal(done, false);
+  s.socket.deliver({ type: "ack", stdin: 1 });
+  await stuck;
+  assert.deepEqual(s.socket.take(), [{ type: "stdin", length: 1 }]);
+});
+
+test("what is asked is numbered, kept until it is taken, and sent once more", async (t) => {
+  const s = await Session.begin(t, { id: "" });
+  s.socket.start(resumable);
+  s.process.resize(31, 91);
+  await s.process.signal("INT");
+  assert.deepEqual(s.socket.take(), [
+    { type: "resize", rows: 31, cols: 91, seq: 1 },
+    { type: "signal", signal: "INT", seq: 2 },
+  ]);
+  s.socket.deliver({ type: "ack", seq: 1 });
+  s.socket.drop();
+  await s.process.signal("SIGTERM");
+  s.process.resize(32, 92);
+  s.process.resize(33, 93);
+  await s.process.stdin.getWriter().write("last words");
+  const closing = s.process.close();
+  await s.pass(50);
+  s.socket.open();
+  s.socket.take();
+  s.socket.deliver({ type: "resumed", pid: 42, seq: 2, extensions: resumable });
+  await settle();
+  assert.deepEqual(s.socket.take(), [
+    { type: "stdin", length: 10 },
+    { type: "signal", signal: "TERM", seq: 3 },
+    { type: "resize", rows: 33, cols: 93, seq: 4 },
+    { type: "close", seq: 5 },
+  ]);
+  s.socket.deliver({ type: "exit_code", exit_code: -1, signal: "TERM" });
+  assert.deepEqual(await s.process.exited, { signal: "TERM" });
+  await closing;
+});
+
+test("the end of stdin comes behind its last byte, also the second time", async (t) => {
+  const s = await Session.begin(t, { id: "", tty: false, stdin: true });
+  s.socket.start({ ...resumable, window: 4096 });
+  const writer = s.process.stdin.getWriter();
+  await writer.write("x".repeat(4096));
+  await writer.close();
+  await s.process.signal("USR1");
+  assert.deepEqual(s.socket.take().map(({ type, seq }) => [type, seq]), [
+    ["stdin", undefined],
+    ["close_stdin", 1],
+    ["signal", 2],
+  ]);
+  await comeBack(s, { stdin: 96 });
+  assert.deepEqual(s.socket.take(), [
+    { type: "stdin", length: 4000 },
+    { type: "close_stdin", seq: 1 },
+    { type: "signal", signal: "USR1", seq: 2 },
+  ]);
+});
+
+test("no more than 64 requests wait for the server", async (t) => {
+  const s = await Session.begin(t, { id: "" });
+  s.socket.start(resumable);
+  const asked = Array.from({ length: 70 }, () => s.process.signal("USR1"));
+  await settle();
+  assert.equal(s.socket.take().length, 64);
+  s.socket.deliver({ type: "ack", seq: 64 });
+  await Promise.all(asked);
+  await settle();
+  assert.deepEqual(s.socket.take().map(({ seq }) => seq), [65, 66, 67, 68, 69, 70]);
+});
+
+test("what was read is acknowledged after a second of quiet", async (t) => {
+  const s = await Session.begin(t, { id: "" });
+  s.socket.start(resumable);
+  s.socket.deliver({ type: "stdout" }, "few");
+  await s.process.stdout.getReader().read();
+  await s.pass(999);
+  assert.deepEqual(s.socket.take(), []);
+  await s.pass(1);
+  assert.deepEqual(s.socket.take(), [{ type: "ack", stdout: 3 }]);
+  await s.pass(5_000);
+  assert.deepEqual(s.socket.take(), []);
+});
+
+test("attempts come less and less often, for as long as the server waits", async (t) => {
+  const s = await Session.begin(t, { id: "" });
+  s.socket.start({ ...resumable, resume: 20 });
+  const began = Date.now();
+  for (const ms of [50, 100, 200, 400, 800, 1_600, 3_200, 5_000, 5_000]) {
+    s.socket.drop();
+    await s.expectAttemptAfter(ms);
+  }
+  const failed = s.process.exited.catch((error: unknown) => error);
+  for (let i = 0; i < 4 && s.process.state.status !== "ended"; i++) {
+    s.socket.drop();
+    await s.pass(1_000);
+  }
+  assert.match(String(await failed), /not resumed/);
+  assert.ok(Date.now() - began < 21_000, `${Date.now() - began}`);
+});
+
+test("a server that says goodbye is expected back at once", async (t) => {
+  for (const code of [1001, 1012]) {
+    await t.test(async (t) => {
+      const s = await Session.begin(t, { id: "" });
+      s.socket.start(resumable);
+      s.socket.drop(code);
+      await s.pass(0);
+      assert.equal(s.sockets.length, 2);
+    });
+  }
+});
+
+const finals: [string, (socket: FakeSocket) => void, string][] = [
+  ["resume_error", (socket) => socket.deliver({ type: "resume_error", kind: "unknown", message: "gone" }), "lost"],
+  ["policy", (socket) => socket.drop(1008), "protocol"],
+  ["protocol", (socket) => socket.drop(1002), "protocol"],
+  ["too big", (socket) => socket.drop(1009), "protocol"],
+  ["taken", (socket) => socket.drop(4001), "taken"],
+  ["unauthorized", (socket) => socket.drop(3000), "unauthorized"],
+  ["an impossible offset", (socket) => socket.deliver({ type: "resumed", pid: 42, stdin: 1 }), "protocol"],
+  ["an impossible number", (socket) => socket.deliver({ type: "resumed", pid: 42, seq: 1 }), "protocol"],
+  ["a pid", (socket) => socket.deliver({ type: "pid", pid: 42 }), "protocol"],
+];
+for (const [name, fail, kind] of finals) {
+  test(`what ends the trying: ${name}`, async (t) => {
+    const s = await Session.begin(t, { id: "" });
+    s.socket.start(resumable);
+    const socket = await lose(s);
+    socket.open();
+    fail(socket);
+    await assert.rejects(s.process.exited, { kind, message: /^connection lost, and not resumed: / });
+    await s.pass(60_000);
+    assert.equal(s.sockets.length, 2);
+  });
+}
+
+test("a server that does not answer does not know the question", async (t) => {
+  const s = await Session.begin(t, { id: "" });
+  s.socket.start(resumable);
+  const socket = await lose(s);
+  await s.pass(5_000);
+  socket.open();
+  await s.pass(9_999);
+  assert.equal(s.process.state.status, "connecting");
+  await s.pass(1);
+  await assert.rejects(s.process.exited, { kind: "silent" });
+});
+
+test("a connection that can't be made within ten seconds is given up for another", async (t) => {
+  const s = await Session.begin(t, { id: "" });
+  s.socket.start(resumable);
+  const socket = await lose(s);
+  await s.pass(10_000);
+  assert.equal(socket.closedWith, undefined);
+  await s.expectAttemptAfter(100);
+});
+
+test("another client that has taken over is not answered by coming back", async (t) => {
+  const s = await Session.begin(t);
+  s.socket.start(resumable);
+  s.socket.drop(4001, "another connection has taken over");
+  await assert.rejects(s.process.exited, { name: "DisconnectedError", kind: "taken", code: 4001 });
+  await s.pass(60_000);
+  assert.equal(s.sockets.length, 1);
+});
+
+test("a server that ends the conversation itself is not asked", async (t) => {
+  const s = await Session.begin(t, { id: "" });
+  s.socket.start(resumable);
+  s.socket.deliver({ type: "exit_code", exit_code: -1, error: "closing", kind: "disconnected", pending: true });
+  await assert.rejects(s.process.exited, { kind: "remote", message: "closing" });
+  await s.pass(60_000);
+  assert.equal(s.sockets.length, 1);
+});
+
+test("output that is left after the exit is fetched, and the exit may come again", async (t) => {
+  const s = await Session.begin(t, { id: "" });
+  s.socket.start(resumable);
+  s.socket.deliver({ type: "exit_code", exit_code: 3, pending: true });
+  assert.deepEqual(await s.process.exited, { code: 3 });
+  await comeBack(s);
+  s.socket.deliver({ type: "exit_code", exit_code: 3, pending: true });
+  s.socket.deliver({ type: "stdout" }, "late");
+  s.socket.deliver({ type: "end" });
+  assert.equal(await new Response(s.process.stdout).text(), "late");
+  assert.deepEqual(s.states.map(({ status }) => status), ["connected", "ended"]);
+  assert.equal(s.socket.closedWith, 1000);
+});
+
+test("pid was lost: the command is taken up", async (t) => {
+  const s = await Session.begin(t, { id: "" });
+  s.socket.open();
+  const [start] = s.socket.take();
+  await s.pass(3_000);
+  const socket = await lose(s);
+  s.process.resize(30, 90);
+  socket.open();
+  const [asked] = socket.take();
+  assert.equal(asked!["key"], start!["key"]);
+  assert.ok(asked!["age"] >= 3_050_000 && asked!["age"] < 4_000_000, `${asked!["age"]}`);
+  assert.deepEqual([asked!["stdout"], asked!["stderr"]], [0, 0]);
+  socket.deliver({ type: "resumed", pid: 43, extensions: resumable });
+  await s.process.started;
+  assert.equal(s.process.pid, 43);
+  assert.deepEqual(socket.take(), [{ type: "resize", rows: 30, cols: 90, seq: 1 }]);
+});
+
+test("pid was lost: the command is started again only if the server says that it never was", async (t) => {
+  for (const never of [true, false]) {
+    await t.test(async (t) => {
+      const s = await Session.begin(t, { id: "" });
+      s.socket.open();
+      const [start] = s.socket.take();
+      const socket = await lose(s);
+      socket.open();
+      socket.deliver({ type: "resume_error", kind: "unknown", message: "no", never });
+      await settle();
+      if (!never) {
+        await assert.rejects(s.process.exited, DisconnectedError);
+        return;
+      }
+      assert.equal(socket.closedWith, 1000);
+      assert.equal(s.sockets.length, 3);
+      const again = s.socket.start(resumable);
+      assert.equal(again["type"], "start");
+      assert.notEqual(again["key"], start!["key"]);
+      await s.process.started;
+    });
+  }
+});
+
+test("pid was lost: the command could not be started", async (t) => {
+  const s = await Session.begin(t, { id: "" });
+  s.socket.open();
+  const socket = await lose(s);
+  socket.open();
+  socket.deliver({ type: "start_error", kind: "not_found", message: "no such program" });
+  assert.deepEqual(await s.process.exited.catch((e: unknown) => e), new StartError("not_found", "no such program"));
+});
+
+test("a session is resumed, and attached to anew only if that fails", async (t) => {
+  const s = await Session.begin(t);
+  const { key } = s.socket.start(resumable);
+  s.socket.deliver({ type: "stdout" }, "unread");
+  assert.equal((await comeBack(s))["type"], "resume");
+  const socket = await lose(s);
+  await s.process.stdin.getWriter().write("typed");
+  socket.open();
+  socket.deliver({ type: "resume_error", kind: "unknown", message: "time is over" });
+  await settle();
+  assert.equal(s.process.state.status, "waiting");
+  assert.ok(!("resuming" in s.process.state));
+  await s.expectAttemptAfter(500);
+  const again = s.socket.start(resumable);
+  assert.deepEqual([again["type"], again["id"]], ["start", "s"]);
+  assert.notEqual(again["key"], key);
+  assert.deepEqual(s.socket.take(), []);
+  assert.deepEqual(s.process.state, { status: "connected" });
+});
+
+test("a connection that is given up while it resumes is not closed for good", async (t) => {
+  const s = await Session.begin(t, { id: "" });
+  s.socket.start(resumable);
+  const socket = await lose(s);
+  socket.open();
+  let code: unknown = "none";
+  socket.close = (given) => (code = given);
+  s.process.retry();
+  await settle();
+  assert.equal(code, undefined);
+  assert.equal(s.sockets.length, 3);
+  s.socket.open();
+  s.socket.deliver({ type: "resumed", pid: 42, extensions: resumable });
+  assert.deepEqual(s.process.state, { status: "connected", resumed: true });
+});
+
+test("close waits for the connection, but not for ever", async (t) => {
+  const s = await Session.begin(t, { id: "" });
+  s.socket.start(resumable);
+  s.socket.drop();
+  const closed = s.process.close();
+  await s.pass(50);
+  s.socket.open();
+  s.socket.take();
+  s.socket.deliver({ type: "resumed", pid: 42, extensions: resumable });
+  assert.deepEqual(s.socket.take(), [{ type: "close", seq: 1 }]);
+  s.socket.drop();
+  await s.pass(10_000);
+  await assert.rejects(closed, { kind: "closed" });
+  const n = s.sockets.length;
+  await s.pass(60_000);
+  assert.equal(s.sockets.length, n);
+});
+
+test("an abort ends the trying", async (t) => {
+  const aborting = new AbortController();
+  const s = await Session.begin(t, { id: "" }, { signal: aborting.signal });
+  s.socket.start(resumable);
+  s.socket.drop();
+  aborting.abort();
+  await assert.rejects(s.process.exited, { name: "AbortError" });
+  await s.pass(60_000);
+  assert.equal(s.sockets.length, 1);
+});
+
+test("a token is asked for again, and its refusal ends the trying", async (t) => {
+  let refused = false;
+  const token = async (): Promise<string> => {
+    if (refused) throw new DisconnectedError("not any more", { status: 401 });
+    return "t";
+  };
+  const s = await Session.begin(t, { id: "" }, { token });
+  s.socket.start(resumable);
+  refused = true;
+  s.socket.drop();
+  await s.pass(50);
+  await assert.rejects(s.process.exited, { kind: "unauthorized", status: 401 });
+});
+
+test("half jitter", async (t) => {
+  const s = await Session.begin(t, { id: "" });
+  s.socket.start(resumable);
+  mock.method(Math, "random", () => 0);
+  s.socket.drop();
+  await s.expectAttemptAfter(25);
+});

@@ -1,0 +1,89 @@
+package wsep
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+)
+
+// clientLink is a client's end of a connection.
+type clientLink struct {
+	link
+	used    context.Context // ends when the conversation no longer uses the connection
+	endUse  context.CancelFunc
+	gone    atomic.Pointer[error] // why the client gave the connection up; nil if it did not
+	closing sync.Once
+	closed  chan struct{} // closed when close has closed the connection
+}
+
+// use returns the link over a new connection.
+func (p *remoteProcess) use(conn Conn) *clientLink {
+	l := &clientLink{link: link{conn: conn}, closed: make(chan struct{})}
+	l.used, l.endUse = context.WithCancel(p.ctx)
+	conn.SetReadLimit(defaultMaxMessage)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.link = l
+	return l
+}
+
+// current returns the link in use, or nil.
+func (p *remoteProcess) current() *clientLink {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.link
+}
+
+// attach lets the conversation flow over a link.
+func (p *remoteProcess) attach(l *clientLink) {
+	l.failed = func(error) { _ = l.conn.CloseNow() } // The reader notices.
+	l.sent = func() { p.requests.stdinSent(&l.link) }
+	if p.peer.Window > 0 && p.pinging > 0 {
+		// A server with flow control always reads, so it always answers pings.
+		l.keepAlive(l.used, p.pinging, false, 0, l.giveUp)
+	}
+	p.stdoutReceipt.attach(&l.link)
+	p.stderrReceipt.attach(&l.link)
+	p.requests.attach(&l.link)
+	if p.stdin != nil {
+		p.stdin.sender.attach(&l.link, &p.peer)
+	}
+}
+
+// giveUp closes a connection whose server does not answer. The reader notices.
+func (l *clientLink) giveUp(err error) {
+	l.gone.CompareAndSwap(nil, &err)
+	_ = l.conn.CloseNow()
+}
+
+// detach stops using a link.
+func (p *remoteProcess) detach(l *clientLink) {
+	l.endUse()
+	p.stdoutReceipt.detach()
+	p.stderrReceipt.detach()
+	p.requests.detach(&l.link)
+	if p.stdin != nil {
+		p.stdin.sender.detach(&l.link)
+	}
+	p.mu.Lock()
+	p.link = nil
+	p.mu.Unlock()
+	_ = l.conn.CloseNow()
+}
+
+// close closes the connection with 1000, which tells the server that the client wants no more. A server that
+// waits for its clients, as lasting says, must be told. close does not wait until the connection is closed.
+func (l *clientLink) close(lasting bool) {
+	l.closing.Do(func() {
+		// Ends within the time that [Conn.Close] gives the peer.
+		go func() {
+			defer close(l.closed)
+			if l.life.writing.Load() != 0 && !lasting {
+				// A close frame would wait behind the message that is being written. The peer may never read that.
+				_ = l.conn.CloseNow()
+				return
+			}
+			_ = l.conn.Close(statusNormal, "")
+		}()
+	})
+}

@@ -1,0 +1,328 @@
+//go:build linux
+
+package wsep_test
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"cdr.dev/wsep"
+	"cdr.dev/wsep/internal/cuttest"
+)
+
+// How a lost connection can fail to come back: by name, in time, and without anything that runs twice.
+
+const resumeExtensions = `"extensions":{"window":65536,"outcome":true,"signal":true,"resume":%d}`
+
+// testKey returns a key as it is on the wire.
+func testKey(n byte) string {
+	return base64.RawURLEncoding.EncodeToString(append(make([]byte, 31), n))
+}
+
+// startWith returns a start message for a shell command, with a key and so many seconds of resume.
+func startWith(key string, seconds int, script string) string {
+	return fmt.Sprintf(`{"type":"start","key":%q,"command":{"command":"sh","args":["-c",%q],"stdin":true},`+resumeExtensions+`}`,
+		key, script, seconds)
+}
+
+// resumeWith returns a resume message. age is in microseconds.
+func resumeWith(key string, stdout int, age int64) string {
+	return fmt.Sprintf(`{"type":"resume","key":%q,"stdout":%d,"age":%d,`+resumeExtensions+`}`, key, stdout, age, 60)
+}
+
+// next returns the next message, which must be of the type. Before it may come an ack.
+func (c *rawClient) next(typ string) message {
+	c.t.Helper()
+	for {
+		m, err := c.read()
+		require.NoError(c.t, err)
+		if m.Type == "ack" && typ != "ack" {
+			continue
+		}
+		require.Equal(c.t, typ, m.Type, "%+v", m)
+		return m
+	}
+}
+
+// leave closes the connection for good.
+func (c *rawClient) leave() { _ = c.conn.Close(1000, "") }
+
+// drop closes the client's connection without a close frame.
+func (c *rawClient) drop() { _ = c.conn.CloseNow() }
+
+// refused sends resume over a new connection and returns the refusal.
+func refused(t *testing.T, url, resume string) message {
+	t.Helper()
+	c := dialRaw(t, url)
+	defer c.drop()
+	c.send(resume)
+	return c.next("resume_error")
+}
+
+func TestResumeOnTheWire(t *testing.T) {
+	url := serve(t, wsep.LocalExecer{})
+	c := dialRaw(t, url)
+	c.send(startWith(testKey(1), 7, "read line; echo got $line; read line; exit 3"))
+	pid := c.next("pid")
+	require.EqualValues(t, 7, pid.Extensions["resume"])
+	c.send(`{"type":"signal","signal":"CONT","seq":1}`)
+	require.EqualValues(t, 1, c.next("ack").Seq)
+	c.send(`{"type":"stdin"}` + "\nfirst\nse")
+	require.Equal(t, "got first\n", c.next("stdout").body)
+	c.drop()
+
+	c = dialRaw(t, url)
+	c.send(resumeWith(testKey(1), 4, 0))
+	resumed := c.next("resumed")
+	require.Equal(t, pid.Pid, resumed.Pid)
+	require.EqualValues(t, len("first\nse"), resumed.Stdin)
+	require.EqualValues(t, 1, resumed.Seq)
+	c.send(`{"type":"signal","signal":"KILL","seq":1}`) // It was taken before.
+	c.send(`{"type":"stdin"}` + "\ncond\n")
+	exit, stdout := c.result()
+	require.Equal(t, 3, exit.ExitCode)
+	require.Equal(t, "first\n", stdout)
+	c.drop()
+
+	// The end may not have arrived. It comes again.
+	c = dialRaw(t, url)
+	c.send(resumeWith(testKey(1), 10, 0))
+	c.next("resumed")
+	exit, stdout = c.result()
+	require.Equal(t, 3, exit.ExitCode)
+	require.Empty(t, stdout)
+	c.leave()
+	require.Eventually(t, func() bool {
+		return refused(t, url, resumeWith(testKey(1), 10, 0)).Kind == "unknown"
+	}, patience, 10*time.Millisecond)
+}
+
+// TestLateStart: a client asks for a conversation whose start is still under way. The start then starts nothing.
+func TestLateStart(t *testing.T) {
+	url := serve(t, wsep.LocalExecer{})
+	answer := refused(t, url, resumeWith(testKey(1), 0, 1))
+	require.Equal(t, "unknown", answer.Kind)
+	require.True(t, answer.Never)
+	ran := filepath.Join(t.TempDir(), "ran")
+	late := dialRaw(t, url)
+	late.send(startWith(testKey(1), 60, "touch "+ran))
+	require.Equal(t, "invalid", late.next("start_error").Kind)
+	require.NoFileExists(t, ran)
+}
+
+// TestNeverIsNotSaidLightly: the server promises that a command was not started only if it would know.
+func TestNeverIsNotSaidLightly(t *testing.T) {
+	srv := wsep.NewServer()
+	url := newServer(t, &wsep.Handler{Server: srv})
+	for age, never := range map[int64]bool{
+		0:                                 false, // The client has read pid.
+		1:                                 true,
+		time.Hour.Microseconds():          false, // The server has not lived as long.
+		(1 << 53) - 1:                     false,
+		(11 * time.Minute).Microseconds(): false,
+	} {
+		require.Equal(t, never, refused(t, url, resumeWith(testKey(byte(age)|1), 0, age)).Never, "age %d", age)
+	}
+
+	// A command that has run, though its client does not know.
+	c := dialRaw(t, url)
+	c.send(startWith(testKey(99), 60, "read line"))
+	c.next("pid")
+	c.drop()
+	var answer message
+	require.Eventually(t, func() bool {
+		srv.Close()
+		c := dialRaw(t, url)
+		defer c.drop()
+		c.send(resumeWith(testKey(99), 0, 1))
+		answer, _ = c.read()
+		return answer.Type == "resume_error"
+	}, patience, 10*time.Millisecond)
+	require.False(t, answer.Never)
+}
+
+// TestSecondClientTakesOver: nothing of the first counts any more, and it is told so.
+func TestSecondClientTakesOver(t *testing.T) {
+	url := serve(t, wsep.LocalExecer{})
+	first := dialRaw(t, url)
+	first.send(startWith(testKey(1), 60, "read line; echo got $line"))
+	first.next("pid")
+	second := dialRaw(t, url)
+	second.send(resumeWith(testKey(1), 0, 0))
+	second.next("resumed")
+	code, _ := first.closed()
+	require.EqualValues(t, 4001, code)
+	second.send(`{"type":"stdin"}` + "\nmine\n")
+	_, stdout := second.result()
+	require.Equal(t, "got mine\n", stdout)
+	second.leave()
+}
+
+func TestKeyBelongsToItsOwner(t *testing.T) {
+	url := newServer(t, &wsep.Handler{Authorize: func(r *http.Request) (string, error) { return r.URL.Query().Get("owner"), nil }})
+	c := dialRaw(t, url+"?owner=a")
+	c.send(startWith(testKey(1), 60, "read line"))
+	c.next("pid")
+	require.Equal(t, "permission", refused(t, url+"?owner=b", resumeWith(testKey(1), 0, 0)).Kind)
+	require.Equal(t, "gap", refused(t, url+"?owner=a", resumeWith(testKey(1), 1000, 0)).Kind)
+	c = dialRaw(t, url+"?owner=a")
+	c.send(resumeWith(testKey(1), 0, 0))
+	c.next("resumed")
+	c.leave()
+}
+
+// TestGraceExpires: when nobody has come back in time, the process is ended, and a client that comes later is told.
+func TestGraceExpires(t *testing.T) {
+	srv := wsep.NewServer()
+	url := newServer(t, &wsep.Handler{Server: srv, Options: &wsep.Options{ResumeTimeout: time.Second}})
+	proxy := cuttest.New(t, url, func() cuttest.Plan { return cuttest.Plan{} })
+	var lost sync.Once
+	began := make(chan time.Time, 1)
+	p, err := wsep.Dialer{URL: proxy.URL(), OnConnection: func(wsep.ConnectionEvent) {
+		lost.Do(func() {
+			began <- time.Now()
+			proxy.Stop()
+		})
+	}}.Start(t.Context(), sh("echo $$; exec sleep 1000"))
+	require.NoError(t, err)
+	pids := readPids(t, readLine(t, p.Stdout()))
+	proxy.CutAll(cuttest.Reset)
+	err = p.Wait()
+	require.ErrorIs(t, err, wsep.ErrResumeFailed)
+	require.ErrorIs(t, err, wsep.ErrDisconnected)
+	require.GreaterOrEqual(t, time.Since(<-began), time.Second, "the server has granted a second")
+	_, err = io.ReadAll(p.Stdout())
+	require.ErrorIs(t, err, wsep.ErrResumeFailed)
+	requireGone(t, patience, pids)
+}
+
+// TestServerWithoutResume: a lost connection ends the process, as ever.
+func TestServerWithoutResume(t *testing.T) {
+	for name, d := range map[string]wsep.Dialer{
+		"the server grants none":   {URL: newServer(t, &wsep.Handler{Options: &wsep.Options{ResumeTimeout: -1}})},
+		"the client wants none":    {URL: serve(t, wsep.LocalExecer{}), Resume: -1},
+		"too many are promised it": {URL: newServer(t, &wsep.Handler{Options: &wsep.Options{MaxDetached: 1}})},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if strings.HasPrefix(name, "too many") {
+				first := dialRaw(t, d.URL)
+				first.send(startWith(testKey(1), 60, "sleep 1000"))
+				first.next("pid")
+				first.drop()
+				require.Eventually(t, func() bool {
+					c := dialRaw(t, d.URL)
+					defer c.leave()
+					c.send(startWith(testKey(byte(time.Now().UnixNano())), 60, "true"))
+					return c.next("pid").Extensions["resume"] == nil
+				}, patience, 10*time.Millisecond)
+			}
+			proxy := cuttest.New(t, d.URL, func() cuttest.Plan { return cuttest.Plan{} })
+			d.URL = proxy.URL()
+			p, err := d.Start(t.Context(), sh("echo $$; exec sleep 1000"))
+			require.NoError(t, err)
+			pids := readPids(t, readLine(t, p.Stdout()))
+			proxy.CutAll(cuttest.Reset)
+			err = p.Wait()
+			require.ErrorIs(t, err, wsep.ErrDisconnected)
+			require.NotErrorIs(t, err, wsep.ErrResumeFailed)
+			requireGone(t, patience, pids)
+		})
+	}
+}
+
+// TestServerRestarts: a new server does not know the conversation, and the command does not run a second time.
+func TestServerRestarts(t *testing.T) {
+	runs := filepath.Join(t.TempDir(), "runs")
+	one := newServer(t, &wsep.Handler{})
+	var target atomic.Value
+	target.Store(one)
+	proxy := cuttest.NewTo(t, func() string { return target.Load().(string) }, func() cuttest.Plan { return cuttest.Plan{} })
+	p, err := wsep.Dialer{URL: proxy.URL()}.Start(t.Context(), sh("echo x >>"+runs+"; echo ready; read line"))
+	require.NoError(t, err)
+	require.Equal(t, "ready", readLine(t, p.Stdout()))
+	target.Store(newServer(t, &wsep.Handler{}))
+	proxy.CutAll(cuttest.Reset)
+	require.ErrorIs(t, p.Wait(), wsep.ErrResumeFailed)
+	content, err := os.ReadFile(runs)
+	require.NoError(t, err)
+	require.Equal(t, "x\n", string(content))
+}
+
+// TestServerClosesWithDetachedProcess: the process ends with its server.
+func TestServerClosesWithDetachedProcess(t *testing.T) {
+	srv := wsep.NewServer()
+	c := dialRaw(t, newServer(t, &wsep.Handler{Server: srv}))
+	c.send(startWith(testKey(1), 60, "echo $$; exec sleep 1000"))
+	c.next("pid")
+	pids := readPids(t, strings.TrimSpace(c.next("stdout").body))
+	c.drop()
+	require.Eventually(t, func() bool {
+		srv.Close()
+		return !alive(pids[0])
+	}, patience, 10*time.Millisecond)
+}
+
+// TestHandlersContextEndsDetachedProcess: so does the end of the context that its connection had.
+func TestHandlersContextEndsDetachedProcess(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	h := &wsep.Handler{Execer: wsep.LocalExecer{}}
+	url := serveHTTP(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.ServeHTTP(w, r.WithContext(ctx)) }))
+	c := dialRaw(t, url)
+	c.send(startWith(testKey(1), 60, "echo $$; exec sleep 1000"))
+	c.next("pid")
+	pids := readPids(t, strings.TrimSpace(c.next("stdout").body))
+	c.drop()
+	cancel()
+	requireGone(t, patience, pids)
+}
+
+// TestShutdownIsFinal: a client whose server shuts down does not wait for another one.
+func TestShutdownIsFinal(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	h := &wsep.Handler{Execer: wsep.LocalExecer{}}
+	url := serveHTTP(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.ServeHTTP(w, r.WithContext(ctx)) }))
+	var tried atomic.Bool
+	p, err := wsep.Dialer{URL: url, OnConnection: func(wsep.ConnectionEvent) { tried.Store(true) }}.
+		Start(t.Context(), sh("echo ready; exec sleep 1000"))
+	require.NoError(t, err)
+	require.Equal(t, "ready", readLine(t, p.Stdout()))
+	cancel()
+	require.ErrorIs(t, p.Wait(), wsep.ErrDisconnected)
+	_, err = io.ReadAll(p.Stdout())
+	require.ErrorIs(t, err, wsep.ErrDisconnected)
+	require.False(t, tried.Load())
+}
+
+// TestCancelWhileDisconnected: a caller does not wait for a connection that does not come.
+func TestCancelWhileDisconnected(t *testing.T) {
+	proxy := cuttest.New(t, serve(t, wsep.LocalExecer{}), func() cuttest.Plan { return cuttest.Plan{} })
+	ctx, cancel := context.WithCancel(t.Context())
+	retrying := make(chan struct{}, 100)
+	p, err := wsep.Dialer{URL: proxy.URL(), Resume: 2 * time.Second, OnConnection: func(e wsep.ConnectionEvent) {
+		if e.State == wsep.ConnectionRetrying {
+			retrying <- struct{}{}
+		}
+	}}.Start(ctx, wsep.Command{Command: "cat", Stdin: true})
+	require.NoError(t, err)
+	proxy.Stop()
+	proxy.CutAll(cuttest.Close)
+	<-retrying
+	_, err = p.Stdin().Write([]byte("kept for later"))
+	require.NoError(t, err)
+	require.NoError(t, p.(wsep.Signaler).Signal(ctx, "CONT"))
+	require.NoError(t, p.Stdin().Close())
+	cancel()
+	require.ErrorIs(t, p.Wait(), context.Canceled)
+}
