@@ -76,16 +76,38 @@ func (l *link) read(canonical string) (bulk, any, error) {
 		return bulk{}, nil, err
 	}
 	l.life.heard.Add(1)
-	n, err := io.ReadFull(r, l.header[:len(canonical)])
-	if err == nil {
-		if stream, ok := bulkStream(l.header[:n]); ok {
-			return bulk{stream, r}, nil, nil
-		}
-	}
-	if err != nil && err != io.EOF && !errors.Is(err, io.ErrUnexpectedEOF) {
+	n, err := readFull(r, l.header[:len(canonical)])
+	if err != nil && err != io.EOF {
 		return bulk{}, nil, err
 	}
+	if stream, ok := bulkStream(l.header[:n]); ok {
+		if err == io.EOF {
+			r = emptyBody{}
+		}
+		return bulk{stream, r}, nil, nil
+	}
 	return l.readControl(n, r, err == nil)
+}
+
+// emptyBody is the body of a message that has ended.
+type emptyBody struct{}
+
+// Read implements io.Reader.
+func (emptyBody) Read([]byte) (int, error) { return 0, io.EOF }
+
+// readFull reads until p is full or r has ended, which is io.EOF. In contrast to [io.ReadFull] it tells the end of a message
+// from the end of its connection, which may be an [io.ErrUnexpectedEOF].
+func readFull(r io.Reader, p []byte) (n int, err error) {
+	for n < len(p) {
+		m, err := r.Read(p[n:])
+		if err != nil && err != io.EOF {
+			return n, err
+		}
+		if n += m; err == io.EOF {
+			return n, io.EOF
+		}
+	}
+	return n, nil
 }
 
 // bulkStream recognizes the constant headers.

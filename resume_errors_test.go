@@ -153,6 +153,19 @@ func TestNeverIsNotSaidLightly(t *testing.T) {
 	require.False(t, answer.Never)
 }
 
+// TestStartWithoutResumeIsRemembered: a client that has lost pid does not know that the server does not wait for it. The
+// command must not run again.
+func TestStartWithoutResumeIsRemembered(t *testing.T) {
+	url := newServer(t, &wsep.Handler{Options: &wsep.Options{ResumeTimeout: -1}})
+	c := dialRaw(t, url)
+	c.send(startWith(testKey(1), 60, "true"))
+	c.next("pid")
+	c.drop()
+	answer := refused(t, url, resumeWith(testKey(1), 0, 1))
+	require.Equal(t, "unknown", answer.Kind)
+	require.False(t, answer.Never)
+}
+
 // TestSecondClientTakesOver: nothing of the first counts any more, and it is told so.
 func TestSecondClientTakesOver(t *testing.T) {
 	url := serve(t, wsep.LocalExecer{})

@@ -95,9 +95,10 @@ func TestCutAtEveryByte(t *testing.T) {
 	}
 	for _, up := range []bool{true, false} {
 		for after := int64(0); ; after += step {
-			proxy := cuttest.New(t, url, cutFirst(cuttest.Plan{How: cuttest.Reset, Up: up, After: after}))
+			how := []cuttest.How{cuttest.Reset, cuttest.Close}[after%2]
+			proxy := cuttest.New(t, url, cutFirst(cuttest.Plan{How: how, Up: up, After: after}))
 			err := holdPipes(wsep.Dialer{URL: proxy.URL()})
-			require.NoError(t, err, "up %v, after %d bytes", up, after)
+			require.NoError(t, err, "up %v, cut %v after %d bytes", up, how, after)
 			if proxy.Cuts() == 0 {
 				require.Greater(t, after, int64(100))
 				break // The conversation has fewer bytes.

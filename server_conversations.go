@@ -29,7 +29,7 @@ func hashKey(k *proto.Key) keyHash { return sha256.Sum256(k[:]) }
 // ownerKeys are keys of an owner that must start nothing.
 type ownerKeys struct {
 	refused []deadKey // a client asked for them before their start had arrived; the oldest first, as is ended
-	ended   []deadKey // of conversations that are over, though their client may not know that
+	ended   []deadKey // of conversations that can't be taken up, though their client may not know that
 	since   time.Time // since when ended is complete
 }
 
@@ -74,6 +74,7 @@ func (srv *Server) addConversation(c *conversation, start *proto.Start) error {
 	}
 	c.grace = srv.grace(c.opts, start.Extensions)
 	if c.grace == 0 {
+		srv.rememberEnded(c.opts.Owner, key) // The client may ask for it, because it has lost pid.
 		return nil
 	}
 	c.key = key
@@ -141,12 +142,17 @@ func (srv *Server) forgetConversation(c *conversation, clientKnows bool) {
 	if clientKnows {
 		return
 	}
+	srv.rememberEnded(c.opts.Owner, c.key)
+}
+
+// rememberEnded remembers the key of a conversation that can't be taken up. The lock is held.
+func (srv *Server) rememberEnded(owner string, key keyHash) {
 	now := time.Now()
-	keys := srv.keysOf(c.opts.Owner, now)
+	keys := srv.keysOf(owner, now)
 	if len(keys.ended) >= maxDeadKeys {
 		keys.forgetOldest(now)
 	}
-	keys.ended = append(keys.ended, deadKey{c.key, now})
+	keys.ended = append(keys.ended, deadKey{key, now})
 }
 
 // keysOf returns what is remembered of an owner's keys. The lock is held.

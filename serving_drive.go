@@ -206,11 +206,14 @@ func (d *drive) askWhetherRead() {
 func (d *drive) readEnded(err error) (ended bool, _ error) {
 	err = d.connectionEnd(err)
 	_, broken := err.(*protocolError)
-	if err == nil || broken || d.hasRead {
+	switch {
+	case err == nil, d.hasRead, broken && d.conv.grace == 0:
 		if d.told {
 			err = nil
 		}
 		return true, err
+	case broken:
+		return d.dismiss(err) // A message that was cut short with its connection may look broken.
 	}
 	return d.connectionLost(err)
 }

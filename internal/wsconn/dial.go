@@ -126,6 +126,24 @@ type joinedBody struct {
 	joiner joiner
 }
 
+// Read implements io.Reader.
+func (b *joinedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadWriteCloser.Read(p)
+	return n, ended(err)
+}
+
+// errEnded is what a connection's Read returns at the end of the connection.
+var errEnded = xerrors.New("connection ended")
+
+// ended returns a Read's error, with errEnded in the place of io.EOF. Of a message whose connection ends within it, the
+// library passes io.EOF on as if the message had ended.
+func ended(err error) error {
+	if err == io.EOF {
+		return errEnded
+	}
+	return err
+}
+
 // Write implements io.Writer.
 func (b *joinedBody) Write(p []byte) (int, error) { return b.joiner.Write(p) }
 
@@ -157,7 +175,7 @@ func (w joiningWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	rw.Writer = bufio.NewWriterSize(j, smallBuffer)
 	if rw.Reader.Buffered() == 0 {
 		// It is replaced in place, because the server's goroutine keeps the reader as long as its handler runs.
-		*rw.Reader = *bufio.NewReaderSize(conn, smallBuffer)
+		*rw.Reader = *bufio.NewReaderSize(j, smallBuffer)
 	}
 	return j, rw, nil
 }
@@ -170,6 +188,12 @@ const smallBuffer = 512
 type joinedConn struct {
 	net.Conn
 	joiner joiner
+}
+
+// Read implements io.Reader.
+func (c *joinedConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	return n, ended(err)
 }
 
 // Write implements io.Writer.
