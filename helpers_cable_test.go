@@ -8,8 +8,11 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"cdr.dev/wsep"
 )
 
 // cable carries connections to a server, and can be cut.
@@ -105,4 +108,20 @@ func (l *line) carry(to, from net.Conn) {
 			return
 		}
 	}
+}
+
+// serveCut serves connections that are cut. The last words of a client may be cut off too. The Server then waits for
+// its client, until the test ends.
+func serveCut(t *testing.T, h *wsep.Handler) string {
+	t.Helper()
+	srv := wsep.NewServer()
+	h.Server = srv
+	url := newServer(t, h)
+	t.Cleanup(func() {
+		// A loss that the server has not noticed yet is noticed within moments.
+		for began := time.Now(); time.Since(began) < time.Second; time.Sleep(50 * time.Millisecond) {
+			srv.Close()
+		}
+	})
+	return url
 }

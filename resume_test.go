@@ -51,7 +51,7 @@ func holdPipes(execer wsep.Execer) error {
 	defer cancel()
 	p, err := execer.Start(ctx, pipes)
 	if err != nil {
-		return fmt.Errorf("start: %w", err)
+		return &startFailed{fmt.Errorf("start: %w", err)}
 	}
 	if _, err := io.WriteString(p.Stdin(), "first\n"); err != nil {
 		return fmt.Errorf("write: %w", err)
@@ -88,7 +88,7 @@ func holdPipes(execer wsep.Execer) error {
 
 // TestCutAtEveryByte cuts a conversation's connection at each byte, in either direction, once.
 func TestCutAtEveryByte(t *testing.T) {
-	url := serve(t, wsep.LocalExecer{})
+	url := serveCut(t, &wsep.Handler{})
 	step := int64(17)
 	if longTests {
 		step = 1
@@ -109,7 +109,7 @@ func TestCutAtEveryByte(t *testing.T) {
 
 // TestStreamsSurviveCuts sends much through a process, over connections that are cut all the time.
 func TestStreamsSurviveCuts(t *testing.T) {
-	url := serve(t, wsep.LocalExecer{})
+	url := serveCut(t, &wsep.Handler{})
 	r := rand.New(rand.NewPCG(1, 2))
 	proxy := cuttest.New(t, url, func() cuttest.Plan {
 		return cuttest.Plan{How: cuttest.Reset + cuttest.How(r.IntN(2)), Up: r.IntN(2) == 0, After: r.Int64N(1 << 20)}

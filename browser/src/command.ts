@@ -10,44 +10,43 @@ export interface SpawnOptions {
   /** The terminal's size. The default is 24 rows of 80 columns. */
   rows?: number | undefined;
   cols?: number | undefined;
-  /** Variables beside the server's own. They win. */
+  /** Variables in addition to the server's own. They win over those. */
   env?: Readonly<Record<string, string>> | undefined;
   /** Where the command starts. The default is the server's own directory. */
   cwd?: string | undefined;
   /**
-   * With tty, names a session: the command survives its connection, and whoever spawns with the same ID returns to it,
-   * as the process itself does when its connection is lost.
+   * With tty, names a session. Its command survives the connection. Another spawn with the same ID attaches to it, and so
+   * does the process itself when its connection is lost for good.
    */
   id?: string | undefined;
   /**
-   * How many bytes of each output stream may be unread or under way, and so what a stream that nobody reads takes of
-   * the memory. The default is 1 MiB. A small one lets an interrupted command's output end sooner, a large one is
-   * faster over long distances. A server of v0.2.4 knows no windows: of its output 64 MiB may be unread, then the
-   * connection ends.
+   * How many bytes of each output may be unread or under way. A stream without a reader takes so much memory. The default is
+   * 1 MiB. With a small window an interrupted command's output ends sooner; a large one is faster over long distances. A
+   * server of v0.2.4 has no windows. When 64 MiB of its output are unread, the connection is closed.
    */
   window?: number | undefined;
-  /** Closes the connection when it is aborted, which ends the command unless it is in a session. */
+  /** Its abort closes the connection. That ends the command, unless it is in a session. */
   signal?: AbortSignal | undefined;
   /**
-   * How many milliseconds the command has, from now until it has ended. Then the connection is closed as by `signal`, and
-   * `exited` rejects with a TimeoutError, which is a DOMException. The default is no bound.
+   * How many milliseconds the command has until its exit, counted from now. After that the connection is closed as by
+   * `signal`, and `exited` rejects with a TimeoutError (a DOMException). The default is no bound.
    */
   timeout?: number | undefined;
   /**
-   * What it means that stdin is aborted, as by the failure of what was piped into it: "close", which is the default, ends
-   * the command as close() does, because what it has read is not all; "eof" is an end of file.
+   * What an abort of stdin does. A failed pipe into stdin is one. "close", the default, ends the command as close() does,
+   * because its input is not complete. "eof" is an end of file.
    */
   stdinAbort?: "close" | "eof" | undefined;
 }
 
 const DEFAULT_WINDOW = 1 << 20;
 const MAX_SIZE = 65_535;
-/** The longest that a timer runs. */
+/** The longest time that a timer can run. */
 const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
 /**
- * Returns the message that starts a command, or throws if the arguments are not of their types. The server is asked to wait
- * so many seconds for a connection to come back.
+ * Returns the message that starts a command. It throws if an argument has a wrong type. resume is how many seconds the
+ * server is asked to wait for a lost connection.
  */
 export function startMessage(command: string, options: SpawnOptions, resume: number): Start {
   const { args = [], tty = false, stdin = tty, rows = 24, cols = 80, env = {}, cwd = "", id = "" } = options;

@@ -21,7 +21,7 @@ const MAX_TAKEN = 1 << 20;
 /** How often to look at what the socket holds: no event tells. */
 const BUFFERED_POLL_MS = 10;
 
-/** How much unread output of a stream is kept of a server without flow control, which can't be made to wait. */
+/** How much unread output of a stream is kept if the server has no flow control. Such a server can't be made to wait. */
 const MAX_UNREAD = 64 << 20;
 
 /** Why a conversation is over before its time. */
@@ -402,7 +402,7 @@ export class Conversation {
     }
     const again = this.#exited;
     this.#exited = true;
-    // Output ends first: who hears of the exit may close the process, which cuts output that has not ended.
+    // Output ends first. A listener that hears of the exit may close the process, and that cuts output which has not ended.
     if (!message.pending) this.#finish();
     if (!again) this.#events.exited(outcome(message));
     this.#wake();

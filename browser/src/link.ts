@@ -89,7 +89,7 @@ export class Link {
     if (this.echoes && !this.#over) this.#echo.ask();
   }
 
-  /** Something was typed, which a server answers to as a rule. */
+  /** Something was typed. A server answers that as a rule. */
   typed(): void {
     if (this.echoes) this.#echo.typed();
   }

@@ -17,7 +17,7 @@ export class Orders {
   #last = 0;
   /** close_stdin is to follow stdin's last byte. */
   #ending = false;
-  /** Continues who waits for room. */
+  /** Continues the calls that wait for room. */
   #waiting: (() => void)[] = [];
 
   constructor(numbered: boolean) {
@@ -43,7 +43,7 @@ export class Orders {
     this.#ending = true;
   }
 
-  /** Sends what may be sent. drained says that all of stdin was sent, which goes before its end. */
+  /** Sends what may be sent. drained says that all of stdin was sent, so that its end may follow. */
   flush(send: (order: Order) => void, drained: boolean): void {
     if (this.#ending && drained) {
       this.#ending = false;
@@ -75,7 +75,7 @@ export class Orders {
     this.wake();
   }
 
-  /** Has those who wait for room look again. */
+  /** Makes the calls that wait for room look again. */
   wake(): void {
     for (const resolve of this.#waiting.splice(0)) resolve();
   }

@@ -2,19 +2,19 @@ import { ByteQueue } from "./bytes.js";
 
 type Controller = ReadableByteStreamController | ReadableStreamDefaultController<Uint8Array<ArrayBuffer>>;
 
-/** What comes after the last byte: the end, or an error. */
+/** How a stream ends after its last byte: in order, or with an error. */
 export interface End {
   readonly error?: unknown;
 }
 
 /**
- * The bytes of one output stream between a connection, which can't be made to wait, and a reader. It hands out bytes
- * when they are read and not before, so that what has been consumed is known. How much it holds is the caller's care. The
- * stream is one of bytes, which can be read into a buffer of the reader's, where the platform has such streams.
+ * The bytes of one output, between a connection and a reader. The connection can't wait, so the caller bounds how much is
+ * held. Bytes are handed out only when they are read, so that consumed is exact. The stream is a stream of bytes if the
+ * platform has those: a reader can bring its own buffer.
  */
 export class Output {
   readonly stream: ReadableStream<Uint8Array<ArrayBuffer>>;
-  /** Called with the number of bytes that were read, or dropped because nobody will read them. */
+  /** Called with the number of bytes that were read, or dropped after the reader has canceled. */
   consumed: (n: number) => void = () => {};
 
   #unread = new ByteQueue();
@@ -32,12 +32,12 @@ export class Output {
     this.stream = new ReadableStream(source as UnderlyingByteSource, { highWaterMark: 0 });
   }
 
-  /** How many bytes nobody has read yet. */
+  /** How many bytes are unread. */
   get size(): number {
     return this.#unread.size;
   }
 
-  /** Adds bytes, which belong to the Output from then on. */
+  /** Adds bytes. The Output owns them from then on. */
   push(bytes: Uint8Array<ArrayBuffer>): void {
     if (bytes.length === 0 || this.#end) return;
     if (this.#cancelled) {
@@ -48,13 +48,13 @@ export class Output {
     this.#wake();
   }
 
-  /** Ends the stream after what it holds. The first call counts. */
+  /** Ends the stream after the bytes that it holds. Only the first call counts. */
   close(end: End = {}): void {
     this.#end ??= end;
     this.#wake();
   }
 
-  /** Drops what has not been read. It does not count as consumed. */
+  /** Drops unread bytes. They do not count as consumed. */
   clear(): void {
     this.#unread = new ByteQueue();
   }
@@ -69,7 +69,7 @@ export class Output {
     else close(controller);
   }
 
-  /** Gives the reader what comes next, or as much of it as the reader's own buffer takes. */
+  /** Gives the reader the next bytes, as many as its own buffer takes. */
   #handOut(controller: Controller): void {
     const request = "byobRequest" in controller ? controller.byobRequest : null;
     const bytes = this.#unread.peek(0, request?.view?.byteLength ?? Infinity);
@@ -93,7 +93,7 @@ export class Output {
   }
 }
 
-/** Closes a stream. A reader that waits with a buffer of its own gets it back empty. */
+/** Closes a stream. A reader that waits with its own buffer gets that back empty. */
 function close(controller: Controller): void {
   controller.close();
   if ("byobRequest" in controller) controller.byobRequest?.respond(0);

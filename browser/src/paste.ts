@@ -1,26 +1,25 @@
 import type { IDisposable, ITerminalAddon, Terminal } from "@xterm/xterm";
 
-/** Control characters (C0, DEL and C1) but for tab and line ends, which belong to text. */
+/** Control characters (C0, DEL and C1) except tab and line ends. Those belong to text. */
 const CONTROL = /[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]/g;
 
-/** Inserts that are no typing. */
+/** Input types that are not typing. */
 const INSERTED = /^insertFrom(Paste|PasteAsQuotation|Drop|Yank)$/;
 
 /**
- * Keeps pasted text from being commands:
+ * Keeps pasted text from running commands:
  *
  *     terminal.open(element);
  *     terminal.loadAddon(new SafePasteAddon());
  *
- * A program that asks for bracketed paste takes what is pasted as text up to ESC [201~, and xterm.js 6.0.0 passes on
- * that sequence from within the text. So does Ctrl-C end the paste, since the terminal's line discipline acts on it
- * wherever it stands. Every control character but tab, carriage return and line feed is therefore replaced, by the
- * picture that Unicode has for it (U+2400 and on): it is as wide as one cell, and shows what was there. A control
- * character of C1, such as U+009B, means ESC and a letter, and is shown as ESC.
+ * A program that asks for bracketed paste takes everything up to ESC [201~ as text. xterm.js 6.0.0 lets pasted text contain
+ * that sequence. Ctrl-C in the text ends the paste too: the terminal's line discipline acts on it. So each control character
+ * except tab, carriage return and line feed is replaced by its picture in Unicode (U+2400 and on). A picture takes one cell,
+ * and shows what was there. A control character of C1, such as U+009B, means ESC and a letter, and is shown as ESC.
  *
- * It sees what the browser pastes, whatever key, menu or mouse button asks for it, what terminal.paste is given, and what
- * a phone's keyboard inserts from its clipboard. What is dropped is the page's. The terminal must be open before. After
- * dispose it is as it was.
+ * The addon handles every paste of the browser, by key, menu or mouse, calls of terminal.paste, and what a phone's keyboard
+ * inserts from its clipboard. Drops are left to the page. The terminal must be open before. Disposing of the addon restores
+ * the terminal.
  */
 export class SafePasteAddon implements ITerminalAddon {
   #disposables: IDisposable[] = [];
@@ -29,7 +28,7 @@ export class SafePasteAddon implements ITerminalAddon {
     const { element } = terminal;
     if (!element) throw new Error("SafePasteAddon needs a terminal that is open");
     this.#replace(terminal);
-    // The terminal's own listeners come later: they are below, or wait for the way back up.
+    // This comes before the terminal's own listeners: those are on elements below, or listen to the bubbling phase.
     this.#listen(element, "paste", (event) => take(terminal, event, event.clipboardData?.getData("text/plain")));
     this.#listen(element, "beforeinput", (event) => {
       if (isPaste(event)) take(terminal, event, textOf(event));
@@ -59,7 +58,7 @@ function take(terminal: Terminal, event: Event, text: string | undefined): void 
   if (text) terminal.paste(text);
 }
 
-/** Whether what is inserted was not typed: it says so, or it has a control character, which a press of a key has not. */
+/** Whether inserted text was not typed. Its type says so, or it has a control character: a key press has none. */
 function isPaste(event: InputEvent): boolean {
   return INSERTED.test(event.inputType) || /[\x00-\x1f\x7f-\x9f]/.test(textOf(event));
 }

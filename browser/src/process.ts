@@ -9,25 +9,25 @@ export type Exit =
 /** What can be written to stdin. */
 export type Chunk = string | ArrayBuffer | ArrayBufferView;
 
-/** A command that has ended, and all that it put out. */
+/** How a command exited, with all of its output. */
 export interface Finished {
   readonly exit: Exit;
   readonly stdout: Uint8Array<ArrayBuffer>;
   readonly stderr: Uint8Array<ArrayBuffer>;
 }
 
-/** Where a process is with its connection. */
+/** The state of a process's connection. */
 export type State =
   /**
-   * A connection is being made. The first attempt is 1; after a connection that held it is 1 again. While `resuming` the
-   * command goes on, and its streams wait.
+   * A connection is being made. The first attempt is 1. It is 1 again after a connection that has held. While `resuming`,
+   * the command goes on and its streams wait.
    */
   | { readonly status: "connecting"; readonly attempt: number; readonly resuming?: true }
-  /** The command runs, and its streams flow. If it was `resumed` they go on where they were. */
+  /** The command runs, and its streams flow. After a resume, `resumed` is true, and they go on where they were. */
   | { readonly status: "connected"; readonly resumed?: true }
   /**
-   * The connection was lost or not made. The next attempt is at retryAt, in the milliseconds of Date.now(). `resuming` is as
-   * above.
+   * The connection was lost, or could not be made. The next attempt is at retryAt, in milliseconds as Date.now() counts
+   * them. `resuming` is as above.
    */
   | {
       readonly status: "waiting";
@@ -36,7 +36,7 @@ export type State =
       readonly error: DisconnectedError | StartError;
       readonly resuming?: true;
     }
-  /** It is over, and `exited` has the same to tell. */
+  /** The process has ended. `exited` tells the same. */
   | { readonly status: "ended"; readonly exit: Exit; readonly error?: undefined }
   | { readonly status: "ended"; readonly exit?: undefined; readonly error: unknown };
 
@@ -47,30 +47,29 @@ export type State =
  * reported as unhandled.
  */
 export interface Process {
-  /** The process's ID on its machine: undefined until it has started. In a session, that of the client there. */
+  /** The process's ID on its machine, undefined until it has started. In a session it is the ID of the display. */
   readonly pid: number | undefined;
 
   /**
-   * The command's standard input: bytes, and strings, which are sent in UTF-8. Closing it is end of file. What aborting
-   * it means is `stdinAbort` in the options. A write is done when the bytes are on their way, and not before the server has
-   * room for them. What is neither bytes nor a string ends the stream with a TypeError, and the command's input with it.
+   * The command's standard input. It takes bytes and strings, and sends strings in UTF-8. To close it is an end of file.
+   * The option `stdinAbort` says what an abort does. A write is done when the server has room for the bytes and they are on
+   * their way. Any other type of chunk ends the stream with a TypeError, and ends the command's input.
    *
-   * The stream ends with the command, so that nothing that is piped into it waits for ever: it fails with an EndedError
-   * when the command has ended, and with what `exited` rejects with when the connection is lost for good.
+   * The stream fails when the command exits, so that a pipe into it does not wait for ever. The error is an EndedError. If
+   * the connection is lost for good, the error is the one of `exited`.
    *
-   * What is written while a connection is being resumed waits for it, within the server's window. When a session's
-   * connection could not be resumed, that goes nowhere, and so may what was on its way: nobody wants keys from minutes ago
-   * typed into a shell.
+   * While a connection is being resumed, writes wait for it, within the server's window. If a session's connection can't be
+   * resumed, these bytes are dropped, and bytes on their way may be. Keys from minutes ago must not be typed into a shell.
    */
   readonly stdin: WritableStream<Chunk>;
 
   /**
-   * The command's output, of a terminal all of it. What is not read holds the command up when the window is full, so
-   * read both streams, or cancel one. A stream ends after the last byte, and fails if that did not come. Both are streams
-   * of bytes, for readers with a buffer of their own too (`mode: "byob"`), where the platform has those.
+   * The command's outputs. A terminal has stdout alone. When a window is full the command waits, so read both streams, or
+   * cancel one. A stream ends after the last byte, and fails if the connection is lost before. Both are streams of bytes
+   * (`mode: "byob"`) if the platform has those.
    *
-   * A connection that is resumed goes on where they were. When a session is started again it shows its screen anew, and
-   * what was unread of the old one is dropped.
+   * After a resume they go on where they were. When a session is attached to again, it shows its screen anew, and unread
+   * output is dropped.
    */
   readonly stdout: ReadableStream<Uint8Array<ArrayBuffer>>;
   readonly stderr: ReadableStream<Uint8Array<ArrayBuffer>>;
@@ -79,29 +78,29 @@ export interface Process {
   readonly started: Promise<void>;
 
   /**
-   * How the command ended. There may be output left to read. Rejects with a StartError if it did not start, a
+   * How the command exited. Output may still be unread. It rejects with a StartError if the command did not start, a
    * DisconnectedError if the connection is lost for good or close() did not wait, an OutcomeError if the server can't
-   * tell, a TimeoutError if the timeout has passed, and a signal's reason if that was aborted.
+   * tell, a TimeoutError if the timeout has passed, and an aborted signal's reason.
    */
   readonly exited: Promise<Exit>;
 
-  /** Reads both outputs to their ends, and waits for the command's. Rejects like `exited`, and if one is locked. */
+  /** Reads both outputs to their ends, and waits for the exit. Rejects like `exited`, and if an output is locked. */
   output(): Promise<Finished>;
 
   /**
-   * Reads stdout to its end as UTF-8, whatever the exit code, which `exited` tells. What comes on stderr is dropped, unless
-   * somebody reads that. Rejects like `exited`, and if stdout is locked.
+   * Reads stdout to its end as UTF-8, whatever the exit code is: see `exited`. Stderr is dropped unless it has a reader.
+   * Rejects like `exited`, and if stdout is locked.
    */
   text(): Promise<string>;
 
   readonly state: State;
 
-  /** Calls the listener at every change of state, until the function that is returned is called. */
+  /** Calls the listener at every change of state. The returned function ends that. */
   onStateChange(listener: (state: State) => void): () => void;
 
   /**
-   * Has the next attempt to connect made now, in the place of one that is under way. Once there is a connection, and for the
-   * first attempt of a command without an ID, it does nothing.
+   * Makes the next attempt to connect now, in the place of one that is under way. It does nothing if there is a connection,
+   * and during the first attempt of a command without an ID.
    */
   retry(): void;
 
@@ -109,20 +108,19 @@ export interface Process {
   resize(rows: number, cols: number): void;
 
   /**
-   * Sends a signal such as "INT" to the command's process group, once, also if the connection has to be resumed for that.
-   * Rejects if the command has ended, if there is no connection to it and none is being resumed, or if the server does not
-   * take signals. That the signal arrived is not known.
+   * Sends a signal such as "INT" to the command's process group, once. While the connection is being resumed, the signal
+   * waits. Rejects if the command has exited, if there is no connection and none is being resumed, or if the server does not
+   * take signals. It does not tell whether the signal has arrived.
    */
   signal(name: string): Promise<void>;
 
   /**
-   * Ends the command: with SIGTERM, and SIGKILL if that does not help. In a session it leaves, and the command goes on.
-   * A server that can't be asked, or does not answer in time, is disconnected from. The result is `exited`. Output that
-   * nobody has read by then holds nothing up any more: what has not arrived when the command has ended is given up, and its
-   * stream fails.
+   * Ends the command with SIGTERM, and with SIGKILL if that does not help. Of a session it detaches, and the command goes
+   * on. If the server can't be asked, or does not answer in time, it closes the connection. The result is `exited`. Output
+   * that has not arrived when the command exits is given up, and its stream fails.
    */
   close(): Promise<Exit>;
 
-  /** Calls close() and waits, whatever comes of it: `await using process = client.spawn(…)`. */
+  /** Calls close() and waits. It never rejects: `await using process = client.spawn(…)`. */
   [Symbol.asyncDispose](): Promise<void>;
 }

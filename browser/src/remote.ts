@@ -26,7 +26,7 @@ const CLOSE_TIMEOUT_MS = 10_000;
 
 export interface Plan {
   readonly start: Start;
-  /** What to offer in the handshake. The signal says when nobody wants to know any more. */
+  /** Returns the subprotocols to offer in the handshake. The signal's abort says that they are no longer wanted. */
   readonly protocols: (signal: AbortSignal) => Promise<string[]>;
   /** Makes a connection. */
   readonly dial: (protocols: string[]) => Socket;
@@ -42,7 +42,7 @@ export interface Plan {
   readonly stdinAbort: "close" | "eof";
 }
 
-/** Where a process is with its connection, of which its state tells while the command runs. */
+/** The state of the connection. While the command runs the process's state tells the same. */
 type Phase = "connecting" | "connected" | "waiting" | "over";
 
 /** A process over one conversation, or over one after the other. */
@@ -219,7 +219,7 @@ export class RemoteProcess implements Process {
     if (signal.aborted) return; // A listener has had enough.
     try {
       const protocols = await this.#plan.protocols(signal);
-      // Nothing may come between the making of a socket and its handlers: what it tells meanwhile would be lost.
+      // The handlers are set in the same turn as the socket is made. An event before that would be lost.
       if (!signal.aborted) this.#converse(this.#plan.dial(protocols));
     } catch (error) {
       if (signal.aborted) return;
@@ -284,7 +284,7 @@ export class RemoteProcess implements Process {
 
   #exitedWith(outcome: Exit | OutcomeError): void {
     this.#end(outcome instanceof OutcomeError ? { error: outcome } : { exit: outcome });
-    // Who has closed the process wants no output that it left behind.
+    // After close() output that the command left behind is not wanted.
     if (this.#closing) this.#disconnect(new DisconnectedError("process was closed", { kind: "closed" }));
   }
 
@@ -423,12 +423,12 @@ export class RemoteProcess implements Process {
     else void this.close();
   }
 
-  /** Tells of a state. The end is the last: what follows, about output that is left, is nobody's business. */
+  /** Tells the listeners of a state. The end is the last one: unread output after it is no state. */
   #setState(state: State): void {
     if (this.#hasEnded()) return;
     this.#state = state;
     for (const listener of [...this.#listeners]) {
-      if (this.#state !== state) return; // A listener has brought on the next, of which all have been told.
+      if (this.#state !== state) return; // A listener has caused the next state, and all were told of that.
       call(listener, state);
     }
   }
@@ -475,7 +475,7 @@ function startProblem(start: Start): StartError | undefined {
   return new StartError("invalid", `arguments and environment make a message of ${size} bytes, peers take ${MAX_SENT}`);
 }
 
-/** Gives a start that may be resumed the right to its conversation: a key of its own, which nobody can guess. */
+/** Gives a start a random key if it may be resumed. The key is the right to the conversation. */
 function keyed(start: Start, resume: number): Start {
   if (resume === 0) return start;
   const { extensions, ...rest } = start;

@@ -4,28 +4,28 @@ import type { Process, State } from "./process.js";
 
 export { SafePasteAddon } from "./paste.js";
 
-/** How many bytes the terminal may have before it that it has not parsed yet, and when it gets more. */
+/** At how many bytes that it has not parsed the terminal gets no more, and at how many it gets more again. */
 const HIGH_WATERMARK = 256 << 10;
 const LOW_WATERMARK = 64 << 10;
 
-/** The terminal lets the page do other things between two writes, not within one. */
+/** How many bytes are written at a time. Only between two writes does the terminal let the page do other things. */
 const WRITE_SIZE = 32 << 10;
 
 /**
- * Makes room for another screen, whatever the last one left behind: it ends a sequence that was cut short, leaves the
- * alternate screen, resets modes, mouse and bracketed paste among them, and clears the screen. What scrolled off stays.
+ * Prepares the terminal for a new screen, in whatever state the last one left it. It ends a sequence that was cut short,
+ * leaves the alternate screen, resets modes such as mouse reports and bracketed paste, and clears the screen. The scrollback
+ * stays.
  */
 const CLEAR = "\x18\x1b[?1049l\x1b[!p\x1b[?1;9;45;66;1000;1002;1003;1004;1006;1016;2004l\x1b[?7h\x1b[0m\x1b[H\x1b[2J";
 
 /**
- * Shows a process in a terminal of xterm.js, and types what is typed there into it:
+ * Shows a process in a terminal of xterm.js, and sends it what is typed there:
  *
  *     terminal.loadAddon(new ProcessAddon(client.spawn("bash", { tty: true })));
  *
- * It follows the terminal's size. While a connection is being resumed input waits, and nothing is shown anew. While there
- * is none to resume it refuses input, and it clears the terminal before a session that was connected to again shows its
- * screen. It reads stdout and writes stdin, so nobody else can. Disposing of it
- * leaves the process as it is.
+ * It follows the terminal's size. While a connection is being resumed, input waits, and after that nothing is drawn anew.
+ * While there is nothing to resume, it refuses input. When it attaches to a session again, it clears the terminal first. It
+ * locks stdout and stdin. Disposing of it leaves the process alone.
  */
 export class ProcessAddon implements ITerminalAddon {
   readonly #process: Process;
@@ -50,7 +50,7 @@ export class ProcessAddon implements ITerminalAddon {
   #show(terminal: Terminal): void {
     const reader = this.#process.stdout.getReader();
     this.#disposables.push({ dispose: () => reader.releaseLock() });
-    // The process's state tells how it exited. After dispose() the error concerns nobody.
+    // The process's state tells how it exited.
     show(reader, terminal).catch(() => {});
   }
 
@@ -84,12 +84,12 @@ export class ProcessAddon implements ITerminalAddon {
   }
 }
 
-/** What is typed is sent, or waits. */
+/** Whether input is sent, or waits. */
 function takesInput(state: State): boolean {
   return state.status === "connected" || ("resuming" in state && state.resuming === true);
 }
 
-/** Writes what comes from the reader to the terminal, as fast as that parses it. Ends with the stream. */
+/** Writes the reader's bytes to the terminal, as fast as the terminal parses them. Ends with the stream. */
 async function show(reader: ReadableStreamDefaultReader<Uint8Array>, terminal: Terminal): Promise<void> {
   let unparsed = 0;
   let parsed = (): void => {};

@@ -43,7 +43,7 @@ type Buffer struct {
 	total   int64 // bytes that the producer has brought since the beginning
 	filling bool  // the producer writes to the last chunk
 	end     error // what the consumer gets after the last byte; nil while there may be more
-	drop    bool  // nobody will read: all bytes are taken and none is kept
+	drop    bool  // the consumer is done: all bytes are taken and none is kept
 	pump    *pump // the consumer, if it is a writer
 
 	readable chan struct{} // has room for one: the consumer looks again
@@ -277,7 +277,7 @@ func (b *Buffer) Close(err error) {
 	wake(b.writable)
 }
 
-// Discard says that nobody will read any more. All bytes, also those still to come, then count as consumed. The consumer
+// Discard says that the consumer is done. All bytes, also those still to come, then count as consumed. The consumer
 // must not be reading.
 func (b *Buffer) Discard() {
 	b.mu.Lock()

@@ -1,0 +1,269 @@
+//go:build linux
+
+package wsep_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"cdr.dev/wsep"
+	"cdr.dev/wsep/execertest"
+	"cdr.dev/wsep/internal/cuttest"
+	"cdr.dev/wsep/internal/streamtest"
+	"cdr.dev/wsep/wsplice"
+)
+
+// randomCuts returns a plan that cuts each connection somewhere within so many bytes, in one of these ways.
+func randomCuts(seed uint64, within int64, ways ...cuttest.How) func() cuttest.Plan {
+	var mu sync.Mutex
+	r := rand.New(rand.NewPCG(seed, 0))
+	return func() cuttest.Plan {
+		mu.Lock()
+		defer mu.Unlock()
+		plan := cuttest.Plan{How: ways[r.IntN(len(ways))], Up: r.IntN(2) == 0, After: r.Int64N(within)}
+		if r.IntN(4) == 0 {
+			plan.Piece = 1 + r.IntN(100)
+		}
+		return plan
+	}
+}
+
+// hardCuts are cuts that both ends notice at once.
+var hardCuts = []cuttest.How{cuttest.Reset, cuttest.Close}
+
+// keepAlive is so short that silence is soon noticed.
+const keepAlive = 300 * time.Millisecond
+
+// TestStorm has many commands of all kinds over connections that are cut in all ways, until there were enough cuts.
+func TestStorm(t *testing.T) {
+	const share, all = 150, 10_000
+	url := serveCut(t, &wsep.Handler{Options: &wsep.Options{KeepAlive: keepAlive}})
+	ways := append([]cuttest.How{cuttest.Swallow, cuttest.HalfOpen}, slowly(hardCuts, 8)...)
+	proxy := cuttest.New(t, url, randomCuts(1, 200_000, ways...))
+	execer := wsep.Dialer{URL: proxy.URL(), KeepAlive: keepAlive}
+	var workers sync.WaitGroup
+	for n := range 4 {
+		workers.Go(func() {
+			for i := n; proxy.Cuts() < int64(often(share, all)); i++ {
+				if err := stormCommands[i%len(stormCommands)](execer); err != nil && !lostBeforeItBegan(err) {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	workers.Wait()
+	t.Logf("%d cuts of %d connections", proxy.Cuts(), proxy.Connections())
+}
+
+// slowly repeats the ways, so that the others are rare.
+func slowly(ways []cuttest.How, times int) (all []cuttest.How) {
+	for range times {
+		all = append(all, ways...)
+	}
+	return all
+}
+
+// lostBeforeItBegan reports whether the very first connection could not be made: a Start does not try again then.
+func lostBeforeItBegan(err error) bool {
+	var start *startFailed
+	return errors.As(err, &start) && errors.Is(err, wsep.ErrDisconnected) && !errors.Is(err, wsep.ErrResumeFailed)
+}
+
+// startFailed is an error of Start.
+type startFailed struct{ error }
+
+func (e *startFailed) Unwrap() error { return e.error }
+
+// stormCommands are what the storm runs. Each returns an error if anything was lost, came twice or was changed.
+var stormCommands = []func(execer wsep.Execer) error{holdPipes, holdUpload, holdDownload, holdEcho, holdTerminal, holdPending}
+
+const stormSize = 300_000
+
+func stormStart(execer wsep.Execer, c wsep.Command) (wsep.Process, error) {
+	p, err := execer.Start(context.Background(), c)
+	if err != nil {
+		return nil, &startFailed{err}
+	}
+	return p, nil
+}
+
+func holdUpload(execer wsep.Execer) error {
+	data := streamtest.RandomBytes(stormSize)
+	p, err := stormStart(execer, wsep.Command{Command: "sha256sum", Stdin: true})
+	if err != nil {
+		return err
+	}
+	go feed(p, data)
+	return expectOutput(p, fmt.Sprintf("%x  -\n", sha256.Sum256(data)))
+}
+
+func feed(p wsep.Process, data []byte) {
+	_, _ = io.Copy(p.Stdin(), bytes.NewReader(data))
+	_ = p.Stdin().Close()
+}
+
+func holdDownload(execer wsep.Execer) error {
+	p, err := stormStart(execer, sh("seq 40000"))
+	if err != nil {
+		return err
+	}
+	var want strings.Builder
+	for i := range 40000 {
+		fmt.Fprintln(&want, i+1)
+	}
+	return expectOutput(p, want.String())
+}
+
+func holdEcho(execer wsep.Execer) error {
+	data := streamtest.RandomBytes(stormSize)
+	p, err := stormStart(execer, wsep.Command{Command: "cat", Stdin: true})
+	if err != nil {
+		return err
+	}
+	go feed(p, data)
+	return expectOutput(p, string(data))
+}
+
+func holdTerminal(execer wsep.Execer) error {
+	p, err := stormStart(execer, wsep.Command{
+		Command: "sh", TTY: true, Stdin: true, Rows: 10, Cols: 20,
+		// The order of a resize among the bytes of stdin is not promised.
+		Args: []string{"-c", `stty -echo -onlcr; echo ready; until [ "$(stty size)" = "30 90" ]; do sleep 0.02; done; read -r line; echo "$line"`},
+	})
+	if err != nil {
+		return err
+	}
+	ready := make([]byte, len("ready\n"))
+	if _, err := io.ReadFull(p.Stdout(), ready); err != nil {
+		return err
+	}
+	if err := p.Resize(context.Background(), 30, 90); err != nil {
+		return err
+	}
+	if _, err := io.WriteString(p.Stdin(), "typed\n"); err != nil {
+		return err
+	}
+	return expectOutput(p, "typed\n")
+}
+
+// holdPending has output that goes on after the exit.
+func holdPending(execer wsep.Execer) error {
+	p, err := stormStart(execer, sh("(sleep 0.2; seq 1000) & exit 0"))
+	if err != nil {
+		return err
+	}
+	if err := p.Wait(); err != nil {
+		return fmt.Errorf("wait: %w", err)
+	}
+	var want strings.Builder
+	for i := range 1000 {
+		fmt.Fprintln(&want, i+1)
+	}
+	return expectOutput(p, want.String())
+}
+
+// expectOutput reads the output, and requires that the command exits with 0.
+func expectOutput(p wsep.Process, want string) error {
+	got, err := io.ReadAll(p.Stdout())
+	if err != nil {
+		return fmt.Errorf("read: %w", err)
+	}
+	if string(got) != want {
+		return fmt.Errorf("got %d bytes, want %d: other bytes", len(got), len(want))
+	}
+	if err := p.Wait(); err != nil {
+		return fmt.Errorf("wait: %w", err)
+	}
+	return nil
+}
+
+// TestChainSurvivesCuts cuts each hop of a chain of three, and a channel of wsplice.
+func TestChainSurvivesCuts(t *testing.T) {
+	cut := func(seed uint64, url string) wsep.Dialer {
+		return wsep.Dialer{URL: cuttest.New(t, url, randomCuts(seed, 100_000, hardCuts...)).URL()}
+	}
+	gateway := func(next wsep.Execer) string { return serveCut(t, &wsep.Handler{Execer: next}) }
+	far := serveCut(t, &wsep.Handler{})
+	for name, execer := range map[string]wsep.Execer{
+		"chain":   cut(1, gateway(cut(2, gateway(cut(3, far))))),
+		"channel": overChannels(t, cuttest.New(t, far, randomCuts(4, 100_000, hardCuts...)).URL()),
+	} {
+		t.Run(name, func(t *testing.T) {
+			for range often(2, 50) {
+				for i, hold := range stormCommands {
+					err := hold(execer)
+					require.True(t, err == nil || lostBeforeItBegan(err), "command %d: %v", i, err)
+				}
+			}
+		})
+	}
+}
+
+// overChannels returns a Dialer whose connections are channels of one wsplice client.
+func overChannels(t *testing.T, url string) wsep.Dialer {
+	allowed, err := wsplice.ParseAllowlist("127.0.0.1")
+	require.NoError(t, err)
+	splice := httptest.NewServer(&wsplice.Server{Allowed: allowed})
+	t.Cleanup(splice.Close)
+	client, err := wsplice.Dial(t.Context(), splice.URL, nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = client.Close() })
+	host := strings.Replace(url, "http", "ws", 1)
+	return wsep.Dialer{Dial: func(ctx context.Context) (wsep.Conn, error) {
+		channel, err := client.Connect(ctx, host, nil)
+		if err != nil {
+			return nil, err
+		}
+		return channel, nil
+	}}
+}
+
+// TestContractOverCutLine runs the contract over connections that are cut all the time.
+func TestContractOverCutLine(t *testing.T) {
+	if !longTests {
+		t.Skip("takes minutes; TestStorm has a share of it")
+	}
+	url := serveCut(t, &wsep.Handler{})
+	proxy := cuttest.New(t, url, randomCuts(5, 300_000, hardCuts...))
+	execertest.Test(t, func(*testing.T) wsep.Execer { return wsep.Dialer{URL: proxy.URL()} }, nil)
+	t.Logf("%d cuts of %d connections", proxy.Cuts(), proxy.Connections())
+}
+
+// TestDetachedProcessIsBounded: a process that talks on while its client is away holds its windows, and no more.
+func TestDetachedProcessIsBounded(t *testing.T) {
+	const processes, window = 8, 2 << 20
+	proxy := cuttest.New(t, serveCut(t, &wsep.Handler{}), func() cuttest.Plan { return cuttest.Plan{} })
+	before := heap()
+	var back atomic.Int32
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	for range processes {
+		p, err := wsep.Dialer{URL: proxy.URL(), OnConnection: func(e wsep.ConnectionEvent) {
+			if e.State == wsep.ConnectionBack {
+				back.Add(1)
+			}
+		}}.Start(ctx, sh("yes & exec yes >&2"))
+		require.NoError(t, err)
+		_ = readLine(t, p.Stdout())
+	}
+	proxy.Stop()
+	proxy.CutAll(cuttest.Reset)
+	time.Sleep(time.Duration(often(2, 60)) * time.Second) // Time to grow, if anything grows.
+	// Both ends are in this process, and each holds what the other has not acknowledged.
+	require.Less(t, heap()-before, 2*processes*(2*window+1<<20))
+	require.Zero(t, back.Load())
+}
