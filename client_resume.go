@@ -168,10 +168,10 @@ func (p *remoteProcess) resume(lost error) (*clientLink, *proto.Resumed, error) 
 	}
 }
 
-// gaveUp returns why a process was not resumed in time.
+// gaveUp returns why a process was not resumed: its time is over, or the conversation is.
 func (p *remoteProcess) gaveUp(last error) error {
 	if p.ctx.Err() != nil {
-		return p.result
+		return last
 	}
 	return &resumeFailedError{xerrors.Errorf("gave up after %v: %w", p.resumer.limit, last)}
 }

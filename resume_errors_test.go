@@ -339,3 +339,25 @@ func TestCancelWhileDisconnected(t *testing.T) {
 	cancel()
 	require.ErrorIs(t, p.Wait(), context.Canceled)
 }
+
+// TestCloseWhileDisconnected: a process has exited well, but its output is kept open. Its connection is lost, and the caller
+// wants the rest no longer.
+func TestCloseWhileDisconnected(t *testing.T) {
+	proxy := cuttest.New(t, serveCut(t, &wsep.Handler{}), func() cuttest.Plan { return cuttest.Plan{} })
+	retrying := make(chan struct{}, 100)
+	p, err := wsep.Dialer{URL: proxy.URL(), OnConnection: func(e wsep.ConnectionEvent) {
+		if e.State == wsep.ConnectionRetrying {
+			retrying <- struct{}{}
+		}
+	}}.Start(t.Context(), sh("sleep 1000 & echo ready"))
+	require.NoError(t, err)
+	require.Equal(t, "ready", readLine(t, p.Stdout()))
+	require.NoError(t, p.Wait())
+	proxy.Stop()
+	proxy.CutAll(cuttest.Close)
+	<-retrying
+	require.NoError(t, p.Close())
+	_, err = io.ReadAll(p.Stdout())
+	require.ErrorIs(t, err, wsep.ErrDisconnected)
+	require.NoError(t, p.Wait())
+}
