@@ -2,8 +2,8 @@
 // fresh terminal show the same.
 //
 // The model follows xterm.js 6 with its Unicode 11 addon, to the cell: what it does with a sequence, however odd, the
-// model does too. The law that the tests hold it to, with xterm.js itself as the judge: for each prefix of each input,
-// a fresh xterm.js that gets the snapshot and then the rest shows what one that got everything shows.
+// model does too. The tests check a law, with xterm.js itself as the judge. Take any prefix of any input. One fresh
+// xterm.js gets the prefix's snapshot and then the rest, another one gets the whole input. Both show the same.
 //
 // Widths are those of Unicode 11: wcwidth over single code points, where a variation selector or a joiner has width 0
 // and changes no other character's width. Most terminals do the same.
@@ -12,16 +12,16 @@
 // what follows.
 //
 //   - REP repeats at most a thousand times more than there are columns.
-//   - After a resize, xterm.js still has the cells of the alternate screen that were cut off, and can keep rows there that
-//     have scrolled off. The model has not. Programs redraw that screen.
+//   - After a resize, xterm.js still has the cells that the alternate screen has lost, and may keep rows of it that have
+//     scrolled off. The model drops both. Programs redraw that screen.
 //   - Half a wide character, which a resize or an insertion can leave, is a blank in a snapshot.
-//   - Where a restored cursor has brought back an underline or a link that the pen had left, and another cursor was saved
-//     since, the pen of a snapshot shows the same but may change otherwise. A cursor saved in a row that has scrolled off
-//     may be at the screen's edge then.
-//   - Which colors a theme has is not known: queries are answered with those of xterm.
+//   - Restoring a cursor can bring back an underline or a link that the pen had left. If another cursor is saved after that,
+//     a snapshot's pen prints the same, but later changes of it may have other effects. A cursor that was saved in a row
+//     that has scrolled off may then be at the screen's edge.
+//   - The model does not know a theme's colors. It answers queries with those of xterm.
 //
-// xterm.js loses a character that is split after a byte 0x80 into two writes of bytes: U+2014 after its second byte. Who
-// feeds it should decode UTF-8 first, or cut where [Terminal.Between] says so.
+// xterm.js loses a character whose bytes come in two writes, if the first write ends with a byte 0x80: U+2014 after its
+// second byte. So a program that feeds xterm.js should decode UTF-8 first, or cut where [Terminal.Between] says so.
 //
 // The package does no I/O and starts no goroutine. A [Terminal] is not safe for concurrent use.
 //

@@ -137,7 +137,7 @@ func (t *Terminal) colorReply(key int) string {
 	return "rgb:" + strings.ToLower(strings.Join(parts, "/"))
 }
 
-// defaultColor returns a color of xterm's palette: 16 colors, a cube of 6 by 6 by 6, and 24 greys.
+// defaultColor returns a color of xterm's palette: 16 colors, a cube of 6 by 6 by 6, and 24 grays.
 func defaultColor(key int) string {
 	var r, g, b int
 	switch {

@@ -211,3 +211,16 @@ func appendUnderlineColor(p []byte, color uint32) []byte {
 	}
 	return p
 }
+
+func (s *snapshot) penLook() look {
+	p := s.t.pen
+	return look{p.fg, p.bg, s.t.extras.get(p.ext)}
+}
+
+// lostPen tells whether no sequence leads to the pen any more. Its flags came from a saved cursor, they do not fit its
+// extra, and another cursor was saved since. Printed characters look the same until an underline or a link changes.
+func (t *Terminal) lostPen() bool {
+	saved := t.on.saved
+	pen := look{t.pen.fg, t.pen.bg, t.extras.get(t.pen.ext)}
+	return !pen.usual() && (saved.fg^pen.fg)&fgUnderline|(saved.bg^pen.bg)&bgExtra != 0
+}
