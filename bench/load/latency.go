@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// warmUp is how many times something short is done before it is timed.
+// warmUp is how often something short is done before it is timed.
 const warmUp = 10
 
 // roundTrip returns how long one byte takes through a command and back.
@@ -42,7 +42,7 @@ func trip(p Process) error {
 	return nil
 }
 
-// starts returns how long it takes to connect, run a command that does nothing, and learn that it ended.
+// starts returns how long it takes to connect, to run a command that does nothing, and to learn of its exit.
 func (b *Bench) starts(ctx context.Context) (float64, error) {
 	return medianTime(b.Starts, func() error {
 		p, err := b.Start(ctx, Nothing)

@@ -1,5 +1,5 @@
-// Package load is the work that the benchmarks do, for any version of wsep and for whatever can be made to look like
-// one. It imports none of them, and is a module of its own so that none is forced to another's dependencies.
+// Package load has the works of the benchmarks, for all versions of wsep and for programs that are made to look like wsep. It
+// imports none of them. It is a module of its own, so that none of them needs the dependencies of another.
 package load
 
 import (
@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// Process is a started command. It is wsep.Process of any version.
+// Process is a started command. It has the methods that wsep.Process has in all versions.
 type Process interface {
 	Pid() int
 	Stdin() io.WriteCloser
@@ -30,7 +30,7 @@ type Command struct {
 // Start starts a command, on a new connection if it needs one.
 type Start func(ctx context.Context, c Command) (Process, error)
 
-// Bench is what a work is done with.
+// Bench has the means and the sizes of the works.
 type Bench struct {
 	Start Start
 	// Stats asks the server about itself.
@@ -44,7 +44,7 @@ type Bench struct {
 	Trips, Starts, Many, Idle int
 }
 
-// Result is what a work came to.
+// Result is the figure of a work.
 type Result struct {
 	Work  string  `json:"work"`
 	Value float64 `json:"value"`
@@ -57,7 +57,7 @@ type work struct {
 	run        func(b *Bench, ctx context.Context) (float64, error)
 }
 
-// works are all that there is to do.
+// works are all works, by their names.
 var works = []work{
 	{"upload", "MiB/s", (*Bench).upload},
 	{"download", "MiB/s", (*Bench).download},
@@ -84,7 +84,7 @@ func (b *Bench) Run(ctx context.Context, name string) (Result, error) {
 	return Result{}, fmt.Errorf("no work %q", name)
 }
 
-// The commands that are run. Cat echoes, Sink swallows, and Nothing ends at once.
+// The commands that are run. Cat echoes its stdin, Sink drops it, and Nothing exits at once.
 var (
 	Cat     = Command{Name: "cat", Stdin: true}
 	Sink    = Command{Name: "sh", Args: []string{"-c", "cat >/dev/null"}, Stdin: true}
@@ -96,7 +96,7 @@ func Source(n int64) Command {
 	return Command{Name: "head", Args: []string{"-c", fmt.Sprint(n), "/dev/zero"}}
 }
 
-// gatedSource is Source once a line has been written to it.
+// gatedSource is like Source, but waits for a line on stdin first.
 func gatedSource(n int64) Command {
 	script := "read -r _ && exec " + strings.Join(append([]string{"head"}, Source(n).Args...), " ")
 	return Command{Name: "sh", Args: []string{"-c", script}, Stdin: true}

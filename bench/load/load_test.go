@@ -43,7 +43,7 @@ func TestWorks(t *testing.T) {
 	}
 }
 
-// What is moved must arrive: a contender that loses or changes data, or fails, has no result.
+// A contender that loses or changes data, or fails, has no result.
 func TestLoss(t *testing.T) {
 	cases := map[string]struct{ work, script string }{
 		"echo loses a byte":         {"echo", "tail -c +2"},

@@ -14,14 +14,14 @@ import (
 	"os/signal"
 )
 
-// Program is one that is measured. Its client and its server run as processes of their own:
+// Program is a program that is measured. Its client and its server are two processes:
 //
 //	program server
 //	program client -url URL [flags] work...
 type Program struct {
-	// Server serves until stdin ends. It first prints its URL, which is an opaque string to others.
+	// Server serves until stdin ends. It first prints its URL. Only Connect interprets the URL.
 	Server func() error
-	// Connect returns what starts commands at the URL. Over says by which way, if there are several.
+	// Connect returns a function that starts commands at the URL. over names the way to connect, if there are several.
 	Connect func(url, over string) (Start, error)
 	// Piece is how many bytes are written at a time. 0 means 64 KiB.
 	Piece int
@@ -41,7 +41,7 @@ func (p Program) run(args []string) error {
 	}
 	switch args[0] {
 	case "server":
-		// Ctrl-C reaches everybody at the terminal. A server ends after its clients, by its stdin.
+		// Ctrl-C reaches all processes at the terminal. A server ignores it, and exits after its clients, when its stdin ends.
 		signal.Notify(make(chan os.Signal, 1), os.Interrupt)
 		return p.Server()
 	case "client":
@@ -82,10 +82,10 @@ func (p Program) client(args []string) (err error) {
 	return nil
 }
 
-// statsPath is where a server tells its Stats.
+// statsPath is the path of a server's Stats.
 const statsPath = "/stats"
 
-// Serve is a Program's Server for an http.Handler, on a loopback port.
+// Serve serves an http.Handler on a loopback port, as a Program's Server.
 func Serve(h http.Handler) error {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

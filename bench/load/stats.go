@@ -12,7 +12,7 @@ import (
 	"runtime/debug"
 )
 
-// Stats is what a process knows about its own memory.
+// Stats describes a process's memory.
 type Stats struct {
 	// Resident is the resident memory in KiB, after garbage collection.
 	Resident float64 `json:"resident"`
@@ -22,7 +22,7 @@ type Stats struct {
 
 // idle returns the server's memory, in KiB, for a process that does nothing.
 func (b *Bench) idle(ctx context.Context) (float64, error) {
-	// What the first processes make the server allocate for good is not what one more costs.
+	// For the first processes the server allocates memory that later ones share.
 	if err := b.warmServer(ctx); err != nil {
 		return 0, err
 	}
@@ -30,13 +30,13 @@ func (b *Bench) idle(ctx context.Context) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	// It does nothing while its stdin stays open, and ends when the server does.
+	// Cat does nothing while its stdin stays open, and exits with the server at the latest.
 	processes, err := b.startMany(ctx, b.Idle, Cat)
 	if err != nil {
 		return 0, err
 	}
 	after, err := b.Stats(ctx)
-	_ = closeAll(processes) // Now and then v0.2.4 finds fault with how it closes a connection itself.
+	_ = closeAll(processes) // v0.2.4 sometimes fails to close a connection.
 	return (after.Resident - before.Resident) / float64(b.Idle), err
 }
 
@@ -53,11 +53,11 @@ func (b *Bench) warmServer(ctx context.Context) error {
 	return nil
 }
 
-// message is how many bytes count as a message, whatever a version sends.
+// message is how many bytes count as a message, however large the messages of a version are.
 const message = 64_000
 
-// allocs returns how many objects client and server together allocate for a message, when as much goes up as down. It
-// is the difference that moving twice as much makes, so that beginning and end do not count.
+// allocs returns how many objects client and server together allocate for a message. As many messages go up as down. It moves
+// two amounts of data and returns the difference, so that start and end do not count.
 func (b *Bench) allocs(ctx context.Context) (float64, error) {
 	once, err := b.echoMallocs(ctx, b.Size)
 	if err != nil {
@@ -106,7 +106,7 @@ func serveStats(w http.ResponseWriter, _ *http.Request) {
 }
 
 func ownStats() (stats Stats, err error) {
-	// The second collection empties what the first one left in pools.
+	// The second collection frees objects that pools have kept through the first.
 	debug.FreeOSMemory()
 	debug.FreeOSMemory()
 	var mem runtime.MemStats

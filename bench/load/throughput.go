@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// upload returns the rate at which a command takes its stdin. Its end counts: what it has not read is not moved.
+// upload returns the rate at which a command takes its stdin. It measures until the command exits, because only then has the
+// command read everything.
 func (b *Bench) upload(ctx context.Context) (float64, error) {
 	p, err := b.Start(ctx, Sink)
 	if err != nil {
@@ -52,12 +53,12 @@ func drain(p Process, n int64) error {
 	return p.Wait()
 }
 
-// discard is a plain io.Writer. io.Discard would make io.Copy read in small pieces.
+// discard drops all bytes. With io.Discard, io.Copy would read small pieces.
 type discard struct{}
 
 func (discard) Write(p []byte) (int, error) { return len(p), nil }
 
-// echo returns the rate, in each direction, at which data goes through a command and back unharmed.
+// echo returns the rate, in each direction, at which data goes through a command and back unchanged.
 func (b *Bench) echo(ctx context.Context) (float64, error) {
 	took, err := b.echoTime(ctx, b.Size)
 	return rate(b.Size, took), err
@@ -76,7 +77,7 @@ func (b *Bench) echoTime(ctx context.Context, size int64) (time.Duration, error)
 	began := time.Now()
 	sized := *b
 	sized.Size = size
-	// Ends when all is written, or writing fails because the process or its connection has ended.
+	// Ends when everything is written. Writes fail if the process exits or its connection is lost.
 	writing.Go(func() { sent, writeErr = sized.write(p.Stdin()) })
 	sum := crc32.NewIEEE()
 	n, readErr := io.CopyBuffer(onlyWriter{sum}, p.Stdout(), make([]byte, 64<<10))
@@ -96,7 +97,7 @@ type onlyWriter struct{ io.Writer }
 
 // many returns the rate of many downloads at once, each by a command on a connection of its own.
 func (b *Bench) many(ctx context.Context) (float64, error) {
-	// Each moves enough to last, and they move more in all than one would.
+	// Each moves enough to take a while. Together they move more than one download would.
 	share := b.Size / int64(b.Many) * 4
 	processes, err := b.startMany(ctx, b.Many, gatedSource(share))
 	if err != nil {
@@ -150,7 +151,7 @@ func (b *Bench) write(w io.WriteCloser) (sum uint32, err error) {
 	return sum, w.Close()
 }
 
-// noise returns n bytes that no compression makes fewer.
+// noise returns n bytes that can't be compressed.
 func noise(n int) []byte {
 	p := make([]byte, n)
 	_, _ = rand.NewChaCha8([32]byte{}).Read(p)

@@ -21,7 +21,7 @@ func main() {
 
 func connect(url, _ string) (load.Start, error) {
 	return func(ctx context.Context, c load.Command) (load.Process, error) {
-		// What is measured is wsep, not compression, which this version of the library turns on unless told not to.
+		// This version of the library compresses by default. That would be measured instead of wsep.
 		conn, _, err := websocket.Dial(ctx, url, &websocket.DialOptions{CompressionMode: websocket.CompressionDisabled})
 		if err != nil {
 			return nil, err
@@ -38,7 +38,7 @@ func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		log.Printf("accept: %v", err)
 		return
 	}
-	// How it ends is the client's to tell: it fails if a command did not succeed.
+	// The client fails if a command did not succeed.
 	_ = h.server.Serve(r.Context(), conn, wsep.LocalExecer{}, nil)
 	_ = conn.Close(websocket.StatusNormalClosure, "")
 }

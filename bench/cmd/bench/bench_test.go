@@ -9,7 +9,7 @@ import (
 	"cdr.dev/wsep/bench/load"
 )
 
-// even is what is measured if all contenders do alike.
+// even returns measurements of contenders that are all equally fast.
 func even() (measured []*measurement) {
 	for _, c := range contenders {
 		for _, work := range c.works {
@@ -19,7 +19,7 @@ func even() (measured []*measurement) {
 	return measured
 }
 
-// A target that is never measured would never be missed.
+// A target without a measurement could not be missed.
 func TestEveryTargetIsJudged(t *testing.T) {
 	if verdicts := judge(even()); len(verdicts) != len(targets) {
 		t.Errorf("%d verdicts on %d targets", len(verdicts), len(targets))
@@ -39,12 +39,12 @@ func TestVerdict(t *testing.T) {
 	}
 	const more, less = "upload, user's connection, times v0.2.4", "one byte, own ends, of v0.2.4"
 	if met(more) || met(less) {
-		t.Error("targets met by what is no better than v0.2.4")
+		t.Error("targets met by figures that are no better than v0.2.4's")
 	}
 	find(measured, user, "upload").Median = 1.9
 	find(measured, own, "rtt").Median = 0.7
 	if !met(more) || !met(less) {
-		t.Error("targets missed by what reaches them")
+		t.Error("targets missed by figures that reach them")
 	}
 }
 

@@ -28,7 +28,7 @@ const (
 	barRoom     = chartWidth - 2*margin - labelWidth - valueWidth
 )
 
-// chartHead brings its own background, so that it can be read on any page.
+// chartHead has a background, so that the chart can be read on a page of any color.
 const chartHead = `<svg xmlns="http://www.w3.org/2000/svg" role="img"
 viewBox="0 0 %[1]d %[2]d" width="%[1]d" height="%[2]d">
 <title>%[3]s</title>

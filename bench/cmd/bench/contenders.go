@@ -11,11 +11,11 @@ import (
 	"slices"
 )
 
-// contender is one that is measured.
+// contender is a program that is measured.
 type contender struct {
 	name    string
 	program string
-	over    string // the program's way of connecting
+	over    string // how the program connects, if it has several ways
 	works   []string
 }
 
@@ -58,7 +58,7 @@ func present() []contender {
 	return slices.DeleteFunc(slices.Clone(contenders), func(c contender) bool { return c.name == ssh })
 }
 
-// build builds the contenders' programs. That of v0.2.4 has a module of its own, because it needs a version of ours.
+// build builds the contenders' programs. The one of v0.2.4 has a module of its own, because a module can't require two versions of wsep.
 func build(ctx context.Context, dir, binaries string) error {
 	for _, args := range [][]string{
 		{"build", "-C", dir, "-o", binaries, "./cmd/ours", "./cmd/raw", "./cmd/ssh"},

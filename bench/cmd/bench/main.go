@@ -1,5 +1,5 @@
-// Command bench measures wsep against its version 0.2.4, the WebSocket libraries alone, OpenSSH if it is installed, and
-// the same commands without a network. It takes turns, several rounds, and writes tables, a JSON file and a chart.
+// Command bench compares wsep with its version 0.2.4, with the WebSocket libraries alone, with OpenSSH if it is installed, and
+// with the same commands without a network. In each round all of them take turns. It writes tables, a JSON file and a chart.
 package main
 
 import (
@@ -33,7 +33,7 @@ func parseFlags() (o options) {
 	flag.StringVar(&o.out, "out", "", "the `directory` to write to; empty is -dir, or for -quick a temporary one")
 	flag.IntVar(&o.rounds, "rounds", 5, "how many times everything is measured")
 	flag.IntVar(&o.size, "size", 512, "how many `MiB` to move at a time")
-	flag.BoolVar(&o.quick, "quick", false, "see that everything works: one round of little")
+	flag.BoolVar(&o.quick, "quick", false, "check that everything works: one short round")
 	flag.BoolVar(&o.check, "check", false, "fail if a target is missed")
 	flag.Parse()
 	if flag.NArg() > 0 || o.rounds < 1 || o.size < 1 {

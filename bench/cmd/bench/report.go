@@ -9,7 +9,7 @@ import (
 	"cdr.dev/wsep/bench/internal/report"
 )
 
-// results are all that is known in the end.
+// results is the report, with everything that was measured.
 type results struct {
 	Machine  machine.Machine `json:"machine"`
 	Rounds   int             `json:"rounds"`
@@ -43,7 +43,7 @@ func (r results) write(to report.Output) error {
 	)
 }
 
-// descriptions say what the works are.
+// descriptions describe the works.
 var descriptions = map[string]string{
 	"upload":   "upload, `cat >/dev/null`",
 	"download": "download, `head -c` of /dev/zero",
@@ -55,7 +55,7 @@ var descriptions = map[string]string{
 	"allocs":   "allocations per 64,000 bytes, client and server",
 }
 
-// origin says where the figures come from.
+// origin describes the machine and the number of rounds.
 func (r results) origin() string {
 	return fmt.Sprintf("%s. Medians of rounds: %d.", r.Machine, r.Rounds)
 }
@@ -96,7 +96,7 @@ func (r results) unit(work string) string {
 	return ""
 }
 
-// median returns a contender's median at a work as text, or a dash if there is none.
+// median returns a contender's median for a work as text, or a dash if there is none.
 func (r results) median(contender, work string) string {
 	m := find(r.Measured, contender, work)
 	if m == nil {

@@ -21,7 +21,7 @@ import (
 
 // runner measures the contenders.
 type runner struct {
-	binaries string // where the programs are
+	binaries string // the folder of the programs
 	rounds   int
 	flags    []string // of the clients
 }
@@ -33,7 +33,7 @@ const (
 	stopTimeout = 20 * time.Second
 )
 
-// measurement is what a contender did at a work.
+// measurement has a contender's figures for a work.
 type measurement struct {
 	Contender string    `json:"contender"`
 	Work      string    `json:"work"`
@@ -42,7 +42,7 @@ type measurement struct {
 	Values    []float64 `json:"values"`
 }
 
-// measure lets the contenders do each work in turn, so that what else the machine does affects all alike.
+// measure lets the contenders do each work in turn, so that other programs on the machine affect all of them alike.
 func (r runner) measure(ctx context.Context) (measured []*measurement, err error) {
 	contenders := present()
 	for round := range r.rounds {
@@ -58,8 +58,8 @@ func (r runner) measure(ctx context.Context) (measured []*measurement, err error
 	return measured, nil
 }
 
-// turns is how often in a round the contenders take turns at a work, where that is not once. What takes microseconds is
-// mostly the waking of a core that sleeps, which takes twice as long in one moment as in another.
+// turns is how often the contenders do a work in a round, if not once. A work that takes microseconds mostly waits for a core to
+// wake up. The time for that can double from one moment to the next.
 var turns = map[string]int{"rtt": 5, "start": 3}
 
 // turn lets each of the contenders do a work.
@@ -88,7 +88,7 @@ func record(measured []*measurement, c contender, result load.Result) []*measure
 	return measured
 }
 
-// find returns what a contender did at a work, or nil if it was not measured.
+// find returns a contender's measurement for a work, or nil if there is none.
 func find(measured []*measurement, contender, work string) *measurement {
 	for _, m := range measured {
 		if m.Contender == contender && m.Work == work {

@@ -2,12 +2,12 @@ package main
 
 import "cdr.dev/wsep/bench/internal/report"
 
-// target is a figure that wsep is to reach: what a contender did at a work, divided by what another did.
+// target is a figure that wsep is to reach: a contender's median for a work, divided by another contender's.
 type target struct {
 	what      string
 	contender string
 	work      string
-	// over is whose figure it is divided by, at the same work unless overWork names another. Empty means by nothing.
+	// over is the other contender. Empty means that nothing is divided. Its work is the same unless overWork names another.
 	over, overWork string
 	bound          report.Bound
 }
@@ -30,12 +30,12 @@ var targets = []target{
 	{what: "start, user's connection, of v0.2.4", contender: user, work: "start", over: old, bound: atMost(0.8)},
 	{what: "start, own ends, of v0.2.4", contender: own, work: "start", over: old, bound: atMost(0.8)},
 	{what: "memory per idle process, KiB", contender: own, work: "idle", bound: atMost(30)},
-	// Not 0: the collector empties pools now and then.
+	// It is not 0, because garbage collections empty pools.
 	{what: "allocations per message", contender: own, work: "allocs", bound: atMost(0.05)},
 	{what: "64 processes at once, times one", contender: own, work: "many", over: own, overWork: "download", bound: atLeast(0.9)},
 }
 
-// verdict is what became of a target.
+// verdict tells whether a target was met.
 type verdict struct {
 	What string `json:"what"`
 	report.Verdict
@@ -53,7 +53,7 @@ func judge(measured []*measurement) (verdicts []verdict) {
 	return verdicts
 }
 
-// figure returns the target's figure, if what it is made of was measured.
+// figure returns the target's figure. It returns false if a contender was not measured.
 func (t target) figure(measured []*measurement) (figure float64, ok bool) {
 	m := find(measured, t.contender, t.work)
 	if m == nil {

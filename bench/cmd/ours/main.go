@@ -19,7 +19,7 @@ func main() {
 	}.Main()
 }
 
-// connect returns what starts commands over a connection that the user dialed, by a Dialer of our own, or here.
+// connect returns a function that starts commands: over a connection that the user dialed, with a Dialer, or on this machine.
 func connect(url, over string) (load.Start, error) {
 	switch over {
 	case "user":
@@ -38,7 +38,7 @@ func through(execer wsep.Execer) load.Start {
 	}
 }
 
-// userExecer is what a program does that keeps to the API of wsep v0.2.4.
+// userExecer starts commands in the way of a program that uses only the API of wsep v0.2.4.
 type userExecer struct{ url string }
 
 func (e userExecer) Start(ctx context.Context, c wsep.Command) (wsep.Process, error) {

@@ -1,5 +1,5 @@
-// Command raw measures the WebSocket libraries alone: a sink, a source and an echo behind a connection, without wsep
-// and without processes, in messages as large as those of wsep v0.2.4.
+// Command raw measures the WebSocket libraries alone, without wsep and without processes: a sink, a source and an echo. The
+// messages are as large as those of wsep v0.2.4.
 package main
 
 import (
@@ -28,7 +28,7 @@ func main() {
 
 // conn is a connection of one of the libraries.
 type conn interface {
-	// Reader returns the next message. Its error is io.EOF when the peer has closed the connection as it should.
+	// Reader returns the next message. The error is io.EOF if the peer has closed the connection with 1000.
 	Reader(ctx context.Context) (io.Reader, error)
 	Write(ctx context.Context, p []byte) error
 	Close() error
@@ -68,12 +68,12 @@ func (l library) serve(do func(*http.Request, conn) error) http.HandlerFunc {
 	}
 }
 
-// sink reads messages until an empty one.
+// sink reads messages until an empty one comes.
 func sink(r *http.Request, c conn) error {
 	return eachMessage(r.Context(), c, func([]byte) error { return nil })
 }
 
-// echo sends messages back until an empty one.
+// echo sends messages back until an empty one comes.
 func echo(r *http.Request, c conn) error {
 	return eachMessage(r.Context(), c, func(p []byte) error { return c.Write(r.Context(), p) })
 }
@@ -115,7 +115,7 @@ func source(r *http.Request, c conn) error {
 	return nil
 }
 
-// connect returns what does, at the server, what the commands would do.
+// connect returns a function that has the server do the work of a command.
 func connect(server, over string) (load.Start, error) {
 	lib, ok := libraries[over]
 	if !ok {

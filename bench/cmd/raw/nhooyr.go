@@ -40,7 +40,7 @@ func (c nhooyrConn) Write(ctx context.Context, p []byte) error {
 	return c.c.Write(ctx, websocket.MessageBinary, p)
 }
 
-// Close closes the connection, or does nothing if the peer has.
+// Close closes the connection. It does nothing if the peer has closed it.
 func (c nhooyrConn) Close() error {
 	_ = c.c.Close(websocket.StatusNormalClosure, "")
 	return nil

@@ -7,12 +7,12 @@ import (
 	"strings"
 )
 
-// process is a connection that looks like a process.
+// process makes a connection look like a process.
 type process struct {
 	ctx     context.Context
 	conn    conn
 	message io.Reader // nil between messages
-	end     error     // what came instead of a message
+	end     error     // why there are no more messages
 }
 
 func (p *process) Pid() int                                     { return 0 }

@@ -1,5 +1,5 @@
-// Command relay passes bytes between its clients and one address, and does nothing else. What a round trip through it takes is
-// the least that a program between two others can take.
+// Command relay passes bytes between its clients and one address, and does nothing else. No program between two others can be
+// faster.
 package main
 
 import (
@@ -28,13 +28,13 @@ func main() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		// Each ends with its connections, at the latest with the process.
+		// Each ends when one of its connections ends, at the latest with the process.
 		go pass(client, remote)
 		go pass(remote, client)
 	}
 }
 
-// pass passes on all that one says to the other, until either is gone.
+// pass passes on all bytes, until one of the connections ends.
 func pass(from, to net.Conn) {
 	defer from.Close()
 	defer to.Close()

@@ -9,8 +9,8 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// The first byte of a frame that is a message of its own (RFC 6455 section 5.2). A stream is binary messages and a text
-// at the end.
+// The first bytes of frames that are whole messages (RFC 6455 section 5.2). A stream has binary messages, and a text message
+// at its end.
 const (
 	wholeText   = 0x81
 	wholeBinary = 0x82
@@ -23,14 +23,14 @@ const (
 	length64 = 127
 )
 
-// mask is the masking key of all masked frames. It is not zero, so that no program can skip the masking.
+// mask is the masking key of all masked frames. A program could skip masking with a key of zero.
 var mask = [4]byte{0x9d, 0x3a, 0x51, 0xe6}
 
-// shape is what the messages of a stream look like.
+// shape describes the messages of a stream.
 type shape struct {
 	prefix  []byte // the index of the channel, if there is one
 	payload int    // bytes after the prefix
-	tag     byte   // what these are, so that a message of another stream is found out
+	tag     byte   // the value of these bytes, which tells streams apart
 	masked  bool
 }
 
@@ -62,7 +62,7 @@ func (s shape) last() []byte {
 	return p
 }
 
-// header appends what precedes the mask.
+// header appends the part of the header before the mask.
 func (s shape) header(p []byte) []byte {
 	var bit byte
 	if s.masked {
@@ -78,10 +78,10 @@ func (s shape) header(p []byte) []byte {
 	return binary.BigEndian.AppendUint64(append(p, wholeBinary, bit|length64), uint64(n))
 }
 
-// writeSize is how much is written at a time, and more where a message is larger.
+// writeSize is how many bytes are written at a time, unless a message is larger.
 const writeSize = 16 << 10
 
-// block returns as many messages as are written at a time.
+// block returns the messages that are written at a time.
 func (s shape) block() (block []byte, messages int) {
 	frame := s.frame(nil)
 	messages = max(1, writeSize/len(frame))
@@ -91,16 +91,15 @@ func (s shape) block() (block []byte, messages int) {
 	return block, messages
 }
 
-// receiver counts the messages of a stream and checks that each is of its shape, by its header and the first byte of
-// its payload. It reads headers as backends in Go may, with a library, which for small messages takes longer than the
-// rest.
+// receiver counts the messages of a stream. It checks the header and the first byte of each message against the shape. It
+// reads headers with a library, as a backend in Go would. For small messages this takes longer than the rest.
 type receiver struct {
 	shape
 	reader   *bufio.Reader
 	messages int
 }
 
-// receiveSize is how much is read at a time.
+// receiveSize is how many bytes are read at a time.
 const receiveSize = 64 << 10
 
 func newReceiver(s shape, from io.Reader) receiver {
@@ -144,7 +143,7 @@ func (r *receiver) next() (last bool, err error) {
 	return last, err
 }
 
-// check checks a message of which the header has been read.
+// check checks a message after its header has been read.
 func (r *receiver) check(h ws.Header, payload int) error {
 	first := len(r.prefix)
 	start, err := r.reader.Peek(min(first+1, int(h.Length)))

@@ -1,6 +1,6 @@
-// Command splice measures cmd/wsplice against the same load without it: how much goes through it in each direction, how
-// long one message takes there and back, and what an idle channel costs. Load generator and backends are this process,
-// wsplice is one of its own. It takes turns, several rounds, and writes tables and a JSON file.
+// Command splice compares a load through cmd/wsplice with the same load without it: the throughput in each direction, the
+// time of a round trip, and the memory of an idle channel. This process generates the load and is all backends. wsplice is a
+// process of its own. In each round both take turns. The command writes tables and a JSON file.
 package main
 
 import (
@@ -42,7 +42,7 @@ func parseFlags() (o options) {
 	flag.DurationVar(&o.duration, "duration", o.duration, "for how long to send at a time")
 	flag.Var((*ints)(&o.payloads), "payloads", "the messages' `sizes` in bytes, separated by commas")
 	flag.Var((*ints)(&o.clients), "clients", "the `numbers` of clients, separated by commas")
-	flag.BoolVar(&o.quick, "quick", false, "see that everything works: one round of little")
+	flag.BoolVar(&o.quick, "quick", false, "check that everything works: one short round")
 	flag.BoolVar(&o.check, "check", false, "fail if a target is missed")
 	flag.Parse()
 	if flag.NArg() > 0 || o.rounds < 1 || o.duration <= 0 {
@@ -55,7 +55,7 @@ func parseFlags() (o options) {
 	return o
 }
 
-// plan is what is measured.
+// plan tells what is measured.
 type plan struct {
 	rounds   int
 	duration time.Duration

@@ -8,7 +8,7 @@ import (
 	"cdr.dev/wsep/bench/internal/report"
 )
 
-// measurement is what a work came to, without wsplice and through it.
+// measurement has the figures of a work, without wsplice and through it.
 type measurement struct {
 	work
 	Unit    string    `json:"unit"`
@@ -16,9 +16,9 @@ type measurement struct {
 	Through []float64 `json:"through"`
 }
 
-// work is what is measured.
+// work is one thing that is measured.
 type work struct {
-	Kind    string `json:"kind"` // a direction, or one of the others
+	Kind    string `json:"kind"` // a direction, or one of the kinds below
 	Clients int    `json:"clients"`
 	Payload int    `json:"payload,omitempty"` // bytes of a message
 }
@@ -26,11 +26,11 @@ type work struct {
 // Kinds of work beside the directions.
 const (
 	trip    = "round trip"
-	relayed = "relayed round trip" // through cmd/relay instead of wsplice, to see what any program between costs
+	relayed = "relayed round trip" // through cmd/relay instead of wsplice, the simplest program between two others
 	idle    = "idle"
 )
 
-// ratio returns the median over the rounds of what came through for what came directly.
+// ratio returns the median of the rounds' ratios: the figure through wsplice, divided by the direct one.
 func (m *measurement) ratio() float64 {
 	var ratios []float64
 	for i, through := range m.Through {
@@ -51,7 +51,7 @@ func (p plan) works() (works []work) {
 	return append(works, work{trip, 1, tripPayload}, work{relayed, 1, tripPayload})
 }
 
-// measure has each work done without wsplice and through it in turn, so that what else the machine does affects both.
+// measure does each work without wsplice and through it in turn, so that other programs on the machine affect both alike.
 func measure(ctx context.Context, programs programs, p plan) (measured []*measurement, err error) {
 	for _, w := range p.works() {
 		m := &measurement{work: w, Unit: "MiB/s"}

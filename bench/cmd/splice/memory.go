@@ -6,11 +6,10 @@ import (
 	"time"
 )
 
-// firstChannels are open before memory is measured: what the first ones make wsplice allocate for good is not what one
-// more costs.
+// firstChannels are open before memory is measured. For the first ones wsplice allocates memory that later ones share.
 const firstChannels = 100
 
-// idleMemory returns wsplice's resident memory, in KiB, per channel that does nothing any more. One client has all.
+// idleMemory returns wsplice's resident memory, in KiB, per idle channel. One client has all channels.
 func idleMemory(ctx context.Context, program string, channels int) (kib float64, err error) {
 	b, err := listen()
 	if err != nil {
@@ -53,7 +52,7 @@ func (c closers) close() {
 	}
 }
 
-// settling is how long wsplice has to come to rest.
+// settling is how long wsplice gets to become idle.
 const settling = 500 * time.Millisecond
 
 // residentWith returns the resident memory after further channels have been opened.

@@ -23,7 +23,7 @@ func listen() (*backends, error) {
 
 func (b *backends) url() string { return "ws://" + b.listener.Addr().String() }
 
-// accept waits for the next connection. One dials at a time, so it is known whose it is.
+// accept waits for the next connection. Only one client dials at a time, so the connection is that client's.
 func (b *backends) accept() (net.Conn, error) {
 	conn, err := b.listener.Accept()
 	if err != nil {
@@ -39,7 +39,7 @@ func (b *backends) accept() (net.Conn, error) {
 // pair is a client and its backend, connected to each other.
 type pair struct {
 	client, backend net.Conn
-	prefix          []byte // what begins all that the client sends and receives
+	prefix          []byte // the beginning of all messages of the client, in both directions
 }
 
 func (p pair) close() {
@@ -83,7 +83,7 @@ func (b *backends) relayed(r *relay) connector {
 	}
 }
 
-// channel opens a channel to a backend. The pair's client is the connection to wsplice, which has others.
+// channel opens a channel to a backend. The pair's client is the connection to wsplice, which may carry other channels.
 func (b *backends) channel(conn net.Conn) (pair, error) {
 	return b.meet(func() (net.Conn, []byte, error) {
 		prefix, err := openChannel(conn, b.url())
@@ -98,7 +98,7 @@ func (b *backends) meet(dial func() (net.Conn, []byte, error)) (pair, error) {
 		err  error
 	}
 	backend := make(chan accepted, 1)
-	// Ends with the client's connection, or with the process where that fails, which ends everything.
+	// Ends when the client has connected. If it can't connect, the benchmark fails, and this ends with the process.
 	go func() {
 		conn, err := b.accept()
 		backend <- accepted{conn, err}

@@ -13,10 +13,10 @@ import (
 	"time"
 )
 
-// programs are where what is measured is.
+// programs are the paths of the programs that are measured.
 type programs struct{ splice, relay string }
 
-// build builds the programs that are not given: cmd/wsplice of the tree around this module, and cmd/relay of this module.
+// build builds cmd/relay of this module and, if no other wsplice was given, cmd/wsplice of the repository.
 func (p *programs) build(ctx context.Context, dir, binaries string) error {
 	p.relay = filepath.Join(binaries, "relay")
 	if err := build(ctx, dir, p.relay, "./cmd/relay"); err != nil || p.splice != "" {
@@ -68,11 +68,11 @@ func (r *relay) stop() {
 // splice is a running wsplice.
 type splice struct {
 	cmd *exec.Cmd
-	log bytes.Buffer // not to be read before the process has ended
+	log bytes.Buffer // to be read only after the process has exited
 	url string
 }
 
-// stopTimeout is how long wsplice has to end.
+// stopTimeout is how long wsplice has to exit.
 const stopTimeout = 20 * time.Second
 
 func startSplice(program string) (*splice, error) {
@@ -94,11 +94,11 @@ func startSplice(program string) (*splice, error) {
 	return s, nil
 }
 
-// stop lets wsplice end. If something went wrong before or does now, the error that it returns has wsplice's log.
+// stop ends wsplice. If there is an error, from before or from wsplice's exit, it returns the error with wsplice's log.
 func (s *splice) stop(before error) error {
 	kill := time.AfterFunc(stopTimeout, func() { _ = s.cmd.Process.Kill() })
 	defer kill.Stop()
-	_ = s.cmd.Process.Signal(os.Interrupt) // Wait tells what became of it.
+	_ = s.cmd.Process.Signal(os.Interrupt) // Wait returns how it exited.
 	if err := errors.Join(before, s.cmd.Wait()); err != nil {
 		return fmt.Errorf("%w\nwsplice's log:\n%s", err, s.log.Bytes())
 	}

@@ -9,7 +9,7 @@ import (
 	"cdr.dev/wsep/bench/internal/report"
 )
 
-// results are all that is known in the end.
+// results is the report, with everything that was measured.
 type results struct {
 	Machine  machine.Machine `json:"machine"`
 	Rounds   int             `json:"rounds"`
@@ -41,7 +41,7 @@ func (r results) write(to report.Output) error {
 	)
 }
 
-// figure returns what is judged: a ratio, or where there is nothing to compare with the median.
+// figure returns the figure to judge: a ratio, or the median if there is nothing to compare with.
 func (m *measurement) figure() float64 {
 	if m.Direct == nil {
 		return report.Median(m.Through)
@@ -62,7 +62,7 @@ func (r results) markdown() string {
 	return b.String()
 }
 
-// descriptions say what the kinds of work are.
+// descriptions describe the kinds of work.
 var descriptions = map[string]string{
 	string(up):   "clients to backends",
 	string(down): "backends to clients",

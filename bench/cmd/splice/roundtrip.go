@@ -16,7 +16,7 @@ import (
 // tripPayload is how many bytes go there and back.
 const tripPayload = 32
 
-// roundTrip returns how many microseconds it takes, in the median, until a message is back.
+// roundTrip returns the median time of a round trip, in microseconds.
 func roundTrip(ctx context.Context, connect connector, trips int) (micros float64, err error) {
 	p, err := connect(ctx)
 	if err != nil {
@@ -34,7 +34,7 @@ func roundTrip(ctx context.Context, connect connector, trips int) (micros float6
 	return float64(times[len(times)/2].Nanoseconds()) / 1e3, nil
 }
 
-// warmTrips are made before those that count.
+// warmTrips are made before the trips that count.
 const warmTrips = 100
 
 func timeTrips(p pair, trips int) (times []time.Duration, err error) {
@@ -62,17 +62,17 @@ func timeTrips(p pair, trips int) (times []time.Duration, err error) {
 	return times, nil
 }
 
-// echo sends back every message of the round trips until its peer is gone.
+// echo sends back all messages of the round trips, until the connection ends.
 func echo(conn net.Conn) error {
 	request := make([]byte, len(shape{payload: tripPayload, masked: true}.frame(nil)))
 	reply := shape{payload: tripPayload}.frame(nil)
 	body := reply[len(reply)-tripPayload:]
 	for {
 		if _, err := io.ReadFull(conn, request); err != nil {
-			return nil // The client misses an answer, if it still is there.
+			return nil // If the client is still there, it misses an answer and fails.
 		}
 		if request[0] != wholeBinary {
-			return nil // A close.
+			return nil // This is a close frame.
 		}
 		copy(body, request[len(request)-tripPayload:])
 		ws.Cipher(body, [4]byte(request[len(request)-tripPayload-len(mask):]), 0)

@@ -62,7 +62,7 @@ func TestDirect(t *testing.T) {
 	}
 }
 
-// A stream that is told to stop before it has begun has a rate, too.
+// A stream that is stopped before it has begun has a rate, too.
 func TestSendsSome(t *testing.T) {
 	from, to := net.Pipe()
 	defer from.Close()
@@ -76,7 +76,7 @@ func TestSendsSome(t *testing.T) {
 	}
 }
 
-// What arrives is counted, not what is sent.
+// The figure counts messages that have arrived, and not those that were sent.
 func TestLossIsFound(t *testing.T) {
 	from, to := net.Pipe()
 	to.Close()
@@ -87,7 +87,7 @@ func TestLossIsFound(t *testing.T) {
 	}
 }
 
-// A target that is never measured would never be missed.
+// A target without a measurement could not be missed.
 func TestEveryTargetIsJudged(t *testing.T) {
 	var measured []*measurement
 	for _, w := range append(fullPlan.works(), work{Kind: idle, Clients: 1}) {
@@ -120,7 +120,7 @@ func TestVerdict(t *testing.T) {
 	}
 }
 
-// A transfer that stops short ends.
+// A transfer ends also if the stream stops too early.
 func TestReceiverNoticesTheEnd(t *testing.T) {
 	b, err := listen()
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// direction is which way messages go.
+// direction is the direction of messages.
 type direction string
 
 const (
@@ -17,7 +17,7 @@ const (
 	down direction = "down" // from the backends to the clients
 )
 
-// stream is messages on their way from a sender to a receiver.
+// stream has messages that go from a sender to a receiver.
 type stream struct {
 	from, to net.Conn
 	sent     shape
@@ -25,7 +25,7 @@ type stream struct {
 	messages int // how many were sent
 }
 
-// newStream returns a stream over a pair. Streams have different tags, apart from those that are 256 pairs apart.
+// newStream returns a stream over a pair. Only streams that are 256 pairs apart have the same tag.
 func newStream(p pair, number, payload int, way direction) *stream {
 	plain := shape{payload: payload, tag: byte(number)}
 	prefixed := plain
@@ -37,7 +37,7 @@ func newStream(p pair, number, payload int, way direction) *stream {
 	return &stream{from: p.backend, to: p.client, sent: plain, received: newReceiver(prefixed, p.client)}
 }
 
-// send writes messages, some at least, until it is told to stop, and then the one that is the last.
+// send writes messages until it is told to stop, at least one block, and then the last message.
 func (s *stream) send(stop *atomic.Bool) error {
 	block, messages := s.sent.block()
 	for stopped := false; !stopped; stopped = stop.Load() {
@@ -70,17 +70,17 @@ func throughput(ctx context.Context, connect connector, clients, payload int, d 
 	return float64(payload) * float64(messages(streams)) / elapsed.Seconds(), nil
 }
 
-// patience is how long messages may be under way after the last was written.
+// patience is how long messages may take to arrive after the last one was written.
 const patience = time.Minute
 
-// transfer sends for a while, and returns when all has been received.
+// transfer sends for a while, and returns when everything has been received.
 func transfer(streams []*stream, d time.Duration) error {
 	var stop atomic.Bool
 	defer time.AfterFunc(d, func() { stop.Store(true) }).Stop()
 	deadline := time.Now().Add(d + patience)
 	errs := make(chan error)
 	for _, s := range streams {
-		_ = errors.Join(s.from.SetDeadline(deadline), s.to.SetDeadline(deadline)) // Reads and writes tell.
+		_ = errors.Join(s.from.SetDeadline(deadline), s.to.SetDeadline(deadline)) // If this fails, reads and writes do, too.
 		// Both end with the stream or at the deadline.
 		go func() { errs <- s.send(&stop) }()
 		go func() { errs <- s.received.receive() }()
@@ -92,7 +92,7 @@ func transfer(streams []*stream, d time.Duration) error {
 	return errors.Join(all, checkCounts(streams))
 }
 
-// checkCounts finds out whether all that was sent was received.
+// checkCounts checks that everything that was sent was received.
 func checkCounts(streams []*stream) error {
 	for i, s := range streams {
 		if s.messages != s.received.messages {
@@ -103,10 +103,10 @@ func checkCounts(streams []*stream) error {
 	return nil
 }
 
-// told returns the beginning of what the sender has been sent, where wsplice says why it closed a channel.
+// told returns the first bytes that came back to the sender. wsplice says there why it closed a channel.
 func (s *stream) told() []byte {
 	p := make([]byte, 256)
-	_ = s.from.SetReadDeadline(time.Now().Add(time.Second)) // The read fails if that does.
+	_ = s.from.SetReadDeadline(time.Now().Add(time.Second)) // If this fails, the read does, too.
 	n, _ := s.from.Read(p)
 	return p[:n]
 }

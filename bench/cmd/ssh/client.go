@@ -10,7 +10,7 @@ import (
 	"cdr.dev/wsep/bench/load"
 )
 
-// connect returns what starts a client with the configuration for each command.
+// connect returns a function that starts a client with the configuration for each command.
 func connect(config, _ string) (load.Start, error) {
 	return func(ctx context.Context, c load.Command) (load.Process, error) {
 		p := &process{cmd: exec.CommandContext(ctx, "ssh", "-F", config, "bench", shellCommand(c))}
@@ -21,7 +21,7 @@ func connect(config, _ string) (load.Start, error) {
 	}, nil
 }
 
-// shellCommand quotes a command for the shell that sshd gives it to. An empty line says that it starts.
+// shellCommand quotes a command for the shell that sshd runs. The shell prints an empty line before it starts the command.
 func shellCommand(c load.Command) string {
 	words := []string{"echo && exec"}
 	for _, word := range append([]string{c.Name}, c.Args...) {
@@ -52,7 +52,7 @@ func (p *process) start(stdin bool) (err error) {
 	if err := p.cmd.Start(); err != nil {
 		return err
 	}
-	// A start is over when the command runs, as in wsep.
+	// As in wsep, Start returns when the command runs.
 	_, err = io.ReadFull(p.stdout, make([]byte, len("\n")))
 	return err
 }
@@ -65,7 +65,7 @@ func (p *process) Wait() error           { return p.cmd.Wait() }
 
 func (p *process) Resize(context.Context, uint16, uint16) error { return errors.ErrUnsupported }
 
-// Close ends a client that has not ended.
+// Close kills the client if it has not exited.
 func (p *process) Close() error {
 	if p.cmd.ProcessState != nil {
 		return nil

@@ -1,5 +1,5 @@
-// Command ssh measures OpenSSH: a server with a configuration of its own on a loopback port, and a client process for
-// each command. It touches no file outside a temporary directory, save /run/sshd, which sshd demands of root.
+// Command ssh measures OpenSSH: a server on a loopback port, and a client process for each command. Their configuration is in
+// a temporary directory. Outside of it the command only creates /run/sshd, which sshd demands of root.
 package main
 
 import (

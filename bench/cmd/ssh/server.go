@@ -14,10 +14,10 @@ import (
 	"cdr.dev/wsep/bench/load"
 )
 
-// startTimeout is how long sshd has to listen.
+// startTimeout is how long sshd may take until it listens.
 const startTimeout = 20 * time.Second
 
-// serve runs sshd until stdin ends. Its URL is the path of the client's configuration.
+// serve runs sshd until stdin ends. Instead of a URL it prints the path of the client's configuration.
 func serve() (err error) {
 	dir, err := os.MkdirTemp("", "wsep-bench-ssh-")
 	if err != nil {
@@ -84,7 +84,7 @@ func configure(dir string, address *net.TCPAddr) error {
 	)
 }
 
-// sshdConfig sets HOME so that what the user's shell reads at its start is not measured.
+// sshdConfig sets HOME, so that the user's shell reads no files at its start. These would be measured too.
 const sshdConfig = `ListenAddress {ip}:{port}
 HostKey {dir}/host_key
 PidFile none
@@ -117,13 +117,13 @@ LogLevel ERROR
 `
 
 func start(dir string) (*exec.Cmd, error) {
-	// It wants to be called by its path, which is what this returns.
+	// sshd demands to be started by its full path, which LookPath returns.
 	path, err := exec.LookPath("sshd")
 	if err != nil {
 		return nil, err
 	}
 	if os.Geteuid() == 0 {
-		// Where sshd's children drop their privileges.
+		// sshd's children drop their privileges in this folder.
 		if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
 			return nil, err
 		}

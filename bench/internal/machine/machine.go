@@ -1,4 +1,4 @@
-// Package machine tells where measurements were made.
+// Package machine describes the machine where measurements were made.
 package machine
 
 import (
@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// Machine is where measurements are made.
+// Machine describes a machine.
 type Machine struct {
 	CPU    string `json:"cpu"`
 	Cores  int    `json:"cores"`
@@ -18,7 +18,7 @@ type Machine struct {
 	Go     string `json:"go"`
 }
 
-// This returns the machine that this process runs on.
+// This describes the machine that this process runs on.
 func This() Machine {
 	return Machine{CPU: cpu(), Cores: runtime.NumCPU(), Kernel: kernel(), Go: runtime.Version()}
 }
@@ -27,7 +27,7 @@ func (m Machine) String() string {
 	return fmt.Sprintf("%s, cores: %d, %s, %s", m.CPU, m.Cores, m.Kernel, m.Go)
 }
 
-// cpu returns the processor's name, or its architecture if that is all that the system tells.
+// cpu returns the processor's name, or its architecture if the system does not tell the name.
 func cpu() string {
 	info, _ := os.ReadFile("/proc/cpuinfo")
 	for line := range bytes.Lines(info) {

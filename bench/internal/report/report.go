@@ -1,4 +1,4 @@
-// Package report is what the benchmarks' reports have in common.
+// Package report has the common parts of the benchmarks' reports.
 package report
 
 import (
@@ -20,13 +20,13 @@ func Median(values []float64) float64 {
 	return (sorted[half-1] + sorted[half]) / 2
 }
 
-// Bound is what a figure is to reach.
+// Bound is a lower or an upper bound of a figure.
 type Bound struct {
 	Min float64 `json:"at_least,omitempty"`
 	Max float64 `json:"at_most,omitempty"` // if Min is 0
 }
 
-// Verdict is what became of a target.
+// Verdict tells whether a target was met.
 type Verdict struct {
 	Figure float64 `json:"figure"`
 	Bound
@@ -57,17 +57,17 @@ func (v Verdict) Word() string {
 	return "missed"
 }
 
-// File is one that a report is written to.
+// File is a file of a report.
 type File struct{ Name, Text string }
 
 // Output is where a report goes.
 type Output struct {
 	Dir   string // the module's directory
-	Out   string // where to, instead; empty means Dir
-	Quick bool   // figures that mean nothing go to a temporary directory
+	Out   string // the directory to write to; empty means Dir, or with Quick a temporary one
+	Quick bool   // the figures mean nothing
 }
 
-// Write writes the files, and says where to.
+// Write writes the files, and logs where they are.
 func (o Output) Write(files ...File) error {
 	dir, err := o.directory()
 	if err != nil {
