@@ -1,5 +1,5 @@
 #!/bin/sh
-# Shows a page on the alternate screen, drawn anew when the terminal's size changes, until a key is pressed.
+# Shows a page on the alternate screen until a key is pressed. It draws the page again when the terminal's size changes.
 draw() {
 	# shellcheck disable=SC2046 # two words: rows and columns
 	set -- $(stty size)

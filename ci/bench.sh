@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../bench"
 
-# Where sshd is.
+# sshd is in one of these directories.
 export PATH=$PATH:/usr/sbin:/usr/local/sbin
 
 status=0

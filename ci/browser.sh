@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Builds the browser client and the web terminal, and tests them: in Node, and in Chromium. With --build it only builds.
+# Builds the browser client and the web terminal, and tests them in Node and in browsers. With --build it only builds.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . ci/packages.sh
 
-# What the tests need beside Go and Node.
+# These are the programs that the tests need beside Go and Node.
 needs=(screen chromium firefox-esr)
 
 build_only=

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Formats all Go files. With --check it changes nothing, and names those that are not formatted.
+# Formats all Go files. With --check it changes nothing, prints the names of unformatted files, and then fails.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

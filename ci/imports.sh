@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks that imports go one way, except in tests. A rule about a package that does not exist is kept.
+# Checks that imports go one way. Imports of tests do not count. A rule about a package that does not exist always holds.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

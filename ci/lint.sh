@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks the code without running it, for each system that it supports.
+# Checks the code of each system that wsep supports, without running it.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -37,7 +37,7 @@ known_changes='- Server: old is comparable, new is not
 echo "gofmt"
 ci/fmt.sh --check
 
-echo "xerrors.Errorf" # It appends what it wraps, unless the format ends with that.
+echo "xerrors.Errorf" # If %w is not at the end of the format, it appends the wrapped error a second time.
 if grep -rnE --include='*.go' --exclude-dir=node_modules 'xerrors\.Errorf\("[^"]*%w[^"]+"' . | grep -v '%w"'; then
 	echo "end the format with %w" >&2
 	exit 1
@@ -46,7 +46,7 @@ fi
 echo "go mod tidy"
 go mod tidy -diff
 
-echo "apidiff: v0.2.4, what is known, and what is"
+echo "apidiff: changes since v0.2.4, known and found"
 diff <(echo "$known_changes") <(v024_changes)
 
 for system in linux darwin windows; do
@@ -64,7 +64,7 @@ for module in $modules; do
 	(
 		cd "$module"
 		go mod tidy -diff
-		# A module may be there for its go.mod alone.
+		# Some modules have only a go.mod.
 		packages=$(go list ./... 2>&1)
 		case $packages in *"matched no packages"*) exit 0 ;; esac
 		check

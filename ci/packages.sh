@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Installs Debian packages that tests need. Other scripts source this file. A name is package:program, or one word for both.
+# Installs Debian packages that tests need. Other scripts source this file. A need is package:program, or one word for both.
 
 missing_packages() {
 	local need
@@ -10,7 +10,7 @@ missing_packages() {
 
 may_install() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; }
 
-# install_packages waits while another program installs packages. A new machine does that at its start.
+# install_packages waits while another program installs packages, as a new machine does at its start.
 install_packages() {
 	local options=(-q -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3)
 	export DEBIAN_FRONTEND=noninteractive

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs all tests. With --long also those that take long.
+# Runs all tests. With --long it also runs the tests that take long.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . ci/packages.sh
@@ -77,7 +77,7 @@ for module in $modules; do
 	)
 done
 
-echo "benchmarks, to see that they work"
+echo "benchmarks, to check that they work"
 ci/bench.sh --quick
 
 if [ -n "$missing" ]; then

@@ -20,7 +20,7 @@ var (
 	_ func(*wsep.Server, context.Context, *websocket.Conn, wsep.Execer, *wsep.Options) error = (*wsep.Server).Serve
 )
 
-// info is such a helper as tests have. From slog v1.6 on, slogtest takes no slice of fields.
+// info is a helper like those of many programs' tests. From slog v1.6 on it does not compile: slogtest takes no slice of fields.
 func info(t *testing.T, message string, fields ...slog.Field) { slogtest.Info(t, message, fields...) }
 
 func TestKeys(t *testing.T) {

@@ -1,5 +1,5 @@
-// Package v024suite is for the tests of the published wsep v0.2.4. TestSuiteOfV024 of package wsep builds them here against
-// this version. The package itself only imports their dependencies.
+// Package v024suite builds the tests of the published wsep v0.2.4 against this version. TestSuiteOfV024 of package wsep does
+// that. The package itself only imports the tests' dependencies.
 package v024suite
 
 import (

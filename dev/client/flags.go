@@ -33,10 +33,10 @@ type options struct {
 const usage = `Usage: client notty [flags] [--] COMMAND [ARGUMENT...]
        client tty [flags] [--] COMMAND [ARGUMENT...]
 
-Runs a command by way of a wsep server: without a terminal, its outputs kept apart, or in one. Flags after the command
-belong to the command.
+Runs a command through a wsep server: with notty without a terminal, stdout and stderr apart, with tty in a terminal.
+Flags after the command belong to the command.
 
-Exits with the command's code, with 128+N if signal N ended it, and otherwise with
+The exit code is the command's, or 128+N if signal N ended it. The client's own codes are:
   2    the arguments make no sense
   124  the timeout ended the command
   126  the command could not be started
@@ -53,7 +53,7 @@ func parse(args []string, help io.Writer) (options, error) {
 	flags := raw.set(&o)
 	flags.Usage = func() { fmt.Fprint(help, usage+flags.FlagUsagesWrapped(100)) }
 	if len(args) == 0 {
-		return options{}, xerrors.New("say notty or tty, and a command")
+		return options{}, xerrors.New("give notty or tty, and a command")
 	}
 	switch args[0] {
 	case "tty":
@@ -63,7 +63,7 @@ func parse(args []string, help io.Writer) (options, error) {
 		flags.Usage()
 		return options{}, pflag.ErrHelp
 	default:
-		return options{}, xerrors.Errorf("say notty or tty instead of %q", args[0])
+		return options{}, xerrors.Errorf("give notty or tty instead of %q", args[0])
 	}
 	if err := flags.Parse(args[1:]); err != nil {
 		return options{}, err

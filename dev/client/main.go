@@ -24,7 +24,7 @@ func run(args []string) int {
 	case errors.Is(err, pflag.ErrHelp):
 		return 0
 	case err != nil:
-		fmt.Fprintf(os.Stderr, "client: %v (--help tells more)\n", err)
+		fmt.Fprintf(os.Stderr, "client: %v (see --help)\n", err)
 		return exitUsage
 	}
 	err = execute(o)

@@ -17,7 +17,7 @@ import (
 	"cdr.dev/wsep/wsplice"
 )
 
-// execute runs the command on all hosts. The error has what went wrong at each.
+// execute runs the command on all hosts. It returns the errors of all hosts, joined.
 func execute(ctx context.Context, o options, stdout, stderr io.Writer) error {
 	client, err := wsplice.Dial(ctx, o.splice, nil)
 	if err != nil {
@@ -37,7 +37,7 @@ func execute(ctx context.Context, o options, stdout, stderr io.Writer) error {
 	return errors.Join(append(errs, client.Close())...)
 }
 
-// inWords returns the error in words for people, where there are some. What a host itself says has words of its own.
+// inWords returns a connection's error in words for people. It returns other errors unchanged, a host's own among them.
 func inWords(err error) error {
 	_, notStarted := errors.AsType[*wsep.StartError](err)
 	if words, ok := plain.Connection(err); ok && !notStarted {
@@ -46,7 +46,7 @@ func inWords(err error) error {
 	return err
 }
 
-// name returns what a host is called in the output.
+// name returns a host's name in the output.
 func name(raw string) string {
 	if u, err := url.Parse(raw); err == nil && u.Host != "" {
 		return u.Host
@@ -73,7 +73,7 @@ func (r remote) Start(ctx context.Context, c wsep.Command) (wsep.Process, error)
 	return p, err
 }
 
-// onHost runs the command and passes on what it puts out. Any Execer would do.
+// onHost runs the command on any Execer, and passes on its output.
 func onHost(ctx context.Context, execer wsep.Execer, command wsep.Command, out *hostLines) error {
 	p, err := execer.Start(ctx, command)
 	if err != nil {
@@ -86,13 +86,13 @@ func onHost(ctx context.Context, execer wsep.Execer, command wsep.Command, out *
 	return p.Wait()
 }
 
-// lines are where the hosts' output goes, each line whole.
+// lines writes the hosts' output line by line, so that lines of two hosts do not mix.
 type lines struct {
 	mu             sync.Mutex // held while a line is written
 	stdout, stderr io.Writer
 }
 
-// hostLines are the lines of one host.
+// hostLines writes the lines of one host.
 type hostLines struct {
 	*lines
 	host string
@@ -103,7 +103,7 @@ func (l *lines) of(host string) *hostLines { return &hostLines{l, host} }
 // maxLine bounds a line. A longer one is written in pieces.
 const maxLine = 64 << 10
 
-// copy writes all lines of r to w. How r ended is the process's to tell.
+// copy writes all lines of r to w. It ignores errors of r, because the process's Wait reports them.
 func (l *hostLines) copy(w io.Writer, r io.Reader) {
 	br := bufio.NewReaderSize(r, maxLine)
 	for {

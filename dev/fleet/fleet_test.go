@@ -14,7 +14,7 @@ import (
 	"cdr.dev/wsep/wsplice"
 )
 
-// tagged is an Execer whose commands know where they run.
+// tagged is an Execer that tells its commands the name of its host.
 type tagged struct{ host string }
 
 func (t tagged) Start(ctx context.Context, c wsep.Command) (wsep.Process, error) {
@@ -69,8 +69,7 @@ func TestFleetRefused(t *testing.T) {
 	require.Equal(t, exitUsage, run([]string{"true"}, &out, &errs))
 }
 
-// TestFleetWithoutSplice gives addresses without a scheme.
-func TestFleetWithoutSplice(t *testing.T) {
+func TestAddressesWithoutScheme(t *testing.T) {
 	a, splice := serveHost(t, "a"), strings.TrimPrefix(serveSplice(t, "127.0.0.1"), "http://")
 	var out, errs bytes.Buffer
 	require.Zero(t, run([]string{"--splice", splice, "--host", hostOf(t, a), "true"}, &out, &errs), "%s", &errs)

@@ -30,7 +30,7 @@ const (
 	exitUsage  = 2
 )
 
-// options are what the arguments say.
+// options are the arguments, parsed.
 type options struct {
 	splice  string
 	hosts   []string
@@ -39,13 +39,13 @@ type options struct {
 
 const usage = `Usage: fleet --host URL... [--splice URL] [--] COMMAND [ARGUMENT...]
 
-Runs a command on all hosts at once. Exits with 0 if it succeeded on each of them, with 1 if not, and with 2 if the
-arguments make no sense.
+Runs a command on all hosts at once. The exit code is 0 if the command succeeded on all of them, 1 if it failed on some,
+and 2 if the arguments are wrong.
 
 Flags:
 `
 
-// parse returns what the arguments say. pflag.ErrHelp means that they asked for help and got it.
+// parse parses the arguments. pflag.ErrHelp means that they asked for help, which it has written.
 func parse(args []string, help io.Writer) (o options, err error) {
 	flags := pflag.NewFlagSet("fleet", pflag.ContinueOnError)
 	flags.SetInterspersed(false)
@@ -65,7 +65,7 @@ func parse(args []string, help io.Writer) (o options, err error) {
 		}
 	}
 	if len(o.hosts) == 0 || flags.NArg() == 0 {
-		return options{}, xerrors.New("say at least one --host, and a command")
+		return options{}, xerrors.New("give at least one --host, and a command")
 	}
 	o.command = wsep.Command{Command: flags.Arg(0), Args: flags.Args()[1:]}
 	return o, nil
@@ -77,14 +77,14 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case errors.Is(err, pflag.ErrHelp):
 		return 0
 	case err != nil:
-		fmt.Fprintf(stderr, "fleet: %v (--help tells more)\n", err)
+		fmt.Fprintf(stderr, "fleet: %v (see --help)\n", err)
 		return exitUsage
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := execute(ctx, o, stdout, stderr); err != nil {
 		for line := range strings.Lines(err.Error()) {
-			fmt.Fprintf(stderr, "fleet: %s\n", peerlog.Text(strings.TrimSuffix(line, "\n"))) // A host's words may be hostile.
+			fmt.Fprintf(stderr, "fleet: %s\n", peerlog.Text(strings.TrimSuffix(line, "\n"))) // A host's text may be hostile.
 		}
 		return exitFailed
 	}

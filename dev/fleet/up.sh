@@ -19,4 +19,4 @@ go build -o "$programs/" ./dev/server ./cmd/wsplice
 "$programs/server" --listen 127.0.0.1:8081 &
 "$programs/server" --listen 127.0.0.1:8082 &
 "$programs/wsplice" --allowed-hostnames 127.0.0.1 &
-wait -n # All of them are needed.
+wait -n # Without one of them the others are useless.

@@ -21,7 +21,7 @@ import (
 	"nhooyr.io/websocket"
 )
 
-// options say what the client does beside running the command.
+// options are what the client does beside running the command.
 type options struct {
 	url, report string
 	writes      []int
@@ -151,7 +151,7 @@ func (r *result) waited(err error) {
 	r.closed(err)
 }
 
-// closed records the close frame's reason if a close frame is the cause of an error.
+// closed records the close frame's reason if a close frame caused the error.
 func (r *result) closed(err error) {
 	if frame, ok := errors.AsType[websocket.CloseError](err); ok {
 		r.CloseReason = frame.Reason
@@ -205,7 +205,7 @@ func atFirstOutput(ctx context.Context, process wsep.Process, opts options) {
 		}
 	}
 	if opts.close {
-		// It waits for the outputs' ends, and so for this goroutine.
+		// Close waits until both outputs have ended, and so for the reader that calls this function.
 		go func() {
 			if err := process.Close(); err != nil {
 				log.Printf("close: %v", err)

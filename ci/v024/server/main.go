@@ -64,7 +64,7 @@ func closeReason(err error) string {
 	return strings.ToValidUTF8(text[:min(len(text), room)], "")
 }
 
-// brokenExecer runs processes. It does not return how they exited.
+// brokenExecer runs processes, and hides how they exited.
 type brokenExecer struct{ waitErr error }
 
 func (e brokenExecer) Start(ctx context.Context, c wsep.Command) (wsep.Process, error) {

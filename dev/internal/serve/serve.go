@@ -1,5 +1,4 @@
-// Package serve runs a wsep.Handler, or what wraps one, on a listener, and ends it so that nothing is left of the commands
-// that it ran.
+// Package serve serves a wsep.Handler, or a handler around one, on a listener. When it is closed, it ends all commands.
 package serve
 
 import (
@@ -22,20 +21,20 @@ type Server struct {
 	end      context.CancelFunc // ends the context of every request
 	sessions *wsep.Server
 
-	// requests counts the requests that are being served. http.Server loses sight of those whose connection is hijacked.
+	// requests counts the requests that are being served. http.Server does not wait for those that hijacked their connection.
 	requests sync.WaitGroup
 
-	failed chan error // how serving ended, if not by Close
+	failed chan error // why serving ended, if not by Close
 }
 
-// Limits on a connection before it is a WebSocket. Then it has none of them.
+// Limits on a connection. They end when it becomes a WebSocket.
 const (
 	headerTimeout  = 10 * time.Second // for a request's header
 	requestTimeout = time.Minute      // for all of a request, and its handler: it ends the request's context
 	idleTimeout    = time.Minute      // between requests
 )
 
-// httpServer returns what serves the handler, with requests that end with the context.
+// httpServer returns a server for the handler. The context's end ends the contexts of all requests.
 func httpServer(ctx context.Context, handler http.Handler, logger slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           handler,
@@ -47,7 +46,7 @@ func httpServer(ctx context.Context, handler http.Handler, logger slog.Logger) *
 	}
 }
 
-// Start serves requests on the listener. It belongs to the Server from then on, as the sessions do that the handler starts.
+// Start serves requests on the listener. The Server owns the listener from then on, and ends sessions when it is closed.
 func Start(listener net.Listener, handler http.Handler, sessions *wsep.Server, logger slog.Logger) *Server {
 	ctx, end := context.WithCancel(context.Background())
 	s := &Server{listener: listener, end: end, sessions: sessions, failed: make(chan error, 1)}
@@ -61,10 +60,10 @@ func Start(listener net.Listener, handler http.Handler, sessions *wsep.Server, l
 	return s
 }
 
-// URL returns where the Server is reached by WebSocket.
+// URL returns the Server's address for WebSockets.
 func (s *Server) URL() string { return "ws://" + s.listener.Addr().String() }
 
-// PageURL returns where the Server is reached by a browser on this machine.
+// PageURL returns the Server's address for a browser on this machine.
 func (s *Server) PageURL() string {
 	addr := s.listener.Addr().String()
 	if host, port, err := net.SplitHostPort(addr); err == nil && net.ParseIP(host).IsUnspecified() {
@@ -73,11 +72,11 @@ func (s *Server) PageURL() string {
 	return "http://" + addr + "/"
 }
 
-// Failed returns a channel that tells why the Server stopped accepting connections before Close.
+// Failed returns a channel. It gets the error if the Server stops accepting connections before Close.
 func (s *Server) Failed() <-chan error { return s.failed }
 
-// Close ends the context of every request, waits for their handlers to return, and ends the sessions. The error says
-// that some handlers did not return in time.
+// Close ends the contexts of all requests, waits until their handlers return, and ends the sessions. It returns an error if
+// some handlers do not return in time.
 func (s *Server) Close() error {
 	s.end()
 	err := s.endRequests()

@@ -11,7 +11,7 @@ import (
 	"cdr.dev/wsep/internal/idletest"
 )
 
-// TestIdleConnectionsEnd has clients of which none asks for a WebSocket.
+// TestIdleConnectionsEnd has clients that ask for no WebSocket.
 func TestIdleConnectionsEnd(t *testing.T) {
 	handler := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no token", http.StatusUnauthorized) })
 	idletest.Check(t, func(l net.Listener) { _ = httpServer(context.Background(), handler, slog.Logger{}).Serve(l) })

@@ -12,7 +12,7 @@ import (
 	"cdr.dev/wsep"
 )
 
-// ReadToken reads a token from a file. White space around it, such as a line's end, does not belong to it.
+// ReadToken reads a token from a file. It removes white space around the token, such as a line's end.
 func ReadToken(path string) (string, error) {
 	content, err := os.ReadFile(path)
 	if err != nil {
@@ -25,7 +25,7 @@ func ReadToken(path string) (string, error) {
 	return token, nil
 }
 
-// CheckToken refuses a token that no request can carry.
+// CheckToken returns an error if no request can carry the token.
 func CheckToken(token string) error {
 	if token == "" {
 		return xerrors.New("token is empty")
@@ -43,10 +43,10 @@ func Bearer(token string) string { return "Bearer " + token }
 
 var errToken = xerrors.New("token is missing or wrong")
 
-// Authorize returns a function for wsep.Handler.Authorize that admits the requests that present the token. They all
-// have the same owner.
+// Authorize returns a function for wsep.Handler.Authorize. It admits requests with the token, and gives all of them the
+// same owner.
 func Authorize(token string) func(*http.Request) (owner string, err error) {
-	// Hashes, because the time of a comparison tells the length.
+	// Comparing the tokens themselves would take a time that depends on their lengths.
 	want := sha256.Sum256([]byte(token))
 	return func(r *http.Request) (string, error) {
 		got := sha256.Sum256([]byte(wsep.Token(r)))

@@ -16,28 +16,27 @@ import (
 	"cdr.dev/wsep/dev/internal/sshhost"
 )
 
-// config is what the flags say.
+// config is the flags, parsed.
 type config struct {
 	listen         *net.TCPAddr
-	token          string // empty means that every client is served
-	randomToken    bool   // the token was made here, and is to be printed
+	token          string // empty means that clients need none
+	randomToken    bool   // the token was made here, so it must be printed
 	web            string // the folder with the built web terminal
 	allowedHosts   []string
 	allowedOrigins []string
 	options        wsep.Options
-	ssh            *sshhost.Host // where commands run; nil for this machine
+	ssh            *sshhost.Host // the machine where commands run; nil for this one
 }
 
 const usage = `Usage: server [flags]
 
-Runs its clients' commands on this machine or an SSH host, and serves them a terminal for their
-browser. Anybody else must be kept out: by listening on a loopback address, which is the default, or by a token. Other
-users of this machine can reach loopback addresses too.
+Runs its clients' commands on this machine or an SSH host, and serves a web terminal. Keep everybody else out: listen on a
+loopback address, which is the default, or ask for a token. Other users of this machine can reach loopback addresses too.
 
 Flags:
 `
 
-// parse returns what the arguments say. pflag.ErrHelp means that they asked for help and got it.
+// parse parses the arguments. pflag.ErrHelp means that they asked for help, which it has written.
 func parse(args []string, help io.Writer) (config, error) {
 	var c config
 	flags := pflag.NewFlagSet("server", pflag.ContinueOnError)
@@ -87,7 +86,7 @@ func parse(args []string, help io.Writer) (config, error) {
 	return c, c.check()
 }
 
-// chooseHost finds out where the commands run.
+// chooseHost sets the machine where the commands run.
 func (c *config) chooseHost(flags *pflag.FlagSet, target, identity, knownHosts string) (err error) {
 	if flags.Changed("ssh") {
 		if c.ssh, err = sshhost.New(target, identity, knownHosts); err != nil {
@@ -101,7 +100,7 @@ func (c *config) chooseHost(flags *pflag.FlagSet, target, identity, knownHosts s
 	return nil
 }
 
-// readToken finds out the token. One that is given and empty is an error: it does not mean none.
+// readToken sets the token. An empty token on the command line is an error. It does not stand for no token.
 func (c *config) readToken(flags *pflag.FlagSet, file string) (err error) {
 	given, inFile := flags.Changed("token"), flags.Changed("token-file")
 	switch {
@@ -117,7 +116,7 @@ func (c *config) readToken(flags *pflag.FlagSet, file string) (err error) {
 	return err
 }
 
-// resolve finds out where to listen. The address is looked up once: what is checked here is what is listened on.
+// resolve sets the address to listen on. It looks the name up once, so that run listens on the address that was checked here.
 func (c *config) resolve(listen string) (err error) {
 	c.listen, err = net.ResolveTCPAddr("tcp", listen)
 	if err != nil {
@@ -131,13 +130,13 @@ func (c *config) resolve(listen string) (err error) {
 			"one: give --random-token, --token-file or --token", listen)
 	}
 	if c.allowedHosts == nil {
-		// The list guards against web pages that have their names point here, which can't know the token.
+		// The list guards against web pages whose names point here. They don't know the token.
 		c.allowedHosts = []string{"*"}
 	}
 	return nil
 }
 
-// check refuses values that make no sense and gives those their meaning that mean something else in wsep.Options.
+// check refuses wrong values. It changes values that mean something else in wsep.Options.
 func (c *config) check() error {
 	if c.options.MaxProcesses < 0 {
 		return xerrors.New("--max-processes must not be negative")

@@ -10,7 +10,7 @@ import (
 	"cdr.dev/wsep"
 )
 
-// TestOptions covers the flags whose effect takes too long to be seen. The scripts of dev/client cover the rest.
+// TestOptions covers the flags whose effects take too long to wait for. The scripts of dev/client cover the rest.
 func TestOptions(t *testing.T) {
 	for _, tc := range []struct {
 		name string

@@ -31,8 +31,8 @@ const (
 	exitUsage  = 2
 )
 
-// Main serves until a signal ends it and returns the exit code. The first line on stdout is where it listens, the second
-// where the web terminal is.
+// Main serves until a signal comes, and returns the exit code. It prints two lines on stdout: the address that it listens
+// on, and the address of the web terminal.
 func Main(args []string, stdout, stderr io.Writer) int {
 	c, err := parse(args, stdout)
 	switch {
@@ -49,7 +49,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	return exitOK
 }
 
-// run serves until a signal comes, and then until everything has ended.
+// run serves until a signal comes. It returns when all commands have ended.
 func run(c config, stdout io.Writer, logger slog.Logger) error {
 	ctx, stop := signal.NotifyContext(context.Background(), endSignals()...)
 	defer stop()
@@ -85,8 +85,8 @@ func run(c config, stdout io.Writer, logger slog.Logger) error {
 	return err
 }
 
-// execer returns what runs the commands, and what to call in the end. An SSH host is connected to once before anybody
-// relies on it.
+// execer returns the Execer for the commands, and a function that closes it. It connects to an SSH host once, to report
+// errors early.
 func (c config) execer(ctx context.Context) (execer wsep.Execer, end func(), err error) {
 	if c.ssh == nil {
 		return wsep.LocalExecer{}, func() {}, nil
@@ -100,13 +100,13 @@ func (c config) execer(ctx context.Context) (execer wsep.Execer, end func(), err
 	return redialer, func() { _ = redialer.Close() }, nil
 }
 
-// endSignals returns the signals that end the server. What it was started to ignore, as under nohup, it ignores.
+// endSignals returns the signals that end the server. If it was started to ignore one, as with nohup, it goes on to.
 func endSignals() []os.Signal {
 	return slices.DeleteFunc([]os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP}, signal.Ignored)
 }
 
-// pageURL returns where the web terminal is, with the token if nobody knows it yet. A fragment is not sent to any server,
-// and the page removes it from the address.
+// pageURL returns the web terminal's address, with the token if nobody knows it yet. Browsers do not send the fragment to a
+// server, and the page removes it from the address.
 func (c config) pageURL(server *serve.Server) string {
 	if !c.randomToken {
 		return server.PageURL()

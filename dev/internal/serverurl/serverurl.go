@@ -1,4 +1,4 @@
-// Package serverurl reads the addresses of servers, as people give them.
+// Package serverurl parses the addresses of servers that people write.
 package serverurl
 
 import (
@@ -27,7 +27,7 @@ func Parse(s string) (string, error) {
 	return s, nil
 }
 
-// Secure reports whether a server at the URL is spoken to with TLS.
+// Secure reports whether connections to the URL use TLS.
 func Secure(s string) bool {
 	return strings.HasPrefix(s, "wss:") || strings.HasPrefix(s, "https:")
 }

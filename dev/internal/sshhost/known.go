@@ -18,12 +18,12 @@ import (
 // hostKeys are the keys of one host in a file of known hosts.
 type hostKeys struct {
 	path        string
-	address     string // by which the file has the host
+	address     string // the host's address in the file
 	known       ssh.HostKeyCallback
-	authorities map[int]bool // the lines whose key belongs to an authority, which certifies hosts' keys
+	authorities map[int]bool // the lines with the key of an authority that certifies hosts' keys
 }
 
-// findKnownHosts returns the file of known hosts, which is the user's if none is named.
+// findKnownHosts returns the file of known hosts: the named one, or else the user's.
 func findKnownHosts(file string) (string, error) {
 	if file == "" {
 		home, err := os.UserHomeDir()
@@ -38,7 +38,7 @@ func findKnownHosts(file string) (string, error) {
 	return file, nil
 }
 
-// readKnownHosts reads the keys of the host at the address. It reports lines that it can't use, and leaves them out.
+// readKnownHosts reads the keys of the host at the address. It reports lines that it can't use, and skips them.
 func readKnownHosts(file, address string, unusable func(line int, err error)) (hostKeys, error) {
 	k := hostKeys{path: file, address: address, authorities: make(map[int]bool)}
 	host, port, err := net.SplitHostPort(address)
@@ -66,13 +66,13 @@ func readKnownHosts(file, address string, unusable func(line int, err error)) (h
 		}
 	}
 	if len(k.lines(address)) == 0 {
-		// As ssh does, a host that is not known by its port is looked up without it.
+		// Like ssh, look the host up without its port if it is not known with it.
 		k.address = net.JoinHostPort(host, "22")
 	}
 	return k, nil
 }
 
-// parse parses lines of a file of known hosts. It writes them to a file, because the package for this only reads files.
+// parse parses lines of a file of known hosts. It writes them to a file first, because package knownhosts only reads files.
 func parse(lines ...string) (ssh.HostKeyCallback, error) {
 	file, err := os.CreateTemp("", "known_hosts")
 	if err != nil {
@@ -86,8 +86,8 @@ func parse(lines ...string) (ssh.HostKeyCallback, error) {
 	return knownhosts.New(file.Name())
 }
 
-// widen has the patterns of a line match the port as those of ssh do: ssh compares them with [host]:port, where * stands
-// for any text.
+// widen adds patterns to a line, so that package knownhosts finds the hosts that ssh finds. ssh compares each pattern with
+// [host]:port, and * stands for any text.
 func widen(line, port string) string {
 	fields := strings.Fields(line)
 	hosts := 0
@@ -113,7 +113,8 @@ func widen(line, port string) string {
 	return strings.Join(fields, " ")
 }
 
-// check is an ssh.HostKeyCallback. If a certificate is of an authority that is not the host's, only its key counts, as in ssh.
+// check is an ssh.HostKeyCallback. If the authority of a certificate is not known for the host, only the key in the
+// certificate counts, as in ssh.
 func (k hostKeys) check(_ string, remote net.Addr, key ssh.PublicKey) error {
 	if certificate, ok := key.(*ssh.Certificate); ok && !k.certifies(certificate.SignatureKey) {
 		key = certificate.Key
@@ -150,7 +151,7 @@ func (k hostKeys) lines(address string) []knownhosts.KnownKey {
 	return unknown.Want
 }
 
-// algorithms returns the algorithms of the host's known keys, so that the host presents one of these keys. nil means all.
+// algorithms returns the algorithms of the host's known keys, so that the host presents one of them. nil stands for all.
 func (k hostKeys) algorithms() (algorithms []string) {
 	certified := false
 	for _, line := range k.lines(k.address) {

@@ -1,5 +1,5 @@
-// Package sshhost connects to an SSH host, as a user of ssh would: with keys of an agent or from a file, and with the
-// host's key checked.
+// Package sshhost connects to an SSH host in the way that ssh does: with keys of an agent or from a file. It checks the
+// host's key.
 package sshhost
 
 import (
@@ -24,20 +24,20 @@ type Host struct {
 	user    string
 	address string       // with the port
 	known   string       // the file of known hosts
-	keys    []ssh.Signer // empty if they are the agent's
+	keys    []ssh.Signer // nil for the agent's keys
 	agent   string       // the agent's socket
 
-	// Unusable is called at each Dial, for each line of the file of known hosts that can't be used, with its number. Set it
-	// before the first Dial.
+	// Unusable is called for each line of the file of known hosts that can't be used, with the line's number. Each Dial does
+	// that. Set it before the first Dial.
 	Unusable func(line int, err error)
 }
 
 // connectTimeout bounds connecting and logging in.
 const connectTimeout = 30 * time.Second
 
-// New returns the host that the target names: [user@]host[:port]. The identity is a file with a private key; empty
-// means the keys of the agent at SSH_AUTH_SOCK. A certificate is beside it, in a file whose name ends in -cert.pub.
-// knownHosts is a file as ssh keeps it; empty means ~/.ssh/known_hosts. It is read anew for each connection.
+// New returns the host that the target names: [user@]host[:port]. identity is a file with a private key. If it is empty, the
+// keys are those of the agent at SSH_AUTH_SOCK. A certificate for the key may be beside it, in a file whose name ends in
+// -cert.pub. knownHosts is a file in the format of ssh. If it is empty, it is ~/.ssh/known_hosts. Each Dial reads it again.
 func New(target, identity, knownHosts string) (*Host, error) {
 	h := &Host{agent: os.Getenv("SSH_AUTH_SOCK"), known: knownHosts, Unusable: func(int, error) {}}
 	err := h.parse(target)
@@ -97,7 +97,7 @@ func readIdentity(path string) ([]ssh.Signer, error) {
 	return append(certified, key), nil
 }
 
-// readCertificate returns a signer for the key's certificate, if there is one.
+// readCertificate returns a signer for the key's certificate, or none if there is no such file.
 func readCertificate(path string, key ssh.Signer) ([]ssh.Signer, error) {
 	content, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -112,7 +112,7 @@ func readCertificate(path string, key ssh.Signer) ([]ssh.Signer, error) {
 	}
 	certificate, ok := public.(*ssh.Certificate)
 	if !ok {
-		return nil, xerrors.New("it is a key without one")
+		return nil, xerrors.New("it is a key without a certificate")
 	}
 	certified, err := ssh.NewCertSigner(certificate, key)
 	return []ssh.Signer{certified}, err
@@ -151,7 +151,7 @@ func (h *Host) logIn(ctx context.Context, conn net.Conn) (*ssh.Client, error) {
 			return nil, xerrors.Errorf("connect to agent: %w", err)
 		}
 		defer asked.Close()
-		// The agent may ask its user, also before it signs.
+		// The agent may ask its user, now and when it signs.
 		defer context.AfterFunc(ctx, func() { _ = asked.Close() })()
 		if keys, err = agent.NewClient(asked).Signers(); err != nil {
 			return nil, xerrors.Errorf("ask agent for keys: %w", err)

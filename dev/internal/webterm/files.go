@@ -15,10 +15,10 @@ import (
 // assets is the folder of the files whose names change with their content.
 const assets = "/assets/"
 
-// encodings are the encodings of the compressed copies that the build makes, best first, with the suffixes of their names.
+// encodings are the encodings of the build's compressed copies, the best first, with the suffixes of the copies' names.
 var encodings = []struct{ name, suffix string }{{"br", ".br"}, {"gzip", ".gz"}}
 
-// serveFile serves a file of the page. It serves a compressed copy if there is one that the client accepts.
+// serveFile serves a file of the page, or a compressed copy if the client accepts one.
 func serveFile(w http.ResponseWriter, r *http.Request, files fs.FS) {
 	if strings.HasSuffix(r.URL.Path, "/") && r.URL.Path != "/" {
 		http.NotFound(w, r) // FileServerFS would list the folder.
@@ -50,7 +50,7 @@ func compressed(h http.Header, r *http.Request, files fs.FS) *http.Request {
 	return r
 }
 
-// accepts reports whether a request's client takes an encoding by name. RFC 9110 section 12.5.3.
+// accepts reports whether the request names an encoding as accepted: RFC 9110 section 12.5.3.
 func accepts(r *http.Request, encoding string) bool {
 	for _, header := range r.Header.Values("Accept-Encoding") {
 		for accepted := range strings.SplitSeq(header, ",") {
@@ -63,7 +63,7 @@ func accepts(r *http.Request, encoding string) bool {
 	return false
 }
 
-// isZero reports whether a weight is zero, such as "q=0.0". Zero forbids the encoding.
+// isZero reports whether a weight such as "q=0.0" is zero, which forbids the encoding.
 func isZero(weight string) bool {
 	_, value, _ := strings.Cut(weight, "=")
 	q, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
@@ -72,7 +72,7 @@ func isZero(weight string) bool {
 
 var inlineScript = regexp.MustCompile(`(?s)<script>(.*?)</script>`)
 
-// scriptHashes returns the hashes of the scripts that stand in the page itself, each after a space, as a policy names them:
+// scriptHashes returns the hashes of the scripts that index.html contains, each after a space, in a policy's format:
 // https://www.w3.org/TR/CSP3/#grammardef-hash-source.
 func scriptHashes(files fs.FS) string {
 	page, err := fs.ReadFile(files, "index.html")

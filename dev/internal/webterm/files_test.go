@@ -18,7 +18,7 @@ var compressedFiles = fstest.MapFS{
 	"assets/icon-A.svg":   {Data: []byte("icon")},
 }
 
-func TestFilesAreServedAsTheClientTakesThem(t *testing.T) {
+func TestFilesAreServedInAnAcceptedEncoding(t *testing.T) {
 	url, _ := start(t, compressedFiles, "")
 	for _, tc := range []struct{ path, accept, encoding, body string }{
 		{"/", "identity", "", "page"},
@@ -51,7 +51,7 @@ func TestFilesHaveTheTypeOfTheirContent(t *testing.T) {
 	}
 }
 
-func TestFilesAreKeptForAsLongAsTheyAreWhatTheirNameSays(t *testing.T) {
+func TestOnlyAssetsAreCached(t *testing.T) {
 	url, _ := start(t, compressedFiles, "")
 	for path, want := range map[string]string{
 		"/":                  "no-cache",

@@ -10,8 +10,7 @@ import (
 	"cdr.dev/wsep"
 )
 
-// machine describes the machine where commands run, which may not be the server's. The page asks for it before it starts a
-// shell.
+// machine describes the machine where commands run. It may not be the server's. The page asks for it before it starts a shell.
 type machine struct {
 	Host  string `json:"host"`
 	Shell string `json:"shell"`

@@ -1,5 +1,5 @@
-// Package webterm serves a terminal for the browser: the page that is built from browser/web, answers to the page's questions
-// about the server and its sessions, and wsep itself.
+// Package webterm serves a web terminal: the page that is built from browser/web, the page's requests about the server and its
+// sessions, and wsep itself.
 package webterm
 
 import (
@@ -14,10 +14,10 @@ import (
 	"cdr.dev/wsep"
 )
 
-// New returns a handler. It passes WebSockets of any path to a wsep.Handler, whose Server must be set. To other requests it
-// serves the web terminal. The page in files may be built after New.
+// New returns a handler. It passes WebSockets of any path to the wsep.Handler, whose Server must be set. For other requests it
+// serves the web terminal from files. The page may be built after New.
 //
-// The page itself is public. Its questions need the same admission as WebSockets.
+// The page itself is public. Its requests need the same admission as WebSockets.
 func New(handler *wsep.Handler, files fs.FS) http.Handler {
 	t := &terminal{wsep: handler, files: files}
 	mux := http.NewServeMux()
@@ -45,8 +45,8 @@ func isWebSocket(r *http.Request) bool {
 	return strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
 }
 
-// policy lets the page load only files of this server. %s stands for the hashes of the scripts in the page itself. xterm.js
-// makes style elements.
+// policy lets the page load files of this server only. %s stands for the hashes of the scripts in index.html. Inline styles are
+// allowed because xterm.js makes style elements.
 const policy = "default-src 'none'; script-src 'self'%s; style-src 'self' 'unsafe-inline'; img-src 'self'; " +
 	"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
 
@@ -54,7 +54,7 @@ func setPolicy(h http.Header, hashes string) {
 	h.Set("Content-Security-Policy", fmt.Sprintf(policy, hashes))
 }
 
-// secure sets headers. With them other pages can't frame, read or run the files, and the page can't load from other servers.
+// secure sets headers, so that no other page can frame, read or run the files, and this page can't load files of other servers.
 func secure(h http.Header) {
 	setPolicy(h, "")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
@@ -86,7 +86,7 @@ func (t *terminal) page(w http.ResponseWriter, r *http.Request) {
 	serveFile(w, r, t.files)
 }
 
-// admitted serves requests that the wsep.Handler would admit.
+// admitted serves a request if the wsep.Handler admits it.
 func (t *terminal) admitted(serve func(w http.ResponseWriter, r *http.Request, owner string)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if owner, ok := t.wsep.Admit(w, r); ok {
@@ -95,7 +95,7 @@ func (t *terminal) admitted(serve func(w http.ResponseWriter, r *http.Request, o
 	}
 }
 
-// server describes the machine where commands run. It asks the machine until it gets an answer, and keeps that.
+// server describes the machine where commands run. It asks the machine once, or again after a failure.
 func (t *terminal) server(w http.ResponseWriter, r *http.Request, _ string) {
 	known := t.machine.Load()
 	if known == nil {
@@ -110,7 +110,7 @@ func (t *terminal) server(w http.ResponseWriter, r *http.Request, _ string) {
 	reply(w, http.StatusOK, known)
 }
 
-// failure is the answer in place of these after an error: a sentence for the page's user.
+// failure is the answer after an error: a sentence for the page's user.
 type failure struct {
 	Error string `json:"error"`
 }
@@ -145,7 +145,7 @@ func (t *terminal) owned(owner string) []wsep.SessionInfo {
 	return slices.DeleteFunc(t.wsep.Server.Sessions(), func(s wsep.SessionInfo) bool { return s.Owner != owner })
 }
 
-// reply answers a request. It ignores a lost client.
+// reply answers a request. It ignores a lost connection.
 func reply(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)

@@ -26,7 +26,7 @@ var built = fstest.MapFS{
 	"main.js":    {Data: []byte("1")},
 }
 
-// start serves the files. An empty token means that every client is served.
+// start serves the files. If the token is empty, clients need none.
 func start(t *testing.T, files fs.FS, token string) (url string, handler *wsep.Handler) {
 	handler = &wsep.Handler{Execer: wsep.LocalExecer{}, Server: wsep.NewServer()}
 	if token != "" {
@@ -127,7 +127,7 @@ func TestServer(t *testing.T) {
 	}
 }
 
-// TestServerOfAnotherMachine: commands run on a machine with another environment, which can't be reached at first.
+// TestServerOfAnotherMachine: commands run on another machine, with another environment. At first it can't be reached.
 func TestServerOfAnotherMachine(t *testing.T) {
 	url, handler := start(t, built, "")
 	reachable := false
