@@ -39,7 +39,7 @@ test("asks for the token, and takes it from the address", async () => {
   await stranger.close();
 });
 
-test("says that a token is wrong which it brought, and which the server took before", async () => {
+test("says that a token is wrong, from its address or after the server took it before", async () => {
   const { base, token } = await guard();
   const tab = await Tab.open(browser, `${base}#token=wrong`);
   const wrong = tab.page.getByRole("dialog").getByRole("alert").getByText("That token is wrong");
@@ -79,7 +79,7 @@ test("asks for the token for as long as its user takes", async () => {
   await answerLate();
   const shell = await tab.run("echo $$");
 
-  // Also when the server stops taking it: the connection is made again, and the page asked once more.
+  // The server may also stop taking it. Then the page connects again, and asks once more.
   await tab.page.route("**/api/server", (route) => route.fulfill({ status: 401 }), { times: 2 });
   wire.cut();
   wire.mend();
@@ -114,7 +114,7 @@ test("finds its own slash behind a proxy that does not add it", async () => {
   await tab.close();
 });
 
-test("has a new tab get the token from one that is open, and from no other", async () => {
+test("gets the token from an open tab of the same origin, and from no other", async () => {
   const { base, token } = await guard();
   const first = await Tab.open(browser, base);
   const asked = (tab: Tab) => tab.page.getByRole("dialog", { name: "This server asks for a token" });
@@ -122,7 +122,7 @@ test("has a new tab get the token from one that is open, and from no other", asy
   const second = await first.beside(base);
   await asked(second).waitFor();
 
-  // What one tab is given, all have.
+  // All tabs have the token that one tab gets.
   await first.type(token);
   await first.press("Enter");
   for (const tab of [first, second]) await tab.connected();
@@ -131,7 +131,7 @@ test("has a new tab get the token from one that is open, and from no other", asy
   await third.connected();
   assert.equal(await third.run("echo in"), "in");
 
-  // A page of another origin is not told, nor one of the same origin that has nothing but a wrong one.
+  // A page of another origin does not get the token. A wrong token is not passed on at all.
   const { base: other } = await guard();
   const stranger = await first.beside(`${other}#token=wrong`);
   await asked(stranger).waitFor();
@@ -150,7 +150,7 @@ test("tries again when the server can't run commands, and when the network is ba
   await tab.says("The server can't run commands now: no route.");
   await tab.connected();
 
-  // Now it would wait for longer than the test does.
+  // The page now waits longer than the test.
   await tab.page.evaluate(() => void (Math.random = () => 1000));
   await tab.page.route("**/api/server", (route) => route.fulfill({ status: 503 }), { times: 1 });
   await tab.page.evaluate(() => void (location.hash = "another"));
@@ -162,7 +162,7 @@ test("tries again when the server can't run commands, and when the network is ba
   await tab.close();
 });
 
-test("does not try again when it is refused, but when its user does", async () => {
+test("does not try again by itself after a refusal, but when its user asks for it", async () => {
   const tab = await Tab.open(browser, "about:blank", {}, () => (Math.random = () => 0));
   await tab.page.route("**/api/server", (route) => route.fulfill({ status: 403 }));
   await tab.page.goto(address);
@@ -237,18 +237,18 @@ test("is let in by a cookie", async () => {
   await tab.close();
 });
 
-test("comes back after a network that swallowed what it was asked", async () => {
+test("comes back after a network that swallowed its requests", async () => {
   const wire = await Wire.to((await serve("--resume-timeout", "0")).address);
   const tab = await Tab.open(browser, wire.address);
   await tab.connected();
   const shell = await tab.run("echo $$");
   await tab.page.evaluate(() => {
-    // What takes seconds elsewhere does not here.
+    // Waits of seconds are shorter here.
     const { timeout } = AbortSignal;
     AbortSignal.timeout = () => timeout.call(AbortSignal, 500);
     globalThis.calm = () => (AbortSignal.timeout = timeout);
     Math.random = () => 0;
-    // What is said lasts no longer than that.
+    // The page shows a sentence no longer than that.
     const announcement = document.querySelector("#announcement")!;
     globalThis.said = "";
     new MutationObserver(() => (globalThis.said += announcement.textContent)).observe(announcement, { childList: true });

@@ -12,8 +12,8 @@ import { WebSocket } from "ws";
 import { CHROMIUM, FLAGS } from "./harness.js";
 
 /**
- * A page in a browser of its own, without Playwright: that is told of every frame that a WebSocket receives, which takes
- * longer than showing it.
+ * A page in a browser of its own, without Playwright. Playwright gets an event for every frame that a WebSocket receives. That
+ * takes longer than showing the frame.
  */
 export class BarePage {
   readonly #socket: WebSocket;
@@ -59,7 +59,7 @@ export class BarePage {
     await loaded;
   }
 
-  /** Calls a function in the page and returns what that returns. */
+  /** Calls a function in the page and returns its result. */
   async evaluate<T>(f: () => T): Promise<T> {
     const expression = `(${f})()`;
     const { result, exceptionDetails } = await this.#ask("Runtime.evaluate", { expression, returnByValue: true });
@@ -67,7 +67,7 @@ export class BarePage {
     return result.value;
   }
 
-  /** Types as the page's user does. */
+  /** Types like the page's user. */
   async type(text: string): Promise<void> {
     await this.#ask("Input.insertText", { text });
   }
@@ -79,12 +79,12 @@ export class BarePage {
   }
 
   /**
-   * Returns what tells how much memory the processes of pages have, in bytes: their heaps and all else. There is but one
-   * page, and which process is its own is not told.
+   * Returns a function that returns the memory of all pages' processes, in bytes. There is only one page, but the browser does
+   * not say which process is its own.
    */
   async memory(): Promise<() => number> {
     const session = this.#session;
-    this.#session = undefined; // It is the browser that knows.
+    this.#session = undefined; // The browser knows the processes, not the page.
     const { processInfo } = await this.#ask("SystemInfo.getProcessInfo");
     this.#session = session;
     const renderers: { type: string; id: number }[] = processInfo.filter(({ type }: { type: string }) => type === "renderer");
@@ -103,7 +103,7 @@ export class BarePage {
 
 interface Launched {
   readonly child: ChildProcess;
-  /** The address by which it is driven. */
+  /** The address for the test's commands. */
   readonly driven: string;
   readonly profile: string;
 }
@@ -122,7 +122,7 @@ async function launch(): Promise<Launched> {
   throw new Error("the browser does not say how to drive it");
 }
 
-/** What a process has that it does not share: its heap, and all else that it asked for. */
+/** Returns the memory that a process does not share: its heap, and everything else that it has allocated. */
 function privateMemory(pid: number): number {
   return Number(/RssAnon:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))![1]) * 1024;
 }

@@ -6,25 +6,25 @@ import { poll, serve } from "./harness.js";
 
 const MB = 1e6;
 
-/** How much is printed, and how much memory the page may have meanwhile, garbage included. */
+/** How much is printed, and how much memory the page may use meanwhile, garbage included. */
 const PRINTED = 200 * MB;
 const MEMORY = 300 * MB;
 
 /**
- * How late 99 of 100 answers may be, in milliseconds, in the best of three parts of the run. The machine may have something
- * else to do during one part, but not during each.
+ * How late 99 of 100 answers may be, in milliseconds, in the best of three parts of the run. Other programs may disturb one part
+ * of the run, but not all.
  */
 const LATE = 100;
 const PARTS = 3;
 
 /**
- * A slow or busy machine may answer later than that, by the time that this many writes take in the same run. A write is what the
- * terminal gets to parse at a time.
+ * On a slow or busy machine answers may be as late as this many writes take in the same run. A write is the piece that the
+ * terminal parses at a time.
  */
 const LATE_WRITES = 10;
 const WRITE = 32 << 10;
 
-/** How long the printing may take, in milliseconds. Its speed is not what is tested. */
+/** How long the printing may take, in milliseconds. The test is not about its speed. */
 const PATIENCE = 500_000;
 
 test("200 MB of output cost the page neither its memory nor its answers", { timeout: PATIENCE + 60_000 }, async (t) => {
@@ -38,10 +38,10 @@ test("200 MB of output cost the page neither its memory nor its answers", { time
     const ended = () => page.evaluate(lastLines).then((text) => new RegExp(`^${mark}\\.\\n`, "m").test(text));
     assert.ok(await poll(ended, patience, 250), await page.evaluate(lastLines));
   };
-  // Until the page has made its terminal, the name is that of the element.
+  // Before the page has made its terminal, the name stands for the element.
   await poll(() => page.evaluate(() => "buffer" in terminal));
   await poll(() => page.evaluate(lastLines));
-  // Lines fill the buffer, which is no part of what the rest may cost.
+  // These lines fill the scrollback, whose memory does not count.
   await run("seq 12000; clear");
   const memory = await page.memory();
   const before = memory();
@@ -73,7 +73,7 @@ function parts(list: readonly number[], n: number): number[][] {
   return Array.from({ length: n }, (_, i) => list.slice(i * length, (i + 1) * length));
 }
 
-/** Returns what 99 of 100 answers keep to. */
+/** Returns how late the latest of 99 in 100 answers is. */
 function lateness(answers: readonly number[]): number {
   return [...answers].sort((a, b) => a - b)[Math.floor(answers.length * 0.99)]!;
 }
@@ -82,14 +82,14 @@ declare global {
   var answers: number[];
 }
 
-/** Returns what the screen shows, without empty lines at its end. */
+/** Returns the screen's text, without empty lines at its end. */
 function lastLines(): string {
   const { active } = terminal.buffer;
   const lines = Array.from({ length: terminal.rows }, (_, y) => active.getLine(active.baseY + y)?.translateToString());
   return lines.map((line) => line?.trimEnd() ?? "").join("\n").replace(/\n+$/, "");
 }
 
-/** Measures how late the page does what it should do at once, such as taking a key. */
+/** Measures how late the page does things that it should do at once, such as taking a key. */
 function watchAnswers(): void {
   globalThis.answers = [];
   const { port1, port2 } = new MessageChannel();

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
-// Uses the whole screen as an editor does: draws it, again when its size changes, shows a key, and leaves at the next.
+// Uses the whole screen like an editor. It draws the screen, and draws again when the size changes. It shows the first key, and
+// exits at the second.
 const { stdin, stdout } = process;
 let pressed = "";
 
@@ -10,7 +11,7 @@ function draw() {
 
 stdin.setRawMode(true).on("data", (keys) => {
   for (const key of String(keys)) {
-    if (pressed) stdin.pause(); // and with it the program
+    if (pressed) stdin.pause(); // then the program exits
     else pressed = key;
   }
   draw();

@@ -19,7 +19,7 @@ declare global {
   var terminal: Terminal;
 }
 
-/** How long what happens at once may take on a busy machine. */
+/** How long to wait for an event. On a quiet machine the event happens at once. */
 const PATIENCE_MS = 20_000;
 
 export const CHROMIUM = process.env["CHROMIUM"] ?? "/usr/bin/chromium";
@@ -35,8 +35,8 @@ export interface Site {
 }
 
 /**
- * Runs a server until the tests have ended. Its shells are the same on every machine, and leave nothing at home when they
- * end, which may be after the server.
+ * Runs a server until the tests have ended. Its shells are the same on every machine. They write no history at home: they may
+ * exit after the server.
  */
 export async function serve(...flags: string[]): Promise<Site> {
   const home = mkdtempSync(join(tmpdir(), "wsep-home-"));
@@ -66,10 +66,10 @@ export async function browse(...flags: string[]): Promise<Browser> {
   return browser;
 }
 
-/** How WebGL without a graphics card, and xterm.js on a busy machine, say that they are slow. */
+/** The warnings of WebGL without a graphics card, and of xterm.js on a busy machine, that they are slow. */
 const SLOWNESS = /GL Driver Message \(OpenGL, Performance|task queue exceeded allotted deadline/;
 
-/** A clock can be stopped only at a time that has not passed yet, in milliseconds from now. */
+/** How far ahead a clock is stopped, in milliseconds. It can't be stopped at a time that has passed. */
 const AHEAD_MS = 1000;
 
 /** A page with the terminal. */
@@ -77,7 +77,7 @@ export class Tab {
   readonly page: Page;
   /** What the browser complained about. */
   readonly complaints: string[] = [];
-  /** The addresses that were asked for, WebSockets' too. */
+  /** The addresses of all requests and WebSockets. */
   readonly requests: string[] = [];
 
   private constructor(page: Page) {
@@ -106,7 +106,7 @@ export class Tab {
     return tab;
   }
 
-  /** Opens the page in a profile of its own, where a test may stop the time and let it pass. */
+  /** Opens the page in a profile of its own. The test may stop the page's time and let it pass. */
   static async openWithClock(browser: Browser, address: string): Promise<Tab> {
     const tab = await Tab.open(browser, "about:blank");
     await tab.page.clock.install();
@@ -114,7 +114,7 @@ export class Tab {
     return tab;
   }
 
-  /** Stops the page's time: its timers wait until the test has them run. */
+  /** Stops the page's time: its timers wait until the test lets time pass. */
   async stopTime(): Promise<void> {
     const now = await this.page.evaluate(() => Date.now());
     await this.page.clock.pauseAt(now + AHEAD_MS);
@@ -132,7 +132,7 @@ export class Tab {
     await this.page.context().close();
   }
 
-  /** Types with the keyboard, whatever has the focus. */
+  /** Types with the keyboard into the element that has the focus. */
   async type(text: string): Promise<void> {
     await this.page.keyboard.type(text);
   }
@@ -153,7 +153,7 @@ export class Tab {
     for (const key of keys) await this.page.keyboard.press(key);
   }
 
-  /** Returns the lines of the terminal's buffer, with what scrolled off, but for empty ones at the end. */
+  /** Returns the lines of the terminal and its scrollback, without empty lines at the end. */
   text(): Promise<string> {
     return this.page.evaluate(() => {
       const { active } = terminal.buffer;
@@ -180,18 +180,18 @@ export class Tab {
     await this.shows(/[#$] ?$/);
   }
 
-  /** Runs a command in the shell, when that is ready, and returns what it prints. */
+  /** Runs a command when the shell is ready, and returns the command's output. */
   async run(command: string): Promise<string> {
     await this.prompted();
     const mark = `mark${++marks}`;
-    // What is typed does not look like what is printed.
+    // The typed command must not match the printed mark.
     await this.page.keyboard.insertText(`${command}; echo "ma""rk${marks}."`);
     await this.press("Enter");
     const [, output] = await this.shows(new RegExp(`"ma""rk${marks}\\."\\n([^]*?)${mark}\\.`));
     return output!.trim();
   }
 
-  /** Waits until the page's state is as the words say. */
+  /** Waits until the page's status has these words. */
   async says(words: string): Promise<void> {
     await this.page.getByRole("status").filter({ hasText: words }).first().waitFor();
   }
@@ -203,7 +203,7 @@ export class Tab {
 
 let marks = 0;
 
-/** Asks until there is an answer, or patience ends. */
+/** Asks until there is an answer, for as long as patience. */
 export async function poll<T>(
   ask: () => Promise<T | null | undefined | false>,
   patience = PATIENCE_MS,
@@ -218,7 +218,7 @@ export async function poll<T>(
   return undefined;
 }
 
-/** What stands between the browser and a server, and can be cut. */
+/** A proxy between the browser and a server that can cut connections. */
 export class Wire {
   readonly #listener: Listener;
   readonly #sockets = new Set<Socket>();
@@ -228,7 +228,7 @@ export class Wire {
     this.#listener = listener;
   }
 
-  /** Stands before the server of a page's address, until the tests have ended. */
+  /** Starts a proxy to the server of a page's address, until the tests have ended. */
   static async to(address: string): Promise<Wire> {
     const { hostname, port } = new URL(address);
     const listener = createServer((near) => wire.#take(near, () => connect(Number(port), hostname)));
@@ -246,17 +246,17 @@ export class Wire {
     return `http://127.0.0.1:${(this.#listener.address() as AddressInfo).port}/`;
   }
 
-  /** Breaks all connections, and lets none be made. */
+  /** Breaks all connections, and refuses new ones. */
   cut(): void {
     this.#end("break");
   }
 
-  /** Breaks all connections, and lets new ones be made that carry nothing. */
+  /** Breaks all connections. New ones are accepted and carry nothing. */
   swallow(): void {
     this.#end("swallow");
   }
 
-  /** Has the connections that there are carry nothing more, without a word to their ends. New ones pass. */
+  /** Stops the present connections without closing them. New ones work. */
   hold(): void {
     for (const socket of this.#sockets) socket.unpipe().pause();
   }

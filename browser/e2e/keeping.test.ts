@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { Tab, browse, serve } from "./harness.js";
 
-// What the page keeps in the browser, or can't.
+// The page keeps values in the browser, if it can.
 
 const browser = await browse();
 const { address } = await serve();
@@ -39,7 +39,7 @@ for (const [state, prepare] of Object.entries(storages)) {
   });
 }
 
-test("calls a session by its program that has no title, whatever its name", async () => {
+test("lists a session without a title by its program, whatever the session's ID", async () => {
   for (const id of ["constructor", "__proto__", "toString"]) {
     const alone = await serve();
     const tab = await Tab.open(browser, `${alone.address}#${id}`);

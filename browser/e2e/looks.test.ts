@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { Tab, Wire, browse, serve } from "./harness.js";
 
-/** Where the pictures go, to be looked at. */
+/** The folder of the pictures. They are for people to look at. */
 const FOLDER = "e2e/screenshots";
 mkdirSync(FOLDER, { recursive: true });
 
@@ -11,7 +11,7 @@ const desktop = await browse();
 const phone = await browse("--force-device-scale-factor=2");
 const { address } = await serve();
 
-const colours = String.raw`for i in 3 4 9 10; do for j in 0 1 2 3 4 5 6 7; do printf '\033['$i$j'm %3d ' $i$j; done; printf '\033[0m\n'; done`;
+const colors = String.raw`for i in 3 4 9 10; do for j in 0 1 2 3 4 5 6 7; do printf '\033['$i$j'm %3d ' $i$j; done; printf '\033[0m\n'; done`;
 const looks = [
   { name: "light", browser: desktop, options: { colorScheme: "light" } },
   { name: "dark", browser: desktop, options: { colorScheme: "dark" } },
@@ -31,7 +31,7 @@ for (const { name, browser, options } of looks) {
     await tab.run("cd /");
     await tab.type("clear\n");
     await tab.shows(/^[^\n]*[#$] ?$/);
-    await tab.run(colours);
+    await tab.run(colors);
     await tab.run("ls --color=always -F /");
     await tab.run(String.raw`printf '\033[1mbold\033[0m \033[3mitalic\033[0m \033[4munderlined\033[0m ✓ 界 👩‍🚀 https://example.com/ ┌──┐\n'`);
     await picture("terminal");
@@ -49,7 +49,7 @@ for (const { name, browser, options } of looks) {
     wire.mend();
     await tab.connected();
     await tab.type("exit\n");
-    await tab.says("The shell has ended.");
+    await tab.says("The shell has exited.");
     await picture("ended");
     await tab.close();
   });

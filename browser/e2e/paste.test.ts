@@ -3,12 +3,12 @@ import { test } from "node:test";
 
 import { Tab, browse, poll, serve } from "./harness.js";
 
-// What is pasted is text, however it gets here.
+// Pasted text is only text, in whatever way it is pasted.
 
 const browser = await browse();
 const { address } = await serve();
 
-/** Each ends a bracketed paste, if the terminal gets it as it is. */
+/** Each ends a bracketed paste, if it reaches the terminal unchanged. */
 const ends = ["\x1b[201~", "\x9b201~", "\x03"];
 
 const ways: Record<string, (tab: Tab, text: string) => Promise<unknown>> = {
@@ -27,7 +27,7 @@ const ways: Record<string, (tab: Tab, text: string) => Promise<unknown>> = {
   "a drop": (tab, text) => tab.page.evaluate(drop, text),
 };
 
-test("runs nothing that is pasted, however it is pasted", async () => {
+test("runs no pasted text, in whatever way it is pasted", async () => {
   const tab = await Tab.open(browser, address, { permissions: ["clipboard-read", "clipboard-write"] });
   await tab.connected();
   for (const [way, paste] of Object.entries(ways)) {
@@ -45,7 +45,7 @@ test("runs nothing that is pasted, however it is pasted", async () => {
   await tab.close();
 });
 
-test("pastes all that text is made of as it is", async () => {
+test("pastes printable text, tabs and lines unchanged", async () => {
   const tab = await Tab.open(browser, address);
   await tab.connected();
   await tab.prompted();
@@ -77,7 +77,7 @@ test("stays where it is when something is dropped", async () => {
   await tab.close();
 });
 
-/** Pastes as a browser does that was asked to by its menu. */
+/** Pastes as a browser's menu does. */
 function pasteInto({ selector, text }: { selector: string; text: string }): void {
   const clipboardData = new DataTransfer();
   clipboardData.setData("text/plain", text);

@@ -3,19 +3,19 @@ import { test } from "node:test";
 
 import { Tab, Wire, browse, poll, serve } from "./harness.js";
 
-// A line that is cut for seconds, and a server that waits.
+// The connection is lost for seconds, and the server waits.
 
 const browser = await browse();
 
 declare global {
-  /** What the terminal was told to write, and whether it was cleared or resized. */
+  /** The calls of the terminal: writes, clears and resizes. */
   var written: string;
   var resized: number;
-  /** What the page has said about its connection. */
+  /** The sentences that the page has shown about its connection. */
   var statuses: string[];
 }
 
-/** Has the page remember what happens to its terminal. */
+/** Has the page record the calls of its terminal. */
 async function watch(tab: Tab): Promise<void> {
   await tab.page.evaluate(() => {
     globalThis.written = "";
@@ -33,13 +33,13 @@ async function watch(tab: Tab): Promise<void> {
   });
 }
 
-test("a line that is cut for seconds costs a full-screen program nothing", async () => {
+test("a full-screen program does not notice a connection that is lost for seconds", async () => {
   const { address } = await serve();
   const wire = await Wire.to(address);
   const tab = await Tab.open(browser, wire.address);
   await tab.connected();
   await tab.prompted();
-  // It shows keys as it reads them, and says so if it is told to draw its screen anew.
+  // The program shows the keys that it reads. It also shows when it has to draw its screen again.
   const program = `trap 'printf REDRAW' WINCH; printf '\\033[?1049h\\033[2JSCREEN\\r\\n'; while IFS= read -rsn1 k; do printf '<%s>' "$k"; done`;
   await tab.page.keyboard.insertText(`bash -c "${program.replaceAll("$", "\\$").replaceAll('"', '\\"')}"`);
   await tab.press("Enter");

@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { Tab, browse, poll, serve } from "./harness.js";
 
-// What the terminal shows, and what of it can be used.
+// The terminal's screen: colors, links, selections, touch.
 
 const browser = await browse();
 const { address } = await serve();
@@ -26,7 +26,7 @@ test("is dark where the system is, and changes with it", async () => {
   await tab.close();
 });
 
-/** How bright a color like #123456 is, at most 255. */
+/** Returns the brightness of a color like #123456, at most 255. */
 function brightness(color = ""): number {
   return Math.max(...[1, 3, 5].map((at) => Number.parseInt(color.slice(at, at + 2), 16)));
 }
@@ -37,7 +37,7 @@ test("opens links to the web, and no others", async () => {
     window.open = (url) => (globalThis.opened.push(String(url)), null);
   });
   await tab.connected();
-  // Screen passes no links on that have a text of their own.
+  // Screen does not pass on links with a text of their own.
   await tab.run("echo plain https://example.com/plain");
   await tab.prompted();
   await tab.page.evaluate(
@@ -59,7 +59,7 @@ declare global {
   var opened: string[];
 }
 
-/** Clicks where a text's last occurrence on the screen begins. */
+/** Clicks the first cell of a text's last occurrence on the screen. */
 async function click(tab: Tab, text: string): Promise<void> {
   const at = await tab.page.evaluate((text) => {
     const { active } = terminal.buffer;
@@ -76,7 +76,7 @@ async function click(tab: Tab, text: string): Promise<void> {
   await tab.page.mouse.click(at.x, at.y);
 }
 
-test("gives a character of several code points its one place", async () => {
+test("shows several code points as one character", async () => {
   const tab = await Tab.open(browser, address);
   await tab.connected();
   await tab.prompted();
@@ -101,7 +101,7 @@ test("speaks to screen readers that want it", async () => {
   await tab.close();
 });
 
-test("copies and pastes on a phone, long lines as one", async () => {
+test("copies and pastes on a phone, wrapped lines as one line", async () => {
   const tab = await Tab.open(browser, address, { ...phone, permissions: ["clipboard-read", "clipboard-write"] });
   await tab.connected();
   const key = (name: string) => tab.page.locator("#keys").getByRole("button", { name, exact: true }).tap();
@@ -118,7 +118,7 @@ test("copies and pastes on a phone, long lines as one", async () => {
   await tab.close();
 });
 
-test("tells a program that wants to know of the mouse about touch", async () => {
+test("reports touch as the wheel to a program that asks for mouse reports", async () => {
   const tab = await Tab.open(browser, address, phone);
   await tab.connected();
   await tab.prompted();

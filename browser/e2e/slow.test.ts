@@ -7,10 +7,10 @@ import { Tab, browse, serve } from "./harness.js";
 import { slowLine } from "./slow.js";
 import { standIn } from "./standin.js";
 
-/** A phone's connection where that is bad. */
+/** A phone's connection in a bad place. */
 const SPEED = { roundTrip: 150, bitsPerSecond: 1.6e6 };
 
-/** How often the two are compared. A machine may have something else to do during one run, but not during each. */
+/** How often the two are compared. Other programs may disturb one run, but not all. */
 const RUNS = 3;
 
 test("starts its shell before xterm.js has arrived, with the size that the terminal will have", async () => {
@@ -36,7 +36,7 @@ test("starts its shell before xterm.js has arrived, with the size that the termi
   await tab.close();
 });
 
-test("is at its first prompt on a slow line before a page of ttyd's size", async (t) => {
+test("shows its first prompt on a slow line before a page of ttyd's size", async (t) => {
   const browser = await browse();
   const page = await slowLine((await serve()).address, SPEED);
   const other = await slowLine(await standIn(), SPEED);
@@ -48,7 +48,7 @@ test("is at its first prompt on a slow line before a page of ttyd's size", async
   assert.ok(Math.min(...ratios) < 1);
 });
 
-/** Returns how long it takes from the address to the prompt, in milliseconds, in a browser that has kept nothing. */
+/** Returns the time from the page's request to its prompt, in milliseconds, in a browser with an empty cache. */
 async function firstPrompt(browser: Browser, address: string): Promise<number> {
   const tab = await Tab.open(browser, address, {}, watch);
   const prompted = await tab.page.waitForFunction(() => globalThis.prompted);

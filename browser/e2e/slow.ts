@@ -3,22 +3,22 @@ import { connect, createServer } from "node:net";
 import type { AddressInfo, Socket } from "node:net";
 import { after } from "node:test";
 
-/** How much goes over a line without others in between, in bytes: what a packet of Ethernet carries. */
+/** The size of the pieces in which connections take turns, in bytes: the payload of an Ethernet packet. */
 const SEGMENT = 1460;
 
-/** What is on its way: bytes, or the end of a connection. */
+/** A piece on its way: bytes, or the end of a connection. */
 interface Segment {
   readonly bytes: Buffer;
   readonly arrive: () => void;
 }
 
-/** One direction of a line, which its connections share evenly. */
+/** One direction of a line. The connections share it evenly. */
 class Direction {
   readonly #bytesPerMs: number;
   readonly #delay: number;
-  /** What waits to be sent, by connection, the next first. */
+  /** The pieces that wait to be sent, by connection. The next connection comes first. */
   readonly #waiting = new Map<Socket, Segment[]>();
-  /** What is under way, in order. Timers that are due at the same time may not be. */
+  /** The pieces on their way, in order. Timers that are due at the same time may run in another order. */
   readonly #arriving: (() => void)[] = [];
   #busyUntil = 0;
   #sending = false;
@@ -40,7 +40,7 @@ class Direction {
     if (!this.#sending) this.#sendNext();
   }
 
-  /** Ends when nothing waits. */
+  /** Sends pieces until none waits. */
   #sendNext(): void {
     const [next] = this.#waiting;
     this.#sending = next !== undefined;
@@ -58,23 +58,23 @@ class Direction {
 }
 
 export interface Speed {
-  /** How long it takes to the other end and back, in milliseconds. */
+  /** The time to the other end and back, in milliseconds. */
   readonly roundTrip: number;
   /** In each direction. */
   readonly bitsPerSecond: number;
 }
 
 /**
- * Stands before the server of an address, as a slow line does, until the tests have ended, and returns the address to use
- * instead. A browser's own slowness knows no WebSockets. A connection takes a round trip to make, and then its share of
- * the line at once: there is no slow start.
+ * Starts a proxy to the server of an address that is as slow as a line, until the tests have ended. Returns the proxy's
+ * address. A browser's own throttling does not slow WebSockets down. A connection takes one round trip to make, and has its full
+ * share of the line from the beginning: there is no slow start.
  */
 export async function slowLine(address: string, { roundTrip, bitsPerSecond }: Speed): Promise<string> {
   const { hostname, port, pathname, hash } = new URL(address);
   const [up, down] = [1, 2].map(() => new Direction(bitsPerSecond / 8 / 1000, roundTrip / 2)) as [Direction, Direction];
   const sockets = new Set<Socket>();
   const listener = createServer((near) => {
-    // Here it is made at once. So what comes first waits.
+    // The connection to the proxy is made at once. So the first bytes wait for a round trip.
     near.pause();
     setTimeout(() => near.resume(), roundTrip);
     const far = connect(Number(port), hostname);

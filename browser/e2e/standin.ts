@@ -12,12 +12,12 @@ import { WebSocketServer } from "ws";
 import type { WebSocket } from "ws";
 
 /**
- * How many bytes ttyd's page has on the line: it is one file, gzipped, with all scripts in it. Taken from index_html_len in
- * src/html.h of ttyd, commit 0179851.
+ * The size of ttyd's page on the line, in bytes. The page is one gzipped file with all scripts in it. The number is
+ * index_html_len in src/html.h of ttyd, commit 0179851.
  */
 const PAGE_BYTES = 168_967;
 
-/** Does what ttyd's page does, in ttyd's order: it asks for a token, makes a terminal, connects, and sends its size. */
+/** Acts like ttyd's page, in the same order: it asks for a token, makes a terminal, connects, and sends its size. */
 const SCRIPT = `
   import { FitAddon } from "@xterm/addon-fit";
   import { Terminal } from "@xterm/xterm";
@@ -37,8 +37,8 @@ const SCRIPT = `
 `;
 
 /**
- * Stands in for ttyd, which is in no package, until the tests have ended, and returns its page's address. On the line it has the
- * bytes of ttyd's page and its round trips. In the page it has xterm.js, and on the server a shell in a terminal. ttyd does more.
+ * Runs a stand-in for ttyd, until the tests have ended, and returns its page's address. ttyd itself is in no package. The
+ * stand-in has the bytes of ttyd's page and its round trips, xterm.js in the page, and a shell in a terminal. ttyd does more.
  */
 export async function standIn(): Promise<string> {
   const page = await compressedPage();
@@ -66,7 +66,7 @@ function runShell(socket: WebSocket): void {
   socket.on("close", () => shell.stdin.end());
 }
 
-/** Returns the page, compressed, and filled so that it has the size of ttyd's. */
+/** Returns the page, compressed, and padded to the size of ttyd's page. */
 async function compressedPage(): Promise<Buffer> {
   const stdin = { contents: SCRIPT, resolveDir: "." };
   const { outputFiles } = await build({ stdin, bundle: true, minify: true, format: "iife", write: false });

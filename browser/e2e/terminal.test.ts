@@ -7,11 +7,11 @@ import { after, test } from "node:test";
 
 import { Tab, Wire, browse, poll, serve } from "./harness.js";
 
-// A name of its own for the server, as an attacker's would be.
+// Another name for the server, like a name of an attacker's.
 const browser = await browse("--host-resolver-rules=MAP evil.example 127.0.0.1");
 const { address } = await serve();
 
-test("runs what is typed, and asks nobody but its server", async () => {
+test("runs typed commands, and connects to its server only", async () => {
   const tab = await Tab.open(browser, address);
   await tab.connected();
   assert.equal(await tab.run("echo $((6 * 7)) ünï 界"), "42 ünï 界");
@@ -23,7 +23,7 @@ test("runs what is typed, and asks nobody but its server", async () => {
   await tab.close();
 });
 
-test("draws a whole screen, follows its size, and has the old one back", async () => {
+test("shows a full-screen program, resizes it, and restores the screen after it", async () => {
   const tab = await Tab.open(browser, address);
   const size = () => tab.page.evaluate(() => ({ rows: terminal.rows, cols: terminal.cols }));
   await tab.connected();
@@ -74,12 +74,12 @@ test("comes back when its connection is lost for good", async () => {
   const notice = tab.page.locator("#notice");
   const retry = tab.page.getByRole("button", { name: "Retry now" });
 
-  // With time standing still, only the button can end the wait.
+  // While time stands still, only the button can end the wait.
   await tab.stopTime();
   wire.cut();
   await tab.says("The connection is lost.");
   await notice.getByText(/Reconnecting in \d+ s\./).waitFor();
-  await tab.type("lost"); // Enter would be the button
+  await tab.type("lost"); // without Enter, which would press the button
   wire.mend();
   await retry.click();
   await tab.connected();
@@ -88,7 +88,7 @@ test("comes back when its connection is lost for good", async () => {
   assert.equal(await tab.run("echo $$"), shell);
   assert.ok(!(await tab.text()).includes("lost"), "what is typed without a connection goes nowhere");
 
-  // By itself, too.
+  // The page also comes back by itself.
   wire.cut();
   await tab.says("The connection is lost.");
   wire.mend();
@@ -97,13 +97,13 @@ test("comes back when its connection is lost for good", async () => {
   await tab.close();
 });
 
-test("notices that its connection is dead when the network is back, and makes another", async () => {
+test("notices a dead connection when the network is back, and replaces it", async () => {
   const wire = await Wire.to((await serve("--resume-timeout", "0")).address);
   const tab = await Tab.openWithClock(browser, wire.address);
   await tab.connected();
   const shell = await tab.run("echo $$");
 
-  // With time standing still, the page does not try again by itself.
+  // While time stands still, the page does not try again by itself.
   await tab.stopTime();
   wire.hold();
   await tab.page.evaluate(() => void dispatchEvent(new Event("online")));
@@ -112,7 +112,7 @@ test("notices that its connection is dead when the network is back, and makes an
   await tab.page.clock.runFor(100);
   await tab.says("The server does not answer.");
   await tab.page.getByRole("button", { name: "Retry now" }).click();
-  // The browser's other connections are as dead, and what it asks there is not waited for.
+  // The browser's other connections are dead, too. The page does not wait for requests over them.
   await tab.page.clock.runFor(2_000);
   await tab.connected();
   await tab.page.clock.resume();
@@ -120,12 +120,12 @@ test("notices that its connection is dead when the network is back, and makes an
   await tab.close();
 });
 
-test("says how the shell ended, and starts another", async () => {
+test("says how the shell exited, and starts another", async () => {
   const tab = await Tab.open(browser, address);
   await tab.connected();
   const shell = await tab.run("echo $$");
   await tab.type("exit 3\n");
-  await tab.says("The shell has ended with code 3.");
+  await tab.says("The shell has exited with code 3.");
   const url = tab.page.url();
   await tab.press("Enter");
   await tab.connected();
@@ -167,17 +167,17 @@ test("keeps foreign pages out", async () => {
   const refused = await poll(async () => frame.url() === "chrome-error://chromewebdata/");
   assert.ok(refused, `the page can't be framed: ${frame.url()}`);
 
-  // A page that has its own name point here has this server's origin, in its browser's eyes.
+  // If a page's own name points here, its browser takes this server for the page's origin.
   await page.goto(rebound);
   assert.deepEqual(await page.evaluate(attack, { address: rebound, frame: false }), { opened: false, status: 403 });
 
-  // The same attack from the server's own page is none.
+  // From the server's own page the same connection is allowed.
   await page.goto(address);
   assert.deepEqual(await page.evaluate(attack, { address, frame: false }), { opened: true, status: 200 });
   await context.close();
 });
 
-test("lists the sessions that there are, not those of before", async () => {
+test("lists the present sessions, and no earlier ones", async () => {
   const alone = await serve();
   const tab = await Tab.open(browser, alone.address);
   await tab.connected();
@@ -216,7 +216,7 @@ test("can be used with the keyboard alone", async () => {
   const first = await tab.run("cd / && echo $$");
   await tab.page.waitForFunction(() => document.title.endsWith(": /"));
 
-  // A second session, from the list.
+  // Start a second session from the list.
   await tab.press("Control+Shift+L");
   const items = tab.page.locator("#sessions li");
   await items.first().waitFor();
@@ -230,7 +230,7 @@ test("can be used with the keyboard alone", async () => {
   assert.notEqual(second, first);
   await tab.page.waitForFunction(() => document.title.endsWith(": /tmp"));
 
-  // Back to the first.
+  // Return to the first session.
   await tab.press("Control+Shift+L");
   await items.nth(1).waitFor();
   assert.match((await focused()).name!, /: \/tmp/);
@@ -240,7 +240,7 @@ test("can be used with the keyboard alone", async () => {
   await tab.shows(new RegExp(`^${first}$`, "m"));
   assert.equal(await tab.run("echo $$"), first);
 
-  // Close the second, with a second thought.
+  // Close the second session, which takes two presses.
   await tab.press("Control+Shift+L");
   await items.nth(1).waitFor();
   await tab.press("Tab", "Tab", "Tab");
@@ -265,7 +265,7 @@ test("can be used with the keyboard alone", async () => {
   await tab.press("Escape");
   assert.equal(await tab.run("echo $$"), first);
 
-  // The rest of the bar is within reach when the list has been left to it.
+  // When the list is closed, the keyboard reaches the rest of the bar.
   for (const name of ["Sessions", "Search"]) await tab.page.getByRole("button", { name }).first().waitFor();
   await tab.close();
 });
@@ -307,11 +307,11 @@ test("draws with WebGL where that is fast", async () => {
   const slow = await Tab.open(browser, address);
   await slow.connected();
   await slow.press("Control+Shift+F");
-  await slow.page.getByRole("search").waitFor(); // and with it all that comes late
+  await slow.page.getByRole("search").waitFor(); // it comes with all late parts
   assert.equal(await canvases(slow), 0);
   await slow.close();
 
-  // The browser of this test draws in software. Here it does not say so.
+  // The browser of this test draws in software. Here it hides that.
   const fast = await Tab.open(browser, address, {}, () => {
     const { prototype } = WebGL2RenderingContext;
     const { getExtension } = prototype;
@@ -333,7 +333,7 @@ test("can be used on a phone", async () => {
   const key = (name: string) => tab.page.locator("#keys").getByRole("button", { name, exact: true }).tap();
   await tab.prompted();
   await tab.type('(echo a""b;cat)\n');
-  await tab.shows(/^ab$/m); // It has the terminal, so that Ctrl-C is for it.
+  await tab.shows(/^ab$/m); // cat runs, so Ctrl-C is for it
   await key("Ctrl");
   await tab.type("c");
   await tab.shows(/\^C/);
@@ -346,7 +346,7 @@ test("can be used on a phone", async () => {
   await tab.run("seq 200");
   assert.match(await tab.run("echo $COLUMNS"), /^[45]\d$/);
 
-  // A finger moves what has scrolled off into view.
+  // A finger moves the scrollback into view.
   const before = await tab.page.evaluate(() => terminal.buffer.active.viewportY);
   await tab.drag(200);
   await poll(() => tab.page.evaluate((was) => terminal.buffer.active.viewportY < was - 5, before));

@@ -19,7 +19,7 @@ export class Output {
 
   #unread = new ByteQueue();
   #end: End | undefined;
-  #cancelled = false;
+  #canceled = false;
   /** Continues a read that waits. */
   #wake: () => void = () => {};
 
@@ -40,7 +40,7 @@ export class Output {
   /** Adds bytes. The Output owns them from then on. */
   push(bytes: Uint8Array<ArrayBuffer>): void {
     if (bytes.length === 0 || this.#end) return;
-    if (this.#cancelled) {
+    if (this.#canceled) {
       this.consumed(bytes.length);
       return;
     }
@@ -60,10 +60,10 @@ export class Output {
   }
 
   async #pull(controller: Controller): Promise<void> {
-    while (this.size === 0 && !this.#end && !this.#cancelled) {
+    while (this.size === 0 && !this.#end && !this.#canceled) {
       await new Promise<void>((resolve) => (this.#wake = resolve));
     }
-    if (this.#cancelled) return;
+    if (this.#canceled) return;
     if (this.size > 0) this.#handOut(controller);
     else if (this.#end && "error" in this.#end) controller.error(this.#end.error);
     else close(controller);
@@ -87,7 +87,7 @@ export class Output {
   #cancel(): void {
     const n = this.size;
     this.clear();
-    this.#cancelled = true;
+    this.#canceled = true;
     this.#wake();
     this.consumed(n);
   }

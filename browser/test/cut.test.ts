@@ -14,7 +14,7 @@ import { Cutter } from "./cutter.js";
 import type { Cut, Plan } from "./cutter.js";
 import { buildServer, buildV024Server, serve } from "./servers.js";
 
-// Connections to a real server that are cut.
+// These tests cut connections to a real server.
 
 const program = buildServer();
 const local = ["--listen", "127.0.0.1:0"];
@@ -56,7 +56,7 @@ async function readUntil(reader: ReadableStreamDefaultReader<Uint8Array>, wanted
   }
 }
 
-/** Cuts the connection, and waits until the process goes on over another. */
+/** Cuts the connection, and waits until another one has replaced it. */
 async function cut(process: Process, cutter: Cutter, how: Cut = "reset"): Promise<void> {
   const lost = stateIs(process, "waiting");
   cutter.cutAll(how);
@@ -90,7 +90,7 @@ test("streams, a signal and the exit code survive cuts, each once", async (t) =>
   assert.equal(all.match(/usr1/g)?.length, 1);
 });
 
-test("a terminal goes on where it was: nothing is shown anew, and keys wait", async (t) => {
+test("a terminal goes on after a cut: nothing is shown twice, and keys wait", async (t) => {
   const { client, cutter } = await cuttable(t);
   for (const id of ["", "kept"]) {
     const process = client.spawn("bash", { args: ["--norc"], tty: true, id, env: { PS1: "$ " } });
@@ -126,7 +126,7 @@ test("pid is lost: the command runs once", async (t) => {
       assert.equal(await command.text(), "done\n");
     } catch (error) {
       assert.ok(error instanceof DisconnectedError && error.kind === "unreachable", `${after}: ${error}`);
-      continue; // The connection was never made.
+      continue; // The connection was cut before it was made.
     }
     assert.equal(readFileSync(join(dir, `${after}`), "utf8"), "run\n");
   }
@@ -154,7 +154,7 @@ test("a second client with the key takes over, and the first does not come back"
   second.close(1000);
 });
 
-test("a server that is gone is not waited for longer than was asked", async (t) => {
+test("the client waits for an unreachable server only as long as it was told to", async (t) => {
   const { client, cutter } = await cuttable(t, { resume: 1000 });
   const process = client.spawn("cat", { stdin: true });
   await process.started;
@@ -164,7 +164,7 @@ test("a server that is gone is not waited for longer than was asked", async (t) 
   await assert.rejects(new Response(process.stdout).text(), DisconnectedError);
 });
 
-test("a server that is another one is told from the one that was", async (t) => {
+test("a process is not resumed at another server", async (t) => {
   const { client, cutter } = await cuttable(t);
   const process = client.spawn("cat", { stdin: true });
   await process.started;
@@ -174,7 +174,7 @@ test("a server that is another one is told from the one that was", async (t) => 
   await assert.rejects(process.exited, { kind: "lost", message: /not resumed/ });
 });
 
-test("a server that does not wait loses what it always lost", async (t) => {
+test("a process is lost with its connection if the server does not wait", async (t) => {
   const v024 = buildV024Server();
   for (const start of [() => serve(t, program, ...local, "--resume-timeout", "0"), () => serve(t, v024)]) {
     const cutter = await Cutter.before(t, (await start()).url);
@@ -188,7 +188,7 @@ test("a server that does not wait loses what it always lost", async (t) => {
   }
 });
 
-/** How often a storm cuts. */
+/** How many connections a storm cuts. */
 const STORM = process.env["WSEP_LONG_TESTS"] ? 10_000 : 200;
 
 const cuts: readonly Cut[] = ["reset", "close", "swallow", "half"];
@@ -256,7 +256,7 @@ test(`a storm of ${STORM} cuts loses nothing`, { timeout: 3_600_000 }, async (t)
           await run(client);
           done++;
         } catch (error) {
-          // A command whose very first connection was never made has not begun.
+          // The command's first connection was never made. So the command has not started.
           if (error instanceof DisconnectedError && error.kind === "unreachable") continue;
           stormy = false;
           throw new Error(`${name}, after ${cutter.cuts} cuts`, { cause: error });

@@ -3,10 +3,10 @@ import { connect, createServer } from "node:net";
 import type { AddressInfo, Server, Socket } from "node:net";
 import type { TestContext } from "node:test";
 
-/** How a connection is cut: with a reset, in order, or without a word, in one direction or in both. Then a reset follows. */
+/** How a connection is cut: by a reset, by its end, or by silence in one direction or both. A reset follows the silence. */
 export type Cut = "reset" | "close" | "swallow" | "half";
 
-/** Where a connection is cut: after so many bytes in a direction, the handshake's among them. */
+/** When a connection is cut: after this many bytes in a direction. The bytes of the handshake count. */
 export interface Plan {
   readonly cut: Cut;
   readonly up: boolean;
@@ -21,15 +21,15 @@ interface Line {
   readonly far: Socket;
 }
 
-/** Stands before a server, and cuts connections. */
+/** A proxy to a server that cuts connections. */
 export class Cutter {
   readonly #listener: Server;
   readonly #lines = new Set<Line>();
   readonly #plan: () => Plan | undefined;
-  /** How many connections were made, and how many cut by their plan. */
+  /** How many connections were made, and how many of them were cut by their plan. */
   made = 0;
   cuts = 0;
-  /** Connections are refused. */
+  /** Whether new connections are refused. */
   down = false;
 
   #port: number;
@@ -40,7 +40,7 @@ export class Cutter {
     this.#listener = createServer((near) => this.#take(near));
   }
 
-  /** Stands before the server at an address until the test ends. Each connection is asked a plan for. */
+  /** Starts a proxy to the server at an address, until the test ends. plan is called for each connection. */
   static async before(t: TestContext, url: string, plan: () => Plan | undefined = () => undefined): Promise<Cutter> {
     const cutter = new Cutter(Number(new URL(url).port), plan);
     cutter.#listener.listen(0, "127.0.0.1");
@@ -56,7 +56,7 @@ export class Cutter {
     return `ws://127.0.0.1:${(this.#listener.address() as AddressInfo).port}`;
   }
 
-  /** Leads new connections to the server at another address. */
+  /** Passes new connections to the server at another address. */
   lead(url: string): void {
     this.#port = Number(new URL(url).port);
   }
@@ -115,7 +115,7 @@ export class Cutter {
       case "half":
         mute(up ? near : far);
     }
-    // What is swallowed for ever is noticed only when somebody types.
+    // Without the reset, the silence would be noticed only when somebody types.
     setTimeout(() => {
       near.resetAndDestroy();
       far.resetAndDestroy();
@@ -123,7 +123,7 @@ export class Cutter {
   }
 }
 
-/** Drops what comes from a socket from now on. */
+/** Drops all bytes that come from a socket from now on. */
 function mute(socket: Socket): void {
   socket.removeAllListeners("data");
   socket.on("data", () => {});

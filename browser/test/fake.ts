@@ -1,6 +1,6 @@
 import type { Socket, SocketConstructor } from "../src/index.js";
 
-/** A WebSocket whose other end the test is. */
+/** A WebSocket. The test is its other end. */
 export class FakeSocket implements Socket {
   readonly url: string;
   readonly protocols: string[];
@@ -10,7 +10,7 @@ export class FakeSocket implements Socket {
   onmessage: ((event: never) => void) | null = null;
   onerror: ((event: never) => void) | null = null;
   onclose: ((event: never) => void) | null = null;
-  /** What was sent and not yet taken. */
+  /** The messages that were sent and not yet taken. */
   readonly sent: Uint8Array[] = [];
   /** The code that this end closed with. */
   closedWith: number | undefined;
@@ -39,7 +39,7 @@ export class FakeSocket implements Socket {
     this.onmessage?.({ data: new Uint8Array(message).buffer } as never);
   }
 
-  /** An error is told, and no close after it, as by Node 22 where a connection can't be made. */
+  /** An error event comes, and no close event, as in Node 22 if a connection can't be made. */
   fail(event: object = {}): void {
     this.onerror?.(event as never);
   }
@@ -82,7 +82,7 @@ export function fakeSockets(): { WebSocket: SocketConstructor; sockets: FakeSock
   return { WebSocket: Recorded, sockets };
 }
 
-/** Lets everything happen that waits for nothing. */
+/** Lets all pending promises and callbacks run. */
 export async function settle(): Promise<void> {
   await new Promise<void>((resolve) => setImmediate(resolve));
 }

@@ -13,12 +13,12 @@ import type { Result } from "./suite.js";
 
 const PAGE = `<!doctype html><base href="/base/"><script type="module" src="/suite.js"></script>`;
 
-/** Stands before the servers, and treats connections as their path says. It has the page too, and takes its results. */
+/** A proxy to the servers. A connection's path says how to treat it. It also serves the page, and takes its results. */
 export class Gate {
   readonly results: Promise<Result[]>;
   readonly #server: HTTPServer;
   readonly #backends: Readonly<Record<string, URL>>;
-  /** Both ends of the connections that are passed on, by path. */
+  /** Both ends of the present connections, by path. */
   readonly #passed = new Map<string, Socket[]>();
   readonly #counts = new Map<string, number>();
   readonly #closing = new WebSocketServer({ noServer: true });
@@ -33,7 +33,7 @@ export class Gate {
     this.#server.on("upgrade", (request, socket, head) => this.#upgrade(request, socket, head));
   }
 
-  /** Opens a gate to a server, and to another that wants a token. */
+  /** Opens a gate to a server, and to another one that asks for a token. */
   static async open(server: string, secret: string): Promise<Gate> {
     const gate = new Gate({ "/secret": new URL(secret), "": new URL(server) });
     gate.#server.listen(0, "127.0.0.1");
@@ -64,7 +64,7 @@ export class Gate {
     return ["text/plain", ""];
   }
 
-  /** A runtime waits for the end of a dead connection that it was told to close, and no API can hasten that. */
+  /** Ends dead connections. A runtime that has closed one waits for its end, and no API can hasten that. */
   #done(results: Result[]): void {
     this.#cut("/frozen");
     this.#take(results);
@@ -106,13 +106,13 @@ export class Gate {
     for (const socket of this.#passed.get(path) ?? []) socket.destroy();
   }
 
-  /** Passes nothing on any more, and says nothing. */
+  /** Stops passing bytes on, without closing anything. */
   #freeze(path: string): void {
     for (const socket of this.#passed.get(path) ?? []) socket.unpipe().pause();
   }
 }
 
-/** A port on which nobody listens. */
+/** Returns a port that nobody listens on. */
 async function closedPort(): Promise<number> {
   const server = listen().listen(0, "127.0.0.1");
   await once(server, "listening");

@@ -64,7 +64,7 @@ for (const v of sent) {
   });
 }
 
-/** A vector's decoded form without what is left out where it has its default. */
+/** Returns a vector's decoded form without the fields that are left out if they have their defaults. */
 function request(v: Vector): Request {
   const fields: Record<string, unknown> = { ...v.decoded };
   if (fields["type"] === "ack") return withoutDefaults(fields) as unknown as Request;
@@ -73,7 +73,7 @@ function request(v: Vector): Request {
   return fields as unknown as Request;
 }
 
-test("whatever is received is decoded or refused, and nothing else", () => {
+test("any message is decoded or refused, and nothing else happens", () => {
   let state = 1;
   const random = (n: number): number => (state = (state * 48_271) % 2_147_483_647) % n; // The same in every run.
   for (let i = 0; i < 30_000; i++) {

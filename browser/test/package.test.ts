@@ -9,7 +9,7 @@ import * as client from "@wsep/client";
 import manifest from "@wsep/client/package.json" with { type: "json" };
 import * as xterm from "@wsep/client/xterm";
 
-test("the package as it is built", () => {
+test("the built package has these exports", () => {
   assert.deepEqual(Object.keys(client), ["DisconnectedError", "EndedError", "OutcomeError", "StartError", "connect"]);
   assert.deepEqual(Object.keys(xterm), ["ProcessAddon", "SafePasteAddon"]);
   const typed: client.Client = client.connect("ws://host.test", { WebSocket: client.connect as never });
@@ -24,7 +24,7 @@ test("nothing else is needed to run it", () => {
   }
 });
 
-/** A program with the package as it is packed in a clean checkout. */
+/** A program with the package installed, as packed in a clean checkout. */
 class Installed {
   readonly dir = mkdtempSync(join(tmpdir(), "wsep-package-"));
   readonly package: string = join(this.dir, "node_modules/@wsep/client");
@@ -58,7 +58,7 @@ let installed: Installed;
 before(() => void (installed = new Installed()));
 after(() => rmSync(installed.dir, { recursive: true }));
 
-test("a package that is packed in a clean checkout is whole", () => {
+test("a package that was packed in a clean checkout is complete", () => {
   const dir = installed.package;
   for (const file of ["dist/index.js", "dist/index.d.ts", "dist/xterm.js", "dist/xterm.d.ts", "README.md"]) {
     assert.ok(existsSync(join(dir, file)), file);
@@ -90,7 +90,7 @@ export const why = (error: DisconnectedError) => [error.kind, error.status, erro
 export const addon = new ProcessAddon(command);
 `;
 
-test("its types are found, with every way of resolving modules", () => {
+test("the package's types are found with each moduleResolution", () => {
   const strict = { exactOptionalPropertyTypes: true };
   installed.check("node_modules/typescript/bin/tsc", PROGRAM, { module: "esnext", moduleResolution: "bundler", ...strict });
   const old = "runtimes/node_modules/typescript-5.7/bin/tsc";

@@ -9,7 +9,7 @@ import { FakeSocket, allExtensions, fakeSockets, settle } from "./fake.js";
 interface Spawned {
   process: Process;
   sockets: FakeSocket[];
-  /** The one socket of a process that makes no other. */
+  /** The socket of a process that makes only one. */
   socket: FakeSocket;
   states: State[];
 }
@@ -149,7 +149,7 @@ test("a connection that can't be made", async () => {
   }
 });
 
-test("an error after the opening is the cause of what close tells", async () => {
+test("an error after the opening is the cause of the DisconnectedError", async () => {
   const { process, socket } = await spawn({}, { resume: 0 });
   socket.start(allExtensions);
   const cause = new Error("reset");
@@ -206,7 +206,7 @@ test("a token function that does not answer", async (t) => {
   assert.equal(sockets.length, 0);
 });
 
-test("a lost connection is no success, whatever it was closed with", async () => {
+test("a lost connection is no success, whatever the close code", async () => {
   for (const code of [1000, 1001, 1006, 1011]) {
     const { process, socket } = await spawn({ stdin: true });
     socket.start(allExtensions);
@@ -247,7 +247,7 @@ test("a server that breaks the protocol", async (t) => {
   });
 });
 
-test("what does not matter is ignored", async () => {
+test("messages without a meaning are ignored", async () => {
   const { process, socket } = await spawn();
   socket.open();
   socket.deliver({ type: "future" }, "x");
@@ -263,7 +263,7 @@ test("what does not matter is ignored", async () => {
   assert.deepEqual(await process.exited, { code: 0 });
 });
 
-test("output that nobody reads is not acknowledged, and what is read is", async () => {
+test("only output that was read is acknowledged", async () => {
   const { process, socket } = await spawn({ window: 8192 });
   socket.start(allExtensions);
   for (let i = 0; i < 8; i++) socket.deliver({ type: "stdout" }, new Uint8Array(1024));
@@ -297,7 +297,7 @@ test("one stream's window is not the other's", async () => {
   assert.ok(offsets.every((ack) => ack["stderr"] === undefined));
 });
 
-test("a cancelled stream takes everything", async () => {
+test("a canceled stream takes everything", async () => {
   const { process, socket } = await spawn({ window: 4096 });
   socket.start(allExtensions);
   socket.deliver({ type: "stderr" }, new Uint8Array(4000));
@@ -320,7 +320,7 @@ test("a flood of tiny messages takes no more than its bytes", async () => {
   assert.deepEqual(Buffer.concat(pieces), Buffer.from(Uint8Array.from({ length: total }, (_, i) => i)));
 });
 
-test("a server without windows is left when its output piles up", async () => {
+test("a connection without windows is closed when output piles up", async () => {
   const { process, socket } = await spawn();
   socket.start();
   const piece = new Uint8Array(200_000);
@@ -338,7 +338,7 @@ test("a window may be larger", async () => {
   socket.deliver({ type: "exit_code" });
 });
 
-test("stdin waits for pid, and is cut to messages and to the window", async () => {
+test("stdin waits for pid, and is split to fit messages and the window", async () => {
   const { process, socket } = await spawn({ stdin: true });
   const writer = process.stdin.getWriter();
   let done = false;
@@ -391,7 +391,7 @@ test("writes end with the command, also if its output goes on", async () => {
   }
 });
 
-test("output is what the platform takes for bytes", async () => {
+test("outputs are byte streams", async () => {
   const { process, socket } = await spawn();
   socket.start(allExtensions);
   socket.deliver({ type: "stdout" }, "ünï");
@@ -415,15 +415,15 @@ test("writes and signals fail as the connection did", async () => {
   await assert.rejects(process.exited, DisconnectedError);
 });
 
-test("stdin ends with the command, and with it what is piped there", async () => {
+test("stdin ends with the command, and so does a pipe into it", async () => {
   const { process, socket } = await spawn({ stdin: true });
   socket.start(allExtensions);
-  let cancelled: unknown;
-  const source = new ReadableStream({ cancel: (reason) => void (cancelled = reason) });
+  let canceled: unknown;
+  const source = new ReadableStream({ cancel: (reason) => void (canceled = reason) });
   const piped = source.pipeTo(process.stdin);
   socket.deliver({ type: "exit_code" });
   await assert.rejects(piped, EndedError);
-  assert.ok(cancelled instanceof EndedError);
+  assert.ok(canceled instanceof EndedError);
   await assert.rejects(process.stdin.getWriter().write("x"), EndedError);
 });
 
@@ -455,7 +455,7 @@ test("an aborted write that was sent in part fails, and the command is ended", a
   }
 });
 
-test("the failure of what is piped into a command is no end of its input", async () => {
+test("a failed source of a pipe is no end of the command's input", async () => {
   const { process, socket } = await spawn({ stdin: true });
   socket.start(allExtensions);
   const failure = new Error("source failed");
@@ -463,7 +463,7 @@ test("the failure of what is piped into a command is no end of its input", async
   assert.deepEqual(socket.take(), [{ type: "close" }]);
 });
 
-test("stdin that was not asked for", async () => {
+test("stdin of a command without stdin", async () => {
   const { process, socket } = await spawn();
   assert.equal(socket.start(allExtensions)["command"].stdin, false);
   await assert.rejects(process.stdin.getWriter().write(Buffer.from("x")), TypeError);
@@ -480,7 +480,7 @@ test("stdin takes bytes in every form, and strings", async () => {
   assert.deepEqual(bodies, [[...Buffer.from("ü€")], [1, 2, 3, 4, 5, 6, 7, 8], [3, 4, 5, 6], [4, 5, 6, 7, 8]]);
 });
 
-test("what is neither ends the command's input", async () => {
+test("a write of anything else fails, and ends stdin", async () => {
   for (const chunk of [1, null, undefined, ["text"], {}]) {
     const { process, socket } = await spawn({ stdin: true });
     socket.start(allExtensions);
@@ -521,7 +521,7 @@ test("output and text fail as the command does, with no other error", async () =
   }
 });
 
-test("text leaves stderr to who reads it", async () => {
+test("text leaves stderr to its reader", async () => {
   const { process, socket } = await spawn();
   const reading = text(process.stderr);
   const stdout = process.text();
@@ -606,7 +606,7 @@ test("close asks, and does not wait for ever", async (t) => {
   await assert.rejects(process.exited, /did not end in time/);
 });
 
-test("close tells how the command ended, and gives up the output that it left", async () => {
+test("close returns how the command exited, and gives up the rest of its output", async () => {
   const { process, socket } = await spawn();
   socket.start(allExtensions);
   const closing = process.close();
@@ -638,7 +638,7 @@ test("output after the exit", async () => {
   assert.equal(socket.closedWith, 1000);
 });
 
-test("output is whole although the process is closed when it has ended", async () => {
+test("output is complete although the process is closed after its exit", async () => {
   const { process, socket } = await spawn();
   process.onStateChange(({ status }) => {
     if (status === "ended") process.close();
@@ -650,7 +650,7 @@ test("output is whole although the process is closed when it has ended", async (
   assert.deepEqual(await process.exited, { code: 0 });
 });
 
-test("output after the exit that nobody wants, or that is lost", async () => {
+test("output after the exit that is canceled, or lost", async () => {
   for (const end of [(p: Process) => p.close(), (_: Process, s: FakeSocket) => s.drop()]) {
     const { process, socket } = await spawn();
     socket.start(allExtensions);
@@ -741,7 +741,7 @@ test("arguments are checked at once", () => {
   }
 });
 
-test("every option may be undefined", async () => {
+test("each option may be undefined", async () => {
   const { process, socket } = await spawn(
     {
       args: undefined,
@@ -826,7 +826,7 @@ test("nothing is offered twice, and no empty token presented", async () => {
   }
 });
 
-test("a listener's error is its own", async (t) => {
+test("a listener's error affects nothing else", async (t) => {
   const reported: unknown[] = [];
   const { process, socket } = await spawn();
   process.onStateChange(() => {

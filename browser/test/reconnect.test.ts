@@ -29,7 +29,7 @@ test("attempts come less and less often", async (t) => {
   }
 });
 
-test("a server that takes every connection and loses it is not hurried", async (t) => {
+test("pauses also grow if the server accepts each connection and loses it", async (t) => {
   const s = await Session.begin(t);
   for (const ms of [1_000, 2_000, 4_000]) {
     s.socket.start(allExtensions);
@@ -54,7 +54,7 @@ test("jitter", async (t) => {
   await s.expectAttemptAfter(275); // The first after a connection that held, too.
 });
 
-test("retry now", async (t) => {
+test("retry ends the pause", async (t) => {
   const s = await Session.begin(t);
   s.socket.drop();
   s.process.retry();
@@ -68,7 +68,7 @@ test("retry now", async (t) => {
   assert.equal(s.sockets.length, 2);
 });
 
-test("retry now, although an attempt is under way", async (t) => {
+test("retry replaces an attempt that is under way", async (t) => {
   const s = await Session.begin(t);
   s.socket.open();
   s.process.retry();
@@ -80,7 +80,7 @@ test("retry now, although an attempt is under way", async (t) => {
   assert.deepEqual(s.states.map(({ status }) => status), ["connecting", "connected"]);
 });
 
-test("retry now, although a token is being waited for", async (t) => {
+test("retry replaces an attempt that waits for its token", async (t) => {
   const answers: ((token: string) => void)[] = [];
   const s = await Session.begin(t, {}, { token: () => new Promise((resolve) => answers.push(resolve)) });
   s.process.retry();
@@ -99,7 +99,7 @@ test("retry does not start a command without a session twice", async (t) => {
   assert.equal(s.sockets.length, 1);
 });
 
-test("what is typed meanwhile goes nowhere", async (t) => {
+test("text that is typed meanwhile is dropped", async (t) => {
   const s = await Session.begin(t);
   s.socket.start({ ...allExtensions, window: 4096 });
   const writer = s.process.stdin.getWriter();
@@ -117,7 +117,7 @@ test("what is typed meanwhile goes nowhere", async (t) => {
   assert.deepEqual(s.socket.take(), [{ type: "stdin", length: 3 }]);
 });
 
-test("what was unread of the old screen is dropped, and windows begin anew", async (t) => {
+test("unread output of the old screen is dropped, and windows start again", async (t) => {
   const s = await Session.begin(t, { window: 4096 });
   s.socket.start(allExtensions);
   s.socket.deliver({ type: "stdout" }, new Uint8Array(4096));
@@ -130,7 +130,7 @@ test("what was unread of the old screen is dropped, and windows begin anew", asy
   assert.deepEqual(s.socket.take(), [{ type: "ack", stdout: 4096 }]);
 });
 
-test("a server that does not answer is left", async (t) => {
+test("a connection without an answer is given up", async (t) => {
   const s = await Session.begin(t, {}, { resume: 0 });
   s.socket.open();
   await s.pass(30_000);
@@ -138,7 +138,7 @@ test("a server that does not answer is left", async (t) => {
   await s.expectAttemptAfter(1_000);
 });
 
-test("what passes is tried again", async (t) => {
+test("a temporary failure is tried again", async (t) => {
   const failures: ((socket: FakeSocket) => void)[] = [
     (socket) => socket.deliver({ type: "start_error", kind: "busy", message: "" }),
     (socket) => socket.deliver({ type: "start_error", kind: "deadline", message: "" }),
@@ -154,7 +154,7 @@ test("what passes is tried again", async (t) => {
   }
 });
 
-test("what is permanent is not", async (t) => {
+test("a permanent failure is not tried again", async (t) => {
   const failures: [string, (socket: FakeSocket) => void][] = [
     ["not found", (socket) => socket.deliver({ type: "start_error", kind: "not_found", message: "" })],
     ["refused", (socket) => socket.drop(1011, "start command: permission denied")],
@@ -175,7 +175,7 @@ test("what is permanent is not", async (t) => {
   }
 });
 
-test("commands without a session, and clients that do not want to, do not return", async (t) => {
+test("a command without a session does not reconnect, nor one that was told not to", async (t) => {
   for (const [spawnOptions, options] of [
     [{ id: "" }, {}],
     [{ tty: false }, {}],

@@ -5,7 +5,7 @@ import { DisconnectedError, StartError } from "../src/index.js";
 import { FakeSocket, allExtensions, settle } from "./fake.js";
 import { Session } from "./session.js";
 
-// A connection that is lost and made again, with time and the server in the test's hands.
+// A lost connection is replaced. The test is the server, and controls the time.
 
 const resumable = { ...allExtensions, resume: 60 };
 const ONE_MIB = 1 << 20;
@@ -20,7 +20,7 @@ async function lose(s: Session, code = 1006): Promise<FakeSocket> {
   return s.socket;
 }
 
-/** Loses the connection, and makes it again at a server that has so much. The result is what the client asked with. */
+/** Loses the connection, and replaces it. The server answers with resumed. Returns the client's resume message. */
 async function comeBack(s: Session, has: { stdin?: number; seq?: number } = {}): Promise<Record<string, any>> {
   const socket = await lose(s);
   socket.open();
@@ -30,7 +30,7 @@ async function comeBack(s: Session, has: { stdin?: number; seq?: number } = {}):
   return asked!;
 }
 
-test("a start has a key of its own, and says how long the client would like to be waited for", async (t) => {
+test("each start has its own key, and says how long the server should wait", async (t) => {
   const keys = new Set<string>();
   for (let i = 0; i < 2; i++) {
     await t.test(async (t) => {
@@ -56,7 +56,7 @@ for (const resume of [0, 999, false] as const) {
   });
 }
 
-test("a server that grants nothing is spoken to as before", async (t) => {
+test("without the server's consent the wire is as before", async (t) => {
   const s = await Session.begin(t, { id: "", tty: false, stdin: true });
   s.socket.start(allExtensions);
   await s.process.stdin.getWriter().write("x");
@@ -69,7 +69,7 @@ test("a server that grants nothing is spoken to as before", async (t) => {
   await assert.rejects(s.process.exited, { kind: "lost" });
 });
 
-test("the conversation goes on from where each end has received it", async (t) => {
+test("each end sends on from the other's offset", async (t) => {
   const s = await Session.begin(t, { id: "" });
   const { key } = s.socket.start(resumable);
   const writer = s.process.stdin.getWriter();
@@ -95,7 +95,7 @@ test("the conversation goes on from where each end has received it", async (t) =
   ]);
 });
 
-test("what is written meanwhile waits, within the window", async (t) => {
+test("writes meanwhile wait, within the window", async (t) => {
   const s = await Session.begin(t, { id: "" });
   s.socket.start({ ...resumable, window: 4096 });
   s.socket.drop();
@@ -115,7 +115,7 @@ test("what is written meanwhile waits, within the window", async (t) => {
   assert.deepEqual(s.socket.take(), [{ type: "stdin", length: 1 }]);
 });
 
-test("what is asked is numbered, kept until it is taken, and sent once more", async (t) => {
+test("requests have numbers, and are sent again until the server has taken them", async (t) => {
   const s = await Session.begin(t, { id: "" });
   s.socket.start(resumable);
   s.process.resize(31, 91);
@@ -179,7 +179,7 @@ test("no more than 64 requests wait for the server", async (t) => {
   assert.deepEqual(s.socket.take().map(({ seq }) => seq), [65, 66, 67, 68, 69, 70]);
 });
 
-test("what was read is acknowledged after a second of quiet", async (t) => {
+test("output that was read is acknowledged after a quiet second", async (t) => {
   const s = await Session.begin(t, { id: "" });
   s.socket.start(resumable);
   s.socket.deliver({ type: "stdout" }, "few");
@@ -233,7 +233,7 @@ const finals: [string, (socket: FakeSocket) => void, string][] = [
   ["a pid", (socket) => socket.deliver({ type: "pid", pid: 42 }), "protocol"],
 ];
 for (const [name, fail, kind] of finals) {
-  test(`what ends the trying: ${name}`, async (t) => {
+  test(`the client gives up: ${name}`, async (t) => {
     const s = await Session.begin(t, { id: "" });
     s.socket.start(resumable);
     const socket = await lose(s);
@@ -245,7 +245,7 @@ for (const [name, fail, kind] of finals) {
   });
 }
 
-test("a server that does not answer does not know the question", async (t) => {
+test("a server that does not answer has no resume", async (t) => {
   const s = await Session.begin(t, { id: "" });
   s.socket.start(resumable);
   const socket = await lose(s);
@@ -257,7 +257,7 @@ test("a server that does not answer does not know the question", async (t) => {
   await assert.rejects(s.process.exited, { kind: "silent" });
 });
 
-test("a connection that can't be made within ten seconds is given up for another", async (t) => {
+test("an attempt that takes ten seconds is replaced by another", async (t) => {
   const s = await Session.begin(t, { id: "" });
   s.socket.start(resumable);
   const socket = await lose(s);
@@ -266,7 +266,7 @@ test("a connection that can't be made within ten seconds is given up for another
   await s.expectAttemptAfter(100);
 });
 
-test("another client that has taken over is not answered by coming back", async (t) => {
+test("the client does not come back after another one has taken over", async (t) => {
   const s = await Session.begin(t);
   s.socket.start(resumable);
   s.socket.drop(4001, "another connection has taken over");
@@ -275,7 +275,7 @@ test("another client that has taken over is not answered by coming back", async 
   assert.equal(s.sockets.length, 1);
 });
 
-test("a server that ends the conversation itself is not asked", async (t) => {
+test("the client does not come back after the server has ended the conversation", async (t) => {
   const s = await Session.begin(t, { id: "" });
   s.socket.start(resumable);
   s.socket.deliver({ type: "exit_code", exit_code: -1, error: "closing", kind: "disconnected", pending: true });
@@ -284,7 +284,7 @@ test("a server that ends the conversation itself is not asked", async (t) => {
   assert.equal(s.sockets.length, 1);
 });
 
-test("output that is left after the exit is fetched, and the exit may come again", async (t) => {
+test("output after the exit arrives over another connection, and the exit may come again", async (t) => {
   const s = await Session.begin(t, { id: "" });
   s.socket.start(resumable);
   s.socket.deliver({ type: "exit_code", exit_code: 3, pending: true });
@@ -349,7 +349,7 @@ test("pid was lost: the command could not be started", async (t) => {
   assert.deepEqual(await s.process.exited.catch((e: unknown) => e), new StartError("not_found", "no such program"));
 });
 
-test("a session is resumed, and attached to anew only if that fails", async (t) => {
+test("a session is resumed, and attached to again only if that fails", async (t) => {
   const s = await Session.begin(t);
   const { key } = s.socket.start(resumable);
   s.socket.deliver({ type: "stdout" }, "unread");
@@ -369,7 +369,7 @@ test("a session is resumed, and attached to anew only if that fails", async (t) 
   assert.deepEqual(s.process.state, { status: "connected" });
 });
 
-test("a connection that is given up while it resumes is not closed for good", async (t) => {
+test("a connection that is given up while it resumes is not closed with 1000", async (t) => {
   const s = await Session.begin(t, { id: "" });
   s.socket.start(resumable);
   const socket = await lose(s);
@@ -403,7 +403,7 @@ test("close waits for the connection, but not for ever", async (t) => {
   assert.equal(s.sockets.length, n);
 });
 
-test("an abort ends the trying", async (t) => {
+test("an abort ends the attempts", async (t) => {
   const aborting = new AbortController();
   const s = await Session.begin(t, { id: "" }, { signal: aborting.signal });
   s.socket.start(resumable);
@@ -414,7 +414,7 @@ test("an abort ends the trying", async (t) => {
   assert.equal(s.sockets.length, 1);
 });
 
-test("a token is asked for again, and its refusal ends the trying", async (t) => {
+test("each attempt asks for a token, and its refusal ends the attempts", async (t) => {
   let refused = false;
   const token = async (): Promise<string> => {
     if (refused) throw new DisconnectedError("not any more", { status: 401 });

@@ -12,15 +12,15 @@ import { Gate } from "./gate.js";
 import { buildServer, serve } from "./servers.js";
 import type { Result } from "./suite.js";
 
-// The same checks in every runtime. What was run in each is the table in README.md, which is compared, or written if
+// The same checks run in each runtime. README.md has a table of them. The test compares it, or writes it if
 // WSEP_WRITE_README is set.
 
 interface Runtime {
   readonly name: string;
-  /** Its program, and what that is given before an address. */
+  /** The runtime's program, and its arguments before an address. */
   readonly program: string;
   readonly args: readonly string[];
-  /** It runs the suite as a program, which ends, and not in a page. */
+  /** Whether it runs the suite as a program, which exits, and not in a page. */
   readonly ends: boolean;
 }
 
@@ -47,7 +47,7 @@ const runtimes: readonly Runtime[] = [
   },
 ];
 
-/** Why a runtime is skipped, or false. Node 20 is tested only if it also runs the tests. */
+/** Returns why a runtime is skipped, or false. Node 20 is tested only if it is the runtime of these tests. */
 function whyNot({ name, program }: Runtime): string | false {
   if (name === "Node 20" && !process.version.startsWith("v20.")) return `the tests are run by Node ${process.version}`;
   return !existsSync(program) && `there is no ${program}`;
@@ -104,14 +104,14 @@ function launch(t: TestContext, { program, args }: Runtime, address: string): { 
 const TABLE = /(<!-- Written by WSEP_WRITE_README=1 npm test . -->\n\n)[^]*?(<!-- end -->)/;
 
 function compareTable(ran: ReadonlyMap<string, readonly Result[]>): void {
-  if (ran.size < runtimes.length) return; // What is missing was skipped, or has failed.
+  if (ran.size < runtimes.length) return; // Some runtimes were skipped, or have failed.
   const readme = readFileSync("README.md", "utf8");
   const written = readme.replace(TABLE, (_, begin: string, end: string) => `${begin}${table(ran)}\n\n${end}`);
   if (process.env["WSEP_WRITE_README"]) writeFileSync("README.md", written);
   else assert.equal(written, readme);
 }
 
-/** What was run where. */
+/** The table: which checks ran in which runtime. */
 function table(ran: ReadonlyMap<string, readonly Result[]>): string {
   const names = runtimes.map(({ name }) => name);
   const checks = new Set(names.flatMap((name) => ran.get(name)!.map((result) => result.name)));

@@ -15,7 +15,7 @@ import { DisconnectedError, StartError, connect } from "../src/index.js";
 import type { Client, ConnectOptions, Process, State } from "../src/index.js";
 import { buildServer, buildV024Server, serve } from "./servers.js";
 
-// With a real server, and real connections.
+// These tests use a real server, and real connections.
 
 setFlagsFromString("--expose-gc");
 const collectGarbage = runInNewContext("gc") as () => void;
@@ -73,7 +73,7 @@ for (const [name, server] of [
     assert.ok(process.pid! > 1);
   });
 
-  test(`${name}: bytes both ways, half-close`, async (t) => {
+  test(`${name}: bytes in both directions, and the end of stdin`, async (t) => {
     const c = connect((await server(t)).url, { WebSocket });
     const process = c.spawn("cat", { stdin: true });
     const input = randomBytes(5_000_000);
@@ -131,7 +131,7 @@ test("signals", async (t) => {
   assert.deepEqual(await process.exited, { signal: "INT" });
 });
 
-test("close lets the command end", async (t) => {
+test("close asks the command to exit", async (t) => {
   const c = await client(t);
   const process = c.spawn("sh", { args: ["-c", "trap 'echo bye; exit 5' TERM; echo on; while :; do sleep 0.1; done"] });
   const reader = process.stdout.getReader();
@@ -141,7 +141,7 @@ test("close lets the command end", async (t) => {
   assert.deepEqual(await process.exited, { code: 5 });
 });
 
-test("a program ends although it has closed a command whose output nobody has read", async (t) => {
+test("a program exits although it has closed a command with unread output", async (t) => {
   const { url } = await serve(t, program, ...local);
   const script = `
     import { connect } from "@wsep/client";
@@ -178,14 +178,14 @@ function countingWebSocket(): { WebSocket: typeof WebSocket; received: () => num
   return { WebSocket: Counting as unknown as typeof WebSocket, received: () => received };
 }
 
-test("a gigabyte that nobody reads stays where it is", async (t) => {
+test("the server keeps a gigabyte that nobody reads", async (t) => {
   const counting = countingWebSocket();
   const c = await client(t, { WebSocket: counting.WebSocket });
   const window = 256 << 10;
   const process = c.spawn("head", { args: ["-c", "1G", "/dev/zero"], window });
   await process.started;
   await until(() => counting.received() > window);
-  // Signals pass all the same.
+  // Signals pass nevertheless.
   await process.signal("INT");
   assert.deepEqual(await process.exited, { signal: "INT" });
   assert.ok(counting.received() < window + 4096, `${counting.received()}`);
@@ -215,7 +215,7 @@ test("memory is bounded while much is read slowly", async (t) => {
   assert.ok(most < 8 << 20, `${most >> 20} MiB`);
 });
 
-/** Returns how much memory bytes have, without what is garbage, which is collected at leisure. */
+/** Returns how much memory the program's buffers use, without garbage. */
 function memory(): number {
   collectGarbage();
   collectGarbage(); // The first leaves some of it to be freed meanwhile.
@@ -230,7 +230,7 @@ async function until(condition: () => boolean): Promise<void> {
   }
 }
 
-/** Remembers its sockets, to cut them. */
+/** A WebSocket class that remembers its sockets, so that a test can cut them. */
 function cuttableWebSocket(): { WebSocket: typeof WebSocket; cut: () => void } {
   let last: WebSocket | undefined;
   class Cuttable extends WebSocket {
@@ -261,7 +261,7 @@ test("a session survives its connection", async (t) => {
   assert.deepEqual(await process.exited, { code: 6 });
 });
 
-test("a session whose command has ended meanwhile begins anew", async (t) => {
+test("a session whose command has exited meanwhile is started again", async (t) => {
   const cuttable = cuttableWebSocket();
   const c = await client(t, { WebSocket: cuttable.WebSocket, resume: 0 });
   const process = c.spawn("sh", { args: ["-c", "echo run-$$-; read x"], tty: true, id: "short" });
@@ -280,7 +280,7 @@ test("a session whose command has ended meanwhile begins anew", async (t) => {
   await process.exited.catch(() => {});
 });
 
-test("closing leaves a session, and its ID leads back", async (t) => {
+test("close detaches from a session, and its ID leads back", async (t) => {
   const c = await client(t);
   const options = { args: ["--norc"], tty: true, id: "left" };
   const first = c.spawn("bash", options);

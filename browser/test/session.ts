@@ -8,7 +8,7 @@ import { FakeSocket, fakeSockets, settle } from "./fake.js";
 
 const STEP_MS = 1_000;
 
-/** A process in a session, with time and chance in the test's hands. */
+/** A process in a session. The test controls time and chance. */
 export class Session {
   readonly process: Process;
   readonly sockets: FakeSocket[];
@@ -39,7 +39,7 @@ export class Session {
     return this.sockets.at(-1)!;
   }
 
-  /** Lets time pass, in steps at which all timers see the clock right. */
+  /** Lets time pass, in steps small enough that each timer sees the right time. */
   async pass(ms: number): Promise<void> {
     for (; ms > STEP_MS; ms -= STEP_MS) mock.timers.tick(STEP_MS);
     mock.timers.tick(ms);

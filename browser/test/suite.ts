@@ -1,15 +1,15 @@
-// What is tried in every runtime. Its program gets the gate's address as its argument; a page comes from the gate.
+// The checks that run in each runtime. A program gets the gate's address as its argument. A page comes from the gate.
 
 import { DisconnectedError, EndedError, StartError, connect } from "@wsep/client";
 import type { Client, ConnectOptions, Process } from "@wsep/client";
 
-/** How a check went: without an error well. */
+/** The result of a check. It has passed if there is no error. */
 export interface Result {
   readonly name: string;
   readonly error?: string;
 }
 
-/** How long what happens at once may take on a busy machine. It is less than the client's own patience of 30 s. */
+/** How long to wait for an event. It is less than the client's own patience of 30 s. */
 const PATIENCE_MS = 20_000;
 /** How long a check may take as a whole. */
 const LONGEST_MS = 60_000;
@@ -34,7 +34,7 @@ function equal(actual: unknown, expected: unknown): void {
   if (a !== e) throw new Error(`is ${a}, should be ${e}`);
 }
 
-/** Waits for what must come in time. */
+/** Waits for a promise, for at most PATIENCE. */
 async function soon<T>(promise: Promise<T>, ms = PATIENCE_MS): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_, reject) => {
@@ -43,7 +43,7 @@ async function soon<T>(promise: Promise<T>, ms = PATIENCE_MS): Promise<T> {
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
-/** What a promise is rejected with, which it must be in time. */
+/** Returns a promise's error. The promise must be rejected in time. */
 async function failure(promise: Promise<unknown>): Promise<unknown> {
   const rejected = promise.then((value) => Promise.reject(new Error(`is ${JSON.stringify(value)}`)), (error: unknown) => error);
   return soon(rejected);
@@ -238,7 +238,7 @@ const pageChecks: Record<string, Check> = {
   },
 };
 
-/** The WebSocket of `ws` tells the status of a refused handshake, and no runtime's own does. Node 20 has none of its own. */
+/** The WebSocket of `ws` reports the status of a refused handshake. No runtime's own does. Node 20 has none of its own. */
 const tellsStatus = WebSocket !== globalThis.WebSocket;
 
 async function run(name: string, check: Check): Promise<Result> {

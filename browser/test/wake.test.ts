@@ -5,13 +5,13 @@ import type { TestContext } from "node:test";
 import { allExtensions, settle } from "./fake.js";
 import { Session } from "./session.js";
 
-/** What a page tells of its network and of itself. */
+/** The parts of a page that tell about its network and itself. */
 interface Page {
   window: EventTarget;
   document: EventTarget & { visibilityState: string };
 }
 
-/** Runs the test as in a page. To be called before a process is spawned. */
+/** Has the test run as in a page. To be called before a process is spawned. */
 function page(t: TestContext): Page {
   const window = new EventTarget();
   const document = Object.assign(new EventTarget(), { visibilityState: "hidden" });
@@ -41,7 +41,7 @@ const moments: [string, (page: Page, session: Session) => void | Promise<void>][
 ];
 
 for (const [name, happen] of moments) {
-  test(`${name}: a connection is made again`, async (t) => {
+  test(`${name}: the next attempt comes at once`, async (t) => {
     const p = page(t);
     const s = await Session.begin(t);
     for (let i = 0; i < 8; i++) {
@@ -54,7 +54,7 @@ for (const [name, happen] of moments) {
     assert.equal(s.sockets.length, n + 1);
   });
 
-  test(`${name}: an attempt that is under way for long is given up for another`, async (t) => {
+  test(`${name}: a long attempt is replaced by another`, async (t) => {
     const p = page(t);
     const s = await Session.begin(t);
     await s.pass(2_001);
@@ -64,7 +64,7 @@ for (const [name, happen] of moments) {
     assert.equal(s.sockets[0]!.closedWith, 1000);
   });
 
-  test(`${name}: a server is asked whether it is there, and left if it does not answer`, async (t) => {
+  test(`${name}: the client asks the server for an echo, and gives the connection up without one`, async (t) => {
     const p = page(t);
     const s = await Session.begin(t);
     s.socket.start(allExtensions);
@@ -79,7 +79,7 @@ for (const [name, happen] of moments) {
   });
 }
 
-test("a page that goes out of view asks nothing", async (t) => {
+test("a page that goes out of view asks for no echo", async (t) => {
   const { document } = page(t);
   const s = await Session.begin(t);
   s.socket.start(allExtensions);
@@ -109,7 +109,7 @@ test("a server that answers is asked once for each reason", async (t) => {
   assert.deepEqual(s.socket.take(), [{ type: "echo", n: 2 }]);
 });
 
-test("a server that does not know the question is not asked", async (t) => {
+test("a server without echo is not asked", async (t) => {
   const { window } = page(t);
   const s = await Session.begin(t);
   s.socket.start({ ...allExtensions, echo: false });
@@ -138,7 +138,7 @@ test("a server is asked when what was typed goes unanswered", async (t) => {
   assert.equal(s.process.state.status, "waiting");
 });
 
-test("what is no terminal may be silent for as long as it likes", async (t) => {
+test("a command without a terminal may be silent for any time", async (t) => {
   const s = await Session.begin(t, { tty: false, stdin: true });
   s.socket.start(allExtensions);
   await s.process.stdin.getWriter().write("x");
@@ -147,7 +147,7 @@ test("what is no terminal may be silent for as long as it likes", async (t) => {
   assert.deepEqual(s.socket.take(), [{ type: "stdin", length: 1 }]);
 });
 
-test("an answer may wait behind output, and the question behind input", async (t) => {
+test("an echo may wait behind output, and its request behind input", async (t) => {
   const { window } = page(t);
   const s = await Session.begin(t);
   s.socket.start(allExtensions);
@@ -163,7 +163,7 @@ test("an answer may wait behind output, and the question behind input", async (t
   assert.notEqual(s.process.state.status, "connected");
 });
 
-test("a page that was frozen looks at what has come meanwhile first", async (t) => {
+test("a page that was frozen first handles the messages that have come meanwhile", async (t) => {
   const { window } = page(t);
   const s = await Session.begin(t);
   s.socket.start(allExtensions);
@@ -175,7 +175,7 @@ test("a page that was frozen looks at what has come meanwhile first", async (t) 
   assert.equal(s.process.state.status, "connected");
 });
 
-test("a page that goes for good leaves its commands, and one that the browser keeps does not", async (t) => {
+test("a page that is left closes its commands, and one that the browser keeps does not", async (t) => {
   const { window } = page(t);
   const s = await Session.begin(t, { id: "" });
   s.socket.start({ ...allExtensions, resume: 60 });

@@ -15,12 +15,12 @@ interface Shown {
   addon: ProcessAddon;
   process: Process;
   sockets: FakeSocket[];
-  /** What the terminal shows, without blanks at the end. */
+  /** The terminal's text, without blanks at the end. */
   screen(): Promise<string>;
 }
 
 async function show(t: TestContext, options: SpawnOptions = {}): Promise<Shown> {
-  // What the addon uses is the same in a terminal without a page.
+  // The addon uses only members that a terminal without a page has, too.
   const terminal = new headless.Terminal({ rows: 5, cols: 40, allowProposedApi: true }) as unknown as Terminal;
   const { WebSocket, sockets } = fakeSockets();
   const aborting = new AbortController();
@@ -59,7 +59,7 @@ test("shows output and types input", async (t) => {
   assert.deepEqual(socket.take(), [{ type: "stdin", length: 6 }]);
 });
 
-test("what is typed as bytes stays bytes", async (t) => {
+test("bytes that the terminal sends stay unchanged", async (t) => {
   const terminal = new headless.Terminal() as unknown as Terminal;
   let type = (_: string): void => {};
   const onBinary = (listener: (data: string) => void): IDisposable => {
@@ -142,7 +142,7 @@ test("leaves the alternate screen before a session shows its screen again", asyn
   assert.equal(terminal.buffer.active.type, "normal");
 });
 
-test("reads on when the terminal has parsed what it has", async (t) => {
+test("reads on when the terminal has parsed its input", async (t) => {
   const { terminal, sockets } = await show(t, { window: 16 << 20 });
   const parsed: (() => void)[] = [];
   let written = 0;
@@ -167,7 +167,7 @@ test("reads on when the terminal has parsed what it has", async (t) => {
   assert.equal(written, 4 << 20);
 });
 
-test("gives the terminal much in pieces", async (t) => {
+test("gives the terminal large output in pieces", async (t) => {
   const { terminal, sockets, screen } = await show(t);
   const sizes: number[] = [];
   const write = terminal.write.bind(terminal);
@@ -181,7 +181,7 @@ test("gives the terminal much in pieces", async (t) => {
   assert.ok(Math.max(...sizes) <= 32 << 10, `${sizes}`);
 });
 
-test("disposing of it lets the process go on", async (t) => {
+test("the process goes on when the addon is disposed of", async (t) => {
   const { terminal, addon, process, sockets } = await show(t);
   sockets[0]!.start(allExtensions);
   addon.dispose();

@@ -1,6 +1,6 @@
 /**
- * What the address says: which session is shown, in the fragment, which no server is sent. An address that the server
- * printed has a token there instead.
+ * Reads and writes the fragment of the page's address. It names the session that is shown. In an address that the server
+ * printed it holds a token instead. Browsers send no fragment to a server.
  */
 
 const TOKEN = "#token=";
@@ -13,7 +13,7 @@ export function takeToken(): string | undefined {
   return token;
 }
 
-/** Returns the ID of the session to show. An address without one gets that of a new session. */
+/** Returns the ID of the session to show. If the address has none, it gets a new one. */
 export function sessionID(): string {
   const id = decode(location.hash.slice(1));
   if (id) return id;
@@ -22,7 +22,7 @@ export function sessionID(): string {
   return fresh;
 }
 
-/** Goes to a session, which hashchange tells. */
+/** Goes to a session. The event hashchange follows. */
 export function goTo(id: string): void {
   location.hash = linkTo(id);
 }
@@ -31,7 +31,7 @@ export function linkTo(id: string): string {
   return `#${encodeURIComponent(id)}`;
 }
 
-/** Takes what was typed by hand, too. */
+/** Decodes a fragment. One that was typed by hand may not be encoded. It is returned as it is. */
 function decode(text: string): string {
   try {
     return decodeURIComponent(text);

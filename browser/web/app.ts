@@ -23,12 +23,12 @@ declare global {
   var terminal: Terminal;
 }
 
-/** The page, but for what main.ts has begun. */
+/** The page. It shows the session that main.ts has started. */
 export class App {
   readonly #terminal = createTerminal(find("#terminal"));
   readonly #notice = new Notice((action) => this.#act(action));
   readonly #sessions = new SessionList(server, () => this.#session.id, goTo);
-  /** What the first prompt does not need, once it is asked for. */
+  /** The parts that load after the first prompt; undefined before. */
   #extras: Promise<SearchBar> | undefined;
   #host = "Terminal";
   #session = firstSession;
@@ -43,7 +43,7 @@ export class App {
     followViewport();
     this.#listen();
     this.#show(firstSession);
-    this.#arrive(); // The address may have changed meanwhile.
+    this.#arrive(); // The address may have changed since main.ts read it.
   }
 
   #listen(): void {
@@ -104,10 +104,10 @@ export class App {
     this.#words = words;
     this.#notice.show(words);
     if (words.tone === "good") {
-      void this.#loadExtras().catch(() => {}); // The user is told when they are needed.
+      void this.#loadExtras().catch(() => {}); // The search loads them again, and reports a failure.
       if (!find("#search").contains(document.activeElement)) this.#terminal.focus();
     }
-    if (words.tone !== "over") return;
+    if (words.tone !== "done") return;
     this.#showTitle(this.#host);
     this.#notice.focus();
   }
@@ -123,12 +123,15 @@ export class App {
   }
 
   #takeTitle(title: string): void {
-    if (!title || this.#words?.tone === "over") return;
+    if (!title || this.#words?.tone === "done") return;
     this.#showTitle(title);
     keepTitle(this.#session.id, title);
   }
 
-  /** Without a connection, and without one to come back, there is nobody to type to, so the keys are the page's. */
+  /**
+   * Takes Enter and Tab for the page if the shell can't get them: there is no connection, and none is being replaced. Returns
+   * whether the terminal gets the key.
+   */
   #leaveToTerminal(event: KeyboardEvent): boolean {
     const action = this.#words?.action;
     if (!action || this.#words?.resuming || event.type !== "keydown") return true;

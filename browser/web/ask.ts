@@ -1,4 +1,4 @@
-/** How long a request may take. One that the network has swallowed would else be waited for without end. */
+/** How long a request may take. Without a limit, the page would wait for ever for a request that the network has lost. */
 const REQUEST_TIMEOUT_MS = 10_000;
 
 /** Asks the server that the page came from. */

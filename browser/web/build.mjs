@@ -1,5 +1,5 @@
-// Builds the page into web/dist. All but the page itself is in assets/, named by its content, so that a browser may keep it
-// for ever. What shrinks lies there compressed too.
+// Builds the page into web/dist. All files but index.html are in assets/. Their names contain a hash of their content, so
+// that a browser may keep them for ever. Beside a file there are compressed copies, if these are smaller.
 import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { brotliCompressSync, gzipSync } from "node:zlib";
@@ -32,7 +32,7 @@ for (const path of [style, built("main.ts")]) rmSync(path);
 compress(DIST);
 compress(ASSETS);
 
-/** Returns what a source has been built into. */
+/** Returns the file that a source was built into. */
 function built(source) {
   const found = Object.entries(metafile.outputs).find(([, { entryPoint }]) => entryPoint === `web/${source}`);
   if (!found) throw new Error(`${source} is not built`);
@@ -40,8 +40,8 @@ function built(source) {
 }
 
 /**
- * Returns the script that the page runs first. app.ts imports main.ts, so that all of main.ts is in one chunk, and what is built
- * from main.ts itself only imports that. The page saves the detour.
+ * Returns the chunk with the code of main.ts. The code is in a chunk because app.ts imports main.ts. The file that is built
+ * from main.ts only imports this chunk. The page loads the chunk without this detour.
  */
 function firstScript() {
   const { inputs, imports } = metafile.outputs[built("main.ts")];
@@ -50,7 +50,7 @@ function firstScript() {
   return chunks[0].path;
 }
 
-/** Returns the page. It has its style and its first lines in it, and asks at once for all that the first prompt needs. */
+/** Returns index.html. It contains the style and inline.ts, and names all files that the first prompt needs. */
 async function page() {
   const urls = { "main.ts": main, "app.ts": built("app.ts"), "favicon.svg": built("favicon.svg") };
   const inline = await inlineScript();
@@ -60,14 +60,14 @@ async function page() {
     .replace(/<script src="inline.ts">/, () => `<script>${inline}`);
 }
 
-/** Returns the script that stands in the page. The server allows it by its hash. */
+/** Returns the script that is part of index.html. The server allows it by its hash. */
 async function inlineScript() {
   const entryPoints = ["web/inline.ts"];
   const { outputFiles } = await build({ entryPoints, bundle: true, minify: true, format: "iife", target: "es2022", write: false });
   return outputFiles[0].text.trim();
 }
 
-/** Writes compressed copies of a folder's files beside them, those that are smaller. */
+/** Writes compressed copies beside the files of a folder, if the copies are smaller. */
 function compress(folder) {
   for (const entry of readdirSync(folder, { withFileTypes: true })) {
     if (!entry.isFile()) continue;

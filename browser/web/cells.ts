@@ -1,10 +1,10 @@
-/** How large a terminal is. */
+/** The size of a terminal, in cells. */
 export interface Size {
   readonly rows: number;
   readonly cols: number;
 }
 
-/** The font of a terminal in an element, as xterm.js takes it. */
+/** Returns xterm.js's options for the font of a terminal in an element. */
 export function fontOf(parent: HTMLElement): { fontFamily: string; fontSize: number; lineHeight: number } {
   return {
     fontFamily: getComputedStyle(parent).getPropertyValue("--mono"),
@@ -17,8 +17,8 @@ export function fontOf(parent: HTMLElement): { fontFamily: string; fontSize: num
 const SCROLLBAR = 14;
 
 /**
- * Returns the size that a terminal in an element will have, before xterm.js is there to tell. It measures as that does. If it is
- * wrong the shell is told the right size later.
+ * Returns the size that a terminal in an element will have, before xterm.js has arrived. It measures like xterm.js. If the size
+ * is wrong, the shell gets the right one later.
  */
 export function expectedSize(parent: HTMLElement): Size {
   const { fontFamily, fontSize, lineHeight } = fontOf(parent);

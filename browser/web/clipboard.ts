@@ -2,22 +2,22 @@ import type { Terminal } from "@xterm/xterm";
 
 import { toast } from "./dom.js";
 
-/** Copies what is selected. */
+/** Copies the selection. */
 export async function copySelection(terminal: Terminal): Promise<void> {
   if (!terminal.hasSelection()) return;
-  // A page that came over plain HTTP from another machine has no clipboard but the second.
+  // On a page that came over plain HTTP from another machine, only the second way works.
   const done = (await write(terminal.getSelection())) || document.execCommand("copy");
   toast(done ? "Copied" : "The browser does not let this page copy.");
 }
 
-/** Copies what is selected, or else what the screen shows, because nothing can be selected by touch. */
+/** Copies the selection, or the whole screen if there is none: nothing can be selected by touch. */
 export async function copyScreen(terminal: Terminal): Promise<void> {
   if (terminal.hasSelection()) await copySelection(terminal);
   else if (await write(shown(terminal))) toast("Copied what the screen shows");
   else toast("The browser does not let this page copy.");
 }
 
-/** Pastes. A browser may ask its user first. */
+/** Pastes the clipboard. A browser may ask its user first. */
 export async function paste(terminal: Terminal): Promise<void> {
   try {
     terminal.paste(await navigator.clipboard.readText());

@@ -1,4 +1,4 @@
-/** Returns the element that the page has for a selector. */
+/** Returns the first element that matches a selector. */
 export function find<E extends HTMLElement>(selector: string, within: ParentNode = document): E {
   const element = within.querySelector<E>(selector);
   if (!element) throw new Error(`the page has no ${selector}`);
@@ -13,7 +13,7 @@ export function make(name: string, attributes: Record<string, string>, ...conten
   return element;
 }
 
-/** Says something for a moment. */
+/** Shows a text for a moment. */
 export function toast(text: string): void {
   const element = find("#toast");
   element.textContent = text;

@@ -2,7 +2,7 @@ import type { Terminal } from "@xterm/xterm";
 
 import { toast } from "./dom.js";
 
-/** Takes what is dropped on the page, to which the browser would go otherwise. Text is pasted. */
+/** Pastes text that is dropped on the page, and refuses files. Without this, the browser would leave the page for them. */
 export function takeDrops(terminal: Terminal): void {
   addEventListener("dragover", (event) => {
     if (!isField(event.target)) event.preventDefault();
@@ -16,7 +16,7 @@ export function takeDrops(terminal: Terminal): void {
   });
 }
 
-/** Whether it is a field of the page's own, where text may be dropped and edited. Files it would not take. */
+/** Whether the target is an input field of the page. Text may be dropped there. */
 function isField(target: EventTarget | null): boolean {
   return target instanceof HTMLInputElement;
 }

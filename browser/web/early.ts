@@ -1,18 +1,19 @@
 import type { SocketConstructor } from "../src/socket.js";
 
-/** What the server is asked first. */
+/** The path of the first request. */
 export const ABOUT = "api/server";
 
-/** What inline.ts has begun. It does not know yet which session it is for. */
+/** The request and the connection that inline.ts has started. They belong to no session yet. */
 export interface Early {
-  /** The token that was in the page's address, and is there no more. */
+  /** The token that inline.ts has taken out of the page's address. */
   readonly addressed: string | undefined;
-  /** The token that was presented, or "". */
+  /** The token that both present, or "". */
   readonly token: string;
   /** The answer to ABOUT, until it is taken. */
   about?: Promise<Response>;
-  /** A connection, until it is taken, and what was offered to make it. */
+  /** A connection, until it is taken. */
   socket?: WebSocket;
+  /** The subprotocols that the connection offers. */
   readonly offered: string;
 }
 
@@ -20,7 +21,7 @@ declare global {
   var early: Early | undefined;
 }
 
-/** Returns the answer that is on its way already, once, if the server was asked this with this token. */
+/** Returns the early answer, once, if it is for this request and this token. */
 export function earlyAnswer(method: string, path: string, token: string): Promise<Response> | undefined {
   const { early } = globalThis;
   if (method !== "GET" || path !== ABOUT || !early?.about) return undefined;
@@ -29,7 +30,7 @@ export function earlyAnswer(method: string, path: string, token: string): Promis
   return early.token === token ? about : undefined;
 }
 
-/** Makes connections. The first is the early one, if that is as good as another. */
+/** Makes connections. The first is the early one, if it is not closed and offers the same. */
 export const EarlyWebSocket = function (url: string, offered: string[]) {
   return take(offered) ?? new WebSocket(url, offered);
 } as unknown as SocketConstructor;
@@ -44,7 +45,7 @@ function take(offered: string[]): WebSocket | undefined {
     socket.close();
     return undefined;
   }
-  // The one that takes it waits for it to open.
+  // The caller waits for this event, but the socket had it earlier.
   if (socket.readyState === WebSocket.OPEN) setTimeout(() => socket.dispatchEvent(new Event("open")));
   return socket;
 }

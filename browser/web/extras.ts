@@ -3,13 +3,13 @@ import type { Terminal } from "@xterm/xterm";
 
 import { SearchBar } from "./search.js";
 
-/** Adds to a terminal what can arrive after it. */
+/** Adds the parts that may arrive after the terminal. */
 export function addExtras(terminal: Terminal, search: HTMLFormElement): SearchBar {
   drawFast(terminal);
   return new SearchBar(terminal, search);
 }
 
-/** Draws with WebGL, where a graphics card does that. */
+/** Draws with WebGL if there is a graphics card. */
 function drawFast(terminal: Terminal): void {
   if (!hasGraphicsCard()) return;
   const webgl = new WebglAddon();
@@ -21,7 +21,7 @@ function drawFast(terminal: Terminal): void {
   }
 }
 
-/** WebGL in software is much slower than none. Browsers don't all tell when they are asked to. */
+/** Without a card, WebGL is much slower than no WebGL. Not every browser heeds failIfMajorPerformanceCaveat. */
 function hasGraphicsCard(): boolean {
   const gl = document.createElement("canvas").getContext("webgl2", { failIfMajorPerformanceCaveat: true });
   if (!gl) return false;

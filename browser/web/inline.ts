@@ -1,4 +1,4 @@
-// This script stands in the page itself, so that it runs before any other has arrived.
+// This script is part of index.html. So it runs before any other script has arrived.
 
 import { offer } from "../src/token.js";
 import { takeToken } from "./address.js";
@@ -15,7 +15,7 @@ function begin(): Early {
   const addressed = takeToken();
   const token = addressed ?? keptToken();
   const about = ask("GET", ABOUT, token);
-  about.catch(() => {}); // The one that takes it tells.
+  about.catch(() => {}); // The code that takes the answer handles its error.
   const url = new URL(".", document.baseURI);
   url.protocol = url.protocol.replace("http", "ws");
   const offered = offer([], token);

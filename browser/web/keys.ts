@@ -5,7 +5,7 @@ import { find } from "./dom.js";
 
 type Modifier = "ctrl" | "alt";
 
-/** The last letter of what a cursor key sends. */
+/** The last letters of the cursor keys' sequences. */
 const cursorKeys: Readonly<Record<string, string>> = {
   ArrowUp: "A",
   ArrowDown: "B",
@@ -20,7 +20,7 @@ const others: Readonly<Record<string, string>> = {
   PageDown: "\x1b[6~",
 };
 
-/** The row of keys that a phone's keyboard lacks. Ctrl and Alt hold for the next key, from wherever that comes. */
+/** The row of keys that a phone's keyboard lacks. Ctrl and Alt hold for the next key, in this row or on the keyboard. */
 export class KeyRow {
   readonly #terminal: Terminal;
   readonly #row = find("#keys");
@@ -29,7 +29,7 @@ export class KeyRow {
   constructor(terminal: Terminal) {
     this.#terminal = terminal;
     changeTyped(terminal, (text) => this.#modify(text));
-    // The terminal keeps the focus, or the phone's keyboard would go.
+    // The terminal keeps the focus. Otherwise the phone would hide its keyboard.
     this.#row.addEventListener("pointerdown", (event) => event.preventDefault());
     this.#row.addEventListener("mousedown", (event) => event.preventDefault());
     this.#row.addEventListener("click", (event) => {
@@ -81,19 +81,19 @@ export class KeyRow {
   }
 }
 
-/** Changes what is typed before listeners get it that are added from now on. xterm.js has no hook for that. */
+/** Changes typed text before it reaches listeners that are added later. xterm.js has no hook for this. */
 function changeTyped(terminal: Terminal, change: (text: string) => string): void {
   const { onData } = terminal;
   const changed: Terminal["onData"] = (listener) => onData((text, rest) => listener(change(text), rest));
   Object.defineProperty(terminal, "onData", { value: changed });
 }
 
-/** Whether it is the terminal that says this, about the mouse or itself, and not the user. */
+/** Whether the text is a report of the terminal, about the mouse or itself, and not typed. */
 function isReport(text: string): boolean {
   return text.length > 1 && text.startsWith("\x1b");
 }
 
-/** What Ctrl makes of a character: the letters' places in the alphabet, and the like. */
+/** Returns the control character for a character: A is 1, B is 2, and so on. */
 function control(text: string): string {
   const code = text.toUpperCase().charCodeAt(0);
   if (text.length !== 1) return text;

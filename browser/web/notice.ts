@@ -4,7 +4,7 @@ import type { Words } from "./status.js";
 
 const labels = { retry: "Retry now", new: "New session" } as const;
 
-/** What the page says about the state of the session, and the button that changes it. */
+/** The bar with a sentence about the session's state, and a button to change it. */
 export class Notice {
   readonly #element = find("#notice");
   readonly #text = find("p", this.#element);
@@ -13,7 +13,7 @@ export class Notice {
   readonly #announcement = find("#announcement");
   #timer: ReturnType<typeof setInterval> | undefined;
 
-  /** act is called when the user presses the button that the words offer. */
+  /** act is called with the button's action when the user presses it. */
   constructor(act: (action: "retry" | "new") => void) {
     this.#button.addEventListener("click", () => act(this.#button.value as "retry" | "new"));
   }
@@ -21,10 +21,10 @@ export class Notice {
   show(words: Words): void {
     clearInterval(this.#timer);
     document.documentElement.dataset["tone"] = words.tone;
-    // The terminal keeps its size, for a program would draw its screen anew.
+    // The bar then covers a part of the terminal. If the terminal's size changed, the program would draw its screen again.
     this.#element.classList.toggle("over", words.resuming === true);
     find("span", this.#status).textContent = words.brief;
-    // A count that is read out every second would drown everything else.
+    // Without the countdown: a screen reader that reads it out every second can't be used.
     this.#announcement.textContent = words.sentence || words.brief;
     this.#element.hidden = !words.sentence;
     this.#button.hidden = !words.action;

@@ -5,7 +5,10 @@ import { load, save } from "./storage.js";
 
 const KEPT = "wsep.reader";
 
-/** Whether the terminal speaks to a screen reader, which its user chooses once for all tabs. told takes a word about it. */
+/**
+ * Has the terminal serve a screen reader, if the user chooses that. The choice holds for all tabs. told gets a sentence if the
+ * browser can't keep the choice, and "" otherwise.
+ */
 export function followReaderChoice(terminal: Terminal, told: (text: string) => void): void {
   const box = find<HTMLInputElement>("[name=reader]");
   terminal.options.screenReaderMode = box.checked = load("localStorage", KEPT) === "yes";

@@ -8,10 +8,10 @@ import { Terminal } from "@xterm/xterm";
 import { fontOf } from "./cells.js";
 import { onThemeChange, theme } from "./theme.js";
 
-/** Empties a terminal of one session for the next. The first byte ends a sequence that was cut short. */
+/** Clears the terminal for another session. The first byte ends a sequence that was cut short. */
 const RESET = "\x18\x1bc";
 
-/** Makes the terminal in an element. It fills that, whatever size it takes. */
+/** Makes a terminal that fills an element, and follows its size. */
 export function createTerminal(parent: HTMLElement): Terminal {
   const terminal = new Terminal({
     allowProposedApi: true, // for Unicode graphemes
@@ -47,7 +47,7 @@ function fill(parent: HTMLElement, terminal: Terminal): void {
   new ResizeObserver(() => fit.fit()).observe(parent);
 }
 
-/** Opens an address that a program has named. It is one of the web: others xterm.js makes no links. */
+/** Opens the address of a link. xterm.js makes links of web addresses only. */
 function openLink(address: string): void {
   window.open(address, "_blank", "noopener,noreferrer");
 }

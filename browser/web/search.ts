@@ -2,7 +2,7 @@ import { SearchAddon } from "@xterm/addon-search";
 import type { ISearchOptions } from "@xterm/addon-search";
 import type { Terminal } from "@xterm/xterm";
 
-/** What the form has, by name. */
+/** The form's fields, by name. */
 interface Fields extends HTMLFormControlsCollection {
   readonly text: HTMLInputElement;
   readonly result: HTMLOutputElement;
@@ -12,7 +12,7 @@ interface Fields extends HTMLFormControlsCollection {
   readonly close: HTMLButtonElement;
 }
 
-/** The addon takes colours in this form alone. They do on both themes. */
+/** The addon takes colors in this form only. They fit both themes. */
 const decorations = {
   matchBackground: "#b58900",
   matchOverviewRuler: "#b58900",
@@ -20,7 +20,7 @@ const decorations = {
   activeMatchColorOverviewRuler: "#e2591f",
 };
 
-/** Searches the terminal, with what scrolled off it. */
+/** Searches the terminal and its scrollback. */
 export class SearchBar {
   readonly #addon = new SearchAddon();
   readonly #terminal: Terminal;

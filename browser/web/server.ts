@@ -4,7 +4,7 @@ import { ABOUT, EarlyWebSocket, earlyAnswer } from "./early.js";
 import { answerToken, askToken } from "./token.js";
 import { Tokens } from "./tokens.js";
 
-/** What the server tells about itself. */
+/** The machine where commands run. */
 export interface About {
   readonly host: string;
   readonly shell: string;
@@ -19,7 +19,7 @@ export interface SessionInfo {
   readonly clients: number;
 }
 
-/** The server has answered, and not with what it was asked for. */
+/** The server has answered with an error. */
 export class RefusedError extends Error {
   override readonly name = "RefusedError";
   readonly status: number;
@@ -29,7 +29,7 @@ export class RefusedError extends Error {
     this.status = status;
   }
 
-  /** Whether another try would go as this one did. */
+  /** Whether another attempt would fail in the same way. */
   get lasting(): boolean {
     return this.status === 401 || this.status === 403;
   }
@@ -52,12 +52,12 @@ export class Server {
   /** Makes the connections to the server. */
   readonly WebSocket: SocketConstructor = EarlyWebSocket;
 
-  /** Tells where commands run. The user may have to give a token first. */
+  /** Returns the machine where commands run. The user may have to enter a token first. */
   async about(): Promise<About> {
     return (await this.#request("GET", ABOUT)).json();
   }
 
-  /** Fails if the server does not take the token, which a WebSocket can't tell from there being no server. */
+  /** Fails if the server refuses the token. A WebSocket's error does not say that. */
   async check(): Promise<void> {
     await this.#ask("GET", ABOUT, this.token);
   }
@@ -70,12 +70,12 @@ export class Server {
     try {
       await this.#request("DELETE", `api/sessions?id=${encodeURIComponent(id)}`);
     } catch (error) {
-      // One that is not there any more is closed.
+      // The session is done already.
       if (!(error instanceof RefusedError) || error.status !== 404) throw error;
     }
   }
 
-  /** Makes a request, with another token if the server does not take this one. */
+  /** Makes a request. It repeats the request with other tokens until the server takes one. */
   async #request(method: string, path: string): Promise<Response> {
     for (;;) {
       await this.#asking;
@@ -96,7 +96,7 @@ export class Server {
     return response;
   }
 
-  /** Finds a token in the place of one that the server does not take: another tab has it, or the user. */
+  /** Gets a token from another tab, or from the user, after the server has refused one. */
   async #find(refused: string): Promise<void> {
     try {
       this.#tokens.refuse(refused);
@@ -108,7 +108,7 @@ export class Server {
   }
 }
 
-/** Why the server can't answer, as it says itself or as HTTP has it. */
+/** Returns why the server refused a request: its own words, or the HTTP status. */
 async function reason(response: Response): Promise<string> {
   const body: unknown = await response.json().catch(() => undefined);
   const said = (body as { error?: unknown } | undefined)?.error;

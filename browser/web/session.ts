@@ -10,36 +10,36 @@ import { RefusedError } from "./server.js";
 import type { About, Server } from "./server.js";
 
 /**
- * How long a connection waits for the server's word on the token, in milliseconds. The browser may ask on a connection that
- * is dead without its knowledge. A WebSocket makes a new one.
+ * How long to wait for the server to check the token, in milliseconds. The browser may send the request over a connection that
+ * is lost without its knowledge. A WebSocket always gets a new connection.
  */
 const CHECK_MS = 2_000;
 
 /** What a session tells the page. */
 export interface Telling {
-  /** The process runs. The page shows it until the signal is aborted. */
+  /** The page shows the process until the signal is aborted. */
   readonly process: (process: Process, left: AbortSignal) => void;
   readonly state: (words: Words) => void;
   readonly host: (name: string) => void;
-  /** The server does not take the token any more. */
+  /** The server has stopped accepting the token. */
   readonly refused: () => void;
 }
 
-/** A connection to a session, until the session is left. The session itself goes on. */
+/** A client of a session, until the page leaves the session. The session itself goes on. */
 export class Session {
   readonly id: string;
   readonly #server: Server;
   readonly #size: Size;
   readonly #leaving = new AbortController();
-  /** What is told waits for this. */
+  /** Resolves when show is called. Reports to the page wait for that. */
   readonly #heard: Promise<Telling>;
   #hear!: (telling: Telling) => void;
-  /** What trying again means now. */
+  /** What retry does in the present state. */
   #again = (): void => {};
   /** Ends the wait for another attempt. */
   #endWait = (): void => {};
 
-  /** Connects at once, with the size that the terminal has when the server has answered. */
+  /** Connects at once. It reads the size when the server has answered. */
   constructor(server: Server, id: string, size: Size) {
     this.id = id;
     this.#server = server;
@@ -48,7 +48,7 @@ export class Session {
     void this.#begin(1);
   }
 
-  /** Tells from now on what happens, and what has happened so far. It is called once. */
+  /** Reports what happens, and what has happened so far. It is called once. */
   show(telling: Telling): void {
     this.#hear(telling);
   }
@@ -62,7 +62,7 @@ export class Session {
     this.#endWait();
   }
 
-  /** Asks where the session's shell runs, as often as it takes, and connects to it. */
+  /** Asks the server where the shell runs, until it answers, and then connects to the session. */
   async #begin(attempt: number): Promise<void> {
     this.#again = () => {};
     this.#say({ tone: "busy", brief: "Connecting", sentence: "" });
@@ -110,8 +110,8 @@ export class Session {
   }
 
   /**
-   * Returns what is asked for a token before each connection. A WebSocket can't tell that it was refused for its token, so
-   * that after the first the server is asked whether it takes the token.
+   * Returns a function that returns the token for a connection. A WebSocket's error does not say that the token was refused. So
+   * the function checks the token first, except for the first connection.
    */
   #tokens(): () => Promise<string> {
     let first = true;
@@ -122,7 +122,7 @@ export class Session {
     };
   }
 
-  /** Waits for the server's word on the token, but not for long. A refusal counts whenever it comes. */
+  /** Has the server check the token, and waits at most CHECK_MS. A refusal counts also if it comes later. */
   async #check(): Promise<void> {
     const checked = this.#server.check().catch((error: unknown) => {
       const lasting = error instanceof RefusedError && error.lasting;
@@ -146,7 +146,7 @@ export class Session {
     this.#tell(({ state }) => state(words));
   }
 
-  /** Tells the page, in order, once there is one that listens. */
+  /** Reports to the page, in order. It waits until show is called. */
   #tell(tell: (telling: Telling) => void): void {
     void this.#heard.then((telling) => {
       if (!this.#leaving.signal.aborted) tell(telling);
@@ -154,7 +154,7 @@ export class Session {
   }
 }
 
-/** Bash tells where it is as the title, unless its user has it do something else. Other shells are left alone. */
+/** Bash sets the title to its directory, unless the user's files set PROMPT_COMMAND. Other shells get no variables. */
 function environment(about: About): Record<string, string> {
   if (!/\bbash$/.test(about.shell)) return {};
   return { PROMPT_COMMAND: `printf '\\033]0;%s: %s\\007' "\${HOSTNAME%%.*}" "\${PWD/#"$HOME"/\\~}"` };

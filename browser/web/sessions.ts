@@ -33,14 +33,14 @@ export class SessionList {
       this.#dialog.close();
       return;
     }
-    this.#list.replaceChildren(); // what was true when it was last open
+    this.#list.replaceChildren(); // They are from the last time that the list was open.
     this.#say("");
     this.tell("");
     this.#dialog.showModal();
     void this.#refresh();
   }
 
-  /** Tells of something in the list's way, until the list is opened again. */
+  /** Shows a message below the list, until the list is opened again. */
   tell(text: string): void {
     this.#word.textContent = text;
     this.#word.hidden = !text;

@@ -1,6 +1,6 @@
 /**
- * Calls the action of the letter that is pressed with Ctrl and Shift. Letters are those of the keyboard's layout. Where
- * it has others than Latin ones, a key has the letter of its place on a US keyboard.
+ * Calls the action of the letter that is pressed with Ctrl and Shift. The keyboard's layout decides which letter a key has. If
+ * the layout's letters are not Latin, a key has the letter of a US keyboard.
  */
 export function listenForShortcuts(actions: ReadonlyMap<string, () => void>): void {
   const press = (event: KeyboardEvent): void => {

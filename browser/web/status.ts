@@ -3,26 +3,26 @@ import type { Exit, State } from "@wsep/client";
 
 import { RefusedError } from "./server.js";
 
-/** A state in words. */
+/** A state of a session, in words. */
 export interface Words {
-  /** What kind of state it is, for its colour. */
-  readonly tone: "good" | "busy" | "bad" | "over";
-  /** It in two words or so. */
+  /** The kind of state. It decides the color. */
+  readonly tone: "good" | "busy" | "bad" | "done";
+  /** The state in one word or two. */
   readonly brief: string;
-  /** What there is to say about it. It does not change while the state lasts. Empty if all is well. */
+  /** The state in a sentence. It does not change while the state lasts. Empty if all is well. */
   readonly sentence: string;
   /** What the user can do about it. */
   readonly action?: "retry" | "new";
-  /** The shell goes on, and takes what is typed when the connection is back. Nothing changes its screen meanwhile. */
+  /** The shell goes on. It gets typed text when the connection is back, and its screen stays until then. */
   readonly resuming?: true;
-  /** When the page will do something itself, in the milliseconds of Date.now(). */
+  /** When the page tries again by itself, in milliseconds as in Date.now(). */
   readonly at?: number;
 }
 
-/** A loss that is over after so many attempts is not worth a sentence. */
+/** The page shows a sentence about a lost connection after this many attempts. */
 const BRIEF_ATTEMPTS = 2;
 
-/** Says where a process is with its connection. known is whether it has been connected before. */
+/** Describes a process's state. known tells whether it has been connected before. */
 export function describe(state: State, known: boolean): Words {
   if ("resuming" in state && state.resuming && known) return resuming(state);
   switch (state.status) {
@@ -33,11 +33,11 @@ export function describe(state: State, known: boolean): Words {
     case "waiting":
       return trouble(state.error, known, state.retryAt);
     case "ended":
-      return { tone: "over", brief: "Ended", sentence: ending(state.exit, state.error), action: "new" };
+      return { tone: "done", brief: "Ended", sentence: ending(state.exit, state.error), action: "new" };
   }
 }
 
-/** Says that the connection is lost and will be back, with nothing lost. */
+/** Describes a lost connection that the client replaces. Nothing is lost with it. */
 function resuming(state: State & { readonly attempt: number }): Words {
   const words = { tone: "busy", brief: "Reconnecting", resuming: true } as const;
   if (state.attempt <= BRIEF_ATTEMPTS) return { ...words, sentence: "" };
@@ -45,12 +45,12 @@ function resuming(state: State & { readonly attempt: number }): Words {
   return { ...words, sentence, action: "retry", ...(state.status === "waiting" && { at: state.retryAt }) };
 }
 
-/** Says what is the matter with a connection that is made again at a time. */
+/** Describes a failure after which the page tries again at a time. */
 export function trouble(error: unknown, known: boolean, at: number): Words {
   return { tone: "bad", brief: "Disconnected", sentence: problem(error, known), action: "retry", at };
 }
 
-/** Says that the server refuses the page, whose user can't change that. */
+/** Describes a refusal by the server. The user can't change it. */
 export function refusal(error: RefusedError): Words {
   const sentence = `The server refuses this page, with status ${error.status}. Whoever runs it has to allow the page's address.`;
   return { tone: "bad", brief: "Refused", sentence, action: "retry" };
@@ -65,16 +65,16 @@ function problem(error: unknown, known: boolean): string {
 }
 
 function ending(exit: Exit | undefined, error: unknown): string {
-  if (!exit) return sentence(`The session is over: ${error instanceof Error ? error.message : String(error)}`);
+  if (!exit) return sentence(`The session has ended: ${error instanceof Error ? error.message : String(error)}`);
   if (exit.signal !== undefined) return `The shell was ended by signal ${exit.signal}.`;
-  return exit.code === 0 ? "The shell has ended." : `The shell has ended with code ${exit.code}.`;
+  return exit.code === 0 ? "The shell has exited." : `The shell has exited with code ${exit.code}.`;
 }
 
 export function sentence(text: string): string {
   return text.endsWith(".") ? text : `${text}.`;
 }
 
-/** How long it is until a time, as a page should say it. */
+/** How long it is until a time, in words for the page. */
 export function until(at: number): string {
   return `${Math.max(1, Math.ceil((at - Date.now()) / 1000))} s`;
 }

@@ -1,7 +1,7 @@
-/** What the browser keeps: for this tab, or for all tabs of this page until it is told otherwise. */
+/** Where the browser keeps values: for this tab, or for all tabs of this page until they are removed. */
 type Area = "sessionStorage" | "localStorage";
 
-/** Returns what is kept, or null. Where the browser lets the page keep nothing, asking is an error in itself. */
+/** Returns a kept value, or null. A browser may forbid storage. Then even reading throws. */
 export function load(area: Area, key: string): string | null {
   try {
     return globalThis[area].getItem(key);
@@ -24,6 +24,6 @@ export function forget(area: Area, key: string): void {
   try {
     globalThis[area].removeItem(key);
   } catch {
-    // What could not be kept need not be forgotten.
+    // Then the browser keeps nothing.
   }
 }

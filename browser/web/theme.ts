@@ -58,12 +58,12 @@ const light: ITheme = {
 
 const prefersDark = matchMedia("(prefers-color-scheme: dark)");
 
-/** Returns the theme that the system prefers. */
+/** Returns the theme for the system's color scheme. */
 export function theme(): ITheme {
   return prefersDark.matches ? dark : light;
 }
 
-/** Calls back when another theme is preferred. */
+/** Calls changed when the system's color scheme changes. */
 export function onThemeChange(changed: (theme: ITheme) => void): void {
   prefersDark.addEventListener("change", () => changed(theme()));
 }

@@ -1,12 +1,12 @@
 import { load, save } from "./storage.js";
 
 /**
- * The titles that sessions had last. The server does not know them, and an ID means nothing to people. Where they can't be
- * kept, a session is called by its program.
+ * The last titles of sessions. The server does not know them. The list shows them, because an ID means nothing to people. It
+ * shows the program of a session without a title.
  */
 const KEPT = "wsep.titles";
 
-/** How much of a title there is room for, in UTF-16. A program may set one of megabytes. */
+/** How long a kept title may be, in UTF-16 code units. A program may set a title of megabytes. */
 const MAX_TITLE = 200;
 
 function read(): Map<string, string> {
@@ -26,7 +26,7 @@ function write(titles: Map<string, string>): void {
   save("localStorage", KEPT, JSON.stringify([...titles]));
 }
 
-/** Cuts a title that is too long, and not within a character. */
+/** Cuts a title that is too long. It does not cut within a character. */
 export function shortTitle(title: string): string {
   if (title.length <= MAX_TITLE) return title;
   return title.slice(0, MAX_TITLE - 1).replace(/[\uD800-\uDBFF]$/, "") + "…";

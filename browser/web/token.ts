@@ -4,11 +4,11 @@ const dialog = find<HTMLDialogElement>("#token");
 const input = find<HTMLInputElement>("input", dialog);
 const wrong = find(".wrong", dialog);
 
-/** Asks the user for the server's token until there is one. refused is whether the server did not take the last. */
+/** Asks the user for the server's token until they enter one. refused tells whether the server refused the last one. */
 export function askToken(refused: boolean): Promise<string> {
   input.value = "";
   dialog.showModal();
-  // After the dialog is shown, or it is not read out.
+  // A screen reader reads this out only if it changes while the dialog is shown.
   wrong.textContent = refused ? "That token is wrong: the server does not take it." : "";
   wrong.hidden = !refused;
   return new Promise((resolve) => {
@@ -20,7 +20,7 @@ export function askToken(refused: boolean): Promise<string> {
   });
 }
 
-/** Answers for the user, if they are being asked. */
+/** Answers for the user, if the dialog is open. */
 export function answerToken(token: string): void {
   if (!dialog.open) return;
   input.value = token;

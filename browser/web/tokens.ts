@@ -1,15 +1,15 @@
 import { forget, load, save } from "./storage.js";
 
-/** Where the token is kept: for this tab, while it is open. A page of another origin can't read it. */
+/** The key of the token in sessionStorage, which is for this tab while it is open. No page of another origin can read it. */
 const KEPT = "wsep.token";
 
 /** The channel on which the tabs of this origin talk. */
 const CHANNEL = "wsep.token";
 
-/** How long the other tabs have for an answer. One that the browser has put to sleep does not give any. */
+/** How long to wait for answers of other tabs. A tab that the browser has put to sleep gives none. */
 const ANSWER_TIMEOUT_MS = 250;
 
-/** What tabs say to each other. A token that is told has been admitted by the server. */
+/** A message between tabs. The server has accepted the token in it. */
 type Message = { readonly ask: true } | { readonly token: string };
 
 /** Returns the token that this tab has kept, or "". */
@@ -18,18 +18,18 @@ export function keptToken(): string {
 }
 
 /**
- * The token of this tab. A tab that has none gets it from one that has, while that is open. Nobody else hears that: a
- * channel is of one origin, which is this server's address with its port.
+ * The token of this tab. A tab without a token gets it from an open tab that has one. Only pages of this origin can hear that.
+ * The origin is this server's address with its port.
  */
 export class Tokens {
   readonly #channel = channel();
   readonly #heard: (token: string) => void;
-  /** Those that the server did not take. */
+  /** The tokens that the server has refused. */
   readonly #refused = new Set<string>();
   #token = keptToken();
   #admitted = false;
 
-  /** heard is told a token that another tab came by. */
+  /** heard is called with the token that another tab has sent. */
   constructor(heard: (token: string) => void) {
     this.#heard = heard;
     this.#channel?.addEventListener("message", ({ data }: MessageEvent<Message>) => this.#hear(data));
@@ -47,14 +47,14 @@ export class Tokens {
     else forget("sessionStorage", KEPT);
   }
 
-  /** The server takes a token. If it is this one, the other tabs may have it. */
+  /** To be called when the server has accepted a token. If it is this tab's, the other tabs get it. */
   admit(token: string): void {
     if (!token || token !== this.#token || this.#admitted) return;
     this.#admitted = true;
     this.#say({ token });
   }
 
-  /** The server does not take a token. */
+  /** To be called when the server has refused a token. */
   refuse(token: string): void {
     this.#refused.add(token);
     if (token === this.#token) this.token = "";
@@ -83,7 +83,7 @@ export class Tokens {
   }
 }
 
-/** A browser that keeps nothing for this page may not let its tabs talk, either. */
+/** Returns the channel. A browser that forbids storage may also forbid channels. */
 function channel(): BroadcastChannel | undefined {
   try {
     return new BroadcastChannel(CHANNEL);

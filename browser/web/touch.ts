@@ -1,10 +1,12 @@
 import type { Terminal } from "@xterm/xterm";
 
-/** By how much a flick slows down in a millisecond, and how slow has ended, in pixels a millisecond. */
+/** How fast a flick slows down: the share of its speed that it loses in a millisecond. */
 const FRICTION = 0.004;
+
+/** The speed at which a flick stops, in pixels per millisecond. */
 const STILL = 0.02;
 
-/** How long a finger may rest before it is lifted and still flick, in milliseconds. */
+/** How long a finger may rest at the end of a flick, in milliseconds. */
 const REST = 50;
 
 interface Finger {
@@ -15,11 +17,11 @@ interface Finger {
   readonly speed: number;
 }
 
-/** Scrolls a terminal by touch, which xterm.js 6 does not. */
+/** Scrolls a terminal by touch. xterm.js 6 does not do that. */
 export class TouchScroll {
   readonly #terminal: Terminal;
   #finger: Finger | undefined;
-  /** What has been moved and is less than a line. */
+  /** How far the finger has moved beyond whole lines, in pixels. */
   #rest = 0;
 
   constructor(terminal: Terminal, element: HTMLElement) {
@@ -51,7 +53,7 @@ export class TouchScroll {
     if (timeStamp - last.at < REST) this.#coast(last, last.speed, performance.now());
   }
 
-  /** Goes on after a flick until it has slowed down, or a finger stops it. */
+  /** Scrolls on after a flick, until it has slowed down or a finger stops it. */
   #coast(from: Finger, speed: number, last: number): void {
     requestAnimationFrame((now) => {
       if (this.#finger || Math.abs(speed) < STILL) return;
@@ -75,7 +77,7 @@ export class TouchScroll {
     this.#terminal.scrollLines(lines);
   }
 
-  /** A program that has the whole screen scrolls itself. */
+  /** Turns the wheel instead, for a program that uses the whole screen or the mouse. It scrolls by itself. */
   #turnWheel(deltaY: number, { x, y }: Finger): void {
     const wheel = new WheelEvent("wheel", { deltaY, clientX: x, clientY: y, bubbles: true, cancelable: true });
     this.#terminal.element?.querySelector(".xterm-screen")?.dispatchEvent(wheel);

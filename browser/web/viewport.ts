@@ -1,9 +1,9 @@
-/** Keeps the page above a phone's keyboard, which covers pages that know nothing of it. */
+/** Keeps the page above a phone's keyboard. Otherwise the keyboard would cover a part of the page. */
 export function followViewport(): void {
   const viewport = window.visualViewport;
   if (!viewport) return;
   const follow = (): void => {
-    if (viewport.scale !== 1) return; // The user looks at something closely.
+    if (viewport.scale !== 1) return; // The user has zoomed in.
     document.documentElement.style.setProperty("--height", `${viewport.height}px`);
     window.scrollTo(0, 0);
   };
