@@ -8,6 +8,7 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"os/exec"
 	"strings"
 
@@ -37,6 +38,38 @@ func ExampleServer_Serve() {
 		code, reason := wsep.CloseStatus(err)
 		conn.Close(websocket.StatusCode(code), reason)
 	})
+}
+
+// The output of a command at a server.
+func ExampleOutput() {
+	srv := httptest.NewServer(&wsep.Handler{Execer: wsep.LocalExecer{}})
+	defer srv.Close()
+
+	execer := wsep.Dialer{URL: srv.URL}
+	out, err := wsep.Output(context.Background(), execer, wsep.Command{Command: "echo", Args: []string{"hello"}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Print(string(out))
+
+	// Output: hello
+}
+
+// A command with all of its streams.
+func ExampleRun() {
+	input := strings.NewReader("pear\napple\n")
+	c := wsep.Command{Command: "sh", Args: []string{"-c", "sort; exit 7"}}
+	err := wsep.Run(context.Background(), wsep.LocalExecer{}, c, input, os.Stdout, os.Stderr)
+
+	var exit wsep.ExitError
+	if errors.As(err, &exit) {
+		fmt.Println("exit code", exit.ExitCode())
+	}
+
+	// Output:
+	// apple
+	// pear
+	// exit code 7
 }
 
 // A client runs a command, writes its input, reads its output and gets its exit.
