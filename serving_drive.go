@@ -16,10 +16,8 @@ type drive struct {
 	ctx    context.Context // Serve's
 	unbind func() bool     // detaches the conversation's end from ctx
 
-	starting     context.Context // ends when pid or resumed is sent, or with connected
-	endStarting  context.CancelFunc
-	connected    context.Context // ends when the connection is no longer used
-	endConnected context.CancelFunc
+	phase    context.Context // ends first when pid or resumed is sent, and from then on when the connection is no longer used
+	endPhase context.CancelFunc
 
 	resuming *proto.Resume    // how the client has come back; nil if it has started the command
 	detached bool             // the connection is lost, and the client may come back
@@ -36,8 +34,7 @@ type drive struct {
 
 func newDrive(ctx context.Context, s *serving) *drive {
 	d := &drive{serving: s, ctx: ctx, reported: make(chan report, 1)}
-	d.connected, d.endConnected = context.WithCancel(ctx)
-	d.starting, d.endStarting = context.WithCancel(d.connected)
+	d.phase, d.endPhase = context.WithCancel(ctx)
 	d.unbind = context.AfterFunc(ctx, s.conv.cancel)
 	s.conv.carrier.Store(&s.link)
 	return d
@@ -46,7 +43,7 @@ func newDrive(ctx context.Context, s *serving) *drive {
 // run drives the conversation until it is over, or another connection takes over. It returns what Serve returns.
 func (d *drive) run() error {
 	if d.opts.KeepAlive > 0 {
-		d.keepAlive(d.starting, d.opts.KeepAlive, false, 0, d.lose) // Every client reads until pid has come.
+		d.keepAlive(d.phase, d.opts.KeepAlive, false, 0, d.lose) // Every client reads until pid has come.
 	}
 	for {
 		if ended, err := d.step(); ended {
@@ -60,7 +57,7 @@ func (d *drive) run() error {
 func (d *drive) end(err error) error {
 	d.stopTimer()
 	d.unbind()
-	d.endConnected()
+	d.endPhase()
 	if d.detached {
 		d.server.setDetached(d.conv, false)
 	}
@@ -148,10 +145,11 @@ func (d *drive) begun(r started) (ended bool, err error) {
 
 // attach lets the conversation flow over the connection. The client has been sent pid or resumed.
 func (d *drive) attach() {
-	d.endStarting()
+	d.endPhase()
+	d.phase, d.endPhase = context.WithCancel(d.ctx)
 	if d.opts.KeepAlive > 0 {
 		read := d.life.written.Load() // Every client reads pid.
-		d.keepAlive(d.connected, d.opts.KeepAlive, d.peer.Window == 0, read, d.lose)
+		d.keepAlive(d.phase, d.opts.KeepAlive, d.peer.Window == 0, read, d.lose)
 	}
 	d.sent = d.sentBoth
 	if d.endsApart() {
@@ -169,7 +167,7 @@ func (d *drive) report() (ended bool, err error) {
 		return false, nil
 	}
 	// Ends with the connection.
-	go func() { d.reported <- d.reportExit(d.connected) }()
+	go func() { d.reported <- d.reportExit(d.phase) }()
 	return false, nil
 }
 
@@ -195,11 +193,11 @@ func (d *drive) askWhetherRead() {
 	d.answered = answered
 	// Most clients close the connection at once.
 	asking := time.AfterFunc(askDelay, func() {
-		if d.ask(d.connected) {
+		if d.ask(d.phase) {
 			close(answered)
 		}
 	})
-	context.AfterFunc(d.connected, func() { asking.Stop() })
+	context.AfterFunc(d.phase, func() { asking.Stop() })
 }
 
 // readEnded acts on the end of the reader.
@@ -256,7 +254,7 @@ func (d *drive) detach() {
 		return
 	}
 	d.detached, d.answered = true, nil
-	d.endConnected()
+	d.endPhase()
 	d.conv.detach(&d.link)
 	d.server.setDetached(d.conv, true)
 	_ = d.conn.CloseNow()
