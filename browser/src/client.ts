@@ -2,6 +2,8 @@ import { checkSignal, startMessage } from "./command.js";
 import type { SpawnOptions } from "./command.js";
 import type { Process } from "./process.js";
 import { RemoteProcess } from "./remote.js";
+import { checkRun, run } from "./run.js";
+import type { Result, RunOptions } from "./run.js";
 import type { SocketConstructor } from "./socket.js";
 import { protocols } from "./token.js";
 import type { TokenSource } from "./token.js";
@@ -36,6 +38,12 @@ export interface Client {
    * the process tells.
    */
   spawn(command: string, options?: SpawnOptions): Process;
+  /**
+   * Runs a command from start to end, and returns what it has written and how it exited, whatever its exit code is. It rejects
+   * with a StartError if the command did not start, and else with a RunError, which has what was written before. Its cause is
+   * what `Process.exited` rejects with, or why the input could not be read.
+   */
+  run(command: string, options?: RunOptions): Promise<Result>;
 }
 
 /**
@@ -51,18 +59,24 @@ export function connect(url: string | URL, options: ConnectOptions = {}): Client
   if (!Array.isArray(offered)) throw new TypeError("protocols is no array");
   checkSignal(signal);
   const resume = resumeTime(options.resume);
+  const spawn = (command: string, spawnOptions: SpawnOptions = {}): Process =>
+    new RemoteProcess({
+      start: startMessage(command, spawnOptions, resume / 1000),
+      protocols: (asking) => protocols(offered, token, asking),
+      dial: (offering) => new Constructor(address, offering),
+      resume,
+      reconnect: (options.reconnect ?? true) && !!spawnOptions.tty && !!spawnOptions.id,
+      signals: [signal, spawnOptions.signal].filter((s) => s !== undefined),
+      timeout: spawnOptions.timeout,
+      stdinAbort: spawnOptions.stdinAbort ?? "close",
+    });
   return {
-    spawn: (command, spawnOptions = {}) =>
-      new RemoteProcess({
-        start: startMessage(command, spawnOptions, resume / 1000),
-        protocols: (asking) => protocols(offered, token, asking),
-        dial: (offering) => new Constructor(address, offering),
-        resume,
-        reconnect: (options.reconnect ?? true) && !!spawnOptions.tty && !!spawnOptions.id,
-        signals: [signal, spawnOptions.signal].filter((s) => s !== undefined),
-        timeout: spawnOptions.timeout,
-        stdinAbort: spawnOptions.stdinAbort ?? "close",
-      }),
+    spawn,
+    run: async (command, runOptions = {}) => {
+      checkRun(runOptions);
+      const { args, env, cwd, signal, timeout, window, input } = runOptions;
+      return run(spawn(command, { args, env, cwd, signal, timeout, window, stdin: input !== undefined }), runOptions);
+    },
   };
 }
 

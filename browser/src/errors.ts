@@ -113,3 +113,19 @@ export class EndedError extends Error {
     super("process has ended");
   }
 }
+
+/** A command of run has started, and how it exited is not known, or its streams failed: `cause` says why. */
+export class RunError extends Error {
+  override readonly name = "RunError";
+  /** What had come of the outputs, as in a Result. */
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly truncated: boolean;
+
+  constructor(cause: unknown, written: { stdout: string; stderr: string; truncated: boolean }) {
+    super(cause instanceof Error ? cause.message : String(cause), { cause });
+    this.stdout = written.stdout;
+    this.stderr = written.stderr;
+    this.truncated = written.truncated;
+  }
+}

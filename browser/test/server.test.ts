@@ -84,6 +84,17 @@ for (const [name, server] of [
     assert.deepEqual(await process.exited, { code: 0 });
   });
 
+  test(`${name}: a command in one call`, async (t) => {
+    const c = connect((await server(t)).url, { WebSocket });
+    const input = new Blob(["x".repeat(3_000_000)]).stream();
+    const result = await c.run("sh", { args: ["-c", "cat; echo err >&2; exit 3"], input, limit: 100, timeout: 60_000 });
+    assert.deepEqual(result.exit, { code: 3 });
+    assert.equal(result.stdout, `${"x".repeat(50)}\n[2999900 bytes left out]\n${"x".repeat(50)}`);
+    assert.equal(result.stderr, "err\n");
+    assert.equal((await c.run("echo", { args: ["$HOME"] })).stdout, "$HOME\n");
+    assert.equal((await c.run("true", { input: "x".repeat(3_000_000) })).exit.code, 0);
+  });
+
   test(`${name}: a start that fails`, async (t) => {
     const c = connect((await server(t)).url, { WebSocket });
     const error: unknown = await c.spawn("no-such-program").exited.catch((e: unknown) => e);
