@@ -410,9 +410,6 @@ var faults = map[string]fault{
 	"FailureEndsAll": {failureEndsAll(), []string{"Concurrent/Failures"}},
 }
 
-// faultVariable is the environment variable with the name of the fault to test.
-const faultVariable = "WSEP_TEST_FAULT"
-
 // TestFaults checks that every line finds its faults. Each runs in a process of its own, because its tests must fail.
 func TestFaults(t *testing.T) {
 	if os.Getenv(faultVariable) != "" {

@@ -284,3 +284,6 @@ func requireFound(t *testing.T, name, line string) {
 	require.True(t, failed, "the faulty Execer passes: %v\n%s", err, out)
 	require.Contains(t, string(out), "--- FAIL: TestFault/"+line+" (")
 }
+
+// faultVariable is the environment variable with the name of the fault to test.
+const faultVariable = "WSEP_TEST_FAULT"

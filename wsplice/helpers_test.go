@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gobwas/ws"
 	"github.com/gorilla/websocket"
 	"github.com/stretchr/testify/require"
 )
@@ -256,5 +257,16 @@ func readSlowly(c *websocket.Conn, rate int, stop <-chan struct{}) {
 		case <-stop:
 			return
 		}
+	}
+}
+
+// frames returns about chunk bytes of binary messages of n bytes each, and their number.
+func frames(chunk, n int, masked bool, index []byte) (b []byte, count int) {
+	for payload := make([]byte, n); ; count++ {
+		next := appendFrame(b, ws.OpBinary, masked, index, payload)
+		if len(next) > chunk && count > 0 {
+			return b, count
+		}
+		b = next
 	}
 }

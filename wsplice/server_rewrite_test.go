@@ -7,17 +7,6 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// frames returns about chunk bytes of binary messages of n bytes each, and their number.
-func frames(chunk, n int, masked bool, index []byte) (b []byte, count int) {
-	for payload := make([]byte, n); ; count++ {
-		next := appendFrame(b, ws.OpBinary, masked, index, payload)
-		if len(next) > chunk && count > 0 {
-			return b, count
-		}
-		b = next
-	}
-}
-
 // BenchmarkRewrite measures the cost of a message without the system calls.
 func BenchmarkRewrite(b *testing.B) {
 	for _, n := range []int{32, 128, 1 << 10, 4 << 10, 64 << 10} {

@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/xerrors"
@@ -116,16 +115,6 @@ func heedSignals() {
 	}
 }
 
-// patience is how long a script waits for an event. On a quiet machine the event happens at once.
-const patience = 20 * time.Second
-
-// checkUsage checks the number of a command's arguments. A negative most means any.
-func checkUsage(ts *testscript.TestScript, neg bool, args []string, least, most int) {
-	if neg || len(args) < least || (most >= 0 && len(args) > most) {
-		ts.Fatalf("wrong use of a command, see TestScript")
-	}
-}
-
 func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
 	checkUsage(ts, neg, args, 2, -1)
 	want, err := strconv.Atoi(args[0])
@@ -140,16 +129,4 @@ func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
 	if code != want {
 		ts.Fatalf("exit code is %d, want %d", code, want)
 	}
-}
-
-// eventually polls a condition until it holds or patience is over. It reports whether it holds.
-func eventually(holds func() bool) bool {
-	deadline := time.Now().Add(patience)
-	for !holds() {
-		if time.Now().After(deadline) {
-			return false
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-	return true
 }

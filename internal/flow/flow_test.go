@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -470,25 +469,6 @@ func TestWindowKeepsSenderWithinBuffer(t *testing.T) {
 	}
 }
 
-// sendAll carries data from an outbox to a buffer, as fast as the acks allow.
-func sendAll(o *Outbox, data []byte, b *Buffer, acks <-chan int64) error {
-	for len(data) > 0 || o.Unsent() > 0 {
-		data = data[put(o, data):]
-		if o.Unsent() == 0 {
-			if err := o.Ack(<-acks); err != nil {
-				return err
-			}
-			continue
-		}
-		body := o.Message(64000)[len(testHeader):]
-		if err := b.Fill(bytes.NewReader(body), nil); err != nil {
-			return err
-		}
-		o.Written()
-	}
-	return nil
-}
-
 func BenchmarkBuffer(b *testing.B) {
 	for _, bc := range []struct {
 		name string
@@ -574,93 +554,5 @@ func TestSteadyStateDoesNotAllocate(t *testing.T) {
 	}
 	require.Zero(t, testing.AllocsPerRun(1000, carry))
 }
-
-// fillAndClose fills b and then ends it, with the error of fill if there is one.
-func fillAndClose(b *Buffer, r io.Reader) {
-	err := b.Fill(r, nil)
-	if err == nil {
-		err = io.EOF
-	}
-	b.Close(err)
-}
-
-// requireNoMemory checks that the buffer holds no chunk, not even in unused parts of its slices.
-func requireNoMemory(t *testing.T, b *Buffer) {
-	t.Helper()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	require.Zero(t, b.size)
-	require.Empty(t, b.chunks)
-	for _, c := range b.chunks[:cap(b.chunks)] {
-		require.Nil(t, c)
-	}
-}
-
-// requireFull checks that a buffer holds its limit while its producer waits. One byte more is allowed, because the
-// producer must read it to know that there is more.
-func requireFull(t *testing.T, b *Buffer) {
-	t.Helper()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	require.Contains(t, []int{b.limit, b.limit + 1}, b.size)
-}
-
-type countingWriter struct{ n int }
-
-func (w *countingWriter) Write(p []byte) (int, error) {
-	w.n += len(p)
-	return len(p), nil
-}
-
-// failingWithData returns its bytes together with an error.
-type failingWithData struct{ data []byte }
-
-func (r *failingWithData) Read(p []byte) (int, error) { return copy(p, r.data), io.ErrClosedPipe }
-
-// actingReader calls act during its first read, as another goroutine may.
-type actingReader struct {
-	io.Reader
-	act func()
-}
-
-func (r *actingReader) Read(p []byte) (int, error) {
-	if r.act != nil {
-		r.act()
-		r.act = nil
-	}
-	return r.Reader.Read(p)
-}
-
-// yieldingWriter lets other goroutines run while it has bytes of the buffer.
-type yieldingWriter func(p []byte)
-
-func (w yieldingWriter) Write(p []byte) (int, error) {
-	for range 100 {
-		runtime.Gosched()
-	}
-	w(p)
-	return len(p), nil
-}
-
-// limitedWriter takes n bytes and then returns err.
-type limitedWriter struct {
-	n   int
-	err error
-	got []byte
-}
-
-func (w *limitedWriter) Write(p []byte) (int, error) {
-	if len(p) <= w.n {
-		w.n -= len(p)
-		w.got = append(w.got, p...)
-		return len(p), nil
-	}
-	n := w.n
-	w.n = 0
-	w.got = append(w.got, p[:n]...)
-	return n, w.err
-}
-
-type discardWriter struct{}
 
 func (discardWriter) Write(p []byte) (int, error) { return len(p), nil }

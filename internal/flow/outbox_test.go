@@ -10,30 +10,6 @@ import (
 	"cdr.dev/wsep/internal/streamtest"
 )
 
-const testHeader = "{\"type\":\"test\"}\n"
-
-// put makes all of p, as far as there is room, and returns how much that was.
-func put(o *Outbox, p []byte) (n int) {
-	for len(p) > 0 && o.Room() > 0 {
-		m := copy(o.Space(), p[:min(int64(len(p)), o.Room())])
-		o.Commit(m)
-		p, n = p[m:], n+m
-	}
-	return n
-}
-
-// take sends a message and returns its body.
-func take(t *testing.T, o *Outbox, most int) []byte {
-	msg := o.Message(most)
-	body, ok := bytes.CutPrefix(msg, []byte(testHeader))
-	require.True(t, ok, "%q", msg)
-	require.NotEmpty(t, body)
-	require.LessOrEqual(t, len(body), most)
-	body = bytes.Clone(body)
-	o.Written()
-	return body
-}
-
 // TestOutboxSendsAgain has a stream cut again and again at a random place. What its receiver got is the stream.
 func TestOutboxSendsAgain(t *testing.T) {
 	for seed := range uint64(200) {
@@ -68,14 +44,6 @@ func TestOutboxSendsAgain(t *testing.T) {
 		require.NoError(t, o.Ack(int64(len(data))))
 		require.LessOrEqual(t, len(o.chunks), 1)
 	}
-}
-
-// held returns how many bytes of memory an Outbox holds.
-func held(o *Outbox) (n int) {
-	for _, c := range o.chunks {
-		n += len(c.data)
-	}
-	return n
 }
 
 func TestOutboxRefusesGaps(t *testing.T) {

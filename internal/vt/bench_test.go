@@ -3,7 +3,6 @@ package vt
 import (
 	"bytes"
 	"fmt"
-	"runtime"
 	"strings"
 	"testing"
 )
@@ -35,8 +34,10 @@ func benchmarkWrite(b *testing.B, data []byte) {
 	}
 }
 
-func BenchmarkPlain(b *testing.B)   { benchmarkWrite(b, plainOutput()) }
+func BenchmarkPlain(b *testing.B) { benchmarkWrite(b, plainOutput()) }
+
 func BenchmarkColored(b *testing.B) { benchmarkWrite(b, coloredOutput()) }
+
 func BenchmarkWide(b *testing.B) {
 	benchmarkWrite(b, []byte(strings.Repeat("中文字 wide ├──┤ é\r\n", 2000)))
 }
@@ -62,20 +63,6 @@ func BenchmarkResize(b *testing.B) {
 		cols ^= 80 ^ 100
 		t.Resize(24, cols)
 	}
-}
-
-// memory returns how many bytes what make returns takes.
-func memory(make func() *Terminal) int {
-	var before, after runtime.MemStats
-	runtime.GC()
-	runtime.GC()
-	runtime.ReadMemStats(&before)
-	t := make()
-	runtime.GC()
-	runtime.GC()
-	runtime.ReadMemStats(&after)
-	runtime.KeepAlive(t)
-	return int(after.HeapAlloc) - int(before.HeapAlloc)
 }
 
 func TestMemory(t *testing.T) {

@@ -76,13 +76,6 @@ func TestLawParser(t *testing.T) {
 	}
 }
 
-// written returns a terminal of 5 by 12 that got s.
-func written(s string) *Terminal {
-	term := New(5, 12, 100)
-	term.Write([]byte(s))
-	return term
-}
-
 func TestReplies(t *testing.T) {
 	for query, want := range map[string]string{
 		"\x1b]4;1;?\a":                        "\x1b]4;1;rgb:cdcd/0000/0000\x1b\\",
@@ -187,12 +180,4 @@ func TestBounds(t *testing.T) {
 	if rows, cols := New(1<<30, -1, 1).Size(); rows != maxSize || cols != minCols {
 		t.Errorf("size %d, %d", rows, cols)
 	}
-}
-
-func manyLinks(n int) string {
-	var b strings.Builder
-	for i := range n {
-		fmt.Fprintf(&b, "\x1b]8;;http://example/%d\alink\x1b]8;;\a\x1b[4:3;58:5:%dm%c\u0301\u0302\x1b[m", i, i%256, 'a'+i%26)
-	}
-	return b.String()
 }
