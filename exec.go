@@ -34,6 +34,10 @@ type Command struct {
 	Env []string
 	// WorkingDir is the directory the command starts in. Empty means that of the process that starts the command.
 	WorkingDir string
+	// Scrollback is how many lines that have scrolled off a client of a session sees again when it attaches. 0 means none. The
+	// terminal must then be blank, also what has scrolled off there. Servers that keep none, or are of an older version, ignore
+	// it.
+	Scrollback uint32
 }
 
 // size returns the size of the command's terminal.

@@ -16,10 +16,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"cdr.dev/wsep"
 )
@@ -77,17 +79,26 @@ func (e sessionExecer) Start(ctx context.Context, c wsep.Command) (wsep.Process,
 	return wsep.NewSession(&c, e.execer, e.opts).Attach(ctx)
 }
 
-// overBoth runs a test with a Session alone, and with a session behind a server.
-func overBoth(t *testing.T, test func(t *testing.T, execer wsep.Execer)) {
-	t.Run("Session", func(t *testing.T) {
-		dir := sessionDir(t)
-		test(t, sessionExecer{execer: wsep.LocalExecer{}})
-		requireNoFiles(t, dir)
-	})
-	t.Run("Server", func(t *testing.T) {
-		srv, execer := sessionServer(t, nil)
-		test(t, execer)
-		requireSessions(t, srv, 0)
+// overKinds runs a test for each kind of session.
+func overKinds(t *testing.T, test func(t *testing.T, opts *wsep.Options)) {
+	for name, kind := range map[string]wsep.SessionKind{"Screen": wsep.SessionsScreen, "Native": wsep.SessionsNative} {
+		t.Run(name, func(t *testing.T) { test(t, &wsep.Options{Sessions: kind}) })
+	}
+}
+
+// overAll runs a test for each kind of session, with a Session alone, and with a session behind a server.
+func overAll(t *testing.T, test func(t *testing.T, execer wsep.Execer)) {
+	overKinds(t, func(t *testing.T, opts *wsep.Options) {
+		t.Run("Session", func(t *testing.T) {
+			dir := sessionDir(t)
+			test(t, sessionExecer{execer: wsep.LocalExecer{}, opts: opts})
+			requireNoFiles(t, dir)
+		})
+		t.Run("Server", func(t *testing.T) {
+			srv, execer := sessionServer(t, opts)
+			test(t, execer)
+			requireSessions(t, srv, 0)
+		})
 	})
 }
 
@@ -126,22 +137,36 @@ func requireExit(t testing.TB, p wsep.Process, code int) {
 	require.Equal(t, code, exit.ExitCode())
 }
 
+// requireKilled waits for the exit of a command that a signal has killed. GNU screen gives it an exit code.
+func requireKilled(t testing.TB, p wsep.Process, signal syscall.Signal) {
+	t.Helper()
+	err := waitWithin(t, p, patience)
+	exit, ok := errors.AsType[wsep.ExitError](err)
+	require.True(t, ok, "%v", err)
+	if exit.ExitCode() != 128+int(signal) {
+		require.Equal(t, -1, exit.ExitCode())
+		require.Equal(t, unix.SignalName(signal), "SIG"+exit.Signal())
+	}
+}
+
 // requireSessions waits until the server has the number of sessions.
 func requireSessions(t testing.TB, srv *wsep.Server, want int) {
 	t.Helper()
 	require.Eventually(t, func() bool { return srv.SessionCount() == want }, patience, time.Millisecond)
 }
 
-// requirePlain runs a shell, which must get a plain terminal instead of a session, and must leave nothing behind.
-func requirePlain(t *testing.T, srv *wsep.Server, execer wsep.Execer, c wsep.Command) {
+// requireNative runs a shell, which must get a session although screen can't keep one, and must leave nothing behind.
+func requireNative(t *testing.T, srv *wsep.Server, execer wsep.Execer, c wsep.Command) {
 	t.Helper()
 	m := newMark(t)
 	p, s := startScreen(t, execer, m.on(c))
 	require.Equal(t, "24 80", s.ask(p, "$(stty size)"))
-	requireSessions(t, srv, 0)
+	require.Equal(t, 1, srv.SessionCount())
+	require.Empty(t, sessionFiles(t, os.Getenv("TMPDIR")))
 	typeLine(t, p, "exit 4")
 	s.rest()
 	requireExit(t, p, 4)
+	requireSessions(t, srv, 0)
 	requireNoFiles(t, os.Getenv("TMPDIR"))
 	m.requireNone(t, patience)
 }

@@ -104,7 +104,12 @@ func (st *stage) last(kind string) *role {
 
 // session makes a session on the stage.
 func (st *stage) session(timeout time.Duration) *wsep.Session {
-	s := wsep.NewSession(&wsep.Command{ID: "1", Command: "true"}, st, &wsep.Options{SessionTimeout: timeout})
+	return st.start(&wsep.Options{SessionTimeout: timeout})
+}
+
+// start is session for any options.
+func (st *stage) start(opts *wsep.Options) *wsep.Session {
+	s := wsep.NewSession(&wsep.Command{ID: "1", Command: "true"}, st, opts)
 	st.sessions = append(st.sessions, s)
 	return s
 }

@@ -186,7 +186,6 @@ func (s *terminalStdin) Close() error {
 
 // eofChar returns the character that means end of file in the terminal, usually Ctrl-D.
 func (t *terminal) eofChar() byte {
-	const ctrlD = 4
 	char := byte(ctrlD)
 	_ = t.control(func(fd int) error {
 		settings, err := unix.IoctlGetTermios(fd, ioctlGetTermios)

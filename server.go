@@ -18,6 +18,11 @@ import (
 type Options struct {
 	// SessionTimeout is how long a session lives while no client is attached. The default is 5 minutes.
 	SessionTimeout time.Duration
+	// Sessions says what keeps sessions. The default is [SessionsAuto].
+	Sessions SessionKind
+	// Scrollback is how many lines that have scrolled off a session keeps for its clients: see [Command.Scrollback]. The
+	// default is 10,000; a negative value means none. 10,000 lines of 80 characters take about 1.5 MiB. GNU screen keeps none.
+	Scrollback int
 	// Logger logs what neither end of the connection is told. Text from outside is escaped and cut. Entries that a client
 	// can cause at will are logged ten times per connection, and then once a minute. nil logs nothing. Logger is a pointer
 	// so that Options can be compared.
@@ -59,6 +64,7 @@ type Options struct {
 
 const (
 	defaultSessionTimeout = 5 * time.Minute
+	defaultScrollback     = 10_000
 	defaultStartTimeout   = 10 * time.Second
 	defaultResumeTimeout  = time.Minute
 	defaultMaxDetached    = 1000
@@ -72,6 +78,9 @@ func (o *Options) withDefaults() *Options {
 	}
 	if opts.SessionTimeout == 0 {
 		opts.SessionTimeout = defaultSessionTimeout
+	}
+	if opts.Scrollback == 0 {
+		opts.Scrollback = defaultScrollback
 	}
 	if opts.KeepAlive == 0 {
 		opts.KeepAlive = defaultKeepAlive

@@ -3,11 +3,9 @@ package wsep
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"time"
 
-	"github.com/google/uuid"
 	"golang.org/x/xerrors"
 )
 
@@ -25,17 +23,33 @@ const (
 	StateDone
 )
 
-// Session is a command in a terminal that outlives its clients. Clients attach to it and detach. It runs in GNU screen, on
-// the machine where its [Execer] runs commands. A Session is safe for concurrent use.
+// SessionKind says what keeps sessions. The contract is the same for all kinds, but for what the kinds say.
+type SessionKind int
+
+const (
+	// SessionsAuto is SessionsScreen where GNU screen is fit for use, and SessionsNative elsewhere.
+	SessionsAuto SessionKind = iota
+	// SessionsScreen keeps a session in GNU screen, on the machine where its [Execer] runs commands. The session outlives the
+	// connection to that machine. Screen has 256 colors and no scrollback for clients. A command that a signal has killed has
+	// exit code 128 and the signal's number. Where screen is not fit for use the command is started without a session.
+	SessionsScreen
+	// SessionsNative keeps a session in this process: in a model of its terminal. The session lives as long as the process
+	// that its [Execer] has started.
+	SessionsNative
+)
+
+// Session is a command in a terminal that outlives its clients. Clients attach to it and detach. [Options.Sessions] says what
+// keeps it. A Session is safe for concurrent use.
 //
 // A session closes when its command exits, when no client has been attached for the session timeout, or when Close is
-// called. On a machine without screen the session is done at once. Attach then starts the command like any other.
+// called. A command that exits before the first client has attached waits for that client.
 type Session struct {
-	command Command
-	execer  Execer
-	timeout time.Duration
-	name    string // the session's name on its machine; never the client's ID, which may be any text
-	started time.Time
+	command    Command
+	execer     Execer
+	timeout    time.Duration
+	kind       SessionKind
+	scrollback int
+	started    time.Time
 
 	closing context.Context // ends when the session begins to close
 	close   context.CancelCauseFunc
@@ -46,12 +60,18 @@ type Session struct {
 	changed chan struct{} // closed at the next change of state
 	clients int
 	shared  bool // several clients have been attached at once since none was
-	running bool // the command has been told to go
 	idle    *time.Timer
-	fitting *time.Timer // runs fit; nil before it is needed
 	result  error       // what Wait of an attached process returns; set when the session is closing
-	env     []string    // for the session's shells, after the command's variables; not changed after StateReady
-	keeper  *keeper     // nil before StateReady
+	host    sessionHost // nil before StateReady; not changed after that
+}
+
+// A sessionHost keeps the command of a session, and shows it to clients.
+type sessionHost interface {
+	// keep returns when nothing is left of the command. Before that it moves the session to StateClosing.
+	keep()
+	// attach returns a process that shows the session to a client with the terminal that c describes. The client has been
+	// counted. When the process has exited, or if the start fails, the host calls removeClient and then detached.
+	attach(ctx context.Context, c Command, detached func()) (Process, error)
 }
 
 const (
@@ -60,21 +80,6 @@ const (
 	// firstAttachTimeout is how long a new session waits for its first client at the least, even if the session timeout is
 	// shorter.
 	firstAttachTimeout = 30 * time.Second
-	// outcomeTimeout is how long an attached process that has exited waits for the command's exit. The keeper that reports
-	// the exit may be slow, or may be replaced at that moment. Without this wait an exit would look like a detach.
-	outcomeTimeout = 10 * time.Second
-	// noticeGrace is how long an attached process has to notice that the session is done.
-	noticeGrace = 500 * time.Millisecond
-	// attachGrace is how long an attaching process has to show the session if it is to detach at once.
-	attachGrace = 2 * time.Second
-	// detachTimeout is how long an attached process has to detach. See attachScript.
-	detachTimeout = 3 * time.Second
-	// detachPause is how long an attached process has to notice the signal to detach.
-	detachPause = 50 * time.Millisecond
-	// drainTimeout is how long a client has to read the last output of a session that is closing.
-	drainTimeout = time.Minute
-	// fitPause is how long screen has to notice that a client has changed its size, or has detached.
-	fitPause = 50 * time.Millisecond
 )
 
 // NewSession starts a session for the command and returns at once. The command runs in a terminal, even if its TTY is false.
@@ -83,12 +88,13 @@ const (
 func NewSession(command *Command, execer Execer, options *Options) *Session {
 	opts := options.withDefaults()
 	s := &Session{
-		command: *command,
-		execer:  execer,
-		timeout: opts.SessionTimeout,
-		name:    uuid.NewString(),
-		started: time.Now(),
-		changed: make(chan struct{}),
+		command:    *command,
+		execer:     execer,
+		timeout:    opts.SessionTimeout,
+		kind:       opts.Sessions,
+		scrollback: max(opts.Scrollback, 0),
+		started:    time.Now(),
+		changed:    make(chan struct{}),
 	}
 	s.closing, s.close = context.WithCancelCause(context.Background())
 	s.idle = time.AfterFunc(max(s.timeout, firstAttachTimeout), s.expire)
@@ -100,7 +106,7 @@ func NewSession(command *Command, execer Execer, options *Options) *Session {
 // live runs the session from its start until it is done.
 func (s *Session) live() {
 	defer s.idle.Stop()
-	k, err := s.start(s.closing, startKeeper)
+	host, err := s.start()
 	if err != nil {
 		if s.closing.Err() != nil {
 			err = context.Cause(s.closing)
@@ -108,120 +114,30 @@ func (s *Session) live() {
 		s.advance(StateDone, err, err)
 		return
 	}
-	s.env = k.env
-	s.setKeeper(k)
+	s.mu.Lock()
+	s.host = host
+	s.mu.Unlock()
 	s.advance(StateReady, nil, nil)
-	for k != nil {
-		select {
-		case <-s.closing.Done():
-			err := context.Cause(s.closing)
-			s.advance(StateClosing, err, err)
-			s.end(k)
-			k = nil
-		case <-k.commandDone:
-			s.advance(StateClosing, errSessionDone, s.howExited(k))
-			s.end(k)
-			k = nil
-		case <-k.done:
-			k = s.rejoin(k)
-		}
-	}
+	host.keep()
 	s.advance(StateDone, nil, nil)
 }
 
-type keeperStart func(context.Context, Execer, string, time.Duration, Command) (*keeper, error)
-
-// end ends what is left of the command and removes the session's files from its machine. If the keeper is lost, another
-// keeper does this.
-func (s *Session) end(k *keeper) {
-	if k.end() {
-		return
-	}
-	if k, err := s.start(context.Background(), rejoinKeeper); err == nil {
-		k.end()
-	}
-}
-
-// start starts a keeper.
-func (s *Session) start(ctx context.Context, start keeperStart) (*keeper, error) {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	c := s.command
-	c.Env = slices.Concat(c.Env, s.env)
-	return start(ctx, s.execer, s.name, s.timeout, c)
-}
-
-// howExited returns what Wait returns for the command's exit.
-func (s *Session) howExited(k *keeper) error {
-	select {
-	case exit := <-k.exit:
-		if exit.code == 0 {
-			return nil
-		}
-		return exit
-	default:
-		return xerrors.New("session's command was killed in an unknown way")
-	}
-}
-
-// rejoin replaces a keeper that was lost, for example because the connection of its Execer was. It tries for the session
-// timeout. If it fails the session is closing, and rejoin returns nil.
-func (s *Session) rejoin(lost *keeper) *keeper {
-	if isClosed(lost.commandDone) {
-		s.advance(StateClosing, errSessionDone, s.howExited(lost))
-		s.end(lost)
-		return nil
-	}
-	giveUp := time.NewTimer(s.timeout)
-	defer giveUp.Stop()
-	for pause := rejoinPause; ; pause = min(2*pause, maxRejoinPause) {
-		k, err := s.start(s.closing, rejoinKeeper)
-		if err == nil {
-			s.setKeeper(k)
-			return k
-		}
-		if errors.Is(err, errSessionLost) {
-			s.advance(StateClosing, err, err)
-			return nil
-		}
-		select {
-		case <-time.After(pause):
-		case <-s.closing.Done():
-			cause := context.Cause(s.closing)
-			s.advance(StateClosing, cause, cause)
-			s.end(lost)
-			return nil
-		case <-giveUp.C:
-			s.advance(StateClosing, err, err)
-			return nil
+// start starts the session's command in a host.
+func (s *Session) start() (sessionHost, error) {
+	if s.kind != SessionsNative {
+		host, err := startScreenHost(s)
+		if s.kind == SessionsScreen || !errors.Is(err, errNoScreen) {
+			return host, err
 		}
 	}
+	return startNativeHost(s)
 }
 
-// The pause between two tries to replace a lost keeper. It doubles from rejoinPause to maxRejoinPause.
-const (
-	rejoinPause    = 50 * time.Millisecond
-	maxRejoinPause = 5 * time.Second
+var (
+	errSessionDone = xerrors.New("session is done")
+	// errDetached is what Wait of an attached process returns when its session continues.
+	errDetached = xerrors.New("detached from session")
 )
-
-func (s *Session) setKeeper(k *keeper) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.keeper = k
-	if s.running {
-		// The lost keeper may not have got these orders.
-		k.order("go")
-		k.order("fit")
-	}
-}
-
-func (s *Session) currentKeeper() *keeper {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.keeper
-}
-
-var errSessionDone = xerrors.New("session is done")
 
 // expire closes the session because no client has been attached for the session timeout.
 func (s *Session) expire() {
@@ -272,7 +188,7 @@ func (s *Session) attach(ctx context.Context, c Command, detached func()) (Proce
 		detached()
 		return nil, err
 	}
-	return s.display(ctx, c, detached)
+	return s.host.attach(ctx, c, detached)
 }
 
 // addClient waits until the session is ready, and counts a client.
@@ -306,104 +222,6 @@ func (s *Session) removeClient(ago time.Duration) {
 	if s.clients == 0 && s.state == StateReady {
 		s.idle.Reset(max(0, s.timeout-ago))
 	}
-	if s.clients > 0 {
-		s.fitSoon()
-	}
-}
-
-// fitSoon fits the terminal to the client that attached last. It first gives screen time to notice the change. The lock is
-// held.
-func (s *Session) fitSoon() {
-	if s.fitting == nil {
-		s.fitting = time.AfterFunc(fitPause, s.fit)
-	}
-	s.fitting.Reset(fitPause)
-}
-
-func (s *Session) fit() {
-	if !s.isClosing() {
-		s.currentKeeper().order("fit")
-	}
-}
-
-// display starts an attaching process and waits until it shows the session. The client has been counted. When the process
-// exits, it stops counting the client and calls detached.
-func (s *Session) display(ctx context.Context, c Command, detached func()) (Process, error) {
-	if c.Env == nil {
-		c.Env = s.command.Env
-	}
-	c.Env = slices.Concat(c.Env, withoutSettings(c.Env), s.env)
-	c.UID, c.GID = s.command.UID, s.command.GID
-	// The process outlives its client's context for as long as detaching takes. That includes a context that ends during the
-	// start.
-	life, cancel := context.WithCancel(context.Background())
-	stop := context.AfterFunc(ctx, func() { time.AfterFunc(attachGrace+detachTimeout, cancel) })
-	inner, err := s.currentKeeper().attach(life, s.execer, c)
-	stop()
-	if err != nil {
-		cancel()
-		s.removeClient(0)
-		detached()
-		return nil, err
-	}
-	p := &sessionProcess{
-		Process:  inner,
-		session:  s,
-		detached: detached,
-		display:  &display{r: inner.Stdout()},
-		cancel:   cancel,
-		attached: make(chan struct{}),
-		done:     make(chan struct{}),
-	}
-	// These end when the process exits.
-	go p.follow(ctx)
-	go p.awaitAttached()
-	select {
-	case <-p.attached:
-	case <-time.After(startTimeout):
-		p.detach()
-		return nil, xerrors.Errorf("attach to session: %w", context.DeadlineExceeded)
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	if err := p.attachError(); err != nil {
-		p.detach()
-		if ctx.Err() != nil {
-			err = ctx.Err()
-		}
-		return nil, err
-	}
-	if err := s.shown(ctx); err != nil {
-		p.detach()
-		return nil, err
-	}
-	return p, nil
-}
-
-// shown is called when a client sees the session. For the first client it tells the command to go: now the terminal has a
-// client's size. Screen gives it the size of a later client itself, unless it still shows the session to another one, who
-// may be about to detach. Then shown fits the terminal to the new client. shown returns when the command goes, since what is
-// typed before that is cleared from the display, and when the terminal has the client's size.
-func (s *Session) shown(ctx context.Context) error {
-	s.mu.Lock()
-	first, shared, k := !s.running, s.shared, s.keeper
-	s.running = true
-	s.mu.Unlock()
-	if first {
-		k.order("go")
-	}
-	select {
-	case <-k.running:
-	case <-k.done: // The next keeper tells the command to go. It is unknown when.
-	case <-time.After(startTimeout):
-		return xerrors.Errorf("start session's command: %w", context.DeadlineExceeded)
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	if first || !shared {
-		return nil
-	}
-	return k.fit(ctx)
 }
 
 // Close closes the session. The command's terminal is hung up. If the command does not exit then, it is killed. Close

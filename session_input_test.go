@@ -140,7 +140,7 @@ func TestModesReachTheDisplay(t *testing.T) {
 
 // TestWhatIsTypedAtOnceIsShown types before the command's first output.
 func TestWhatIsTypedAtOnceIsShown(t *testing.T) {
-	overBoth(t, func(t *testing.T, execer wsep.Execer) {
+	overAll(t, func(t *testing.T, execer wsep.Execer) {
 		for range 3 {
 			p, s := startScreen(t, execer, script("1", `read x; exit 3`))
 			typeLine(t, p, "typed at once")

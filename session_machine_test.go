@@ -37,7 +37,7 @@ func TestMachineThatCantKeepASession(t *testing.T) {
 			srv, execer := sessionServer(t, nil)
 			has := slices.DeleteFunc(slices.Clone(slim), func(name string) bool { return name == lacks })
 			t.Setenv("PATH", onlyPrograms(t, append(has, "bash", "stty")...))
-			requirePlain(t, srv, execer, bash("1"))
+			requireNative(t, srv, execer, bash("1"))
 		})
 	}
 	t.Run("does not know the user", func(t *testing.T) {
@@ -45,14 +45,14 @@ func TestMachineThatCantKeepASession(t *testing.T) {
 		srv, execer := sessionServer(t, nil)
 		c := inRootDirectory(bash("1"))
 		c.UID, c.GID = 54321, 54321
-		requirePlain(t, srv, execer, c)
+		requireNative(t, srv, execer, c)
 	})
 	t.Run("has a disk that is read-only", func(t *testing.T) {
 		there := newElsewhere(t, "ro")
 		srv, execer := handlerServer(t, &wsep.Handler{Execer: there})
 		c := bash("1")
 		c.Env = append(c.Env, "TMPDIR=/tmp")
-		requirePlain(t, srv, execer, c)
+		requireNative(t, srv, execer, c)
 	})
 }
 
@@ -105,7 +105,8 @@ func TestFullDisk(t *testing.T) {
 	there := newElsewhere(t, fmt.Sprintf("size=%dk", 4*pages))
 	var sessions, plain int
 	for free := range pages {
-		srv, execer := handlerServer(t, &wsep.Handler{Execer: there})
+		opts := &wsep.Options{Sessions: wsep.SessionsScreen}
+		srv, execer := handlerServer(t, &wsep.Handler{Execer: there, Options: opts})
 		there.run(t, fmt.Sprintf("head -c %d /dev/zero >/tmp/full", 4096*(pages-free)))
 		m := newMark(t)
 		c := m.on(bash("1"))

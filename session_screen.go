@@ -31,9 +31,6 @@ var errNoScreen = xerrors.New("no screen to keep the session in")
 // errSessionLost is matched by the error of a keeper that found nothing of its session.
 var errSessionLost = xerrors.Errorf("session is gone from its machine: %w", fs.ErrNotExist)
 
-// errDetached is what Wait of an attached process returns when its session continues.
-var errDetached = xerrors.New("detached from session")
-
 // keeper is the process that keeps a session on the session's machine, and the session's connection to it. See
 // session_screen.sh.
 type keeper struct {

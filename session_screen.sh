@@ -21,7 +21,7 @@
 #   4. how many seconds the session outlives a server that may come back
 #   5. for "new", the command and its arguments
 #
-# A new keeper first reads the command's variables: the lines of environmentScript (session_environment.go), each after a
+# A new keeper first reads the command's variables: the lines of environmentScript (session_screen_environment.go), each after a
 # "+", and then a line without it.
 environment=$(export -p) mask=$(umask)
 umask 077

@@ -831,7 +831,7 @@ func TestMachineWithoutScreen(t *testing.T) {
 			p.say("none screen is not installed")
 			return nil
 		}
-		s := st.session(0)
+		s := st.start(&wsep.Options{Sessions: wsep.SessionsScreen})
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		for range 2 {

@@ -34,16 +34,13 @@ import (
 
 func TestSessionTellsHowItsCommandEnded(t *testing.T) {
 	skipIfShort(t)
-	overBoth(t, func(t *testing.T, execer wsep.Execer) {
+	overAll(t, func(t *testing.T, execer wsep.Execer) {
 		for text, code := range map[string]int{
 			"true":                       0,
 			"echo out; exit 0":           0,
 			"exit 1":                     1,
 			"echo out; exit 9":           9,
 			"exit 255":                   255,
-			"kill -KILL $$":              128 + 9,
-			"kill -HUP $$":               128 + 1,
-			"kill -INT 0; sleep 1000":    128 + 2,
 			"exec no-such-program":       127,
 			"sleep 1000 & echo out":      0,
 			"trap 'exit 7' EXIT; exit 1": 7,
@@ -54,6 +51,14 @@ func TestSessionTellsHowItsCommandEnded(t *testing.T) {
 			if strings.Contains(text, "echo out") {
 				require.Equal(t, "out", out)
 			}
+		}
+		for text, signal := range map[string]syscall.Signal{
+			"kill -KILL $$":           syscall.SIGKILL,
+			"kill -HUP $$":            syscall.SIGHUP,
+			"kill -INT 0; sleep 1000": syscall.SIGINT,
+		} {
+			p, _ := startScreen(t, execer, script("1", text))
+			requireKilled(t, p, signal)
 		}
 		p, err := execer.Start(t.Context(), wsep.Command{ID: "1", Command: "true", TTY: true})
 		require.NoError(t, err)
@@ -77,7 +82,7 @@ func TestSessionStartErrors(t *testing.T) {
 	dir := t.TempDir()
 	plain := filepath.Join(dir, "plain")
 	require.NoError(t, os.WriteFile(plain, []byte("#!/bin/sh\n"), 0o644))
-	overBoth(t, func(t *testing.T, execer wsep.Execer) {
+	overAll(t, func(t *testing.T, execer wsep.Execer) {
 		for name, tc := range map[string]struct {
 			c    wsep.Command
 			want error
@@ -112,7 +117,7 @@ func TestSessionStartErrors(t *testing.T) {
 
 func TestCommandsThatDieAtOnce(t *testing.T) {
 	skipIfShort(t)
-	overBoth(t, func(t *testing.T, execer wsep.Execer) {
+	overAll(t, func(t *testing.T, execer wsep.Execer) {
 		for i := range often(16, 50) {
 			c := wsep.Command{ID: "1", Command: "true", TTY: true}
 			code := 0
@@ -147,80 +152,84 @@ func TestCommandsThatDieAtOnce(t *testing.T) {
 }
 
 func TestSessionIsGoneSoonAfterItsCommand(t *testing.T) {
-	srv, execer := sessionServer(t, nil)
-	file := filepath.Join(t.TempDir(), "ended")
-	ends := script("1", fmt.Sprintf("echo out; read x; touch %s", file))
-	gone := func() (took time.Duration) {
-		t.Helper()
-		require.Eventually(t, func() bool { return exists(file) }, patience, time.Millisecond)
-		ended := time.Now()
-		require.Eventually(t, func() bool { return srv.SessionCount() == 0 }, patience, time.Millisecond)
-		require.NoError(t, os.Remove(file))
-		return time.Since(ended)
-	}
+	overKinds(t, func(t *testing.T, opts *wsep.Options) {
+		srv, execer := sessionServer(t, opts)
+		file := filepath.Join(t.TempDir(), "ended")
+		ends := script("1", fmt.Sprintf("echo out; read x; touch %s", file))
+		gone := func() (took time.Duration) {
+			t.Helper()
+			require.Eventually(t, func() bool { return exists(file) }, patience, time.Millisecond)
+			ended := time.Now()
+			require.Eventually(t, func() bool { return srv.SessionCount() == 0 }, patience, time.Millisecond)
+			require.NoError(t, os.Remove(file))
+			return time.Since(ended)
+		}
 
-	// With a client.
-	timetest.Within(t, time.Second, func() time.Duration {
-		p, s := startScreen(t, execer, ends)
-		s.waitFor("out")
-		typeLine(t, p, "")
-		took := gone()
-		requireExit(t, p, 0)
-		return took
-	})
+		// With a client.
+		timetest.Within(t, time.Second, func() time.Duration {
+			p, s := startScreen(t, execer, ends)
+			s.waitFor("out")
+			typeLine(t, p, "")
+			took := gone()
+			requireExit(t, p, 0)
+			return took
+		})
 
-	// Without any.
-	end := filepath.Join(t.TempDir(), "end")
-	ends.Args[1] = fmt.Sprintf("echo out; until [ -e %s ]; do sleep 0.01; done; rm %s; touch %s", end, end, file)
-	timetest.Within(t, time.Second, func() time.Duration {
-		p, s := startScreen(t, execer, ends)
-		s.waitFor("out")
-		require.NoError(t, p.Close())
-		require.Error(t, waitWithin(t, p, patience))
-		require.Equal(t, 1, srv.SessionCount())
-		require.NoError(t, os.WriteFile(end, nil, 0o600))
-		return gone()
+		// Without any.
+		end := filepath.Join(t.TempDir(), "end")
+		ends.Args[1] = fmt.Sprintf("echo out; until [ -e %s ]; do sleep 0.01; done; rm %s; touch %s", end, end, file)
+		timetest.Within(t, time.Second, func() time.Duration {
+			p, s := startScreen(t, execer, ends)
+			s.waitFor("out")
+			require.NoError(t, p.Close())
+			require.Error(t, waitWithin(t, p, patience))
+			require.Equal(t, 1, srv.SessionCount())
+			require.NoError(t, os.WriteFile(end, nil, 0o600))
+			return gone()
+		})
 	})
 }
 
 func TestServerClose(t *testing.T) {
 	skipIfShort(t)
-	dir := sessionDir(t)
-	closes := func(t *testing.T, commands ...wsep.Command) {
-		srv := wsep.NewServer()
-		m := newMark(t)
-		execer := wsep.Dialer{URL: newServer(t, &wsep.Handler{Server: srv})}
-		var clients []wsep.Process
-		for _, c := range commands {
-			p, s := startScreen(t, execer, m.on(c))
-			s.waitFor("up")
-			clients = append(clients, p)
+	overKinds(t, func(t *testing.T, opts *wsep.Options) {
+		dir := sessionDir(t)
+		closes := func(t *testing.T, commands ...wsep.Command) {
+			srv := wsep.NewServer()
+			m := newMark(t)
+			execer := wsep.Dialer{URL: newServer(t, &wsep.Handler{Server: srv, Options: opts})}
+			var clients []wsep.Process
+			for _, c := range commands {
+				p, s := startScreen(t, execer, m.on(c))
+				s.waitFor("up")
+				clients = append(clients, p)
+			}
+			require.Len(t, srv.Sessions(), len(commands))
+			srv.Close()
+			require.Zero(t, srv.SessionCount())
+			for _, p := range clients {
+				err := waitWithin(t, p, patience)
+				_, exited := errors.AsType[wsep.ExitError](err)
+				require.False(t, exited, "%v", err)
+				require.ErrorContains(t, err, "server is closing")
+			}
+			require.Empty(t, sessionFiles(t, dir))
+			m.requireNone(t, patience) // A killed process may take a moment to exit.
 		}
-		require.Len(t, srv.Sessions(), len(commands))
-		srv.Close()
-		require.Zero(t, srv.SessionCount())
-		for _, p := range clients {
-			err := waitWithin(t, p, patience)
-			_, exited := errors.AsType[wsep.ExitError](err)
-			require.False(t, exited, "%v", err)
-			require.ErrorContains(t, err, "server is closing")
-		}
-		require.Empty(t, sessionFiles(t, dir))
-		m.requireNone(t, patience) // A killed process may take a moment to exit.
-	}
-	closes(t, script("1", ignorant))
-	closes(t,
-		bash2("2"), script("3", ignorant), script("4", ignorant), script("5", withChildren), script("6", withChildren),
-		script("7", "echo up; exec sh -c '"+ignorant+"'"), script("8", "setsid sh -c : ; echo up; exec cat"))
+		closes(t, script("1", ignorant))
+		closes(t,
+			bash2("2"), script("3", ignorant), script("4", ignorant), script("5", withChildren), script("6", withChildren),
+			script("7", "echo up; exec sh -c '"+ignorant+"'"), script("8", "setsid sh -c : ; echo up; exec cat"))
 
-	// A server that is closed can be used again.
-	srv, execer := sessionServer(t, nil)
-	srv.Close()
-	p, s := startScreen(t, execer, bash("1"))
-	s.waitFor("ready> ")
-	srv.Close()
-	srv.Close()
-	require.Error(t, waitWithin(t, p, patience))
+		// A server that is closed can be used again.
+		srv, execer := sessionServer(t, opts)
+		srv.Close()
+		p, s := startScreen(t, execer, bash("1"))
+		s.waitFor("ready> ")
+		srv.Close()
+		srv.Close()
+		require.Error(t, waitWithin(t, p, patience))
+	})
 }
 
 // bash2 is a shell with jobs.
@@ -231,16 +240,20 @@ func bash2(id string) wsep.Command {
 }
 
 func TestCloseOfStartingSession(t *testing.T) {
-	t.Run("told to end", func(t *testing.T) { testCloseOfStartingSession(t, wsep.LocalExecer{}) })
-	t.Run("killed", func(t *testing.T) { testCloseOfStartingSession(t, wsep.LocalExecer{KillDelay: time.Nanosecond}) })
+	killed := wsep.LocalExecer{KillDelay: time.Nanosecond}
+	t.Run("told to end", func(t *testing.T) { testCloseOfStartingSession(t, wsep.LocalExecer{}, nil, 20) })
+	t.Run("killed", func(t *testing.T) { testCloseOfStartingSession(t, killed, nil, 20) })
+	native := &wsep.Options{Sessions: wsep.SessionsNative}
+	t.Run("native, told to end", func(t *testing.T) { testCloseOfStartingSession(t, wsep.LocalExecer{}, native, 2) })
+	t.Run("native, killed", func(t *testing.T) { testCloseOfStartingSession(t, killed, native, 20) })
 }
 
-func testCloseOfStartingSession(t *testing.T, local wsep.LocalExecer) {
+func testCloseOfStartingSession(t *testing.T, local wsep.LocalExecer, opts *wsep.Options, times int) {
 	dir := sessionDir(t)
 	m := newMark(t)
-	for i := range 20 {
+	for i := range times {
 		srv := wsep.NewServer()
-		execer := wsep.Dialer{URL: newServer(t, &wsep.Handler{Server: srv, Execer: local})}
+		execer := wsep.Dialer{URL: newServer(t, &wsep.Handler{Server: srv, Execer: local, Options: opts})}
 		var starting sync.WaitGroup
 		starting.Go(func() {
 			p, err := execer.Start(t.Context(), m.on(bash("1")))
@@ -590,58 +603,60 @@ func TestTemporaryDirectories(t *testing.T) {
 func TestSessionOfAnotherUser(t *testing.T) {
 	requireRoot(t)
 	const nobody = 65534
-	dir := sessionDir(t)
-	srv := wsep.NewServer()
-	defer srv.Close()
-	m := newMark(t)
-	execer := wsep.Dialer{URL: newServer(t, &wsep.Handler{Server: srv})}
-	c := inRootDirectory(m.on(bash("1")))
-	c.UID = nobody
-	p, s := startScreen(t, execer, c)
-	require.Equal(t, "65534 65534", s.ask(p, "$(id -u) $(id -G)"))
-	shell := s.ask(p, "$$")
-	for _, path := range sessionFiles(t, dir) {
-		info, err := os.Stat(path)
-		require.NoError(t, err)
-		require.EqualValues(t, nobody, info.Sys().(*syscall.Stat_t).Uid)
-		require.EqualValues(t, 0o700, info.Mode().Perm())
-	}
-	for pid, line := range m.processes() {
-		info, err := os.Stat(fmt.Sprintf("/proc/%d", pid))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // A process that the keeper has started may have exited.
+	overKinds(t, func(t *testing.T, opts *wsep.Options) {
+		dir := sessionDir(t)
+		srv := wsep.NewServer()
+		defer srv.Close()
+		m := newMark(t)
+		execer := wsep.Dialer{URL: newServer(t, &wsep.Handler{Server: srv, Options: opts})}
+		c := inRootDirectory(m.on(bash("1")))
+		c.UID = nobody
+		p, s := startScreen(t, execer, c)
+		require.Equal(t, "65534 65534", s.ask(p, "$(id -u) $(id -G)"))
+		shell := s.ask(p, "$$")
+		for _, path := range sessionFiles(t, dir) {
+			info, err := os.Stat(path)
+			require.NoError(t, err)
+			require.EqualValues(t, nobody, info.Sys().(*syscall.Stat_t).Uid)
+			require.EqualValues(t, 0o700, info.Mode().Perm())
 		}
-		require.NoError(t, err)
-		require.EqualValues(t, nobody, info.Sys().(*syscall.Stat_t).Uid, line)
-	}
+		for pid, line := range m.processes() {
+			info, err := os.Stat(fmt.Sprintf("/proc/%d", pid))
+			if errors.Is(err, fs.ErrNotExist) {
+				continue // A process that the keeper has started may have exited.
+			}
+			require.NoError(t, err)
+			require.EqualValues(t, nobody, info.Sys().(*syscall.Stat_t).Uid, line)
+		}
 
-	// Root is another user too.
-	for _, other := range [][2]uint32{{0, 0}, {1, 0}, {nobody, 1}, {0, nobody}} {
-		stranger := c
-		stranger.UID, stranger.GID = other[0], other[1]
+		// Root is another user too.
+		for _, other := range [][2]uint32{{0, 0}, {1, 0}, {nobody, 1}, {0, nobody}} {
+			stranger := c
+			stranger.UID, stranger.GID = other[0], other[1]
+			_, err := execer.Start(t.Context(), stranger)
+			require.ErrorIs(t, err, fs.ErrPermission)
+		}
+		require.NoError(t, p.Close())
+		require.Error(t, waitWithin(t, p, patience))
+		p, s = startScreen(t, execer, c)
+		require.Equal(t, shell, s.ask(p, "$$"))
+
+		// The server can end the processes that it has started.
+		typeLine(t, p, `trap "" HUP TERM; echo $((40+2)); while :; do sleep 1; done`)
+		s.waitFor("42")
+		srv.Close()
+		require.ErrorContains(t, waitWithin(t, p, patience), "server is closing")
+		m.requireNone(t, patience)
+
+		began := time.Now()
+		stranger := inRootDirectory(bash("2"))
+		stranger.UID = 54321
 		_, err := execer.Start(t.Context(), stranger)
-		require.ErrorIs(t, err, fs.ErrPermission)
-	}
-	require.NoError(t, p.Close())
-	require.Error(t, waitWithin(t, p, patience))
-	p, s = startScreen(t, execer, c)
-	require.Equal(t, shell, s.ask(p, "$$"))
-
-	// The server can end the processes that it has started.
-	typeLine(t, p, `trap "" HUP TERM; echo $((40+2)); while :; do sleep 1; done`)
-	s.waitFor("42")
-	srv.Close()
-	require.ErrorContains(t, waitWithin(t, p, patience), "server is closing")
-	m.requireNone(t, patience)
-
-	began := time.Now()
-	stranger := inRootDirectory(bash("2"))
-	stranger.UID = 54321
-	_, err := execer.Start(t.Context(), stranger)
-	_, ok := errors.AsType[*wsep.StartError](err)
-	require.True(t, ok, "%v", err)
-	require.Less(t, time.Since(began), patience)
-	requireSessions(t, srv, 0)
+		_, ok := errors.AsType[*wsep.StartError](err)
+		require.True(t, ok, "%v", err)
+		require.Less(t, time.Since(began), patience)
+		requireSessions(t, srv, 0)
+	})
 }
 
 // as returns an Execer whose requests name their user.
@@ -657,79 +672,86 @@ func byName(r *http.Request) (string, error) { return r.Header.Get("X-Name"), ni
 // out that it exists.
 func TestSessionBelongsToItsOwner(t *testing.T) {
 	skipIfShort(t)
-	srv, execer := handlerServer(t, &wsep.Handler{Authorize: byName})
-	shells := map[string]string{}
-	for _, name := range []string{"alice", "bob", "", "alic", "ALICE"} {
-		p, s := startScreen(t, as(execer, name), bash("1"))
-		shell := s.ask(p, "$$")
-		require.Empty(t, shells[shell], name)
-		shells[shell] = name
-	}
-	require.Equal(t, len(shells), srv.SessionCount())
-	owners := map[string]bool{}
-	for _, info := range srv.Sessions() {
-		require.Equal(t, "1", info.ID)
-		owners[info.Owner] = true
-	}
-	require.Len(t, owners, len(shells))
+	overKinds(t, func(t *testing.T, opts *wsep.Options) {
+		srv, execer := handlerServer(t, &wsep.Handler{Authorize: byName, Options: opts})
+		shells := map[string]string{}
+		for _, name := range []string{"alice", "bob", "", "alic", "ALICE"} {
+			p, s := startScreen(t, as(execer, name), bash("1"))
+			shell := s.ask(p, "$$")
+			require.Empty(t, shells[shell], name)
+			shells[shell] = name
+		}
+		require.Equal(t, len(shells), srv.SessionCount())
+		owners := map[string]bool{}
+		for _, info := range srv.Sessions() {
+			require.Equal(t, "1", info.ID)
+			owners[info.Owner] = true
+		}
+		require.Len(t, owners, len(shells))
 
-	require.False(t, srv.CloseSession("carol", "1", "it is not hers"))
-	require.True(t, srv.CloseSession("bob", "1", "he wants it"))
-	require.Equal(t, len(shells)-1, srv.SessionCount())
-	for shell, name := range shells {
-		p, s := startScreen(t, as(execer, name), bash("1"))
-		require.Equal(t, name != "bob", shell == s.ask(p, "$$"), name)
-	}
+		require.False(t, srv.CloseSession("carol", "1", "it is not hers"))
+		require.True(t, srv.CloseSession("bob", "1", "he wants it"))
+		require.Equal(t, len(shells)-1, srv.SessionCount())
+		for shell, name := range shells {
+			p, s := startScreen(t, as(execer, name), bash("1"))
+			require.Equal(t, name != "bob", shell == s.ask(p, "$$"), name)
+		}
+	})
 }
 
 func TestAnyStringIsAnID(t *testing.T) {
 	skipIfShort(t)
-	srv, execer := sessionServer(t, nil)
-	target := filepath.Join(t.TempDir(), "x")
-	ids := []string{
-		"../../x", "/etc/passwd", "..", ".", "-X quit", "-x", "--help", "; touch " + target, "$(touch " + target + ")",
-		"`touch " + target + "`", "a\nb", "a\r\nb", "a\x00b", "\x00", `'"\`, "*", "%s%n", " ", "s", "1.s",
-		strings.Repeat("x", 10_000), "äöü漢字\U0001f642", "\x1b[31m", "1:a:b", "0", "null", "{}",
-	}
-	shells := map[string]string{}
-	for _, id := range ids {
-		p, s := startScreen(t, execer, bash(id))
-		shells[id] = s.ask(p, "$$")
-		require.NoError(t, p.Close())
-		require.Error(t, waitWithin(t, p, patience))
-	}
-	require.Equal(t, len(ids), srv.SessionCount())
-	require.Len(t, slices.Compact(slices.Sorted(maps.Values(shells))), len(ids))
-	for _, info := range srv.Sessions() {
-		require.Contains(t, ids, info.ID)
-		p, s := startScreen(t, execer, bash(info.ID))
-		require.Equal(t, shells[info.ID], s.ask(p, "$$"))
-		require.NoError(t, p.Close())
-	}
-	require.NoFileExists(t, target)
-	for _, path := range sessionFiles(t, os.Getenv("TMPDIR")) {
-		require.Len(t, filepath.Base(path), len("wsep-")+36)
-	}
-	srv.Close()
+	overKinds(t, func(t *testing.T, opts *wsep.Options) {
+		srv, execer := sessionServer(t, opts)
+		target := filepath.Join(t.TempDir(), "x")
+		ids := []string{
+			"../../x", "/etc/passwd", "..", ".", "-X quit", "-x", "--help", "; touch " + target, "$(touch " + target + ")",
+			"`touch " + target + "`", "a\nb", "a\r\nb", "a\x00b", "\x00", `'"\`, "*", "%s%n", " ", "s", "1.s",
+			strings.Repeat("x", 10_000), "äöü漢字\U0001f642", "\x1b[31m", "1:a:b", "0", "null", "{}",
+		}
+		shells := map[string]string{}
+		for _, id := range ids {
+			p, s := startScreen(t, execer, bash(id))
+			shells[id] = s.ask(p, "$$")
+			require.NoError(t, p.Close())
+			require.Error(t, waitWithin(t, p, patience))
+		}
+		require.Equal(t, len(ids), srv.SessionCount())
+		require.Len(t, slices.Compact(slices.Sorted(maps.Values(shells))), len(ids))
+		for _, info := range srv.Sessions() {
+			require.Contains(t, ids, info.ID)
+			p, s := startScreen(t, execer, bash(info.ID))
+			require.Equal(t, shells[info.ID], s.ask(p, "$$"))
+			require.NoError(t, p.Close())
+		}
+		require.NoFileExists(t, target)
+		for _, path := range sessionFiles(t, os.Getenv("TMPDIR")) {
+			require.Len(t, filepath.Base(path), len("wsep-")+36)
+		}
+		srv.Close()
+	})
 }
 
 func TestCommandsThatLookLikeOptions(t *testing.T) {
 	skipIfShort(t)
-	_, execer := sessionServer(t, nil)
-	dir := t.TempDir()
-	for _, name := range []string{"-x", "--", "-c", "-", "a b", "$x", "~"} {
-		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\necho \"ran $#: $*.\"\n"), 0o755))
-		for _, c := range []wsep.Command{
-			{Command: name, Env: []string{"PATH=" + dir + ":" + os.Getenv("PATH")}},
-			{Command: filepath.Join(dir, name)},
-			{Command: "./" + name, WorkingDir: dir},
-		} {
-			c.ID, c.TTY, c.Args = "1", true, []string{"-S", "-X", "", "quit"}
-			p, s := startScreen(t, execer, c)
-			require.Equal(t, "ran 4: -S -X quit.", textOf(s.rest()), name)
-			requireExit(t, p, 0)
+	overKinds(t, func(t *testing.T, opts *wsep.Options) {
+		_, execer := sessionServer(t, opts)
+		dir := t.TempDir()
+		t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+		for _, name := range []string{"-x", "--", "-c", "-", "a b", "$x", "~"} {
+			require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\necho \"ran $#: $*.\"\n"), 0o755))
+			for _, c := range []wsep.Command{
+				{Command: name},
+				{Command: filepath.Join(dir, name)},
+				{Command: "./" + name, WorkingDir: dir},
+			} {
+				c.ID, c.TTY, c.Args = "1", true, []string{"-S", "-X", "", "quit"}
+				p, s := startScreen(t, execer, c)
+				require.Equal(t, "ran 4: -S -X quit.", textOf(s.rest()), name)
+				requireExit(t, p, 0)
+			}
 		}
-	}
+	})
 }
 
 // fakeScreen returns a directory with a screen that reports a version.
@@ -762,7 +784,8 @@ func TestWithoutFitScreen(t *testing.T) {
 		{"4.09.00", fakeScreen(t, "4.09.00 (GNU) 30-Jan-22") + ":" + os.Getenv("PATH"), true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			srv, execer := sessionServer(t, &wsep.Options{MaxProcesses: 1})
+			opts := &wsep.Options{MaxProcesses: 1, Sessions: wsep.SessionsScreen}
+			srv, execer := sessionServer(t, opts)
 			t.Setenv("PATH", tc.path)
 			c := bash("1")
 			c.Rows, c.Cols = 30, 100
@@ -789,7 +812,7 @@ func TestWithoutFitScreen(t *testing.T) {
 
 			// The same holds for a Session without a Server.
 			c.ID = ""
-			session := wsep.NewSession(&c, wsep.LocalExecer{}, nil)
+			session := wsep.NewSession(&c, wsep.LocalExecer{}, opts)
 			p, err := session.Attach(t.Context())
 			require.NoError(t, err)
 			s := watchScreen(t, p)
@@ -823,8 +846,8 @@ func TestScreenThatFails(t *testing.T) {
 		t.Run(how, func(t *testing.T) {
 			srv, execer := sessionServer(t, nil)
 			t.Setenv("PATH", screenThat(t, "4.09.00", script)+":"+path)
-			requirePlain(t, srv, execer, bash("1"))
-			session := wsep.NewSession(new(bash("1")), wsep.LocalExecer{}, nil)
+			requireNative(t, srv, execer, bash("1"))
+			session := wsep.NewSession(new(bash("1")), wsep.LocalExecer{}, &wsep.Options{Sessions: wsep.SessionsScreen})
 			state, err := session.WaitForState(wsep.StateReady)
 			require.EqualValues(t, wsep.StateDone, state)
 			require.ErrorContains(t, err, "no screen to keep the session in")
@@ -903,104 +926,110 @@ func TestSessionLivesWhereItsExecerIs(t *testing.T) {
 }
 
 func TestChainReturnsToItsFarEnd(t *testing.T) {
-	far, farExecer := sessionServer(t, nil)
-	// The gateway has no programs, and no screen.
-	alone := []string{"WSEP_TEST_SERVER_CHAINS_TO=" + farExecer.URL, "PATH=/nonexistent"}
-	gateway, execer := serverProcess(t, alone...)
-	p, s := startScreen(t, execer, bash("1"))
-	shell := s.ask(p, "$$")
-	require.Equal(t, "1", far.Sessions()[0].ID)
-	require.NoError(t, p.Close())
-	require.Error(t, waitWithin(t, p, patience))
-	p, s = startScreen(t, execer, bash("1"))
-	require.Equal(t, shell, s.ask(p, "$$"))
+	overKinds(t, func(t *testing.T, opts *wsep.Options) {
+		far, farExecer := sessionServer(t, opts)
+		// The gateway has no programs, and no screen.
+		alone := []string{"WSEP_TEST_SERVER_CHAINS_TO=" + farExecer.URL, "PATH=/nonexistent"}
+		gateway, execer := serverProcess(t, alone...)
+		p, s := startScreen(t, execer, bash("1"))
+		shell := s.ask(p, "$$")
+		require.Equal(t, "1", far.Sessions()[0].ID)
+		require.NoError(t, p.Close())
+		require.Error(t, waitWithin(t, p, patience))
+		p, s = startScreen(t, execer, bash("1"))
+		require.Equal(t, shell, s.ask(p, "$$"))
 
-	// Another gateway takes its place.
-	require.NoError(t, gateway.Process.Kill())
-	_ = gateway.Wait()
-	require.ErrorIs(t, waitWithin(t, p, patience), wsep.ErrDisconnected)
-	_, execer = serverProcess(t, alone...)
-	p, s = startScreen(t, execer, bash("1"))
-	require.Equal(t, shell, s.ask(p, "$$"))
+		// Another gateway takes its place.
+		require.NoError(t, gateway.Process.Kill())
+		_ = gateway.Wait()
+		require.ErrorIs(t, waitWithin(t, p, patience), wsep.ErrDisconnected)
+		_, execer = serverProcess(t, alone...)
+		p, s = startScreen(t, execer, bash("1"))
+		require.Equal(t, shell, s.ask(p, "$$"))
 
-	// This adds one more hop.
-	_, longer := serverProcess(t, "WSEP_TEST_SERVER_CHAINS_TO="+execer.URL, "PATH=/nonexistent")
-	q, s2 := startScreen(t, longer, bash("1"))
-	require.Equal(t, shell, s2.ask(q, "$$"))
-	require.Equal(t, 1, far.SessionCount())
-	typeLine(t, q, "exit 9")
-	s.rest()
-	s2.rest()
-	requireExit(t, p, 9)
-	requireExit(t, q, 9)
-	requireSessions(t, far, 0)
+		// This adds one more hop.
+		_, longer := serverProcess(t, "WSEP_TEST_SERVER_CHAINS_TO="+execer.URL, "PATH=/nonexistent")
+		q, s2 := startScreen(t, longer, bash("1"))
+		require.Equal(t, shell, s2.ask(q, "$$"))
+		require.Equal(t, 1, far.SessionCount())
+		typeLine(t, q, "exit 9")
+		s.rest()
+		s2.rest()
+		requireExit(t, p, 9)
+		requireExit(t, q, 9)
+		requireSessions(t, far, 0)
+	})
 }
 
 func TestOwnersOfAGatewayDoNotMeet(t *testing.T) {
 	skipIfShort(t)
-	far, farExecer := sessionServer(t, nil)
-	gateway := wsep.NewServer()
-	execer := wsep.Dialer{URL: newServer(t, &wsep.Handler{Server: gateway, Execer: farExecer, Authorize: byName})}
-	shells := map[string]string{}
-	// Each pair is different: owner and ID must not be confused.
-	for _, who := range [][2]string{
-		{"alice", "1"}, {"bob", "1"}, {"", "1"}, {"alice", "2"}, {"", "5:alice:1"}, {"", "alice:1"}, {"", "0::1"},
-		{"5:alice", "1"}, {"alice:1", ""}, {"a", "b:c"}, {"a:b", "c"}, {"", "0::5:alice:1"},
-	} {
-		if who[1] == "" {
-			continue // Without an ID there is no session.
+	overKinds(t, func(t *testing.T, opts *wsep.Options) {
+		far, farExecer := sessionServer(t, opts)
+		gateway := wsep.NewServer()
+		execer := wsep.Dialer{URL: newServer(t, &wsep.Handler{Server: gateway, Execer: farExecer, Authorize: byName})}
+		shells := map[string]string{}
+		// Each pair is different: owner and ID must not be confused.
+		for _, who := range [][2]string{
+			{"alice", "1"}, {"bob", "1"}, {"", "1"}, {"alice", "2"}, {"", "5:alice:1"}, {"", "alice:1"}, {"", "0::1"},
+			{"5:alice", "1"}, {"alice:1", ""}, {"a", "b:c"}, {"a:b", "c"}, {"", "0::5:alice:1"},
+		} {
+			if who[1] == "" {
+				continue // Without an ID there is no session.
+			}
+			p, s := startScreen(t, as(execer, who[0]), bash(who[1]))
+			shell := s.ask(p, "$$")
+			require.Empty(t, shells[shell], "%q", who)
+			shells[shell] = fmt.Sprint(who)
+			require.NoError(t, p.Close())
+			require.Error(t, waitWithin(t, p, patience))
+			p, s = startScreen(t, as(execer, who[0]), bash(who[1]))
+			require.Equal(t, shell, s.ask(p, "$$"))
+			require.NoError(t, p.Close())
 		}
-		p, s := startScreen(t, as(execer, who[0]), bash(who[1]))
-		shell := s.ask(p, "$$")
-		require.Empty(t, shells[shell], "%q", who)
-		shells[shell] = fmt.Sprint(who)
-		require.NoError(t, p.Close())
-		require.Error(t, waitWithin(t, p, patience))
-		p, s = startScreen(t, as(execer, who[0]), bash(who[1]))
-		require.Equal(t, shell, s.ask(p, "$$"))
-		require.NoError(t, p.Close())
-	}
-	require.Equal(t, len(shells), far.SessionCount())
-	require.Zero(t, gateway.SessionCount())
+		require.Equal(t, len(shells), far.SessionCount())
+		require.Zero(t, gateway.SessionCount())
+	})
 }
 
 func TestSessionsAreListedAndClosed(t *testing.T) {
-	srv, execer := handlerServer(t, &wsep.Handler{Authorize: byName})
-	require.Empty(t, srv.Sessions())
-	before := time.Now()
-	var last wsep.Process
-	for i, name := range []string{"alice", "bob"} {
-		c := bash(fmt.Sprint("id ", i))
-		c.WorkingDir = "/"
-		p, s := startScreen(t, as(execer, name), c)
+	overKinds(t, func(t *testing.T, opts *wsep.Options) {
+		srv, execer := handlerServer(t, &wsep.Handler{Authorize: byName, Options: opts})
+		require.Empty(t, srv.Sessions())
+		before := time.Now()
+		var last wsep.Process
+		for i, name := range []string{"alice", "bob"} {
+			c := bash(fmt.Sprint("id ", i))
+			c.WorkingDir = "/"
+			p, s := startScreen(t, as(execer, name), c)
+			s.waitFor("ready> ")
+			last = p
+		}
+		p, s := startScreen(t, as(execer, "bob"), func() wsep.Command { c := bash("id 1"); c.WorkingDir = "/usr"; return c }())
 		s.waitFor("ready> ")
-		last = p
-	}
-	p, s := startScreen(t, as(execer, "bob"), func() wsep.Command { c := bash("id 1"); c.WorkingDir = "/usr"; return c }())
-	s.waitFor("ready> ")
 
-	infos := srv.Sessions()
-	require.Len(t, infos, 2)
-	for i, want := range []wsep.SessionInfo{{ID: "id 0", Owner: "alice", Clients: 1}, {ID: "id 1", Owner: "bob", Clients: 2}} {
-		got := infos[i]
-		require.Equal(t, want.ID, got.ID)
-		require.Equal(t, want.Owner, got.Owner)
-		require.Equal(t, want.Clients, got.Clients)
-		require.EqualValues(t, wsep.StateReady, got.State)
-		require.Equal(t, "bash", got.Command.Command)
-		require.Equal(t, "/", got.Command.WorkingDir, "as it was started")
-		require.WithinRange(t, got.Started, before, time.Now())
-	}
+		infos := srv.Sessions()
+		require.Len(t, infos, 2)
+		for i, want := range []wsep.SessionInfo{{ID: "id 0", Owner: "alice", Clients: 1}, {ID: "id 1", Owner: "bob", Clients: 2}} {
+			got := infos[i]
+			require.Equal(t, want.ID, got.ID)
+			require.Equal(t, want.Owner, got.Owner)
+			require.Equal(t, want.Clients, got.Clients)
+			require.EqualValues(t, wsep.StateReady, got.State)
+			require.Equal(t, "bash", got.Command.Command)
+			require.Equal(t, "/", got.Command.WorkingDir, "as it was started")
+			require.WithinRange(t, got.Started, before, time.Now())
+		}
 
-	require.False(t, srv.CloseSession("bob", "id 2", "no reason"))
-	require.False(t, srv.CloseSession("alice", "id 1", "no reason"))
-	require.True(t, srv.CloseSession("bob", "id 1", "the rent is due"))
-	for _, p := range []wsep.Process{p, last} {
-		require.ErrorContains(t, waitWithin(t, p, patience), "session is closing: the rent is due")
-	}
-	require.Eventually(t, func() bool { return len(srv.Sessions()) == 1 }, patience, time.Millisecond)
-	require.False(t, srv.CloseSession("bob", "id 1", "no reason"))
-	require.Equal(t, "id 0", srv.Sessions()[0].ID)
+		require.False(t, srv.CloseSession("bob", "id 2", "no reason"))
+		require.False(t, srv.CloseSession("alice", "id 1", "no reason"))
+		require.True(t, srv.CloseSession("bob", "id 1", "the rent is due"))
+		for _, p := range []wsep.Process{p, last} {
+			require.ErrorContains(t, waitWithin(t, p, patience), "session is closing: the rent is due")
+		}
+		require.Eventually(t, func() bool { return len(srv.Sessions()) == 1 }, patience, time.Millisecond)
+		require.False(t, srv.CloseSession("bob", "id 1", "no reason"))
+		require.Equal(t, "id 0", srv.Sessions()[0].ID)
+	})
 }
 
 // TestScreenThatDoesNotSayItHasFitted has a client whose terminal's size nobody confirms.
@@ -1333,7 +1362,7 @@ func TestScreenIsKilled(t *testing.T) {
 }
 
 func TestSignalsReachSession(t *testing.T) {
-	overBoth(t, func(t *testing.T, execer wsep.Execer) {
+	overAll(t, func(t *testing.T, execer wsep.Execer) {
 		p, s := startScreen(t, execer, wsep.Command{
 			ID: "1", Command: "bash", TTY: true,
 			Args: []string{"-c", `for s in INT TERM USR1 HUP; do trap "echo got $s." $s; done; echo up; while :; do sleep 0.02; done`},
@@ -1345,7 +1374,7 @@ func TestSignalsReachSession(t *testing.T) {
 			s.waitFor("got " + name + ".")
 		}
 		require.NoError(t, signaler.Signal(t.Context(), "KILL"))
-		requireExit(t, p, 128+9)
+		requireKilled(t, p, syscall.SIGKILL)
 	})
 	t.Run("Hostile", func(t *testing.T) {
 		dir := sessionDir(t)
@@ -1366,17 +1395,19 @@ func TestSignalsReachSession(t *testing.T) {
 // TestShortTimeout: sessions close as soon as their client detaches, and clients return at that moment.
 func TestShortTimeout(t *testing.T) {
 	skipIfShort(t)
-	for _, timeout := range []time.Duration{1, time.Millisecond, 10 * time.Millisecond} {
-		srv, execer := sessionServer(t, &wsep.Options{SessionTimeout: timeout})
-		for range 20 {
-			p, s := startScreen(t, execer, bash("1"))
-			s.waitFor("ready> ")
-			require.NoError(t, p.Close())
-			require.Error(t, waitWithin(t, p, patience))
+	overKinds(t, func(t *testing.T, opts *wsep.Options) {
+		for _, timeout := range []time.Duration{1, time.Millisecond, 10 * time.Millisecond} {
+			srv, execer := sessionServer(t, &wsep.Options{SessionTimeout: timeout, Sessions: opts.Sessions})
+			for range 20 {
+				p, s := startScreen(t, execer, bash("1"))
+				s.waitFor("ready> ")
+				require.NoError(t, p.Close())
+				require.Error(t, waitWithin(t, p, patience))
+			}
+			requireSessions(t, srv, 0)
+			requireNoFiles(t, os.Getenv("TMPDIR"))
 		}
-		requireSessions(t, srv, 0)
-		requireNoFiles(t, os.Getenv("TMPDIR"))
-	}
+	})
 }
 
 // benchmarkAttach measures the time until the shell's prompt is shown. Each round begins with prepare.

@@ -14,7 +14,7 @@ import (
 // sessionProcess is the process that shows a session to a client. It is attached until its client detaches.
 type sessionProcess struct {
 	Process
-	session  *Session
+	host     *screenHost
 	display  *display
 	cancel   context.CancelFunc // ends the process by force
 	detached func()             // called when the process has exited, before its result is known
@@ -43,7 +43,7 @@ func (p *sessionProcess) attachError() error {
 		return xerrors.Errorf("attach to session: %q", complaint)
 	}
 	<-p.done
-	if p.session.isClosing() {
+	if p.host.isClosing() {
 		if _, exited := errors.AsType[ExitError](p.result); exited {
 			return nil
 		}
@@ -62,10 +62,10 @@ func (p *sessionProcess) follow(ctx context.Context) {
 	stop()
 	ended()
 	p.result = p.outcome(err)
-	p.session.removeClient(p.detachingFor())
+	p.host.removeClient(p.detachingFor())
 	p.detached()
 	close(p.done)
-	if p.session.isClosing() {
+	if p.host.isClosing() {
 		// While the client's context lives, it may read the rest of the output slowly, within drainTimeout.
 		reading, release := context.WithTimeout(ctx, drainTimeout)
 		context.AfterFunc(reading, func() {
@@ -80,7 +80,7 @@ func (p *sessionProcess) follow(ctx context.Context) {
 // endWithSession ends the process if it does not notice that the session is done. screen can't tell its clients when it is
 // killed.
 func (p *sessionProcess) endWithSession(running context.Context) {
-	if state, _ := p.session.waitForState(running, StateDone); state != StateDone {
+	if state, _ := p.host.waitForState(running, StateDone); state != StateDone {
 		return
 	}
 	select {
@@ -99,15 +99,15 @@ func (p *sessionProcess) outcome(err error) error {
 	defer cancel()
 	if p.detaching.Load() == nil {
 		// Screen may have been killed while the command still runs.
-		p.session.currentKeeper().order("check")
-		_, _ = p.session.waitForState(ctx, StateClosing)
+		p.host.currentKeeper().order("check")
+		_, _ = p.host.waitForState(ctx, StateClosing)
 	}
-	p.session.mu.Lock()
-	defer p.session.mu.Unlock()
-	if p.session.state < StateClosing {
+	p.host.mu.Lock()
+	defer p.host.mu.Unlock()
+	if p.host.state < StateClosing {
 		return errDetached
 	}
-	return p.session.result
+	return p.host.result
 }
 
 // detachingFor returns how long ago the process was told to detach.
@@ -147,10 +147,10 @@ func (p *sessionProcess) Resize(ctx context.Context, rows, cols uint16) error {
 	if err := p.Process.Resize(ctx, rows, cols); err != nil {
 		return err
 	}
-	p.session.mu.Lock()
-	defer p.session.mu.Unlock()
-	if p.session.clients > 1 {
-		p.session.fitSoon()
+	p.host.mu.Lock()
+	defer p.host.mu.Unlock()
+	if p.host.clients > 1 {
+		p.host.fitSoon()
 	}
 	return nil
 }
@@ -175,8 +175,8 @@ func (p *sessionProcess) Exited() <-chan struct{} { return p.done }
 
 // Signal implements Signaler.
 func (p *sessionProcess) Signal(_ context.Context, signal string) error {
-	if err := p.session.signalError(); err != nil {
+	if err := p.host.signalError(); err != nil {
 		return err
 	}
-	return p.session.currentKeeper().signal(signal)
+	return p.host.currentKeeper().signal(signal)
 }
