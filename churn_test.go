@@ -54,9 +54,12 @@ func TestSessionChurn(t *testing.T) {
 	// A client that is cut off silently stays attached until it misses a ping.
 	const keepAlive = 500 * time.Millisecond
 	c := &churn{t: t, srv: wsep.NewServer(), mark: newMark(t), counts: map[string]int{}}
-	c.patient = newServer(t, &wsep.Handler{Server: c.srv, Options: &wsep.Options{KeepAlive: keepAlive}})
+	c.patient = newServer(t, &wsep.Handler{
+		Server: c.srv, Execer: localIn(dir), Options: &wsep.Options{KeepAlive: keepAlive},
+	})
 	c.hasty = newServer(t, &wsep.Handler{
-		Server: c.srv, Options: &wsep.Options{KeepAlive: keepAlive, SessionTimeout: 20 * time.Millisecond},
+		Server: c.srv, Execer: localIn(dir),
+		Options: &wsep.Options{KeepAlive: keepAlive, SessionTimeout: 20 * time.Millisecond},
 	})
 	end := time.Now().Add(length)
 	var running sync.WaitGroup

@@ -58,16 +58,65 @@ func sessionServer(t testing.TB, opts *wsep.Options) (*wsep.Server, wsep.Dialer)
 // handlerServer is sessionServer for a Handler.
 func handlerServer(t testing.TB, h *wsep.Handler) (*wsep.Server, wsep.Dialer) {
 	t.Helper()
-	sessionDir(t)
+	return serverIn(t, sessionDir(t), h)
+}
+
+// serverIn is handlerServer with sessions in a directory.
+func serverIn(t testing.TB, dir string, h *wsep.Handler) (*wsep.Server, wsep.Dialer) {
+	t.Helper()
 	h.Server = wsep.NewServer()
 	if h.Execer == nil {
 		h.Execer = wsep.LocalExecer{}
 	}
+	h.Execer = machine{h.Execer, []string{"TMPDIR=" + dir}}
 	web := httptest.NewServer(h)
 	t.Cleanup(web.Close)
 	t.Cleanup(h.Server.Close)
 	return h.Server, wsep.Dialer{URL: web.URL}
 }
+
+// machine is an Execer whose commands have more variables. A PATH among them is also where programs are found. So tests
+// with different variables can run at the same time.
+type machine struct {
+	wsep.Execer
+	env []string
+}
+
+func localWith(env ...string) machine { return machine{wsep.LocalExecer{}, env} }
+
+// localIn is a LocalExecer with sessions in a directory.
+func localIn(dir string) machine { return localWith("TMPDIR=" + dir) }
+
+func (m machine) Start(ctx context.Context, c wsep.Command) (wsep.Process, error) {
+	if c.Command != "" && !strings.Contains(c.Command, "/") {
+		program, err := m.find(c.Command)
+		if err != nil {
+			return nil, &wsep.StartError{Err: err}
+		}
+		c.Command = program
+	}
+	c.Env = slices.Concat(m.env, c.Env)
+	return m.Execer.Start(ctx, c)
+}
+
+// find returns the program's path, or its name if the machine has no PATH.
+func (m machine) find(name string) (string, error) {
+	for _, kv := range m.env {
+		path, ok := strings.CutPrefix(kv, "PATH=")
+		if !ok {
+			continue
+		}
+		for _, dir := range filepath.SplitList(path) {
+			if program, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
+				return program, nil
+			}
+		}
+		return "", exec.ErrNotFound
+	}
+	return name, nil
+}
+
+func (m machine) Unwrap() wsep.Execer { return m.Execer }
 
 // sessionExecer starts a Session for each command, without a Server.
 type sessionExecer struct {
@@ -91,7 +140,7 @@ func overAll(t *testing.T, test func(t *testing.T, execer wsep.Execer)) {
 	overKinds(t, func(t *testing.T, opts *wsep.Options) {
 		t.Run("Session", func(t *testing.T) {
 			dir := sessionDir(t)
-			test(t, sessionExecer{execer: wsep.LocalExecer{}, opts: opts})
+			test(t, sessionExecer{execer: localIn(dir), opts: opts})
 			requireNoFiles(t, dir)
 		})
 		t.Run("Server", func(t *testing.T) {
@@ -156,30 +205,30 @@ func requireSessions(t testing.TB, srv *wsep.Server, want int) {
 }
 
 // requireNative runs a shell, which must get a session although screen can't keep one, and must leave nothing behind.
-func requireNative(t *testing.T, srv *wsep.Server, execer wsep.Execer, c wsep.Command) {
+func requireNative(t *testing.T, dir string, srv *wsep.Server, execer wsep.Execer, c wsep.Command) {
 	t.Helper()
 	m := newMark(t)
 	p, s := startScreen(t, execer, m.on(c))
 	require.Equal(t, "24 80", s.ask(p, "$(stty size)"))
 	require.Equal(t, 1, srv.SessionCount())
-	require.Empty(t, sessionFiles(t, os.Getenv("TMPDIR")))
+	require.Empty(t, sessionFiles(t, dir))
 	typeLine(t, p, "exit 4")
 	s.rest()
 	requireExit(t, p, 4)
 	requireSessions(t, srv, 0)
-	requireNoFiles(t, os.Getenv("TMPDIR"))
+	requireNoFiles(t, dir)
 	m.requireNone(t, patience)
 }
 
 // requireClosed closes the server. That must take some seconds at most. The client must get the reason, and nothing of the
 // sessions may be left.
-func requireClosed(t *testing.T, srv *wsep.Server, p wsep.Process, m mark) {
+func requireClosed(t *testing.T, dir string, srv *wsep.Server, p wsep.Process, m mark) {
 	t.Helper()
 	began := time.Now()
 	srv.Close()
 	require.Less(t, time.Since(began), patience)
 	require.ErrorContains(t, waitWithin(t, p, patience), "server is closing")
-	require.Empty(t, sessionFiles(t, os.Getenv("TMPDIR")))
+	require.Empty(t, sessionFiles(t, dir))
 	m.requireNone(t, patience)
 }
 
@@ -190,7 +239,6 @@ func sessionDir(t testing.TB) string {
 	dir, err := os.MkdirTemp("/tmp", "ws") // The path of a socket must be short.
 	require.NoError(t, err)
 	require.NoError(t, os.Chmod(dir, 0o777|os.ModeSticky))
-	t.Setenv("TMPDIR", dir)
 	t.Cleanup(func() {
 		require.Empty(t, sessionFiles(t, dir))
 		require.NoError(t, os.RemoveAll(dir))

@@ -30,18 +30,19 @@ func environmentIn(t *testing.T, execer wsep.Execer, id string, env []string) []
 	return got
 }
 
-// withShell has the tests' PATH begin with another sh.
-func withShell(t *testing.T, shell string) {
+// withShell returns a PATH that begins with another sh.
+func withShell(t *testing.T, shell string) string {
 	t.Helper()
 	dir := t.TempDir()
 	require.NoError(t, os.Symlink(must(t, shell), filepath.Join(dir, "sh")))
-	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	return dir + ":" + os.Getenv("PATH")
 }
 
 // TestSessionHasTheEnvironmentOfAPlainCommand: this includes variables whose names a shell can't have, that a shell changes,
 // or that change a shell.
 func TestSessionHasTheEnvironmentOfAPlainCommand(t *testing.T) {
 	skipIfShort(t)
+	t.Parallel()
 	hostile := []string{
 		"A.B=1", "npm_config_foo-bar=1", "npm_config_//registry.example/:_authToken=secret", "BASH_FUNC_f%%=() { echo hi; }",
 		"BASH_FUNC_cat%%=() { exit 1; }", "OPTIND=abc", "IFS=x", "SHELLOPTS=braceexpand:xtrace:noexec", "BASHOPTS=checkwinsize",
@@ -51,26 +52,19 @@ func TestSessionHasTheEnvironmentOfAPlainCommand(t *testing.T) {
 		"EMPTY=", "NEWLINES=\n\n a\n+b\n\n", "QUOTES='\"\\ `$x` $(x) ${y} #!", "it's \\ ${a} \"name\"\n=1", " = ", "é=ü", "1=1", "-i=-i", "#=#",
 	}
 	for _, shell := range []string{"dash", "bash", "busybox"} {
-		for where, test := range map[string]func(t *testing.T) (env []string){
-			"of the client": func(*testing.T) []string { return hostile },
-			"of the server": func(t *testing.T) []string {
-				for _, kv := range append(hostile, "INVALID=\xff\xfe") {
-					name, value, _ := strings.Cut(kv, "=")
-					t.Setenv(name, value)
-				}
-				return nil
-			},
+		for where, env := range map[string]struct{ client, machine []string }{
+			"of the client":  {client: hostile},
+			"of the machine": {machine: append(hostile, "INVALID=\xff\xfe")},
 		} {
 			t.Run(shell+" "+where, func(t *testing.T) {
-				srv, execer := sessionServer(t, nil)
-				withShell(t, shell)
-				env := test(t)
-				plain := environmentIn(t, execer, "", env)
+				there := localWith(append(env.machine, "PATH="+withShell(t, shell))...)
+				srv, execer := handlerServer(t, &wsep.Handler{Execer: there})
+				plain := environmentIn(t, execer, "", env.client)
 				ofTerminal := func(kv string) bool {
 					name, _, _ := strings.Cut(kv, "=")
 					return name == "TERM" || name == "COLORTERM" || name == "TERMCAP"
 				}
-				got := environmentIn(t, execer, "1", env)
+				got := environmentIn(t, execer, "1", env.client)
 				require.Contains(t, got, "TERM=screen-256color")
 				require.Equal(t, slices.DeleteFunc(plain, ofTerminal), slices.DeleteFunc(got, ofTerminal))
 				requireSessions(t, srv, 0)
@@ -103,12 +97,13 @@ func TestEnvironmentOnBusyBox(t *testing.T) {
 
 // TestEnvironmentIsInNoArguments uses an env that records its arguments. All users of a machine can see arguments.
 func TestEnvironmentIsInNoArguments(t *testing.T) {
-	_, execer := sessionServer(t, nil)
+	t.Parallel()
 	dir := t.TempDir()
 	notes := filepath.Join(dir, "notes")
 	text := "#!/bin/sh\necho \"$*\" >>" + notes + "\nexec " + must(t, "env") + " \"$@\"\n"
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "env"), []byte(text), 0o755))
-	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	there := localWith("PATH=" + dir + ":" + os.Getenv("PATH"))
+	_, execer := handlerServer(t, &wsep.Handler{Execer: there})
 	require.Contains(t, environmentIn(t, execer, "1", []string{"TOKEN=secret"}), "TOKEN=secret")
 	noted, err := os.ReadFile(notes)
 	require.NoError(t, err)
@@ -118,6 +113,7 @@ func TestEnvironmentIsInNoArguments(t *testing.T) {
 
 // TestProgramThatLooksLikeAVariable runs a program that env would take for a variable.
 func TestProgramThatLooksLikeAVariable(t *testing.T) {
+	t.Parallel()
 	_, execer := sessionServer(t, nil)
 	program := filepath.Join(t.TempDir(), "a=b")
 	require.NoError(t, os.WriteFile(program, []byte("#!/bin/sh\necho \"$A $# $2\"\nexit 9\n"), 0o755))

@@ -125,6 +125,7 @@ func (k *keyboard) escape() time.Duration {
 
 // TestModesReachTheDisplay: a command sets modes. Screen passes them on only if it thinks that the display knows them.
 func TestModesReachTheDisplay(t *testing.T) {
+	t.Parallel()
 	_, execer := sessionServer(t, nil)
 	for _, terminal := range []string{"xterm-256color", "tmux-256color"} {
 		c := script("1", `printf '\033[?1000h\033[?2004h\033]2;a title\007'; echo end`)
@@ -140,6 +141,7 @@ func TestModesReachTheDisplay(t *testing.T) {
 
 // TestWhatIsTypedAtOnceIsShown types before the command's first output.
 func TestWhatIsTypedAtOnceIsShown(t *testing.T) {
+	t.Parallel()
 	overAll(t, func(t *testing.T, execer wsep.Execer) {
 		for range 3 {
 			p, s := startScreen(t, execer, script("1", `read x; exit 3`))
@@ -154,6 +156,7 @@ func TestWhatIsTypedAtOnceIsShown(t *testing.T) {
 
 // TestLeavingUndoesModes: a command sets modes that a terminal keeps, and its client detaches.
 func TestLeavingUndoesModes(t *testing.T) {
+	t.Parallel()
 	_, execer := sessionServer(t, nil)
 	const set = `printf '\033[?1002h\033[?1006h\033[?2004h\033[?1h\033=\033[?25l\033[4 q\033[4h\033[1;31m\033[5;9r\033]2;title\007up'`
 	p, s := startScreen(t, execer, script("1", set+"; exec sleep 1000"))
@@ -170,9 +173,11 @@ func TestLeavingUndoesModes(t *testing.T) {
 
 // TestWhatIsTypedBeforeLeavingArrives stops screen for a moment. It reads the input only when the client detaches.
 func TestWhatIsTypedBeforeLeavingArrives(t *testing.T) {
-	srv, execer := sessionServer(t, nil)
+	t.Parallel()
+	dir := sessionDir(t)
+	srv, execer := serverIn(t, dir, &wsep.Handler{})
 	k := newKeyboard(t, execer, "xterm", "")
-	sockets, err := filepath.Glob(filepath.Join(os.Getenv("TMPDIR"), "wsep-*/s/*.s"))
+	sockets, err := filepath.Glob(filepath.Join(dir, "wsep-*/s/*.s"))
 	require.NoError(t, err)
 	require.Len(t, sockets, 1)
 	screen, err := strconv.Atoi(strings.TrimSuffix(filepath.Base(sockets[0]), ".s"))

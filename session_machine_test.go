@@ -32,27 +32,31 @@ var slim = []string{"sh", "screen", "cat", "mkdir", "mkfifo", "rm", "sleep"}
 func TestMachineThatCantKeepASession(t *testing.T) {
 	skipIfShort(t)
 	needScreen(t)
+	t.Parallel()
 	for _, lacks := range slim[1:] {
 		t.Run("lacks "+lacks, func(t *testing.T) {
-			srv, execer := sessionServer(t, nil)
+			dir := sessionDir(t)
 			has := slices.DeleteFunc(slices.Clone(slim), func(name string) bool { return name == lacks })
-			t.Setenv("PATH", onlyPrograms(t, append(has, "bash", "stty")...))
-			requireNative(t, srv, execer, bash("1"))
+			there := localWith("PATH=" + onlyPrograms(t, append(has, "bash", "stty")...))
+			srv, execer := serverIn(t, dir, &wsep.Handler{Execer: there})
+			requireNative(t, dir, srv, execer, bash("1"))
 		})
 	}
 	t.Run("does not know the user", func(t *testing.T) {
 		requireRoot(t)
-		srv, execer := sessionServer(t, nil)
+		dir := sessionDir(t)
+		srv, execer := serverIn(t, dir, &wsep.Handler{})
 		c := inRootDirectory(bash("1"))
 		c.UID, c.GID = 54321, 54321
-		requireNative(t, srv, execer, c)
+		requireNative(t, dir, srv, execer, c)
 	})
 	t.Run("has a disk that is read-only", func(t *testing.T) {
 		there := newElsewhere(t, "ro")
-		srv, execer := handlerServer(t, &wsep.Handler{Execer: there})
+		dir := sessionDir(t)
+		srv, execer := serverIn(t, dir, &wsep.Handler{Execer: there})
 		c := bash("1")
 		c.Env = append(c.Env, "TMPDIR=/tmp")
-		requireNative(t, srv, execer, c)
+		requireNative(t, dir, srv, execer, c)
 	})
 }
 
@@ -60,6 +64,7 @@ func TestMachineThatCantKeepASession(t *testing.T) {
 func TestSlimMachine(t *testing.T) {
 	skipIfShort(t)
 	needScreen(t)
+	t.Parallel()
 	withShell := func(shell string) string {
 		dir := t.TempDir()
 		require.NoError(t, os.Symlink(must(t, shell), filepath.Join(dir, "sh")))
@@ -69,8 +74,8 @@ func TestSlimMachine(t *testing.T) {
 		"dash": withShell("dash"), "bash": withShell("bash"), "busybox": withShell("busybox"),
 	} {
 		t.Run(shell, func(t *testing.T) {
-			srv, execer := sessionServer(t, nil)
-			t.Setenv("PATH", path)
+			dir := sessionDir(t)
+			srv, execer := serverIn(t, dir, &wsep.Handler{Execer: localWith("PATH=" + path)})
 			m := newMark(t)
 			p, s := startScreen(t, execer, m.on(script("1", `trap "" HUP TERM; echo up; while :; do sleep 0.1; done`)))
 			s.waitFor("up")
@@ -81,7 +86,7 @@ func TestSlimMachine(t *testing.T) {
 				s.waitFor("up")
 			}
 			require.Equal(t, 3, srv.SessionCount())
-			requireClosed(t, srv, p, m)
+			requireClosed(t, dir, srv, p, m)
 
 			p, s = startScreen(t, execer, m.on(bash("1")))
 			shell := s.ask(p, "$$")
@@ -101,6 +106,7 @@ func TestSlimMachine(t *testing.T) {
 // it.
 func TestFullDisk(t *testing.T) {
 	skipIfShort(t)
+	t.Parallel()
 	const pages = 10
 	there := newElsewhere(t, fmt.Sprintf("size=%dk", 4*pages))
 	var sessions, plain int
@@ -136,6 +142,7 @@ func TestFullDisk(t *testing.T) {
 
 // TestDiskThatFillsUp: a session's keeper is lost after the disk has become full.
 func TestDiskThatFillsUp(t *testing.T) {
+	t.Parallel()
 	there := newElsewhere(t, "size=64k")
 	srv, execer := handlerServer(t, &wsep.Handler{Execer: there})
 	m := newMark(t)

@@ -34,6 +34,8 @@ import (
 
 func TestSessionTellsHowItsCommandEnded(t *testing.T) {
 	skipIfShort(t)
+	t.Parallel()
+	m := newMark(t)
 	overAll(t, func(t *testing.T, execer wsep.Execer) {
 		for text, code := range map[string]int{
 			"true":                       0,
@@ -45,7 +47,7 @@ func TestSessionTellsHowItsCommandEnded(t *testing.T) {
 			"sleep 1000 & echo out":      0,
 			"trap 'exit 7' EXIT; exit 1": 7,
 		} {
-			p, s := startScreen(t, execer, script("1", text))
+			p, s := startScreen(t, execer, m.on(script("1", text)))
 			requireExit(t, p, code)
 			out := textOf(s.rest())
 			if strings.Contains(text, "echo out") {
@@ -57,28 +59,23 @@ func TestSessionTellsHowItsCommandEnded(t *testing.T) {
 			"kill -HUP $$":            syscall.SIGHUP,
 			"kill -INT 0; sleep 1000": syscall.SIGINT,
 		} {
-			p, _ := startScreen(t, execer, script("1", text))
+			p, _ := startScreen(t, execer, m.on(script("1", text)))
 			requireKilled(t, p, signal)
 		}
 		p, err := execer.Start(t.Context(), wsep.Command{ID: "1", Command: "true", TTY: true})
 		require.NoError(t, err)
 		requireExit(t, p, 0)
 	})
-	killAll(t, "sleep", "1000")
-}
-
-// killAll kills the background processes that a command has left.
-func killAll(t *testing.T, line ...string) {
-	t.Helper()
-	marker := fmt.Sprintf("WSEP_LEAKTEST=%d", os.Getpid())
-	for pid, l := range mark(marker).processes() {
-		if strings.TrimSpace(l) == strings.Join(line, " ") {
+	// Background processes are left.
+	for pid, line := range m.processes() {
+		if line == "sleep 1000 " {
 			require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
 		}
 	}
 }
 
 func TestSessionStartErrors(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	plain := filepath.Join(dir, "plain")
 	require.NoError(t, os.WriteFile(plain, []byte("#!/bin/sh\n"), 0o644))
@@ -117,6 +114,7 @@ func TestSessionStartErrors(t *testing.T) {
 
 func TestCommandsThatDieAtOnce(t *testing.T) {
 	skipIfShort(t)
+	t.Parallel()
 	overAll(t, func(t *testing.T, execer wsep.Execer) {
 		for i := range often(16, 50) {
 			c := wsep.Command{ID: "1", Command: "true", TTY: true}
@@ -192,12 +190,13 @@ func TestSessionIsGoneSoonAfterItsCommand(t *testing.T) {
 
 func TestServerClose(t *testing.T) {
 	skipIfShort(t)
+	t.Parallel()
 	overKinds(t, func(t *testing.T, opts *wsep.Options) {
 		dir := sessionDir(t)
 		closes := func(t *testing.T, commands ...wsep.Command) {
 			srv := wsep.NewServer()
 			m := newMark(t)
-			execer := wsep.Dialer{URL: newServer(t, &wsep.Handler{Server: srv, Options: opts})}
+			execer := wsep.Dialer{URL: newServer(t, &wsep.Handler{Server: srv, Execer: localIn(dir), Options: opts})}
 			var clients []wsep.Process
 			for _, c := range commands {
 				p, s := startScreen(t, execer, m.on(c))
@@ -240,6 +239,7 @@ func bash2(id string) wsep.Command {
 }
 
 func TestCloseOfStartingSession(t *testing.T) {
+	t.Parallel()
 	killed := wsep.LocalExecer{KillDelay: time.Nanosecond}
 	t.Run("told to end", func(t *testing.T) { testCloseOfStartingSession(t, wsep.LocalExecer{}, nil, 20) })
 	t.Run("killed", func(t *testing.T) { testCloseOfStartingSession(t, killed, nil, 20) })
@@ -250,10 +250,11 @@ func TestCloseOfStartingSession(t *testing.T) {
 
 func testCloseOfStartingSession(t *testing.T, local wsep.LocalExecer, opts *wsep.Options, times int) {
 	dir := sessionDir(t)
+	there := machine{local, []string{"TMPDIR=" + dir}}
 	m := newMark(t)
 	for i := range times {
 		srv := wsep.NewServer()
-		execer := wsep.Dialer{URL: newServer(t, &wsep.Handler{Server: srv, Execer: local, Options: opts})}
+		execer := wsep.Dialer{URL: newServer(t, &wsep.Handler{Server: srv, Execer: there, Options: opts})}
 		var starting sync.WaitGroup
 		starting.Go(func() {
 			p, err := execer.Start(t.Context(), m.on(bash("1")))
@@ -303,9 +304,10 @@ func TestServerProcess(t *testing.T) {
 
 func TestSessionsOfKilledServer(t *testing.T) {
 	skipIfShort(t)
+	t.Parallel()
 	dir := sessionDir(t)
 	m := newMark(t)
-	server, execer := serverProcess(t)
+	server, execer := serverProcess(t, "TMPDIR="+dir)
 	for i, c := range []wsep.Command{bash2("1"), script("2", ignorant), script("3", withChildren)} {
 		p, s := startScreen(t, execer, m.on(c))
 		s.waitFor("up")
@@ -334,9 +336,10 @@ func kill9Keepers(t *testing.T, m mark, server *exec.Cmd) {
 
 func TestNextServerEndsWhatAKilledOneLeft(t *testing.T) {
 	skipIfShort(t)
+	t.Parallel()
 	dir := sessionDir(t)
 	// This server lives. One client is attached to it, and another has detached.
-	_, living := serverProcess(t)
+	_, living := serverProcess(t, "TMPDIR="+dir)
 	others := newMark(t)
 	p, s := startScreen(t, living, others.on(bash("1")))
 	shell := s.ask(p, "$$")
@@ -347,7 +350,7 @@ func TestNextServerEndsWhatAKilledOneLeft(t *testing.T) {
 	require.Len(t, sessionFiles(t, dir), 2)
 
 	left := newMark(t)
-	server, execer := serverProcess(t)
+	server, execer := serverProcess(t, "TMPDIR="+dir)
 	for _, c := range []wsep.Command{bash2("1"), script("2", ignorant), script("3", withChildren)} {
 		_, s := startScreen(t, execer, left.on(c))
 		s.waitFor("up")
@@ -358,7 +361,7 @@ func TestNextServerEndsWhatAKilledOneLeft(t *testing.T) {
 
 	srv := wsep.NewServer()
 	defer srv.Close()
-	next := wsep.Dialer{URL: newServer(t, &wsep.Handler{Server: srv})}
+	next := wsep.Dialer{URL: newServer(t, &wsep.Handler{Server: srv, Execer: localIn(dir)})}
 	mine := newMark(t)
 	n, onN := startScreen(t, next, mine.on(bash("1")))
 	onN.waitFor("ready> ")
@@ -383,9 +386,10 @@ func TestNextServerEndsWhatAKilledOneLeft(t *testing.T) {
 // TestSweepOutlivesItsSession: the next server's first session is done long before the sweep is.
 func TestSweepOutlivesItsSession(t *testing.T) {
 	skipIfShort(t)
+	t.Parallel()
 	dir := sessionDir(t)
 	left := newMark(t)
-	server, execer := serverProcess(t)
+	server, execer := serverProcess(t, "TMPDIR="+dir)
 	for id := range 3 {
 		_, s := startScreen(t, execer, left.on(script(fmt.Sprint(id), ignorant)))
 		s.waitFor("up")
@@ -395,7 +399,7 @@ func TestSweepOutlivesItsSession(t *testing.T) {
 
 	srv := wsep.NewServer()
 	defer srv.Close()
-	next := wsep.Dialer{URL: newServer(t, &wsep.Handler{Server: srv})}
+	next := wsep.Dialer{URL: newServer(t, &wsep.Handler{Server: srv, Execer: localIn(dir)})}
 	p, _ := startScreen(t, next, wsep.Command{ID: "1", Command: "true", TTY: true})
 	requireExit(t, p, 0)
 	left.requireNone(t, 2*patience) // They are ended one after the other.
@@ -405,9 +409,10 @@ func TestSweepOutlivesItsSession(t *testing.T) {
 // TestSweepTouchesNobodyElse: other processes have got the numbers of some leftovers. Other files only look like leftovers.
 func TestSweepTouchesNobodyElse(t *testing.T) {
 	skipIfShort(t)
+	t.Parallel()
 	dir := sessionDir(t)
 	m := newMark(t)
-	server, execer := serverProcess(t)
+	server, execer := serverProcess(t, "TMPDIR="+dir)
 	_, s := startScreen(t, execer, m.on(script("1", "echo up; exec cat")))
 	s.waitFor("up")
 	identity, err := os.ReadFile(filepath.Join(sessionFiles(t, dir)[0], "server"))
@@ -475,7 +480,7 @@ func TestSweepTouchesNobodyElse(t *testing.T) {
 	}
 
 	srv := wsep.NewServer()
-	next := wsep.Dialer{URL: newServer(t, &wsep.Handler{Server: srv})}
+	next := wsep.Dialer{URL: newServer(t, &wsep.Handler{Server: srv, Execer: localIn(dir)})}
 	p, s := startScreen(t, next, script("1", "echo up; exec cat"))
 	s.waitFor("up")
 	for _, path := range gone {
@@ -492,11 +497,12 @@ func TestSweepTouchesNobodyElse(t *testing.T) {
 }
 
 func TestSessionFilesArePrivate(t *testing.T) {
+	t.Parallel()
 	dir := sessionDir(t)
 	names := map[string]bool{}
 	srv := wsep.NewServer()
 	defer srv.Close()
-	execer := wsep.Dialer{URL: newServer(t, &wsep.Handler{Server: srv})}
+	execer := wsep.Dialer{URL: newServer(t, &wsep.Handler{Server: srv, Execer: localIn(dir)})}
 	for i := range 3 {
 		_, s := startScreen(t, execer, bash(strconv.Itoa(i)))
 		s.waitFor("ready> ")
@@ -520,6 +526,7 @@ func TestSessionFilesArePrivate(t *testing.T) {
 }
 
 func TestSessionNameTaken(t *testing.T) {
+	t.Parallel()
 	dir := sessionDir(t)
 	victim := t.TempDir()
 	keeper, err := os.ReadFile("session_screen.sh")
@@ -538,6 +545,7 @@ func TestSessionNameTaken(t *testing.T) {
 				defer os.RemoveAll(path)
 			}
 			cmd := exec.Command("sh", "-c", string(keeper), "wsep-keeper", "new", taken, "", "1", "true")
+			cmd.Env = append(os.Environ(), "TMPDIR="+dir)
 			out, err := cmd.Output()
 			require.NoError(t, err)
 			require.Regexp(t, "^none .*File exists\n$", string(out))
@@ -550,8 +558,9 @@ func TestSessionNameTaken(t *testing.T) {
 
 func TestTemporaryDirectories(t *testing.T) {
 	skipIfShort(t)
-	srv, execer := sessionServer(t, nil)
-	dir := os.Getenv("TMPDIR")
+	t.Parallel()
+	dir := sessionDir(t)
+	srv, execer := serverIn(t, dir, &wsep.Handler{})
 	long := filepath.Join(dir, strings.Repeat("l", 200))
 	require.NoError(t, os.Mkdir(long, 0o700))
 	real := filepath.Join(dir, "real")
@@ -602,13 +611,14 @@ func TestTemporaryDirectories(t *testing.T) {
 
 func TestSessionOfAnotherUser(t *testing.T) {
 	requireRoot(t)
+	t.Parallel()
 	const nobody = 65534
 	overKinds(t, func(t *testing.T, opts *wsep.Options) {
 		dir := sessionDir(t)
 		srv := wsep.NewServer()
 		defer srv.Close()
 		m := newMark(t)
-		execer := wsep.Dialer{URL: newServer(t, &wsep.Handler{Server: srv, Options: opts})}
+		execer := wsep.Dialer{URL: newServer(t, &wsep.Handler{Server: srv, Execer: localIn(dir), Options: opts})}
 		c := inRootDirectory(m.on(bash("1")))
 		c.UID = nobody
 		p, s := startScreen(t, execer, c)
@@ -672,6 +682,7 @@ func byName(r *http.Request) (string, error) { return r.Header.Get("X-Name"), ni
 // out that it exists.
 func TestSessionBelongsToItsOwner(t *testing.T) {
 	skipIfShort(t)
+	t.Parallel()
 	overKinds(t, func(t *testing.T, opts *wsep.Options) {
 		srv, execer := handlerServer(t, &wsep.Handler{Authorize: byName, Options: opts})
 		shells := map[string]string{}
@@ -701,8 +712,10 @@ func TestSessionBelongsToItsOwner(t *testing.T) {
 
 func TestAnyStringIsAnID(t *testing.T) {
 	skipIfShort(t)
+	t.Parallel()
 	overKinds(t, func(t *testing.T, opts *wsep.Options) {
-		srv, execer := sessionServer(t, opts)
+		dir := sessionDir(t)
+		srv, execer := serverIn(t, dir, &wsep.Handler{Options: opts})
 		target := filepath.Join(t.TempDir(), "x")
 		ids := []string{
 			"../../x", "/etc/passwd", "..", ".", "-X quit", "-x", "--help", "; touch " + target, "$(touch " + target + ")",
@@ -725,7 +738,7 @@ func TestAnyStringIsAnID(t *testing.T) {
 			require.NoError(t, p.Close())
 		}
 		require.NoFileExists(t, target)
-		for _, path := range sessionFiles(t, os.Getenv("TMPDIR")) {
+		for _, path := range sessionFiles(t, dir) {
 			require.Len(t, filepath.Base(path), len("wsep-")+36)
 		}
 		srv.Close()
@@ -734,10 +747,11 @@ func TestAnyStringIsAnID(t *testing.T) {
 
 func TestCommandsThatLookLikeOptions(t *testing.T) {
 	skipIfShort(t)
+	t.Parallel()
 	overKinds(t, func(t *testing.T, opts *wsep.Options) {
-		_, execer := sessionServer(t, opts)
 		dir := t.TempDir()
-		t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+		there := localWith("PATH=" + dir + ":" + os.Getenv("PATH"))
+		_, execer := handlerServer(t, &wsep.Handler{Execer: there, Options: opts})
 		for _, name := range []string{"-x", "--", "-c", "-", "a b", "$x", "~"} {
 			require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\necho \"ran $#: $*.\"\n"), 0o755))
 			for _, c := range []wsep.Command{
@@ -774,6 +788,7 @@ func screenThat(t *testing.T, version, script string) string {
 func TestWithoutFitScreen(t *testing.T) {
 	skipIfShort(t)
 	needScreen(t)
+	t.Parallel()
 	for _, tc := range []struct {
 		name, path string
 		fit        bool
@@ -785,8 +800,9 @@ func TestWithoutFitScreen(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			opts := &wsep.Options{MaxProcesses: 1, Sessions: wsep.SessionsScreen}
-			srv, execer := sessionServer(t, opts)
-			t.Setenv("PATH", tc.path)
+			dir := sessionDir(t)
+			there := localWith("TMPDIR="+dir, "PATH="+tc.path)
+			srv, execer := serverIn(t, dir, &wsep.Handler{Execer: there, Options: opts})
 			c := bash("1")
 			c.Rows, c.Cols = 30, 100
 			var shells []string
@@ -798,7 +814,7 @@ func TestWithoutFitScreen(t *testing.T) {
 					require.Equal(t, 1, srv.SessionCount())
 				} else {
 					requireSessions(t, srv, 0)
-					require.Empty(t, sessionFiles(t, os.Getenv("TMPDIR")))
+					require.Empty(t, sessionFiles(t, dir))
 				}
 				require.NoError(t, p.Close())
 				require.Error(t, waitWithin(t, p, patience))
@@ -812,7 +828,7 @@ func TestWithoutFitScreen(t *testing.T) {
 
 			// The same holds for a Session without a Server.
 			c.ID = ""
-			session := wsep.NewSession(&c, wsep.LocalExecer{}, opts)
+			session := wsep.NewSession(&c, there, opts)
 			p, err := session.Attach(t.Context())
 			require.NoError(t, err)
 			s := watchScreen(t, p)
@@ -836,7 +852,8 @@ func TestWithoutFitScreen(t *testing.T) {
 // TestScreenThatFails: screen can't keep a session, for several reasons.
 func TestScreenThatFails(t *testing.T) {
 	skipIfShort(t)
-	path := os.Getenv("PATH")
+	needScreen(t)
+	t.Parallel()
 	for how, script := range map[string]string{
 		"tells":         "echo no more ptys >&2; exit 1",
 		"ends at once":  "exit 0",
@@ -844,10 +861,11 @@ func TestScreenThatFails(t *testing.T) {
 		"runs no shell": "exec " + must(t, "screen") + " $(echo \"$*\" | sed 's/ sh -c .*//') true",
 	} {
 		t.Run(how, func(t *testing.T) {
-			srv, execer := sessionServer(t, nil)
-			t.Setenv("PATH", screenThat(t, "4.09.00", script)+":"+path)
-			requireNative(t, srv, execer, bash("1"))
-			session := wsep.NewSession(new(bash("1")), wsep.LocalExecer{}, &wsep.Options{Sessions: wsep.SessionsScreen})
+			dir := sessionDir(t)
+			there := localWith("TMPDIR="+dir, "PATH="+screenThat(t, "4.09.00", script)+":"+os.Getenv("PATH"))
+			srv, execer := serverIn(t, dir, &wsep.Handler{Execer: there})
+			requireNative(t, dir, srv, execer, bash("1"))
+			session := wsep.NewSession(new(bash("1")), there, &wsep.Options{Sessions: wsep.SessionsScreen})
 			state, err := session.WaitForState(wsep.StateReady)
 			require.EqualValues(t, wsep.StateDone, state)
 			require.ErrorContains(t, err, "no screen to keep the session in")
@@ -926,6 +944,7 @@ func TestSessionLivesWhereItsExecerIs(t *testing.T) {
 }
 
 func TestChainReturnsToItsFarEnd(t *testing.T) {
+	t.Parallel()
 	overKinds(t, func(t *testing.T, opts *wsep.Options) {
 		far, farExecer := sessionServer(t, opts)
 		// The gateway has no programs, and no screen.
@@ -963,6 +982,7 @@ func TestChainReturnsToItsFarEnd(t *testing.T) {
 
 func TestOwnersOfAGatewayDoNotMeet(t *testing.T) {
 	skipIfShort(t)
+	t.Parallel()
 	overKinds(t, func(t *testing.T, opts *wsep.Options) {
 		far, farExecer := sessionServer(t, opts)
 		gateway := wsep.NewServer()
@@ -992,6 +1012,7 @@ func TestOwnersOfAGatewayDoNotMeet(t *testing.T) {
 }
 
 func TestSessionsAreListedAndClosed(t *testing.T) {
+	t.Parallel()
 	overKinds(t, func(t *testing.T, opts *wsep.Options) {
 		srv, execer := handlerServer(t, &wsep.Handler{Authorize: byName, Options: opts})
 		require.Empty(t, srv.Sessions())
@@ -1034,10 +1055,12 @@ func TestSessionsAreListedAndClosed(t *testing.T) {
 
 // TestScreenThatDoesNotSayItHasFitted has a client whose terminal's size nobody confirms.
 func TestScreenThatDoesNotSayItHasFitted(t *testing.T) {
+	needScreen(t)
+	t.Parallel()
 	hangs := `case "$*" in *" -Q "*) exec sleep 1000 ;; esac; exec ` + must(t, "screen") + ` "$@"`
 	path := screenThat(t, "4.09.00", hangs) + ":" + os.Getenv("PATH")
-	srv, execer := sessionServer(t, nil)
-	t.Setenv("PATH", path)
+	dir := sessionDir(t)
+	srv, execer := serverIn(t, dir, &wsep.Handler{Execer: localWith("PATH=" + path)})
 	m := newMark(t)
 	p, s := startScreen(t, execer, m.on(bash("1")))
 	s.waitFor("ready> ")
@@ -1061,7 +1084,7 @@ func TestScreenThatDoesNotSayItHasFitted(t *testing.T) {
 	}, patience, time.Millisecond)
 	cancel() // Else it would get a new session.
 	require.ErrorIs(t, <-started, context.Canceled)
-	requireClosed(t, srv, p, m)
+	requireClosed(t, dir, srv, p, m)
 }
 
 // keeperOf returns the keeper of the only session.
@@ -1080,6 +1103,7 @@ func keeperOf(t *testing.T, dir string) int {
 
 func TestKeeperIsReplaced(t *testing.T) {
 	skipIfShort(t)
+	t.Parallel()
 	// The keeper may already have been killed, and not be replaced yet.
 	ways := map[string]func(t *testing.T, m mark, keeper int){
 		"alone": func(_ *testing.T, _ mark, keeper int) { _ = syscall.Kill(keeper, syscall.SIGKILL) },
@@ -1093,8 +1117,8 @@ func TestKeeperIsReplaced(t *testing.T) {
 	}
 	for way, kill := range ways {
 		t.Run(way, func(t *testing.T) {
-			srv, execer := sessionServer(t, nil)
-			dir := os.Getenv("TMPDIR")
+			dir := sessionDir(t)
+			srv, execer := serverIn(t, dir, &wsep.Handler{})
 			m := newMark(t)
 			p, s := startScreen(t, execer, m.on(bash("1")))
 			shell := s.ask(p, "$$")
@@ -1124,14 +1148,14 @@ func TestKeeperIsReplaced(t *testing.T) {
 		})
 		t.Run(way+", and closed", func(t *testing.T) {
 			for i := range 3 {
-				srv, execer := sessionServer(t, nil)
-				dir := os.Getenv("TMPDIR")
+				dir := sessionDir(t)
+				srv, execer := serverIn(t, dir, &wsep.Handler{})
 				m := newMark(t)
 				p, s := startScreen(t, execer, m.on(script("1", ignorant)))
 				s.waitFor("up")
 				kill(t, m, keeperOf(t, dir))
 				time.Sleep(time.Duration(i) * 3 * time.Millisecond) // Close at a different moment each time.
-				requireClosed(t, srv, p, m)
+				requireClosed(t, dir, srv, p, m)
 			}
 		})
 	}
@@ -1151,12 +1175,14 @@ func watchersOf(t *testing.T, m mark, keeper int) (pids []int) {
 // TestWatcherIsKilled: without its watcher a keeper does not notice its command's exit.
 func TestWatcherIsKilled(t *testing.T) {
 	skipIfShort(t)
+	t.Parallel()
 	begin := func(t *testing.T) (srv *wsep.Server, execer wsep.Dialer, p wsep.Process, s *screenOf) {
-		srv, execer = sessionServer(t, nil)
+		dir := sessionDir(t)
+		srv, execer = serverIn(t, dir, &wsep.Handler{})
 		m := newMark(t)
 		p, s = startScreen(t, execer, m.on(bash("1")))
 		s.ask(p, "$$")
-		keeper := keeperOf(t, os.Getenv("TMPDIR"))
+		keeper := keeperOf(t, dir)
 		require.Eventually(t, func() bool { return len(watchersOf(t, m, keeper)) == 1 }, patience, time.Millisecond)
 		require.NoError(t, syscall.Kill(watchersOf(t, m, keeper)[0], syscall.SIGKILL))
 		return srv, execer, p, s
@@ -1186,8 +1212,9 @@ func TestWatcherIsKilled(t *testing.T) {
 
 // TestKeeperThatDoesNotRead: a keeper is stopped, and gets more orders than fit into a pipe.
 func TestKeeperThatDoesNotRead(t *testing.T) {
+	t.Parallel()
 	dir := sessionDir(t)
-	session := wsep.NewSession(new(bash("1")), wsep.LocalExecer{}, nil)
+	session := wsep.NewSession(new(bash("1")), localIn(dir), nil)
 	defer session.Close("the test is over")
 	p, err := session.Attach(t.Context())
 	require.NoError(t, err)
@@ -1208,8 +1235,9 @@ func TestKeeperThatDoesNotRead(t *testing.T) {
 
 // TestKeeperIsReplacedWithoutItsDirectory: the working directory of the command has been removed.
 func TestKeeperIsReplacedWithoutItsDirectory(t *testing.T) {
-	srv, execer := sessionServer(t, nil)
-	dir := os.Getenv("TMPDIR")
+	t.Parallel()
+	dir := sessionDir(t)
+	srv, execer := serverIn(t, dir, &wsep.Handler{})
 	m := newMark(t)
 	c := m.on(bash("1"))
 	c.WorkingDir = t.TempDir()
@@ -1233,13 +1261,14 @@ type keeperScript struct {
 	words  *os.File
 }
 
-func startKeeperScript(t *testing.T, mode, name string, command ...string) keeperScript {
+func startKeeperScript(t *testing.T, dir, mode, name string, command ...string) keeperScript {
 	t.Helper()
 	const server, patience = "", "60"
 	words, stdout, err := os.Pipe()
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = words.Close() })
 	cmd := exec.Command("sh", append([]string{"session_screen.sh", mode, name, server, patience}, command...)...)
+	cmd.Env = append(os.Environ(), "TMPDIR="+dir)
 	cmd.Stdout = stdout
 	orders, err := cmd.StdinPipe()
 	require.NoError(t, err)
@@ -1273,9 +1302,10 @@ func (k keeperScript) says(t *testing.T, word string) {
 
 // TestKeeperIsLostAsItTakesOver: a keeper loses its server while it takes over.
 func TestKeeperIsLostAsItTakesOver(t *testing.T) {
+	t.Parallel()
 	dir := sessionDir(t)
 	name := uuid.NewString()
-	first := startKeeperScript(t, "new", name, "sleep", "100000")
+	first := startKeeperScript(t, dir, "new", name, "sleep", "100000")
 	first.says(t, "started")
 	pid := filepath.Join(sessionFiles(t, dir)[0], "pid")
 	text, err := os.ReadFile(pid)
@@ -1284,7 +1314,7 @@ func TestKeeperIsLostAsItTakesOver(t *testing.T) {
 	require.NoError(t, err)
 
 	require.NoError(t, first.orders.Close())
-	second := startKeeperScript(t, "join", name)
+	second := startKeeperScript(t, dir, "join", name)
 	second.says(t, "dir")
 	require.NoError(t, second.words.Close())
 	_ = first.Wait() // The second keeper ends it, and goes on although its output is closed.
@@ -1293,7 +1323,7 @@ func TestKeeperIsLostAsItTakesOver(t *testing.T) {
 		require.True(t, alive(command), "the session has ended with its second keeper's connection")
 	}
 
-	third := startKeeperScript(t, "join", name)
+	third := startKeeperScript(t, dir, "join", name)
 	third.says(t, "started")
 	_, err = io.WriteString(third.orders, "quit\nkill\nclean\n")
 	require.NoError(t, err)
@@ -1303,9 +1333,10 @@ func TestKeeperIsLostAsItTakesOver(t *testing.T) {
 
 // TestKeeperIsLostAsItStarts: a keeper loses its server before the server knows of the session.
 func TestKeeperIsLostAsItStarts(t *testing.T) {
+	t.Parallel()
 	for _, heard := range []string{"", "dir"} {
 		dir := sessionDir(t)
-		keeper := startKeeperScript(t, "new", uuid.NewString(), "sleep", "100000")
+		keeper := startKeeperScript(t, dir, "new", uuid.NewString(), "sleep", "100000")
 		if heard != "" {
 			keeper.says(t, heard)
 		}
@@ -1317,51 +1348,57 @@ func TestKeeperIsLostAsItStarts(t *testing.T) {
 }
 
 func TestScreenIsStopped(t *testing.T) {
-	srv, execer := sessionServer(t, nil)
+	t.Parallel()
+	dir := sessionDir(t)
+	srv, execer := serverIn(t, dir, &wsep.Handler{})
 	m := newMark(t)
 	p, s := startScreen(t, execer, m.on(bash("1")))
 	s.waitFor("ready> ")
 	require.NoError(t, syscall.Kill(m.find(t, "SCREEN -U"), syscall.SIGSTOP))
-	requireClosed(t, srv, p, m)
+	requireClosed(t, dir, srv, p, m)
 }
 
 // TestScreenIsKilled: screen is killed, and the commands ignore the hang-up.
 func TestScreenIsKilled(t *testing.T) {
+	t.Parallel()
 	kill := func(t *testing.T, m mark) { require.NoError(t, syscall.Kill(m.find(t, "SCREEN -U"), syscall.SIGKILL)) }
-	begin := func(t *testing.T) (*wsep.Server, wsep.Dialer, mark, wsep.Process) {
-		srv, execer := sessionServer(t, nil)
+	begin := func(t *testing.T, dir string) (*wsep.Server, wsep.Dialer, mark, wsep.Process) {
+		srv, execer := serverIn(t, dir, &wsep.Handler{})
 		m := newMark(t)
 		p, s := startScreen(t, execer, m.on(script("1", ignorant)))
 		s.waitFor("up")
 		return srv, execer, m, p
 	}
-	end := func(t *testing.T, srv *wsep.Server, m mark) {
+	end := func(t *testing.T, dir string, srv *wsep.Server, m mark) {
 		requireSessions(t, srv, 0)
 		m.requireNone(t, patience)
-		requireNoFiles(t, os.Getenv("TMPDIR"))
+		requireNoFiles(t, dir)
 	}
 	t.Run("with a client", func(t *testing.T) {
 		if !longTests {
 			t.Skip("takes 15 seconds: an attached screen checks for its session that often")
 		}
-		srv, _, m, p := begin(t)
+		dir := sessionDir(t)
+		srv, _, m, p := begin(t, dir)
 		kill(t, m)
 		require.ErrorContains(t, waitWithin(t, p, 20*time.Second), "killed")
-		end(t, srv, m)
+		end(t, dir, srv, m)
 	})
 	t.Run("before a client returns", func(t *testing.T) {
-		srv, execer, m, p := begin(t)
+		dir := sessionDir(t)
+		srv, execer, m, p := begin(t, dir)
 		require.NoError(t, p.Close())
 		require.Eventually(t, func() bool { return srv.Sessions()[0].Clients == 0 }, patience, time.Millisecond)
 		kill(t, m)
 		p, s := startScreen(t, execer, script("1", "echo another; exit 9"))
 		s.waitFor("another")
 		requireExit(t, p, 9)
-		end(t, srv, m)
+		end(t, dir, srv, m)
 	})
 }
 
 func TestSignalsReachSession(t *testing.T) {
+	t.Parallel()
 	overAll(t, func(t *testing.T, execer wsep.Execer) {
 		p, s := startScreen(t, execer, wsep.Command{
 			ID: "1", Command: "bash", TTY: true,
@@ -1378,7 +1415,7 @@ func TestSignalsReachSession(t *testing.T) {
 	})
 	t.Run("Hostile", func(t *testing.T) {
 		dir := sessionDir(t)
-		session := wsep.NewSession(new(bash("1")), wsep.LocalExecer{}, nil)
+		session := wsep.NewSession(new(bash("1")), localIn(dir), nil)
 		defer session.Close("the test is over")
 		p, err := session.Attach(t.Context())
 		require.NoError(t, err)
@@ -1395,9 +1432,12 @@ func TestSignalsReachSession(t *testing.T) {
 // TestShortTimeout: sessions close as soon as their client detaches, and clients return at that moment.
 func TestShortTimeout(t *testing.T) {
 	skipIfShort(t)
+	t.Parallel()
 	overKinds(t, func(t *testing.T, opts *wsep.Options) {
 		for _, timeout := range []time.Duration{1, time.Millisecond, 10 * time.Millisecond} {
-			srv, execer := sessionServer(t, &wsep.Options{SessionTimeout: timeout, Sessions: opts.Sessions})
+			dir := sessionDir(t)
+			opts := &wsep.Options{SessionTimeout: timeout, Sessions: opts.Sessions}
+			srv, execer := serverIn(t, dir, &wsep.Handler{Options: opts})
 			for range 20 {
 				p, s := startScreen(t, execer, bash("1"))
 				s.waitFor("ready> ")
@@ -1405,7 +1445,7 @@ func TestShortTimeout(t *testing.T) {
 				require.Error(t, waitWithin(t, p, patience))
 			}
 			requireSessions(t, srv, 0)
-			requireNoFiles(t, os.Getenv("TMPDIR"))
+			requireNoFiles(t, dir)
 		}
 	})
 }
@@ -1451,6 +1491,8 @@ func awaitPrompt(b *testing.B, p wsep.Process) {
 
 // sessionsByID is an Execer that keeps sessions by ID, without a server.
 type sessionsByID struct {
+	local wsep.Execer
+
 	mu       sync.Mutex // guards what follows
 	sessions map[string]*wsep.Session
 }
@@ -1460,7 +1502,7 @@ func (e *sessionsByID) Start(ctx context.Context, c wsep.Command) (wsep.Process,
 	defer e.mu.Unlock()
 	s := e.sessions[c.ID]
 	if s == nil {
-		s = wsep.NewSession(&c, wsep.LocalExecer{}, nil)
+		s = wsep.NewSession(&c, e.local, nil)
 		e.sessions[c.ID] = s
 	}
 	return s.Attach(ctx)
@@ -1468,8 +1510,7 @@ func (e *sessionsByID) Start(ctx context.Context, c wsep.Command) (wsep.Process,
 
 func overBothForBenchmark(b *testing.B, bench func(b *testing.B, execer wsep.Execer)) {
 	b.Run("Session", func(b *testing.B) {
-		sessionDir(b)
-		execer := &sessionsByID{sessions: map[string]*wsep.Session{}}
+		execer := &sessionsByID{local: localIn(sessionDir(b)), sessions: map[string]*wsep.Session{}}
 		bench(b, execer)
 		for _, s := range execer.sessions {
 			s.Close("the benchmark is over")

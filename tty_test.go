@@ -26,6 +26,7 @@ import (
 )
 
 func TestSessionIsReturnedTo(t *testing.T) {
+	t.Parallel()
 	srv, execer := sessionServer(t, nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	p, err := execer.Start(ctx, bash("1"))
@@ -142,6 +143,7 @@ func TestReconnectAfterEveryKindOfCut(t *testing.T) {
 }
 
 func TestSessionIsShared(t *testing.T) {
+	t.Parallel()
 	srv, execer := sessionServer(t, nil)
 	c := bash("1")
 	a, onA := startScreen(t, execer, c)
@@ -192,6 +194,7 @@ func TestSessionIsShared(t *testing.T) {
 
 func TestFirstAttachesAtOnceMakeOneSession(t *testing.T) {
 	skipIfShort(t)
+	t.Parallel()
 	const clients = 50
 	srv, execer := sessionServer(t, nil)
 	shells := make([]string, clients)
@@ -230,10 +233,11 @@ func TestFirstAttachesAtOnceMakeOneSession(t *testing.T) {
 
 // TestUTF8WithoutLocale runs commands in a locale that knows only ASCII, or that the machine does not have.
 func TestUTF8WithoutLocale(t *testing.T) {
+	t.Parallel()
 	for _, locale := range []string{"LANG=", "LC_ALL=C", "LC_ALL=tlh_QO.UTF-8"} {
 		t.Run(locale, func(t *testing.T) {
 			_, execer := handlerServer(t, &wsep.Handler{
-				Execer: wsep.LocalExecer{InheritEnv: &[]string{"PATH", "HOME", "TMPDIR"}},
+				Execer: wsep.LocalExecer{InheritEnv: &[]string{"PATH", "HOME"}},
 			})
 			c := bash("1")
 			c.Env = append(c.Env, locale)
@@ -272,6 +276,7 @@ func TestSessionInheritsNoMoreThanItMay(t *testing.T) {
 }
 
 func TestAlternateScreenIsRedrawn(t *testing.T) {
+	t.Parallel()
 	_, execer := sessionServer(t, nil)
 	p, s := startScreen(t, execer, bash("1"))
 	s.ask(p, "before the page")
@@ -304,6 +309,7 @@ func TestAlternateScreenIsRedrawn(t *testing.T) {
 }
 
 func TestDisplayShowsNothingButTheCommand(t *testing.T) {
+	t.Parallel()
 	srv, execer := sessionServer(t, nil)
 	c := wsep.Command{
 		ID: "1", Command: "sh", Args: []string{"-c", `echo first; read x; echo last`}, TTY: true, Stdin: true,
@@ -330,6 +336,7 @@ func TestDisplayShowsNothingButTheCommand(t *testing.T) {
 }
 
 func TestTerminalType(t *testing.T) {
+	t.Parallel()
 	_, execer := sessionServer(t, nil)
 	for _, tc := range []struct{ name, env, display string }{
 		{"not named", "", "xterm-256color"},
@@ -360,6 +367,7 @@ func TestTerminalType(t *testing.T) {
 // TestTerminalThatScreenRefuses: the terminal can clear the screen and move the cursor, and screen still refuses it. The
 // command does not run.
 func TestTerminalThatScreenRefuses(t *testing.T) {
+	t.Parallel()
 	_, execer := sessionServer(t, nil)
 	terminfo := t.TempDir()
 	source := filepath.Join(terminfo, "source")
@@ -376,6 +384,7 @@ func TestTerminalThatScreenRefuses(t *testing.T) {
 
 // TestSessionIsLikeAnyTerminal compares a session with a plain terminal, as a command sees them.
 func TestSessionIsLikeAnyTerminal(t *testing.T) {
+	t.Parallel()
 	_, execer := sessionServer(t, nil)
 	const look = `
 		echo BEGIN
@@ -424,6 +433,7 @@ done`
 
 func TestResizeOfSession(t *testing.T) {
 	skipIfShort(t)
+	t.Parallel()
 	_, execer := sessionServer(t, nil)
 	p, s := startScreen(t, execer, wsep.Command{
 		ID: "1", Command: "sh", TTY: true, Args: []string{"-c", reportSizes},
@@ -446,6 +456,7 @@ func TestResizeOfSession(t *testing.T) {
 // current state.
 func TestSlowClient(t *testing.T) {
 	skipIfShort(t)
+	t.Parallel()
 	_, execer := sessionServer(t, nil)
 	slow, err := execer.Start(t.Context(), bash("1"))
 	require.NoError(t, err)
@@ -469,6 +480,7 @@ func TestSlowClient(t *testing.T) {
 
 // TestLastOutputIsSeen: a command prints much output right before its exit.
 func TestLastOutputIsSeen(t *testing.T) {
+	t.Parallel()
 	_, execer := sessionServer(t, nil)
 	for i := range 20 {
 		p, err := execer.Start(t.Context(), wsep.Command{
@@ -488,14 +500,14 @@ func TestLastOutputIsSeen(t *testing.T) {
 
 // TestServeSharesOneServer: sessions outlive a call of the deprecated Serve, as promised.
 func TestServeSharesOneServer(t *testing.T) {
-	needScreen(t)
+	t.Parallel()
 	dir := sessionDir(t)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		conn, err := websocket.Accept(w, r, nil)
 		if err != nil {
 			return
 		}
-		err = wsep.Serve(r.Context(), conn, wsep.LocalExecer{}, &wsep.Options{})
+		err = wsep.Serve(r.Context(), conn, localIn(dir), &wsep.Options{})
 		code, reason := wsep.CloseStatus(err)
 		_ = conn.Close(websocket.StatusCode(code), reason)
 	}))
