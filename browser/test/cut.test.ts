@@ -9,10 +9,11 @@ import type { TestContext } from "node:test";
 import { WebSocket } from "ws";
 
 import { DisconnectedError, connect } from "../src/index.js";
-import type { Client, ConnectOptions, Process, State } from "../src/index.js";
+import type { Client, ConnectOptions, Process } from "../src/index.js";
 import { Cutter } from "./cutter.js";
 import type { Cut, Plan } from "./cutter.js";
 import { buildServer, buildV024Server, serve } from "./servers.js";
+import { readUntil, stateIs } from "./waiting.js";
 
 // These tests cut connections to a real server.
 
@@ -33,27 +34,6 @@ async function cuttable(t: TestContext, options: ConnectOptions = {}, ...flags: 
 
 function hash(bytes: Uint8Array): string {
   return createHash("sha256").update(bytes).digest("hex");
-}
-
-async function stateIs(process: Process, status: State["status"]): Promise<void> {
-  if (process.state.status === status) return;
-  await new Promise<void>((resolve) => {
-    const stop = process.onStateChange((state) => {
-      if (state.status !== status) return;
-      stop();
-      resolve();
-    });
-  });
-}
-
-async function readUntil(reader: ReadableStreamDefaultReader<Uint8Array>, wanted: RegExp): Promise<string> {
-  const decoder = new TextDecoder();
-  for (let all = ""; ; ) {
-    const { done, value } = await reader.read();
-    assert.ok(!done, `the end, after ${JSON.stringify(all)}`);
-    all += decoder.decode(value, { stream: true });
-    if (wanted.test(all)) return all;
-  }
 }
 
 /** Cuts the connection, and waits until another one has replaced it. */

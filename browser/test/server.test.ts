@@ -12,8 +12,9 @@ import { runInNewContext } from "node:vm";
 import { WebSocket } from "ws";
 
 import { DisconnectedError, StartError, connect } from "../src/index.js";
-import type { Client, ConnectOptions, Process, State } from "../src/index.js";
+import type { Client, ConnectOptions } from "../src/index.js";
 import { buildServer, buildV024Server, serve } from "./servers.js";
+import { readUntil, stateIs } from "./waiting.js";
 
 // These tests use a real server, and real connections.
 
@@ -32,28 +33,6 @@ async function client(t: TestContext, options: ConnectOptions = {}): Promise<Cli
 
 async function text(stream: ReadableStream<Uint8Array>): Promise<string> {
   return await new Response(stream).text();
-}
-
-async function stateIs(process: Process, status: State["status"]): Promise<void> {
-  if (process.state.status === status) return;
-  await new Promise<void>((resolve) => {
-    const stop = process.onStateChange((state) => {
-      if (state.status !== status) return;
-      stop();
-      resolve();
-    });
-  });
-}
-
-/** Reads until the text has come. */
-async function readUntil(reader: ReadableStreamDefaultReader<Uint8Array>, wanted: RegExp): Promise<string> {
-  const decoder = new TextDecoder();
-  for (let all = ""; ; ) {
-    const { done, value } = await reader.read();
-    assert.ok(!done, `the end, after ${JSON.stringify(all)}`);
-    all += decoder.decode(value, { stream: true });
-    if (wanted.test(all)) return all;
-  }
 }
 
 for (const [name, server] of [

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -22,25 +21,15 @@ func newReport(measured []*measurement, rounds int, flags []string) results {
 	return results{Machine: machine.This(), Rounds: rounds, Flags: flags, Measured: measured, Targets: judge(measured)}
 }
 
-func (r results) missed() (n int) {
-	for _, v := range r.Targets {
-		if !v.Met {
-			n++
-		}
-	}
-	return n
-}
-
-func (r results) write(to report.Output) error {
-	data, err := json.MarshalIndent(r, "", "\t")
+// conclude prints and writes the report.
+func (r results) conclude(o report.Output) error {
+	data, err := report.JSON("results.json", r)
 	if err != nil {
 		return err
 	}
-	return to.Write(
-		report.File{Name: "results.md", Text: r.markdown()},
-		report.File{Name: "results.json", Text: string(data) + "\n"},
-		report.File{Name: "chart.svg", Text: r.chart()},
-	)
+	text := r.markdown()
+	return report.Conclude(o, text, r.Targets, report.File{Name: "results.md", Text: text}, data,
+		report.File{Name: "chart.svg", Text: r.chart()})
 }
 
 // descriptions describe the works.

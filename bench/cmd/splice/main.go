@@ -27,29 +27,25 @@ func main() {
 }
 
 type options struct {
-	dir, out     string
-	programs     programs
-	quick, check bool
+	report.Output
+	programs programs
 	plan
 }
 
 func parseFlags() (o options) {
 	o.plan = fullPlan
-	flag.StringVar(&o.dir, "dir", ".", "the `directory` of this module")
-	flag.StringVar(&o.out, "out", "", "the `directory` to write to; empty is -dir, or for -quick a temporary one")
 	flag.StringVar(&o.programs.splice, "program", "", "measure this `program` instead of building ../cmd/wsplice")
 	flag.IntVar(&o.rounds, "rounds", o.rounds, "how many times everything is measured")
 	flag.DurationVar(&o.duration, "duration", o.duration, "for how long to send at a time")
 	flag.Var((*ints)(&o.payloads), "payloads", "the messages' `sizes` in bytes, separated by commas")
 	flag.Var((*ints)(&o.clients), "clients", "the `numbers` of clients, separated by commas")
-	flag.BoolVar(&o.quick, "quick", false, "check that everything works: one short round")
-	flag.BoolVar(&o.check, "check", false, "fail if a target is missed")
+	o.AddFlags()
 	flag.Parse()
 	if flag.NArg() > 0 || o.rounds < 1 || o.duration <= 0 {
 		flag.Usage()
 		os.Exit(2)
 	}
-	if o.quick {
+	if o.Quick {
 		o.plan = quickPlan
 	}
 	return o
@@ -99,24 +95,12 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	defer os.RemoveAll(binaries)
-	if err := o.programs.build(ctx, o.dir, binaries); err != nil {
+	if err := o.programs.build(ctx, o.Dir, binaries); err != nil {
 		return err
 	}
 	measured, err := measure(ctx, o.programs, o.plan)
 	if err != nil {
 		return err
 	}
-	return conclude(newReport(measured, o.plan), o)
-}
-
-// conclude prints and writes the report.
-func conclude(rep results, o options) error {
-	fmt.Print(rep.markdown())
-	if err := rep.write(report.Output{Dir: o.dir, Out: o.out, Quick: o.quick}); err != nil {
-		return err
-	}
-	if missed := rep.missed(); o.check && missed > 0 {
-		return fmt.Errorf("targets missed: %d", missed)
-	}
-	return nil
+	return newReport(measured, o.plan).conclude(o.Output)
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -21,24 +20,14 @@ func newReport(measured []*measurement, p plan) results {
 	return results{Machine: machine.This(), Rounds: p.rounds, Measured: measured, Targets: judge(measured)}
 }
 
-func (r results) missed() (n int) {
-	for _, v := range r.Targets {
-		if !v.Met {
-			n++
-		}
-	}
-	return n
-}
-
-func (r results) write(to report.Output) error {
-	data, err := json.MarshalIndent(r, "", "\t")
+// conclude prints and writes the report.
+func (r results) conclude(o report.Output) error {
+	data, err := report.JSON("splice.json", r)
 	if err != nil {
 		return err
 	}
-	return to.Write(
-		report.File{Name: "splice.md", Text: r.markdown()},
-		report.File{Name: "splice.json", Text: string(data) + "\n"},
-	)
+	text := r.markdown()
+	return report.Conclude(o, text, r.Targets, report.File{Name: "splice.md", Text: text}, data)
 }
 
 // figure returns the figure to judge: a ratio, or the median if there is nothing to compare with.

@@ -2,6 +2,8 @@
 package report
 
 import (
+	"encoding/json"
+	"flag"
 	"fmt"
 	"log"
 	"os"
@@ -49,6 +51,9 @@ func (b Bound) String() string {
 	return fmt.Sprintf("≤ %.3g", b.Max)
 }
 
+// Missed reports whether the target was missed.
+func (v Verdict) Missed() bool { return !v.Met }
+
 // Word says whether the target was met.
 func (v Verdict) Word() string {
 	if v.Met {
@@ -60,15 +65,47 @@ func (v Verdict) Word() string {
 // File is a file of a report.
 type File struct{ Name, Text string }
 
-// Output is where a report goes.
+// JSON returns a file with the value in JSON.
+func JSON(name string, value any) (File, error) {
+	data, err := json.MarshalIndent(value, "", "\t")
+	return File{name, string(data) + "\n"}, err
+}
+
+// Output has the flags about the report that the benchmarks have in common.
 type Output struct {
 	Dir   string // the module's directory
 	Out   string // the directory to write to; empty means Dir, or with Quick a temporary one
 	Quick bool   // the figures mean nothing
+	Check bool   // a missed target is an error
 }
 
-// Write writes the files, and logs where they are.
-func (o Output) Write(files ...File) error {
+// AddFlags adds the flags to the command line.
+func (o *Output) AddFlags() {
+	flag.StringVar(&o.Dir, "dir", ".", "the `directory` of this module")
+	flag.StringVar(&o.Out, "out", "", "the `directory` to write to; empty is -dir, or for -quick a temporary one")
+	flag.BoolVar(&o.Quick, "quick", false, "check that everything works: one short round")
+	flag.BoolVar(&o.Check, "check", false, "fail if a target is missed")
+}
+
+// Conclude prints the text of a report, writes the files, and checks the verdicts. It logs where the files are.
+func Conclude[V interface{ Missed() bool }](o Output, text string, verdicts []V, files ...File) error {
+	fmt.Print(text)
+	if err := o.write(files); err != nil {
+		return err
+	}
+	missed := 0
+	for _, v := range verdicts {
+		if v.Missed() {
+			missed++
+		}
+	}
+	if o.Check && missed > 0 {
+		return fmt.Errorf("targets missed: %d", missed)
+	}
+	return nil
+}
+
+func (o Output) write(files []File) error {
 	dir, err := o.directory()
 	if err != nil {
 		return err
