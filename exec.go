@@ -3,17 +3,26 @@ package wsep
 import (
 	"context"
 	"io"
+	"time"
 
 	"cdr.dev/wsep/internal/proto"
 )
 
 // Command is a command to run.
 type Command struct {
-	// ID names a session. A command with a TTY and an ID outlives its connection: a later start with the same ID attaches to
-	// its session. Without a TTY the ID has no meaning.
+	// ID names a session. A command with an ID and a TTY, or with an ID and Keep, outlives its connection: a later start with
+	// the same ID attaches to its session. Without TTY and Keep the ID has no meaning.
 	ID string
+	// Keep is how long a command with an ID and without a terminal is remembered after its exit, while no client is attached.
+	// Such a command is a session too. Its client's context, Close and a lost connection make the client detach, and the command
+	// runs on. The newest output is kept: see [Options.KeepOutput]. A client that attaches gets all of that, then what is new,
+	// and then the exit. All clients share the command's stdin: to close it is an end of file for the command, to detach is
+	// not. It is counted in whole seconds, rounded up, and [Options.SessionTimeout] of the server bounds it. 0 means that the
+	// command ends with its connection.
+	Keep time.Duration
 	// Command is the program: a path, or a name. A name is looked up in the PATH of the process that starts the command. No
-	// shell interprets it.
+	// shell interprets it. With an ID and no program, Start attaches to the ID's session, and if there is none its error matches
+	// [fs.ErrNotExist].
 	Command string
 	// Args are the arguments, without the program's name.
 	Args []string
@@ -39,6 +48,12 @@ type Command struct {
 	// it.
 	Scrollback uint32
 }
+
+// isKept reports whether the command outlives its clients without a terminal.
+func (c Command) isKept() bool { return c.Keep > 0 && !c.TTY }
+
+// inSession reports whether the command runs in a session, or names one.
+func (c Command) inSession() bool { return c.ID != "" && (c.TTY || c.Keep > 0 || c.Command == "") }
 
 // size returns the size of the command's terminal.
 func (c Command) size() (rows, cols uint16) {

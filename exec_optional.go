@@ -27,6 +27,22 @@ type Exiter interface {
 	Exited() <-chan struct{}
 }
 
+// Skipper is a [Process] whose outputs may lack bytes, because it is attached to a command that does not wait for its clients: see
+// [Command.Keep].
+type Skipper interface {
+	// Skipped returns how many bytes of each output are missing. Most often they are the first ones: when the client attached, as
+	// many had been written and were no longer kept. The numbers grow when the client reads so slowly that it falls behind what is
+	// kept. They have grown before a Read returns a byte after the gap.
+	Skipped() (stdout, stderr int64)
+}
+
+// skipTeller is a Skipper that tells of each gap.
+type skipTeller interface {
+	Skipper
+	// onSkip makes do called when bytes have been skipped, before a Read returns later ones. It is called once.
+	onSkip(do func())
+}
+
 // execerAs returns the Execer, or the first that it wraps, that is a T.
 func execerAs[T any](e Execer) (t T, ok bool) {
 	for e != nil {

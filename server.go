@@ -16,13 +16,17 @@ import (
 // Options configure how a [Server] serves a connection. The Server reads them and never writes to them. The zero value of
 // every field means its default.
 type Options struct {
-	// SessionTimeout is how long a session lives while no client is attached. The default is 5 minutes.
+	// SessionTimeout is how long a session lives while no client is attached. Of a command without a terminal it bounds
+	// [Command.Keep]. The default is 5 minutes.
 	SessionTimeout time.Duration
 	// Sessions says what keeps sessions. The default is [SessionsAuto].
 	Sessions SessionKind
 	// Scrollback is how many lines that have scrolled off a session keeps for its clients: see [Command.Scrollback]. The
 	// default is 10,000; a negative value means none. 10,000 lines of 80 characters take about 1.5 MiB. GNU screen keeps none.
 	Scrollback int
+	// KeepOutput is how many bytes of each output of a command without a terminal are kept for later clients: see
+	// [Command.Keep]. They are kept in memory. The default is 4 MiB; a negative value means none.
+	KeepOutput int
 	// Logger logs what neither end of the connection is told. Text from outside is escaped and cut. Entries that a client
 	// can cause at will are logged ten times per connection, and then once a minute. nil logs nothing. Logger is a pointer
 	// so that Options can be compared.
@@ -65,6 +69,7 @@ type Options struct {
 const (
 	defaultSessionTimeout = 5 * time.Minute
 	defaultScrollback     = 10_000
+	defaultKeepOutput     = 4 << 20
 	defaultStartTimeout   = 10 * time.Second
 	defaultResumeTimeout  = time.Minute
 	defaultMaxDetached    = 1000
@@ -81,6 +86,9 @@ func (o *Options) withDefaults() *Options {
 	}
 	if opts.Scrollback == 0 {
 		opts.Scrollback = defaultScrollback
+	}
+	if opts.KeepOutput == 0 {
+		opts.KeepOutput = defaultKeepOutput
 	}
 	if opts.KeepAlive == 0 {
 		opts.KeepAlive = defaultKeepAlive
@@ -169,7 +177,7 @@ func (srv *Server) serve(ctx context.Context, conn Conn, execer Execer, opts *Op
 // start starts a command for a connection. The process counts until release is called. A session and its clients are counted
 // separately, by recount.
 func (srv *Server) start(ctx context.Context, execer Execer, c Command, opts *Options) (p Process, release func(), err error) {
-	if c.TTY && c.ID != "" {
+	if c.inSession() {
 		if keepsSessions(execer) {
 			c.ID = ownedID(opts.Owner, c.ID)
 		} else {

@@ -27,6 +27,12 @@ type SessionInfo struct {
 	Clients int
 	// State is the state of the session.
 	State State
+	// Exited says that the command has exited, and Exit how: nil, or the error that Wait of a client returns. The session of a
+	// command with [Command.Keep] may be ready then.
+	Exited bool
+	Exit   error
+	// Stdout and Stderr are how many bytes a command with [Command.Keep] has written.
+	Stdout, Stderr int64
 }
 
 // sessionKey identifies a session in a Server. Each owner has IDs of its own.
@@ -52,13 +58,21 @@ func (r *registered) places() int {
 func (r *registered) info() SessionInfo {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return SessionInfo{
+	info := SessionInfo{
 		ID: r.key.id, Owner: r.key.owner, Command: r.command, Started: r.started, Clients: r.clients, State: r.state,
 	}
+	if h, ok := r.host.(*keptHost); ok {
+		h.describe(&info)
+	}
+	return info
 }
 
-// admits returns an error if the client's command would run as another user than the session.
+// admits returns an error if the client's command would run as another user than the session, or needs a session of another
+// kind.
 func (r *registered) admits(c Command) error {
+	if c.Command != "" && c.isKept() != r.command.isKept() {
+		return &StartError{xerrors.Errorf("session %q has a terminal, or has none, unlike the command: %w", c.ID, ErrInvalidCommand)}
+	}
 	if r.command.UID != c.UID || r.command.GID != c.GID {
 		return &StartError{xerrors.Errorf("session %q runs as another user: %w", c.ID, fs.ErrPermission)}
 	}
@@ -105,6 +119,9 @@ func (srv *Server) addClient(ctx context.Context, execer Execer, c Command, opts
 			if err := s.admits(c); err != nil {
 				return nil, true, err
 			}
+		}
+		if !found && c.Command == "" {
+			return nil, false, &StartError{xerrors.Errorf("no session %q: %w", c.ID, fs.ErrNotExist)}
 		}
 		if free := found && s.viewers == 0; free || !srv.full(opts) {
 			if !found {

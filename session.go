@@ -38,17 +38,21 @@ const (
 	SessionsNative
 )
 
-// Session is a command in a terminal that outlives its clients. Clients attach to it and detach. [Options.Sessions] says what
-// keeps it. A Session is safe for concurrent use.
+// Session is a command that outlives its clients. Clients attach to it and detach. A Session is safe for concurrent use.
 //
-// A session closes when its command exits, when no client has been attached for the session timeout, or when Close is
-// called. A command that exits before the first client has attached waits for that client.
+// Most commands run in a terminal, and [Options.Sessions] says what keeps that. The session closes when its command exits, when no
+// client has been attached for the session timeout, or when Close is called. A command that exits before the first client has
+// attached waits for that client.
+//
+// A command with [Command.Keep] runs without a terminal, however long no client is attached. After its exit the session stays ready
+// for that time, and longer while clients are attached.
 type Session struct {
 	command    Command
 	execer     Execer
-	timeout    time.Duration
 	kind       SessionKind
 	scrollback int
+	keepOutput int64         // how many bytes of each output a kept command keeps
+	remember   time.Duration // bounds [Command.Keep]
 	started    time.Time
 
 	closing context.Context // ends when the session begins to close
@@ -58,6 +62,7 @@ type Session struct {
 	state   State
 	err     error         // the first error that came with a change of state
 	changed chan struct{} // closed at the next change of state
+	timeout time.Duration // how long the session waits for a client
 	clients int
 	shared  bool // several clients have been attached at once since none was
 	idle    *time.Timer
@@ -82,7 +87,8 @@ const (
 	firstAttachTimeout = 30 * time.Second
 )
 
-// NewSession starts a session for the command and returns at once. The command runs in a terminal, even if its TTY is false.
+// NewSession starts a session for the command and returns at once. The command runs in a terminal, even if its TTY is false, unless
+// it has Keep.
 // If the start fails, Attach returns the error. The command and the options are read before NewSession returns. The caller
 // owns the session: it closes itself after the session timeout, or use [Session.Close].
 func NewSession(command *Command, execer Execer, options *Options) *Session {
@@ -93,6 +99,8 @@ func NewSession(command *Command, execer Execer, options *Options) *Session {
 		timeout:    opts.SessionTimeout,
 		kind:       opts.Sessions,
 		scrollback: max(opts.Scrollback, 0),
+		keepOutput: int64(max(opts.KeepOutput, 0)),
+		remember:   opts.SessionTimeout,
 		started:    time.Now(),
 		changed:    make(chan struct{}),
 	}
@@ -124,6 +132,9 @@ func (s *Session) live() {
 
 // start starts the session's command in a host.
 func (s *Session) start() (sessionHost, error) {
+	if s.command.isKept() {
+		return startKeptHost(s)
+	}
 	if s.kind != SessionsNative {
 		host, err := startScreenHost(s)
 		if s.kind == SessionsScreen || !errors.Is(err, errNoScreen) {
@@ -191,6 +202,37 @@ func (s *Session) attach(ctx context.Context, c Command, detached func()) (Proce
 	return s.host.attach(ctx, c, detached)
 }
 
+// startProcess starts a command for a host in this process. The command outlives the context that bounds its start, until cancel is
+// called.
+func (s *Session) startProcess(c Command) (p Process, cancel context.CancelFunc, err error) {
+	starting, started := context.WithTimeout(s.closing, startTimeout)
+	defer started()
+	life, cancel := context.WithCancel(context.Background())
+	stop := context.AfterFunc(starting, cancel)
+	p, err = s.execer.Start(life, c)
+	if err != nil {
+		cancel()
+		if starting.Err() != nil {
+			return nil, nil, starting.Err()
+		}
+		return nil, nil, err
+	}
+	stop()
+	return p, cancel, nil
+}
+
+// endProcess ends a process of startProcess. It returns when ended is closed, or after a while.
+func endProcess(p Process, cancel context.CancelFunc, ended <-chan struct{}) {
+	limit := endTimeout
+	if group, ok := processAs[processGroup](p); ok {
+		limit += group.endDelay()
+	}
+	_ = p.Close()
+	await(ended, nil, limit)
+	cancel()
+	await(ended, nil, limit)
+}
+
 // addClient waits until the session is ready, and counts a client.
 func (s *Session) addClient(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
@@ -221,6 +263,16 @@ func (s *Session) removeClient(ago time.Duration) {
 	s.shared = s.shared && s.clients > 0
 	if s.clients == 0 && s.state == StateReady {
 		s.idle.Reset(max(0, s.timeout-ago))
+	}
+}
+
+// setTimeout sets how long the session waits for a client from now on.
+func (s *Session) setTimeout(timeout time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.timeout = timeout
+	if s.clients == 0 {
+		s.idle.Reset(timeout)
 	}
 }
 

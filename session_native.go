@@ -1,7 +1,6 @@
 package wsep
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -9,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"cdr.dev/wsep/internal/flow"
 	"cdr.dev/wsep/internal/termmodes"
 	"cdr.dev/wsep/internal/vt"
 )
@@ -26,11 +24,8 @@ type nativeHost struct {
 	ended   chan struct{}      // closed when the process has exited, and all its output is in the model
 	outcome error              // what the process's Wait returned; set before ended is closed
 
-	input  *flow.Buffer  // what clients have typed; the process's stdin consumes it
-	typing chan struct{} // has room for one: holds a token while a client or the model types
-	typed  bytes.Reader  // what is typed; belongs to the holder of the token, as midLine does
-	// midLine says that the last byte typed does not end a line.
-	midLine bool
+	input   *sharedInput
+	midLine bool // the last byte typed does not end a line; owned by the holder of the input's token
 
 	sizing     sync.Mutex // held while the process's terminal is resized; guards what follows
 	rows, cols int        // the size of the process's terminal
@@ -48,8 +43,6 @@ type nativeHost struct {
 var nativeEnv = []string{"TERM=xterm-256color", "COLORTERM=truecolor"}
 
 const (
-	// inputLimit bounds what clients have typed and the command has not read, in bytes, beside what the system holds.
-	inputLimit = 64 << 10
 	// readSize is how many bytes are read from the command's terminal at a time, at most.
 	readSize = 32 << 10
 	// heldGrace is how long the output may go on after the command's exit, while another process holds the terminal.
@@ -65,39 +58,19 @@ func startNativeHost(s *Session) (sessionHost, error) {
 		model:   vt.New(int(rows), int(cols), s.scrollback),
 		seen:    make(chan struct{}),
 		ended:   make(chan struct{}),
-		input:   flow.NewBuffer(inputLimit),
-		typing:  make(chan struct{}, 1),
 	}
 	h.see = sync.OnceFunc(func() { close(h.seen) })
 	h.rows, h.cols = h.model.Size()
 	c.ID, c.TTY, c.Stdin, c.Rows, c.Cols = "", true, true, uint16(h.rows), uint16(h.cols)
 	c.Env = slices.Concat(nativeEnv, c.Env)
-	if err := h.start(c); err != nil {
+	var err error
+	if h.process, h.cancel, err = s.startProcess(c); err != nil {
 		return nil, err
 	}
-	h.input.PumpTo(h.process.Stdin(), func(error) { h.input.Discard() })
+	h.input = newSharedInput(h.process.Stdin())
 	// Ends when the process has exited and its output has ended.
 	go h.read()
 	return h, nil
-}
-
-// start starts the command's process. It outlives the context that bounds its start.
-func (h *nativeHost) start(c Command) (err error) {
-	starting, started := context.WithTimeout(h.closing, startTimeout)
-	defer started()
-	var life context.Context
-	life, h.cancel = context.WithCancel(context.Background())
-	stop := context.AfterFunc(starting, h.cancel)
-	h.process, err = h.execer.Start(life, c)
-	if err != nil {
-		h.cancel()
-		if starting.Err() != nil {
-			return starting.Err()
-		}
-		return err
-	}
-	stop()
-	return nil
 }
 
 // read reads the command's terminal until its output has ended and the process has exited.
@@ -187,14 +160,7 @@ func (h *nativeHost) awaitClient() {
 
 // end ends the command if it still runs, and all processes of this machine in its terminal.
 func (h *nativeHost) end() {
-	limit := endTimeout
-	if group, ok := processAs[processGroup](h.process); ok {
-		limit += group.endDelay()
-	}
-	_ = h.process.Close()
-	await(h.ended, h.ended, limit)
-	h.cancel()
-	await(h.ended, h.ended, limit)
+	endProcess(h.process, h.cancel, h.ended)
 	if t, ok := processAs[interface{ killTerminal() }](h.process); ok {
 		t.killTerminal()
 	}

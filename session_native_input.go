@@ -2,7 +2,6 @@ package wsep
 
 import (
 	"bytes"
-	"io"
 	"os"
 	"regexp"
 	"sync"
@@ -161,23 +160,14 @@ const ctrlD = 4
 
 // typeNext types what next returns, when all that was typed before is on its way.
 func (h *nativeHost) typeNext(stop <-chan struct{}, next func() []byte) error {
-	select {
-	case h.typing <- struct{}{}:
-	case <-h.ended:
-		return errProcessDone
-	case <-stop:
-		return io.ErrClosedPipe
-	}
-	defer func() { <-h.typing }()
-	if isClosed(h.ended) {
-		return errProcessDone
-	}
-	b := next()
-	if n := len(b); n > 0 {
-		h.midLine = b[n-1] != '\n' && b[n-1] != '\r'
-	}
-	h.typed.Reset(b)
-	err := h.input.Fill(&h.typed, stop)
-	h.typed.Reset(nil)
-	return err
+	return h.input.writeNext(stop, func() ([]byte, error) {
+		if isClosed(h.ended) {
+			return nil, errProcessDone
+		}
+		b := next()
+		if n := len(b); n > 0 {
+			h.midLine = b[n-1] != '\n' && b[n-1] != '\r'
+		}
+		return b, nil
+	})
 }

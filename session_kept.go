@@ -1,0 +1,96 @@
+package wsep
+
+import (
+	"context"
+	"io"
+	"math"
+	"sync"
+	"time"
+)
+
+// keptHost is the host of a command without a terminal that outlives its clients: see [Command.Keep]. It reads both outputs all
+// the time and keeps the newest bytes of each, so the command never waits for a client. The session stays ready after the
+// command's exit, for clients that come later.
+type keptHost struct {
+	*Session
+	process        Process
+	cancel         context.CancelFunc // ends the process by force
+	input          *sharedInput       // nil if the command has no stdin
+	stdout, stderr *keptOutput
+	ended          chan struct{} // closed when the process has exited, and all its output is kept
+	outcome        error         // what the process's Wait returned; set before ended is closed
+	over           chan struct{} // closed when nothing is left of the command, or it could not be ended
+}
+
+// never is a session timeout that does not end.
+const never = time.Duration(math.MaxInt64)
+
+// startKeptHost starts the session's command.
+func startKeptHost(s *Session) (sessionHost, error) {
+	h := &keptHost{
+		Session: s,
+		stdout:  &keptOutput{limit: s.keepOutput},
+		stderr:  &keptOutput{limit: s.keepOutput},
+		ended:   make(chan struct{}),
+		over:    make(chan struct{}),
+	}
+	c := s.command
+	c.ID, c.Keep = "", 0
+	var err error
+	if h.process, h.cancel, err = s.startProcess(c); err != nil {
+		return nil, err
+	}
+	if c.Stdin {
+		h.input = newSharedInput(h.process.Stdin())
+	}
+	s.setTimeout(never)
+	var reading sync.WaitGroup
+	reading.Add(2)
+	whenReady(h.process.Stdout(), func(r io.Reader) { defer reading.Done(); h.stdout.fill(r) })
+	whenReady(h.process.Stderr(), func(r io.Reader) { defer reading.Done(); h.stderr.fill(r) })
+	// Ends when the process has exited and its outputs have ended.
+	go func() {
+		reading.Wait()
+		h.outcome = h.process.Wait()
+		h.cancel()
+		if h.input != nil {
+			h.input.stop()
+		}
+		close(h.ended)
+	}()
+	return h, nil
+}
+
+// keep implements sessionHost.
+func (h *keptHost) keep() {
+	defer close(h.over)
+	select {
+	case <-h.ended:
+		h.setTimeout(min(h.command.Keep, h.remember))
+		<-h.closing.Done()
+		h.advance(StateClosing, errSessionDone, h.outcome)
+	case <-h.closing.Done():
+		err := context.Cause(h.closing)
+		h.advance(StateClosing, err, err)
+		endProcess(h.process, h.cancel, h.ended)
+	}
+}
+
+// describe tells of the command in a list of sessions.
+func (h *keptHost) describe(info *SessionInfo) {
+	info.Stdout, _ = h.stdout.size()
+	info.Stderr, _ = h.stderr.size()
+	if isClosed(h.ended) {
+		info.Exited, info.Exit = true, h.outcome
+	}
+}
+
+// howEnded returns what Wait of an attached process returns. The process has exited, or the session is over.
+func (h *keptHost) howEnded() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.state >= StateClosing {
+		return h.result
+	}
+	return h.outcome
+}

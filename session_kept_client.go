@@ -1,0 +1,186 @@
+package wsep
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/xerrors"
+)
+
+// keptClient is the process that a client of a kept command has. All that is kept of both outputs comes first.
+type keptClient struct {
+	host           *keptHost
+	stdin          io.WriteCloser
+	stdout, stderr *keptReader
+	detached       func() // called when the client has detached, before its result is known
+
+	detachOnce sync.Once
+	left       chan struct{} // closed when the client detaches
+	done       chan struct{} // closed when result is set
+	result     error
+
+	skips atomic.Pointer[func()] // called when bytes have been skipped, before later ones are read; may be nil
+}
+
+// attach implements sessionHost.
+func (h *keptHost) attach(ctx context.Context, c Command, detached func()) (Process, error) {
+	v := &keptClient{
+		host:     h,
+		stdin:    disabledStdin{},
+		detached: detached,
+		left:     make(chan struct{}),
+		done:     make(chan struct{}),
+	}
+	v.stdout, v.stderr = newKeptReader(v, h.stdout), newKeptReader(v, h.stderr)
+	if c.Stdin && h.input != nil {
+		v.stdin = &keptStdin{v}
+	}
+	// Ends when the client detaches or the command has exited.
+	go v.follow(ctx)
+	return v, nil
+}
+
+// follow waits until the client detaches or the command has exited.
+func (v *keptClient) follow(ctx context.Context) {
+	defer context.AfterFunc(ctx, v.detach)()
+	select {
+	case <-v.host.ended:
+		v.result = v.host.howEnded()
+	case <-v.host.over:
+		v.result = v.host.howEnded()
+		v.detach() // The outputs may never end.
+	case <-v.left:
+		v.result = errDetached
+	}
+	v.host.removeClient(0)
+	v.detached()
+	close(v.done)
+}
+
+func (v *keptClient) detach() { v.detachOnce.Do(func() { close(v.left) }) }
+
+// Pid implements Process.
+func (v *keptClient) Pid() int { return v.host.process.Pid() }
+
+// Stdin implements Process. All clients share the command's stdin. To close it is an end of file for the command.
+func (v *keptClient) Stdin() io.WriteCloser { return v.stdin }
+
+// Stdout implements Process.
+func (v *keptClient) Stdout() io.Reader { return v.stdout }
+
+// Stderr implements Process.
+func (v *keptClient) Stderr() io.Reader { return v.stderr }
+
+// Resize implements Process.
+func (v *keptClient) Resize(context.Context, uint16, uint16) error { return nil }
+
+// Wait implements Process.
+func (v *keptClient) Wait() error {
+	<-v.done
+	return v.result
+}
+
+// Exited implements [Exiter].
+func (v *keptClient) Exited() <-chan struct{} { return v.done }
+
+// Close implements Process. The command continues.
+func (v *keptClient) Close() error {
+	v.detach()
+	return nil
+}
+
+// Signal implements [Signaler].
+func (v *keptClient) Signal(ctx context.Context, signal string) error {
+	if isClosed(v.host.ended) {
+		return errProcessDone
+	}
+	s, ok := processAs[Signaler](v.host.process)
+	if !ok {
+		return xerrors.Errorf("signal %s: %w", signal, errors.ErrUnsupported)
+	}
+	return s.Signal(ctx, signal)
+}
+
+// Skipped implements [Skipper].
+func (v *keptClient) Skipped() (stdout, stderr int64) {
+	return v.stdout.skipped.Load(), v.stderr.skipped.Load()
+}
+
+// onSkip implements skipTeller.
+func (v *keptClient) onSkip(do func()) { v.skips.Store(&do) }
+
+// keptReader reads an output for a client.
+type keptReader struct {
+	client  *keptClient
+	output  *keptOutput
+	mu      sync.Mutex // held by a Read; guards offset
+	offset  int64
+	skipped atomic.Int64
+}
+
+func newKeptReader(v *keptClient, o *keptOutput) *keptReader {
+	r := &keptReader{client: v, output: o, offset: o.oldest()}
+	r.skipped.Store(r.offset)
+	return r
+}
+
+// Read implements io.Reader.
+func (r *keptReader) Read(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(p) == 0 {
+		return 0, nil
+	}
+	for {
+		n, from, changed, err := r.output.readAt(p, r.offset)
+		r.skip(from - r.offset)
+		r.offset = from + int64(n)
+		if n > 0 || err != nil {
+			return n, err
+		}
+		select {
+		case <-changed:
+		case <-r.client.left:
+			return 0, errDetached // The output has not ended.
+		}
+	}
+}
+
+// skip counts bytes that the client does not get.
+func (r *keptReader) skip(n int64) {
+	if n == 0 {
+		return
+	}
+	r.skipped.Add(n)
+	if tell := r.client.skips.Load(); tell != nil {
+		(*tell)()
+	}
+}
+
+// keptStdin takes what a client writes to the command's stdin.
+type keptStdin struct{ client *keptClient }
+
+// Write implements io.Writer. It waits while the command does not read.
+func (s *keptStdin) Write(p []byte) (int, error) {
+	v := s.client
+	err := errProcessDone
+	if isClosed(v.left) {
+		err = os.ErrClosed
+	} else if !isClosed(v.host.ended) {
+		err = v.host.input.write(p, v.left)
+	}
+	if err != nil {
+		return 0, xerrors.Errorf("write to stdin: %w", err)
+	}
+	return len(p), nil
+}
+
+// Close implements io.Closer. It waits until what was written is on its way.
+func (s *keptStdin) Close() error {
+	s.client.host.input.end(s.client.left)
+	return nil
+}
