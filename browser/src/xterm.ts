@@ -1,5 +1,6 @@
 import type { IDisposable, ITerminalAddon, Terminal } from "@xterm/xterm";
 
+import { Characters, characterEnd } from "./characters.js";
 import type { Process, State } from "./process.js";
 
 export { SafePasteAddon } from "./paste.js";
@@ -30,6 +31,8 @@ const CLEAR = "\x18\x1b[?1049l\x1b[!p\x1b[?1;9;45;66;1000;1002;1003;1004;1006;10
 export class ProcessAddon implements ITerminalAddon {
   readonly #process: Process;
   readonly #disposables: IDisposable[] = [];
+  /** xterm.js 6 loses characters whose bytes come in two writes. */
+  readonly #characters = new Characters();
 
   constructor(process: Process) {
     this.#process = process;
@@ -51,7 +54,7 @@ export class ProcessAddon implements ITerminalAddon {
     const reader = this.#process.stdout.getReader();
     this.#disposables.push({ dispose: () => reader.releaseLock() });
     // The process's state tells how it exited.
-    show(reader, terminal).catch(() => {});
+    show(reader, this.#characters, terminal).catch(() => {});
   }
 
   #type(terminal: Terminal): void {
@@ -70,7 +73,7 @@ export class ProcessAddon implements ITerminalAddon {
     const follow = (state: State): void => {
       const connected = state.status === "connected";
       terminal.options.disableStdin = wanted || !takesInput(state);
-      if (connected && shown && !state.resumed) terminal.write(CLEAR);
+      if (connected && shown && !state.resumed) this.#clear(terminal);
       shown ||= connected;
     };
     terminal.options.disableStdin = wanted || !takesInput(this.#process.state);
@@ -82,6 +85,11 @@ export class ProcessAddon implements ITerminalAddon {
       },
     });
   }
+
+  #clear(terminal: Terminal): void {
+    this.#characters.reset();
+    terminal.write(CLEAR);
+  }
 }
 
 /** Whether input is sent, or waits. */
@@ -90,15 +98,16 @@ function takesInput(state: State): boolean {
 }
 
 /** Writes the reader's bytes to the terminal, as fast as the terminal parses them. Ends with the stream. */
-async function show(reader: ReadableStreamDefaultReader<Uint8Array>, terminal: Terminal): Promise<void> {
+async function show(reader: ReadableStreamDefaultReader<Uint8Array>, characters: Characters, terminal: Terminal): Promise<void> {
   let unparsed = 0;
   let parsed = (): void => {};
   for (;;) {
     const { done, value } = await reader.read();
     if (done) return;
-    unparsed += value.length;
-    write(terminal, value, () => {
-      unparsed -= value.length;
+    const bytes = characters.next(value);
+    unparsed += bytes.length;
+    write(terminal, bytes, () => {
+      unparsed -= bytes.length;
       if (unparsed <= LOW_WATERMARK) parsed();
     });
     if (unparsed >= HIGH_WATERMARK) await new Promise<void>((resolve) => (parsed = resolve));
@@ -107,6 +116,10 @@ async function show(reader: ReadableStreamDefaultReader<Uint8Array>, terminal: T
 
 function write(terminal: Terminal, bytes: Uint8Array, parsed: () => void): void {
   let rest = bytes;
-  for (; rest.length > WRITE_SIZE; rest = rest.subarray(WRITE_SIZE)) terminal.write(rest.subarray(0, WRITE_SIZE));
+  while (rest.length > WRITE_SIZE) {
+    const end = characterEnd(rest, WRITE_SIZE);
+    terminal.write(rest.subarray(0, end));
+    rest = rest.subarray(end);
+  }
   terminal.write(rest, parsed);
 }

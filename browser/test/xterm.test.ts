@@ -181,6 +181,43 @@ test("gives the terminal large output in pieces", async (t) => {
   assert.ok(Math.max(...sizes) <= 32 << 10, `${sizes}`);
 });
 
+test("shows characters whose bytes come in pieces", async (t) => {
+  const { sockets, screen } = await show(t);
+  sockets[0]!.start(allExtensions);
+  const text = "é—\u{10000}".repeat(20);
+  const bytes = Buffer.from(`\x1b[H\x1b[2J${text}`);
+  for (let size = 1; size < 8; size++) {
+    for (let at = 0; at < bytes.length; at += size) {
+      sockets[0]!.deliver({ type: "stdout" }, bytes.subarray(at, at + size));
+      await settle();
+    }
+    assert.equal((await screen()).replaceAll("\n", ""), text, `in pieces of ${size}`);
+  }
+});
+
+test("shows all characters of large output, and skips what is no character", async (t) => {
+  const { terminal, sockets, screen } = await show(t);
+  sockets[0]!.start(allExtensions);
+  const count = 30_000; // The first piece would end within a character.
+  sockets[0]!.deliver({ type: "stdout" }, Buffer.concat([Buffer.from("—".repeat(count)), Buffer.from([0x80, 0xff, 0xe2, 0x41])]));
+  assert.match(await screen(), /—\n?A$/);
+  const { active } = terminal.buffer;
+  assert.equal((active.baseY + active.cursorY) * terminal.cols + active.cursorX, count + 1);
+});
+
+test("a character that was cut short by a lost connection does not change the next screen", async (t) => {
+  const { process, sockets, screen } = await show(t);
+  sockets[0]!.start(allExtensions);
+  sockets[0]!.deliver({ type: "stdout" }, Buffer.from([0x61, 0xe2, 0x80]));
+  assert.equal(await screen(), "a");
+  sockets[0]!.drop();
+  process.retry();
+  await settle();
+  sockets[1]!.start(allExtensions);
+  sockets[1]!.deliver({ type: "stdout" }, Buffer.from([0x94, 0x62]));
+  assert.equal(await screen(), "b");
+});
+
 test("the process goes on when the addon is disposed of", async (t) => {
   const { terminal, addon, process, sockets } = await show(t);
   sockets[0]!.start(allExtensions);
