@@ -21,6 +21,7 @@ import (
 // TestGivenUp gives up a start while the login's shell reads its startup files. These ignore SIGPIPE. The command must
 // not run afterwards.
 func TestGivenUp(t *testing.T) {
+	t.Parallel()
 	server := sshtest.Start(t)
 	file := func(name string) string { return filepath.Join(server.Home, name) }
 	require.NoError(t, os.WriteFile(file(".bashrc"), []byte(`trap "" PIPE
@@ -44,6 +45,7 @@ if [ -e ~/slow ]; then while [ ! -e ~/go ]; do sleep 0.05; done; echo >~/over; f
 
 // TestNoTemporaryDirectory has a host with an unusable TMPDIR.
 func TestNoTemporaryDirectory(t *testing.T) {
+	t.Parallel()
 	for _, dir := range []string{"/no/such/directory", "relative", "/dev/null"} {
 		execer := New(sshtest.Start(t, "SetEnv TMPDIR="+dir).Dial(t))
 		require.NoError(t, start(t, execer, wsep.Command{Command: "true", WorkingDir: "/"}).Wait())
@@ -52,6 +54,7 @@ func TestNoTemporaryDirectory(t *testing.T) {
 
 // TestNoEnv has a host without the program env, which sets a command's variables.
 func TestNoEnv(t *testing.T) {
+	t.Parallel()
 	tools := t.TempDir()
 	for _, tool := range []string{"sh", "id", "od", "mkdir", "rm", "rmdir", "sleep"} {
 		path, err := exec.LookPath(tool)
@@ -71,6 +74,7 @@ func TestNoEnv(t *testing.T) {
 
 // TestNoNull has a host without /dev/null, such as a bare chroot.
 func TestNoNull(t *testing.T) {
+	t.Parallel()
 	if os.Geteuid() != 0 {
 		t.Skip("only root may take /dev/null away")
 	}

@@ -19,6 +19,7 @@ import (
 )
 
 func TestRefusedChannel(t *testing.T) {
+	t.Parallel()
 	for reason, want := range map[ssh.RejectionReason]error{
 		ssh.Prohibited:         fs.ErrPermission,
 		ssh.ConnectionFailed:   wsep.ErrBusy,
@@ -37,6 +38,7 @@ func TestRefusedChannel(t *testing.T) {
 }
 
 func TestNoExitStatus(t *testing.T) {
+	t.Parallel()
 	client := sshtest.Fake(t, sshtest.Session{KeepExit: true}.Open)
 	p := start(t, New(client), sh(`echo out; exit 0`))
 	requireOutput(t, "out\n", p.Stdout())
@@ -44,6 +46,7 @@ func TestNoExitStatus(t *testing.T) {
 }
 
 func TestRefusedTerminal(t *testing.T) {
+	t.Parallel()
 	client := sshtest.Fake(t, sshtest.Session{}.Open)
 	_, err := New(client).Start(t.Context(), wsep.Command{Command: "true", TTY: true})
 	require.ErrorContains(t, err, "pty-req")
@@ -52,6 +55,7 @@ func TestRefusedTerminal(t *testing.T) {
 }
 
 func TestRefusedExec(t *testing.T) {
+	t.Parallel()
 	client := sshtest.Fake(t, sshtest.Session{Refuse: []string{"exec"}}.Open)
 	_, err := New(client).Start(t.Context(), wsep.Command{Command: "true"})
 	require.ErrorContains(t, err, "exec")
@@ -90,6 +94,7 @@ func TestSilentShellCancel(t *testing.T) {
 
 // TestShellThatRefuses has a login that runs the warden, and no commands.
 func TestShellThatRefuses(t *testing.T) {
+	t.Parallel()
 	sessions := 0
 	client := sshtest.Fake(t, func(c ssh.NewChannel) {
 		if sessions++; sessions == 1 {

@@ -18,6 +18,7 @@ import (
 
 // TestStubbornChild checks that a child that ignores SIGTERM is killed when its parent is ended.
 func TestStubbornChild(t *testing.T) {
+	t.Parallel()
 	onHosts(t, func(t *testing.T, host *sshtest.SSHD) {
 		for name, end := range map[string]func(p wsep.Process, cancel func(), disconnect func() error){
 			"close":  func(p wsep.Process, _ func(), _ func() error) { _ = p.Close() },
@@ -37,6 +38,7 @@ func TestStubbornChild(t *testing.T) {
 
 // TestSignalOnce checks that a signal reaches each process of a group once.
 func TestSignalOnce(t *testing.T) {
+	t.Parallel()
 	onHosts(t, func(t *testing.T, host *sshtest.SSHD) {
 		const report = `trap "echo $NAME" USR1; echo ready; while :; do sleep 0.05; done`
 		p := start(t, New(host.Dial(t)), sh(`(NAME=child; `+report+`) & NAME=parent; `+report))
@@ -55,6 +57,7 @@ func TestSignalOnce(t *testing.T) {
 // TestSignalNames sends signals that some shells do not know, or know by another name, and one that Linux does not
 // have.
 func TestSignalNames(t *testing.T) {
+	t.Parallel()
 	onHosts(t, func(t *testing.T, host *sshtest.SSHD) {
 		execer := New(host.Dial(t))
 		for _, name := range []string{"PROF", "POLL", "IO", "CLD"} {
@@ -73,6 +76,7 @@ func TestSignalNames(t *testing.T) {
 
 // TestNextSession opens a session right after another was dropped.
 func TestNextSession(t *testing.T) {
+	t.Parallel()
 	execer := New(sshtest.StartDropbear(t).Dial(t))
 	for range 40 {
 		_, err := execer.Start(t.Context(), wsep.Command{Command: "/"})
@@ -85,6 +89,7 @@ func TestNextSession(t *testing.T) {
 
 // TestLongLine has a line for which dropbear would close the connection.
 func TestLongLine(t *testing.T) {
+	t.Parallel()
 	execer := New(sshtest.StartDropbear(t).Dial(t))
 	long := wsep.Command{Command: "true", Args: []string{strings.Repeat("x", 40<<10)}}
 	_, err := execer.Start(t.Context(), long)

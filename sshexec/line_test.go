@@ -33,6 +33,7 @@ func FuzzQuote(f *testing.F) {
 
 // TestShells has each kind of login shell read every byte.
 func TestShells(t *testing.T) {
+	t.Parallel()
 	var all strings.Builder
 	for c := 1; c < 256; c++ {
 		all.WriteByte(byte(c))
@@ -48,6 +49,7 @@ func TestShells(t *testing.T) {
 }
 
 func TestRefusedCommands(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]wsep.Command{
 		"no program":            {},
 		"NUL":                   {Command: "echo", Args: []string{"a\x00b"}},

@@ -64,6 +64,7 @@ func TestLongBurst(t *testing.T) {
 
 // TestOneSession has a host that allows no command beside the warden.
 func TestOneSession(t *testing.T) {
+	t.Parallel()
 	server := sshtest.Start(t, "MaxSessions 1")
 	proxy := sshtest.NewProxy(t, server.Address)
 	execer := redialer(t, server, proxy)
@@ -82,6 +83,7 @@ func TestOneSession(t *testing.T) {
 
 // TestSessionThatEnds checks that a command waits until the host has closed the session before.
 func TestSessionThatEnds(t *testing.T) {
+	t.Parallel()
 	server := sshtest.Start(t, "MaxSessions 2")
 	proxy := sshtest.NewProxy(t, server.Address)
 	for name, execer := range map[string]wsep.Execer{
@@ -101,6 +103,7 @@ func TestSessionThatEnds(t *testing.T) {
 
 // TestProhibitedSurplus has a host that refuses the third session of a connection as prohibited.
 func TestProhibitedSurplus(t *testing.T) {
+	t.Parallel()
 	dials := 0
 	execer := Redial(func(context.Context) (*ssh.Client, error) {
 		dials++

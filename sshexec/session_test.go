@@ -21,6 +21,7 @@ import (
 
 // TestSession checks that a session on the SSH host goes on after the WebSocket or the SSH connection is lost.
 func TestSession(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t, time.Minute) // This is longer than the host can't be reached for.
 	p := g.attach(t, shell)
 	typeLine(t, p, `kept=treasure; echo the-"$kept"`)
@@ -52,6 +53,7 @@ func TestSession(t *testing.T) {
 
 // TestSessionOfLostGateway checks that a session is done some time after its gateway is lost for good.
 func TestSessionOfLostGateway(t *testing.T) {
+	t.Parallel()
 	const timeout = 2 * time.Second
 	g := newGateway(t, timeout)
 	p := g.attach(t, shell)

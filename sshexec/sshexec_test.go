@@ -23,6 +23,7 @@ import (
 
 // TestNoise has a login's shell that prints text. It must not be in the command's output.
 func TestNoise(t *testing.T) {
+	t.Parallel()
 	server := sshtest.Start(t)
 	noise := "echo noise; echo more >&2; printf 'wsep-'; head -c 100000 /dev/zero; head -c 100000 /dev/zero >&2\n"
 	require.NoError(t, os.WriteFile(filepath.Join(server.Home, ".bashrc"), []byte(noise), 0o600))
@@ -43,6 +44,7 @@ func TestNoise(t *testing.T) {
 }
 
 func TestOtherUser(t *testing.T) {
+	t.Parallel()
 	execer := New(sshtest.Start(t).Dial(t))
 	for _, c := range []wsep.Command{{Command: "true", UID: 54321}, {Command: "true", GID: 54321}} {
 		_, err := execer.Start(t.Context(), c)
@@ -56,6 +58,7 @@ func TestOtherUser(t *testing.T) {
 
 // TestLostConnection cuts a connection within the data of an output.
 func TestLostConnection(t *testing.T) {
+	t.Parallel()
 	server := sshtest.Start(t)
 	for range 5 {
 		proxy := sshtest.NewProxy(t, server.Address)
@@ -82,6 +85,7 @@ func TestLostConnection(t *testing.T) {
 // TestLostConnectionEndsCommands checks that the host ends the commands of a lost connection, also those that do not
 // use their streams.
 func TestLostConnectionEndsCommands(t *testing.T) {
+	t.Parallel()
 	server := sshtest.Start(t)
 	proxy := sshtest.NewProxy(t, server.Address)
 	execer := New(server.DialVia(t, proxy.Address()))
@@ -98,6 +102,7 @@ func TestLostConnectionEndsCommands(t *testing.T) {
 // TestLostConnectionAfterEnd loses the connection after the command has exited. Wait returns the exit code, and the
 // output does not end with io.EOF.
 func TestLostConnectionAfterEnd(t *testing.T) {
+	t.Parallel()
 	server := sshtest.Start(t)
 	proxy := sshtest.NewProxy(t, server.Address)
 	p := start(t, New(server.DialVia(t, proxy.Address())), sh(`sleep 60 & echo out; exit 5`))
@@ -111,6 +116,7 @@ func TestLostConnectionAfterEnd(t *testing.T) {
 
 // TestHeldOutput closes a process whose output is held by a daemon. The read of the output returns.
 func TestHeldOutput(t *testing.T) {
+	t.Parallel()
 	server := sshtest.Start(t)
 	p := start(t, New(server.Dial(t)), sh(`setsid sh -c 'echo $$; exec sleep 60' & wait $!; :`))
 	daemon := readLine(t, p.Stdout())
@@ -126,6 +132,7 @@ func TestHeldOutput(t *testing.T) {
 // TestStdinWaits has a long write. It fails when stdin is closed or the command has exited. Early in the write the host
 // drops bytes as fast as they come. Late in the write there is no room for more.
 func TestStdinWaits(t *testing.T) {
+	t.Parallel()
 	execer := New(sshtest.Start(t).Dial(t))
 	for name, end := range map[string]func(wsep.Process){
 		"close": func(p wsep.Process) { _ = p.Stdin().Close() },
@@ -157,6 +164,7 @@ func TestStdinWaits(t *testing.T) {
 
 // TestStdinOfEnded has a write that waits for room when the command exits and its session is closed.
 func TestStdinOfEnded(t *testing.T) {
+	t.Parallel()
 	execer := New(sshtest.Start(t).Dial(t))
 	for range 5 {
 		c := sh(`exec sleep 0.2`)
@@ -170,6 +178,7 @@ func TestStdinOfEnded(t *testing.T) {
 
 // TestUnnamedSignal has a command killed by a signal without a name in SSH.
 func TestUnnamedSignal(t *testing.T) {
+	t.Parallel()
 	p := start(t, New(sshtest.Start(t).Dial(t)), sh(`kill -s VTALRM $$; sleep 60`))
 	exit, ok := errors.AsType[wsep.ExitError](p.Wait())
 	require.True(t, ok)
@@ -179,6 +188,7 @@ func TestUnnamedSignal(t *testing.T) {
 
 // TestEqualsSign has a program with a path that env would take for a variable.
 func TestEqualsSign(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "a=b")
 	require.NoError(t, os.WriteFile(path, []byte("#! /bin/sh\necho $A \"$1\"\n"), 0o700))
 	execer := New(sshtest.Start(t).Dial(t))
@@ -187,6 +197,7 @@ func TestEqualsSign(t *testing.T) {
 }
 
 func TestMissingInterpreter(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "script")
 	require.NoError(t, os.WriteFile(path, []byte("#!/no/such/interpreter -x\n"), 0o700))
 	_, err := New(sshtest.Start(t).Dial(t)).Start(t.Context(), wsep.Command{Command: path})
@@ -195,6 +206,7 @@ func TestMissingInterpreter(t *testing.T) {
 
 // TestTidy checks that a lost connection leaves nothing on the host.
 func TestTidy(t *testing.T) {
+	t.Parallel()
 	client := sshtest.Start(t).Dial(t)
 	execer := newExecer(client, unlimited)
 	p := start(t, execer, sh(`sleep 60`))
@@ -210,6 +222,7 @@ func TestTidy(t *testing.T) {
 
 // TestTooManySessions reaches OpenSSH's limit for a connection. A Redialer then makes another connection.
 func TestTooManySessions(t *testing.T) {
+	t.Parallel()
 	server := sshtest.Start(t, "MaxSessions 3")
 	proxy := sshtest.NewProxy(t, server.Address)
 	t.Run("New", func(t *testing.T) {
@@ -236,6 +249,7 @@ func TestTooManySessions(t *testing.T) {
 
 // TestRedial starts commands after connections were lost.
 func TestRedial(t *testing.T) {
+	t.Parallel()
 	server := sshtest.Start(t)
 	proxy := sshtest.NewProxy(t, server.Address)
 	execer := redialer(t, server, proxy)
@@ -255,6 +269,7 @@ func TestRedial(t *testing.T) {
 // TestSilentHost has a host that falls silent after the login, and does not close the connection. It must not be silent
 // earlier: on a busy machine the login may take longer than the interval.
 func TestSilentHost(t *testing.T) {
+	t.Parallel()
 	server := sshtest.Start(t)
 	proxy := sshtest.NewProxy(t, server.Address)
 	execer := Redial(func(context.Context) (*ssh.Client, error) {
@@ -274,6 +289,7 @@ func TestSilentHost(t *testing.T) {
 }
 
 func TestDialError(t *testing.T) {
+	t.Parallel()
 	cause := errors.New("no route")
 	execer := Redial(func(context.Context) (*ssh.Client, error) { return nil, cause })
 	_, err := execer.Start(t.Context(), wsep.Command{Command: "true"})
@@ -284,6 +300,7 @@ func TestDialError(t *testing.T) {
 // TestDialGoesOn has a dial that ignores its context. A Start that waits for it returns when its own context ends or
 // the Redialer is closed.
 func TestDialGoesOn(t *testing.T) {
+	t.Parallel()
 	client := sshtest.Fake(t, sshtest.Session{}.Open)
 	dialing, goOn := make(chan struct{}), make(chan struct{})
 	execer := Redial(func(context.Context) (*ssh.Client, error) {
@@ -323,6 +340,7 @@ func TestDialGoesOn(t *testing.T) {
 
 // TestCloseWhileDialing checks that Close ends the context of a dial.
 func TestCloseWhileDialing(t *testing.T) {
+	t.Parallel()
 	dialing := make(chan struct{})
 	execer := Redial(func(ctx context.Context) (*ssh.Client, error) {
 		close(dialing)
@@ -340,6 +358,7 @@ func TestCloseWhileDialing(t *testing.T) {
 
 // TestSilentCancel cancels a Start and a process of a silent host. All calls return.
 func TestSilentCancel(t *testing.T) {
+	t.Parallel()
 	server := sshtest.Start(t)
 	proxy := sshtest.NewProxy(t, server.Address)
 	execer := New(server.DialVia(t, proxy.Address()))

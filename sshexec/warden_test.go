@@ -29,6 +29,7 @@ var shells = [][]string{{"sh"}, {"dash"}, {"bash", "--posix"}, {"busybox", "sh"}
 
 // TestWardenScript gives orders about a command, and then loses the connection. %d is the command's PID.
 func TestWardenScript(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		name   string
 		orders string
@@ -80,6 +81,7 @@ func TestWardenScript(t *testing.T) {
 
 // TestWardenScriptReaped checks that the rest of a group is ended after its leader has exited.
 func TestWardenScriptReaped(t *testing.T) {
+	t.Parallel()
 	for _, shell := range shells {
 		t.Run(shell[0], func(t *testing.T) {
 			w := startScripted(t, shell)
@@ -99,6 +101,7 @@ func TestWardenScriptReaped(t *testing.T) {
 
 // TestReusedPID checks that a lost connection does not end a process with the number of a command that has exited.
 func TestReusedPID(t *testing.T) {
+	t.Parallel()
 	client := sshtest.Start(t).Dial(t)
 	execer := newExecer(client, unlimited)
 	alive := filepath.Join(t.TempDir(), "alive")
@@ -134,6 +137,7 @@ const reporter = `trap "echo USR1" USR1; echo; while :; do sleep 0.05; done`
 
 // TestWardenForgotten removes the warden's directory, as a program that tidies /tmp does.
 func TestWardenForgotten(t *testing.T) {
+	t.Parallel()
 	client := sshtest.Start(t).Dial(t)
 	execer := newExecer(client, unlimited)
 	p := start(t, execer, sh(reporter))
@@ -152,6 +156,7 @@ func TestWardenForgotten(t *testing.T) {
 
 // TestWardenKilled kills the warden while a command runs. Another takes its place.
 func TestWardenKilled(t *testing.T) {
+	t.Parallel()
 	server := sshtest.Start(t)
 	for name, end := range map[string]func(t *testing.T, e *execer, p wsep.Process, cancel func()){
 		"signal": func(t *testing.T, e *execer, p wsep.Process, _ func()) {
@@ -178,6 +183,7 @@ func TestWardenKilled(t *testing.T) {
 // TestWardenReplaced kills a warden. Another takes its place without an order, and ends the command when the connection
 // is lost.
 func TestWardenReplaced(t *testing.T) {
+	t.Parallel()
 	execer := newExecer(sshtest.Start(t).Dial(t), unlimited)
 	p := start(t, execer, sh(reporter))
 	readLine(t, p.Stdout())
@@ -194,6 +200,7 @@ func TestWardenReplaced(t *testing.T) {
 // TestChannelTimeout has a server that closes silent sessions. A warden with a command to watch must not lose its
 // session.
 func TestChannelTimeout(t *testing.T) {
+	t.Parallel()
 	execer := newExecer(sshtest.Start(t, "ChannelTimeout session:*=2s").Dial(t), unlimited)
 	p := start(t, execer, sh(`for i in 1 2 3 4 5 6 7 8 9 10; do echo $i; sleep 0.5; done`))
 	first, _ := known(execer)
@@ -206,6 +213,7 @@ func TestChannelTimeout(t *testing.T) {
 // TestWardenLost closes the warden's session alone. Another takes its place, and the command runs on until the
 // connection is lost.
 func TestWardenLost(t *testing.T) {
+	t.Parallel()
 	onHosts(t, func(t *testing.T, host *sshtest.SSHD) {
 		execer := newExecer(host.Dial(t), unlimited)
 		p := start(t, execer, sh(reporter))
@@ -228,6 +236,7 @@ func TestWardenLost(t *testing.T) {
 
 // TestWardenSlow has a warden that takes longer to start than endTimeout.
 func TestWardenSlow(t *testing.T) {
+	t.Parallel()
 	execer := newExecer(sshtest.Start(t).Dial(t), unlimited)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

@@ -2,12 +2,14 @@
 package leaktest
 
 import (
+	"flag"
 	"fmt"
 	"net/http"
 	"os"
 	"os/signal"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -18,8 +20,14 @@ import (
 // does not answer takes 5 s, and killing a process 1 s. A busy machine needs more.
 const patience = 30 * time.Second
 
+// parallel is how many parallel tests run at once on a machine with fewer cores. They mostly wait for processes.
+const parallel = 4
+
 // Main runs a package's tests, for its TestMain, and exits with their code, or with 1 if they leave anything behind.
 func Main(m *testing.M) {
+	if runtime.GOMAXPROCS(0) < parallel {
+		_ = flag.Set("test.parallel", strconv.Itoa(parallel)) // The command line may set another number.
+	}
 	heed()
 	mark()
 	before := take()
