@@ -186,7 +186,7 @@ func (p *remoteProcess) start(ctx context.Context, conn Conn, start []byte) erro
 // handshake sends the start message. It waits for the answer, or until the conversation is aborted.
 func (p *remoteProcess) handshake(l *clientLink, start []byte) (proto.Pid, error) {
 	if p.resumer != nil {
-		p.resumer.started = time.Now()
+		p.resumer.server = serverMark(l.conn)
 	}
 	return unlessAborted(p, func() (proto.Pid, error) {
 		if err := l.write(start); err != nil {

@@ -22,7 +22,8 @@ type resumer struct {
 	tell    func(ConnectionEvent) // tells the user; may be nil
 
 	key     proto.Key
-	started time.Time // when the connection was made that has carried start under the key, or was to carry it
+	attempt int64  // how many resumes were sent under any key
+	server  string // the mark of the connection that has carried start under the key, or was to carry it
 }
 
 // newKey chooses a new key and returns its start message.
@@ -31,12 +32,18 @@ func (r *resumer) newKey() ([]byte, error) {
 	return r.encode(&r.key)
 }
 
-// age returns how long ago the connection for start was made. The monotonic clock stands still while the machine sleeps, and
-// the wall clock may be set back.
-func (r *resumer) age() time.Duration {
-	now := time.Now()
-	return max(now.Sub(r.started), now.Round(0).Sub(r.started.Round(0)))
+// serverMark returns the mark that the server gave with a connection. It is empty if the connection does not tell.
+func serverMark(conn Conn) string {
+	if marked, ok := conn.(interface{ ServerMark() string }); ok {
+		if mark := marked.ServerMark(); len(mark) <= maxServerMark {
+			return mark
+		}
+	}
+	return ""
 }
+
+// maxServerMark is how long a mark may be, in bytes.
+const maxServerMark = 128
 
 // granted takes what the server has agreed to. It reports whether lost connections may be replaced.
 func (r *resumer) granted(peer *proto.Extensions) bool {
@@ -48,7 +55,8 @@ const (
 	// minBackoff and maxBackoff bound the pause before the next try. It doubles each time.
 	minBackoff = 50 * time.Millisecond
 	maxBackoff = 5 * time.Second
-	// answerTimeout is how long a server has to answer resume. A server that does not know resume never answers.
+	// answerTimeout is how long a server has to answer resume. Then the connection counts as lost. But a server that gives no
+	// mark may be one that does not know resume, and never answers.
 	answerTimeout = 10 * time.Second
 	// maxResumeSeconds keeps what a server grants within a time.Duration.
 	maxResumeSeconds = 1 << 30
@@ -226,7 +234,7 @@ func (p *remoteProcess) tryResume(ctx context.Context) (*clientLink, *proto.Resu
 	defer cancel()
 	stop := context.AfterFunc(asking, func() { _ = conn.CloseNow() })
 	resumed, err := p.askToResume(l)
-	if !stop() && ctx.Err() == nil {
+	if !stop() && ctx.Err() == nil && serverMark(conn) == "" {
 		err = errNoAnswer
 	}
 	if err != nil {
@@ -239,11 +247,12 @@ func (p *remoteProcess) tryResume(ctx context.Context) (*clientLink, *proto.Resu
 // askToResume sends resume and waits for the answer.
 func (p *remoteProcess) askToResume(l *clientLink) (*proto.Resumed, error) {
 	r := p.resumer
+	r.attempt++
 	ask := proto.Resume{
-		Key: r.key, Stdout: p.stdout.Received(), Stderr: p.stderr.Received(), Extensions: &r.offered,
+		Key: r.key, Stdout: p.stdout.Received(), Stderr: p.stderr.Received(), Attempt: r.attempt, Extensions: &r.offered,
 	}
 	if !p.begun {
-		ask.Age = max(1, r.age().Microseconds())
+		ask.Server = r.server
 	}
 	if err := l.send(ask); err != nil {
 		return nil, disconnected(xerrors.Errorf("send resume: %w", err))
@@ -302,7 +311,7 @@ func (p *remoteProcess) recoverStart(l *clientLink, lost error) (*clientLink, pr
 		if err == nil {
 			p.resumer.event(ConnectionEvent{State: ConnectionBack, Since: time.Now()})
 		}
-		if err == nil || !isLoss(err) || !p.mayResume(err) {
+		if err == nil || l == nil || !isLoss(err) || !p.mayResume(err) {
 			return l, pid, err
 		}
 		lost = err

@@ -57,7 +57,8 @@ type conversation struct {
 	exit     error         // what the process's Wait returned
 
 	carrier  atomic.Pointer[link] // the connection that carries the conversation, or did last
-	takeover chan chan<- struct{} // a driver asks for the conversation. Its channel is closed when the other has let go
+	attempt  int64                // the highest of the attempts to take it up; guarded by the Server's lock
+	takeover chan takeover        // a connection asks for the conversation
 	over     chan struct{}        // closed when the conversation is over
 	done     chan struct{}        // closed when its process has exited, too, or took too long for that
 }
@@ -74,7 +75,7 @@ func newConversation(s *serving, start *proto.Start) *conversation {
 		stdinReceipt:   receipt{field: proto.TypeStdin},
 		requestReceipt: receipt{field: proto.AckSeq},
 		known:          make(chan struct{}),
-		takeover:       make(chan chan<- struct{}),
+		takeover:       make(chan takeover),
 		over:           make(chan struct{}),
 		done:           make(chan struct{}),
 	}
@@ -83,6 +84,12 @@ func newConversation(s *serving, start *proto.Start) *conversation {
 	c.stdout.lasting, c.stderr.lasting = true, true
 	c.requests.conversation = c
 	return c
+}
+
+// takeover is a connection's wish to have a conversation.
+type takeover struct {
+	attempt int64
+	granted chan<- bool // has room for one; receives true when the other connection has let go
 }
 
 // live begins the time of the process. If the client may come back, that time does not end with the connection's context.
@@ -221,7 +228,8 @@ func (c *conversation) rewind(m *proto.Resume) error {
 // finish ends the conversation, and the process if it still runs. complete says whether the client has all of it.
 func (c *conversation) finish(complete bool) {
 	defer close(c.done)
-	c.server.forgetConversation(c, complete || c.failed != nil)
+	_, unstarted := errors.AsType[*StartError](c.failed)
+	c.server.forgetConversation(c, complete || unstarted)
 	c.cancel()
 	close(c.over)
 	// This is not an end of file. To a session, which continues, that would mean something else.

@@ -48,7 +48,6 @@ type Handler struct {
 
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	h.server().rememberKeys() // Before the client can send a key.
 	conn, opts := h.accept(w, r)
 	if conn == nil {
 		return
@@ -66,6 +65,7 @@ func (h *Handler) accept(w http.ResponseWriter, r *http.Request) (Conn, *Options
 	}
 	opts := h.Options.withDefaults()
 	opts.Owner = owner
+	w.Header().Set(wsconn.ServerHeader, h.server().mark(owner))
 	conn, err := wsconn.Accept(w, r, []string{subprotocol})
 	if err != nil {
 		opts.log().Warn(r.Context(), "refused handshake", slog.F("remote", r.RemoteAddr), slog.Error(err))

@@ -80,17 +80,18 @@ type rawClient struct {
 	t    *testing.T
 	ctx  context.Context
 	conn *websocket.Conn
+	mark string // the server's
 }
 
 func dialRaw(t *testing.T, url string) *rawClient {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	conn, _, err := websocket.Dial(ctx, url, nil)
+	conn, answer, err := websocket.Dial(ctx, url, nil)
 	require.NoError(t, err)
 	conn.SetReadLimit(1 << 20)
 	t.Cleanup(func() { _ = conn.CloseNow() })
-	return &rawClient{t, t.Context(), conn}
+	return &rawClient{t, t.Context(), conn, answer.Header.Get("Wsep-Server")}
 }
 
 // readEcho reads up to the next echo message, and returns its number. It returns 0 at the exit message.

@@ -33,6 +33,9 @@ type sender struct {
 	failed  int64 // the offset of the message that could not be sent
 }
 
+// maxUnacknowledged is how many bytes a sender keeps at most, in whatever window.
+const maxUnacknowledged = defaultWindow
+
 const (
 	// slowMessage is how long the writing of a message may take. All else waits meanwhile, pings and their answers too, for
 	// which the libraries have 5 s before they close the connection.
@@ -51,7 +54,7 @@ func newSender(header string, stop <-chan struct{}) *sender {
 func (s *sender) attach(l *link, peer *proto.Extensions) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.out.SetWindow(peer.Window)
+	s.out.SetWindow(min(peer.Window, maxUnacknowledged))
 	s.link, s.limit, s.pace, s.told = l, sizeLimit(peer)-len(s.header), firstPace, false
 	s.out.SetLargest(s.limit)
 	wake(s.room)

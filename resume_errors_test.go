@@ -37,9 +37,12 @@ func startWith(key string, seconds int, script string) string {
 		key, script, seconds)
 }
 
-// resumeWith returns a resume message. age is in microseconds.
-func resumeWith(key string, stdout int, age int64) string {
-	return fmt.Sprintf(`{"type":"resume","key":%q,"stdout":%d,"age":%d,`+resumeExtensions+`}`, key, stdout, age, 60)
+// resumeWith returns a resume message.
+func resumeWith(key string, stdout int) string { return resumeMarked(key, stdout, "") }
+
+// resumeMarked returns the resume message of a client that has lost pid, and had a server's mark.
+func resumeMarked(key string, stdout int, mark string) string {
+	return fmt.Sprintf(`{"type":"resume","key":%q,"stdout":%d,"server":%q,`+resumeExtensions+`}`, key, stdout, mark, 60)
 }
 
 // next returns the next message, which must be of the type. Before it may come an ack.
@@ -84,7 +87,7 @@ func TestResumeOnTheWire(t *testing.T) {
 	c.drop()
 
 	c = dialRaw(t, url)
-	c.send(resumeWith(testKey(1), 4, 0))
+	c.send(resumeWith(testKey(1), 4))
 	resumed := c.next("resumed")
 	require.Equal(t, pid.Pid, resumed.Pid)
 	require.EqualValues(t, len("first\nse"), resumed.Stdin)
@@ -98,45 +101,57 @@ func TestResumeOnTheWire(t *testing.T) {
 
 	// The end may not have arrived. It comes again.
 	c = dialRaw(t, url)
-	c.send(resumeWith(testKey(1), 10, 0))
+	c.send(resumeWith(testKey(1), 10))
 	c.next("resumed")
 	exit, stdout = c.result()
 	require.Equal(t, 3, exit.ExitCode)
 	require.Empty(t, stdout)
 	c.leave()
 	require.Eventually(t, func() bool {
-		return refused(t, url, resumeWith(testKey(1), 10, 0)).Kind == "unknown"
+		return refused(t, url, resumeWith(testKey(1), 10)).Kind == "unknown"
 	}, patience, 10*time.Millisecond)
 }
 
 // TestLateStart: a client asks for a conversation whose start is still under way. The start then starts nothing.
 func TestLateStart(t *testing.T) {
 	url := serve(t, wsep.LocalExecer{})
-	answer := refused(t, url, resumeWith(testKey(1), 0, 1))
+	late := dialRaw(t, url)
+	answer := refused(t, url, resumeMarked(testKey(1), 0, late.mark))
 	require.Equal(t, "unknown", answer.Kind)
 	require.True(t, answer.Never)
 	ran := filepath.Join(t.TempDir(), "ran")
-	late := dialRaw(t, url)
 	late.send(startWith(testKey(1), 60, "touch "+ran))
 	require.Equal(t, "invalid", late.next("start_error").Kind)
 	require.NoFileExists(t, ran)
 }
 
-// TestNeverIsNotSaidLightly: the server promises that a command was not started only if it would know.
+// TestNeverIsNotSaidLightly: the server promises that a command was not started only to a client whose start would have come
+// to this server.
 func TestNeverIsNotSaidLightly(t *testing.T) {
+	owned := func(r *http.Request) (string, error) { return r.URL.Query().Get("owner"), nil }
+	url, other := newServer(t, &wsep.Handler{Authorize: owned}), newServer(t, &wsep.Handler{Authorize: owned})
+	mark := dialRaw(t, url).mark
+	require.NotEmpty(t, mark)
+	for i, tc := range []struct {
+		mark  string
+		never bool
+	}{
+		{mark, true},
+		{"", false},
+		{"nonsense", false},
+		{strings.Split(mark, ".")[0], false},
+		{strings.Split(mark, ".")[0] + ".x", false},
+		{dialRaw(t, other).mark, false},
+		{dialRaw(t, url+"?owner=another").mark, false},
+	} {
+		require.Equal(t, tc.never, refused(t, url, resumeMarked(testKey(byte(i+1)), 0, tc.mark)).Never, "mark %q", tc.mark)
+	}
+}
+
+// TestEndedCommandIsRemembered: a command has run, though its client does not know.
+func TestEndedCommandIsRemembered(t *testing.T) {
 	srv := wsep.NewServer()
 	url := newServer(t, &wsep.Handler{Server: srv})
-	for age, never := range map[int64]bool{
-		0:                                 false, // The client has read pid.
-		1:                                 true,
-		time.Hour.Microseconds():          false, // The server has not lived as long.
-		(1 << 53) - 1:                     false,
-		(11 * time.Minute).Microseconds(): false,
-	} {
-		require.Equal(t, never, refused(t, url, resumeWith(testKey(byte(age)|1), 0, age)).Never, "age %d", age)
-	}
-
-	// A command that has run, though its client does not know.
 	c := dialRaw(t, url)
 	c.send(startWith(testKey(99), 60, "read line"))
 	c.next("pid")
@@ -144,10 +159,10 @@ func TestNeverIsNotSaidLightly(t *testing.T) {
 	var answer message
 	require.Eventually(t, func() bool {
 		srv.Close()
-		c := dialRaw(t, url)
-		defer c.drop()
-		c.send(resumeWith(testKey(99), 0, 1))
-		answer, _ = c.read()
+		again := dialRaw(t, url)
+		defer again.drop()
+		again.send(resumeMarked(testKey(99), 0, c.mark))
+		answer, _ = again.read()
 		return answer.Type == "resume_error"
 	}, patience, 10*time.Millisecond)
 	require.False(t, answer.Never)
@@ -161,9 +176,29 @@ func TestStartWithoutResumeIsRemembered(t *testing.T) {
 	c.send(startWith(testKey(1), 60, "true"))
 	c.next("pid")
 	c.drop()
-	answer := refused(t, url, resumeWith(testKey(1), 0, 1))
+	answer := refused(t, url, resumeMarked(testKey(1), 0, c.mark))
 	require.Equal(t, "unknown", answer.Kind)
 	require.False(t, answer.Never)
+}
+
+// TestStartBehindBalancer: the start has reached one server, and its answer is lost. The client comes back to the other.
+func TestStartBehindBalancer(t *testing.T) {
+	runs := filepath.Join(t.TempDir(), "runs")
+	urls := [2]string{serveCut(t, &wsep.Handler{}), serveCut(t, &wsep.Handler{})}
+	var turn atomic.Int32
+	balanced := func() string { return urls[(turn.Add(1)-1)%2] }
+	// Each pid is lost, but the handshake is not.
+	proxy := cuttest.NewTo(t, balanced, cutFirst(cuttest.Plan{How: cuttest.Reset}))
+	_, err := wsep.Dialer{URL: proxy.URL()}.Start(t.Context(), sh("echo x >>"+runs+"; read line"))
+	require.ErrorIs(t, err, wsep.ErrResumeFailed)
+	require.NotErrorAs(t, err, new(*wsep.StartError), "it may have started")
+	require.EqualValues(t, 2, proxy.Connections())
+	require.Eventually(t, func() bool { return fileHas(runs, "x\n") }, patience, 10*time.Millisecond)
+}
+
+func fileHas(path, content string) bool {
+	got, err := os.ReadFile(path)
+	return err == nil && string(got) == content
 }
 
 // TestSecondClientTakesOver: nothing of the first counts any more, and it is told so.
@@ -173,8 +208,10 @@ func TestSecondClientTakesOver(t *testing.T) {
 	first.send(startWith(testKey(1), 60, "read line; echo got $line"))
 	first.next("pid")
 	second := dialRaw(t, url)
-	second.send(resumeWith(testKey(1), 0, 0))
+	began := time.Now()
+	second.send(resumeWith(testKey(1), 0))
 	second.next("resumed")
+	require.Less(t, time.Since(began), 3*time.Second, "the first does not answer, and is not waited for")
 	code, _ := first.closed()
 	require.EqualValues(t, 4001, code)
 	second.send(`{"type":"stdin"}` + "\nmine\n")
@@ -188,10 +225,10 @@ func TestKeyBelongsToItsOwner(t *testing.T) {
 	c := dialRaw(t, url+"?owner=a")
 	c.send(startWith(testKey(1), 60, "read line"))
 	c.next("pid")
-	require.Equal(t, "permission", refused(t, url+"?owner=b", resumeWith(testKey(1), 0, 0)).Kind)
-	require.Equal(t, "gap", refused(t, url+"?owner=a", resumeWith(testKey(1), 1000, 0)).Kind)
+	require.Equal(t, "permission", refused(t, url+"?owner=b", resumeWith(testKey(1), 0)).Kind)
+	require.Equal(t, "gap", refused(t, url+"?owner=a", resumeWith(testKey(1), 1000)).Kind)
 	c = dialRaw(t, url+"?owner=a")
-	c.send(resumeWith(testKey(1), 0, 0))
+	c.send(resumeWith(testKey(1), 0))
 	c.next("resumed")
 	c.leave()
 }
@@ -258,11 +295,11 @@ func TestServerWithoutResume(t *testing.T) {
 // TestServerRestarts: a new server does not know the conversation, and the command does not run a second time.
 func TestServerRestarts(t *testing.T) {
 	runs := filepath.Join(t.TempDir(), "runs")
-	one := newServer(t, &wsep.Handler{})
+	one := serveCut(t, &wsep.Handler{})
 	var target atomic.Value
 	target.Store(one)
 	proxy := cuttest.NewTo(t, func() string { return target.Load().(string) }, func() cuttest.Plan { return cuttest.Plan{} })
-	p, err := wsep.Dialer{URL: proxy.URL()}.Start(t.Context(), sh("echo x >>"+runs+"; echo ready; read line"))
+	p, err := wsep.Dialer{URL: proxy.URL()}.Start(t.Context(), sh("echo x >>"+runs+"; echo ready; exec sleep 1000"))
 	require.NoError(t, err)
 	require.Equal(t, "ready", readLine(t, p.Stdout()))
 	target.Store(newServer(t, &wsep.Handler{}))

@@ -124,9 +124,7 @@ type Server struct {
 
 // NewServer returns a Server without sessions.
 func NewServer() *Server {
-	srv := &Server{}
-	srv.rememberKeys()
-	return srv
+	return &Server{}
 }
 
 // defaultServer keeps the sessions of the package's Serve.
@@ -170,7 +168,6 @@ func (srv *Server) ServeConn(ctx context.Context, conn Conn, execer Execer, opti
 
 // serve is ServeConn for options with their defaults.
 func (srv *Server) serve(ctx context.Context, conn Conn, execer Execer, opts *Options) error {
-	srv.rememberKeys()
 	return newServing(srv, conn, execer, opts).run(ctx)
 }
 

@@ -1,9 +1,15 @@
 package wsep
 
 import (
+	"context"
+	"crypto/rand"
 	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/xerrors"
@@ -18,7 +24,8 @@ type conversations struct {
 	detached map[*conversation]struct{} // those that wait for their client
 	owners   map[string]*ownerKeys      // what is remembered of each owner's keys
 	swept    time.Time                  // when owners was last swept
-	since    time.Time                  // since when keys are remembered
+	secret   [32]byte                   // what the Server's names come from
+	born     time.Time                  // when secret was chosen; zero before that
 }
 
 // keyHash is what the server keeps of a client's key.
@@ -30,7 +37,7 @@ func hashKey(k *proto.Key) keyHash { return sha256.Sum256(k[:]) }
 type ownerKeys struct {
 	refused []deadKey // a client asked for them before their start had arrived; the oldest first, as is ended
 	ended   []deadKey // of conversations that can't be taken up, though their client may not know that
-	since   time.Time // since when ended is complete
+	since   time.Time // since when ended is complete; zero means always
 }
 
 type deadKey struct {
@@ -52,18 +59,39 @@ var (
 	errOtherOwner     = xerrors.New("the conversation belongs to another owner")
 )
 
-// rememberKeys begins the time from which on the Server knows all keys. Later calls do nothing.
-func (srv *Server) rememberKeys() {
+// mark returns what a client of an owner is given with its connection. A client that has lost pid sends it back. So the Server
+// knows that it has got the client's start, if any server has, and as whose. And it knows since when it must know all keys.
+func (srv *Server) mark(owner string) string {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
-	if srv.since.IsZero() {
-		srv.since = time.Now()
-	}
+	return fmt.Sprintf("%s.%d", srv.nameFor(owner), time.Since(srv.born))
 }
 
-// addConversation makes a conversation known by the key of its start, and decides how long its client is waited for.
-func (srv *Server) addConversation(c *conversation, start *proto.Start) error {
+// nameFor returns the Server's name for an owner. No other Server has it. The lock is held.
+func (srv *Server) nameFor(owner string) string {
+	if srv.born.IsZero() {
+		_, _ = rand.Read(srv.secret[:]) // It never fails.
+		srv.born = time.Now()
+	}
+	name := sha256.Sum256(append(srv.secret[:], owner...))
+	return base64.RawURLEncoding.EncodeToString(name[:16])
+}
+
+// markedAt returns when the Server gave a mark to a client of the owner. ok is false if it did not. The lock is held.
+func (srv *Server) markedAt(mark, owner string) (given time.Time, ok bool) {
+	name, at, _ := strings.Cut(mark, ".")
+	since, err := strconv.ParseInt(at, 10, 64)
+	if err != nil || name != srv.nameFor(owner) {
+		return time.Time{}, false
+	}
+	return srv.born.Add(time.Duration(since)), true
+}
+
+// addConversation begins the time of a conversation. It makes the conversation known by the key of its start, and decides how
+// long its client is waited for.
+func (srv *Server) addConversation(ctx context.Context, c *conversation, start *proto.Start) error {
 	if start.Key == nil {
+		c.live(ctx)
 		return nil
 	}
 	key := hashKey(start.Key)
@@ -73,6 +101,7 @@ func (srv *Server) addConversation(c *conversation, start *proto.Start) error {
 		return &StartError{errKeyUsed}
 	}
 	c.grace = srv.grace(c.opts, start.Extensions)
+	c.live(ctx)
 	if c.grace == 0 {
 		srv.rememberEnded(c.opts.Owner, key) // The client may ask for it, because it has lost pid.
 		return nil
@@ -104,17 +133,27 @@ func (srv *Server) findConversation(m *proto.Resume, owner string) (*conversatio
 	defer srv.mu.Unlock()
 	c, ok := srv.byKey[key]
 	switch {
-	case ok && c.opts.Owner == owner:
-		return c, nil
-	case ok:
+	case ok && c.opts.Owner != owner:
 		return nil, &resumeError{kind: proto.ResumePermission, err: errOtherOwner}
+	case ok && m.Attempt != 0 && m.Attempt <= c.attempt:
+		return nil, errLate
+	case ok:
+		c.attempt = max(c.attempt, m.Attempt)
+		return c, nil
 	}
-	return nil, srv.refuseKey(owner, key, time.Duration(min(m.Age, keyMemory.Microseconds()))*time.Microsecond)
+	return nil, srv.refuseKey(owner, key, m.Server)
 }
 
-// refuseKey makes a key start nothing, and returns the answer for its client, which sent its start so long ago. The lock is
-// held.
-func (srv *Server) refuseKey(owner string, key keyHash, age time.Duration) error {
+// isLate reports whether a client has made a later attempt than this one to take up a conversation.
+func (srv *Server) isLate(c *conversation, attempt int64) bool {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	return attempt != 0 && attempt < c.attempt
+}
+
+// refuseKey makes a key start nothing, and returns the answer for its client, whose connection for start had the mark. The lock
+// is held.
+func (srv *Server) refuseKey(owner string, key keyHash, mark string) error {
 	now := time.Now()
 	keys := srv.keysOf(owner, now)
 	answer := &resumeError{kind: proto.ResumeUnknown, err: errNoConversation}
@@ -127,7 +166,8 @@ func (srv *Server) refuseKey(owner string, key keyHash, age time.Duration) error
 		}
 		keys.refused = append(keys.refused, deadKey{key, now})
 	}
-	answer.never = age > 0 && age < keyMemory && now.Add(-age).After(keys.since)
+	given, ok := srv.markedAt(mark, owner)
+	answer.never = ok && given.After(keys.since) && now.Sub(given) < keyMemory
 	return answer
 }
 
@@ -167,7 +207,7 @@ func (srv *Server) keysOf(owner string, now time.Time) *ownerKeys {
 	}
 	keys := srv.owners[owner]
 	if keys == nil {
-		keys = &ownerKeys{since: srv.since}
+		keys = &ownerKeys{}
 		if srv.owners == nil {
 			srv.owners = make(map[string]*ownerKeys)
 		}
@@ -182,14 +222,14 @@ func (o *ownerKeys) has(key keyHash) bool {
 	return o != nil && (contains(o.refused, key) || contains(o.ended, key))
 }
 
-// expire forgets the keys that were remembered for long enough. No client claims an age that would need them.
+// expire forgets the keys that were remembered for long enough. A mark that is older gets no promise.
 func (o *ownerKeys) expire(now time.Time) {
 	expired := func(k deadKey) bool { return now.Sub(k.died) > keyMemory }
 	o.refused = slices.DeleteFunc(o.refused, expired)
 	o.ended = slices.DeleteFunc(o.ended, expired)
 }
 
-// forgetOldest makes room for a key. From now on a client that is older than the one that is forgotten gets no promise.
+// forgetOldest makes room for a key. Marks that were given before get no promise from now on.
 func (o *ownerKeys) forgetOldest(now time.Time) {
 	o.ended = slices.Delete(o.ended, 0, 1)
 	o.since = now

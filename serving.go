@@ -120,10 +120,9 @@ func (s *serving) awaitFirst(ctx context.Context) (any, error) {
 
 // serve starts the command and drives the conversation about it.
 func (s *serving) serve(ctx context.Context, start *proto.Start) error {
-	if err := s.server.addConversation(s.conv, start); err != nil {
+	if err := s.server.addConversation(ctx, s.conv, start); err != nil {
 		return s.refuse(err)
 	}
-	s.conv.live(ctx)
 	s.conv.begin(commandOf(start))
 	return newDrive(ctx, s).run()
 }

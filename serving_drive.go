@@ -56,12 +56,8 @@ func (d *drive) run() error {
 // a lost connection, why it is lost, whatever came of the conversation later.
 func (d *drive) end(err error) error {
 	d.stopTimer()
-	d.unbind()
-	d.endPhase()
-	if d.detached {
-		d.server.setDetached(d.conv, false)
-	}
 	if err != errTaken {
+		d.release()
 		d.conv.detach(&d.link)
 		d.conv.finish(err == nil && !d.detached)
 	}
@@ -69,6 +65,15 @@ func (d *drive) end(err error) error {
 		return d.cause
 	}
 	return err
+}
+
+// release ends what binds the conversation to this drive.
+func (d *drive) release() {
+	d.unbind()
+	d.endPhase()
+	if d.detached {
+		d.server.setDetached(d.conv, false)
+	}
 }
 
 // step waits for the next event and acts on it. It reports whether the drive has ended, and how.
@@ -93,9 +98,13 @@ func (d *drive) step() (ended bool, err error) {
 		return d.readEnded(err)
 	case err := <-d.writes():
 		return d.connectionLost(disconnected(err))
-	case released := <-c.takeover:
+	case t := <-c.takeover:
+		if d.server.isLate(c, t.attempt) {
+			t.granted <- false
+			return false, nil
+		}
 		d.letGo()
-		close(released)
+		t.granted <- true
 		return true, errTaken
 	case <-c.ctx.Done():
 		return true, d.shutDown()
@@ -174,10 +183,10 @@ func (d *drive) report() (ended bool, err error) {
 // hasReported acts on how telling the client went.
 func (d *drive) hasReported(r report) (ended bool, err error) {
 	switch {
+	case d.detached:
+		return false, nil // The client is told when it comes back.
 	case r.final != nil:
 		return true, r.final
-	case d.detached:
-		return false, nil
 	case r.lost != nil:
 		return d.connectionLost(r.lost)
 	}
@@ -227,10 +236,24 @@ func (d *drive) connectionLost(err error) (ended bool, _ error) {
 	if d.ctx.Err() != nil || d.conv.ctx.Err() != nil {
 		return true, d.shutDown()
 	}
-	d.cause = err
 	d.detach()
+	if d.hasLeft() {
+		return true, nil
+	}
+	d.cause = err
 	d.setTimer(d.conv.grace)
 	return false, nil
+}
+
+// hasLeft reports whether the client has closed the connection for good. A write to it may fail before that is noticed. The
+// reader has ended.
+func (d *drive) hasLeft() bool {
+	select {
+	case err := <-d.readErr:
+		return d.connectionEnd(err) == nil
+	default:
+		return false
+	}
 }
 
 // dismiss closes a connection whose client can't have the conversation now, and waits for the client as if the connection
@@ -263,12 +286,12 @@ func (d *drive) detach() {
 
 // letGo leaves the conversation to another connection.
 func (d *drive) letGo() {
-	if d.detached {
-		return
+	if !d.detached {
+		close(d.fenced)
+		d.closeConn(errTaken)
+		d.detach()
 	}
-	close(d.fenced)
-	d.closeConn(errTaken)
-	d.detach()
+	d.release()
 }
 
 // fenceGrace is how long a client has to read why its connection is closed.

@@ -16,6 +16,8 @@ const statusTaken = 4001
 
 var (
 	errTaken         error = &protocolError{err: xerrors.New("another connection has taken over"), code: statusTaken}
+	errLate          error = &resumeError{kind: proto.ResumeTaken, err: xerrors.New("a later connection has asked for it")}
+	errLeft                = xerrors.New("client has left")
 	errServerClosing error = &protocolError{err: xerrors.New("server is closing"), code: statusGoingAway}
 )
 
@@ -33,7 +35,10 @@ func (e *resumeError) Unwrap() error { return e.err }
 func (s *serving) resume(ctx context.Context, m *proto.Resume) error {
 	c, err := s.server.findConversation(m, s.opts.Owner)
 	if err == nil {
-		err = s.takeOver(ctx, c)
+		err = s.takeOver(ctx, c, m.Attempt)
+	}
+	if err == errLeft {
+		return nil
 	}
 	if err != nil {
 		return s.refuseResume(err)
@@ -57,8 +62,9 @@ const (
 	takeoverPatience = time.Second
 )
 
-// takeOver makes the other connection let go of the conversation.
-func (s *serving) takeOver(ctx context.Context, c *conversation) error {
+// takeOver makes the other connection let go of the conversation. If the client wants the conversation to end, takeOver ends
+// it and returns errLeft.
+func (s *serving) takeOver(ctx context.Context, c *conversation, attempt int64) error {
 	ctx, cancel := context.WithTimeout(ctx, takeoverTimeout)
 	defer cancel()
 	impatient := time.AfterFunc(takeoverPatience, func() {
@@ -67,15 +73,21 @@ func (s *serving) takeOver(ctx context.Context, c *conversation) error {
 		}
 	})
 	defer impatient.Stop()
-	released := make(chan struct{})
+	granted := make(chan bool, 1)
 	select {
-	case c.takeover <- released:
-		<-released // This takes fenceGrace at most.
+	case c.takeover <- takeover{attempt, granted}:
+		if !<-granted { // This takes fenceGrace at most.
+			return errLate
+		}
 		return nil
 	case <-c.over:
 		return &resumeError{kind: proto.ResumeUnknown, err: errNoConversation}
 	case err := <-s.readErr:
-		return s.connectionEnd(err)
+		if err := s.connectionEnd(err); err != nil {
+			return err
+		}
+		c.cancel()
+		return errLeft
 	case <-ctx.Done():
 		return &resumeError{kind: proto.ResumeTaken, err: xerrors.Errorf("another connection does not let go: %w", ctx.Err())}
 	}

@@ -59,8 +59,10 @@ export class Conversation {
   #link: Link | undefined;
   /** The link carries the conversation: the server has answered. */
   #attached = false;
-  /** When the connection was made that start was sent over, or may have been. */
-  #born = { wall: 0, steady: 0 };
+  /** The server's mark on the connection that start was sent over, or may have been. */
+  #mark: string | undefined;
+  /** How many resumes were sent. */
+  #resumes = 0;
   /** Ends the wait for another connection; undefined while one carries the conversation. */
   #graceTimer: ReturnType<typeof setTimeout> | undefined;
   /** How long another connection is waited for, in milliseconds. 0 is not at all. */
@@ -83,7 +85,6 @@ export class Conversation {
     this.#grace = start.key === undefined ? 0 : grace;
     this.#outputs = outputs;
     this.#events = events;
-    this.#born = { wall: Date.now(), steady: performance.now() };
     this.#connect(socket, () => this.#link?.send(start), ANSWER_TIMEOUT_MS, (answer) => this.#handleFirst(answer));
   }
 
@@ -233,12 +234,14 @@ export class Conversation {
       this.#finish(closedStart(close));
       return;
     }
-    // An older server ignores resume.
-    const final = !worthRetrying(error) || (resuming && link.opened && error.kind === "silent");
+    // An older server ignores resume. It gives no mark.
+    const ignored = resuming && link.opened && link.mark === undefined && error.kind === "silent";
+    const final = !worthRetrying(error) || ignored;
     if (final || this.#grace === 0 || (!resuming && !link.opened)) {
       this.#finish(resuming ? notResumed(error) : error);
       return;
     }
+    if (!resuming) this.#mark = link.mark;
     this.abandon();
     this.#attached = false;
     this.#orders.rewind();
@@ -266,15 +269,10 @@ export class Conversation {
       key,
       stdout: this.#receipts?.stdout.received ?? 0,
       stderr: this.#receipts?.stderr.received ?? 0,
-      ...(!this.#peer && { age: this.#age() }),
+      ...(!this.#peer && this.#mark !== undefined && { server: this.#mark }),
+      attempt: ++this.#resumes,
       extensions,
     });
-  }
-
-  /** How long ago start was sent at most, in microseconds. Either clock may have been behind: one is set, the other sleeps. */
-  #age(): number {
-    const { wall, steady } = this.#born;
-    return Math.ceil(Math.max(1, Date.now() - wall, performance.now() - steady) * 1000);
   }
 
   #handleResumed(answer: Answer): void {

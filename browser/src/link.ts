@@ -3,7 +3,7 @@ import { DisconnectedError } from "./errors.js";
 import type { Loss } from "./errors.js";
 import { MAX_RECEIVED, ProtocolError, decode, encode, encodeStdin } from "./message.js";
 import type { Answer, Request } from "./message.js";
-import { CLOSE_ABNORMAL, CLOSE_NORMAL, causeOf, lossOf, onRefusal } from "./socket.js";
+import { CLOSE_ABNORMAL, CLOSE_NORMAL, causeOf, lossOf, onMark, onRefusal } from "./socket.js";
 import type { Socket } from "./socket.js";
 
 /** How much the socket may hold of what was sent. More waits, so that a resize or a signal need not wait for it. */
@@ -36,6 +36,8 @@ export class Link {
   #cause: unknown;
   /** Whether the server answers echoes. */
   echoes = false;
+  /** The server's mark, where the socket tells it. */
+  mark: string | undefined;
 
   constructor(socket: Socket, events: LinkEvents) {
     this.#socket = socket;
@@ -54,6 +56,7 @@ export class Link {
     socket.onclose = (event: Close) => this.#closed(event);
     socket.onerror = (event: { readonly error?: unknown; readonly message?: unknown }) => this.#failed(causeOf(event));
     onRefusal(socket, (status) => this.#finish(refusedWith(status)));
+    onMark(socket, (mark) => (this.mark = mark));
   }
 
   /** Whether anything may have been sent. */

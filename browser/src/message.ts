@@ -46,7 +46,9 @@ export interface Resume {
   readonly key: string;
   readonly stdout: number;
   readonly stderr: number;
-  readonly age?: number;
+  /** The server's mark on the connection for start, as long as pid has not come. */
+  readonly server?: string;
+  readonly attempt?: number;
   readonly extensions?: Partial<Extensions>;
 }
 

@@ -41,12 +41,26 @@ export function causeOf(event: { readonly error?: unknown; readonly message?: un
   return event.error ?? (event.message ? new Error(String(event.message)) : undefined);
 }
 
+/** What the WebSocket of `ws` tells beside. */
 interface Emitter {
-  on?(event: "unexpected-response", listener: (request: unknown, response: { statusCode: number }) => void): void;
+  on?(event: string, listener: (...args: never[]) => void): void;
 }
 
 /** Calls back with the HTTP status of a refused handshake, which only `ws` tells. The callback must close the socket. */
 export function onRefusal(socket: Socket, refused: (status: number) => void): void {
   const { on } = socket as Emitter;
-  if (typeof on === "function") on.call(socket, "unexpected-response", (_, { statusCode }) => refused(statusCode));
+  if (typeof on !== "function") return;
+  on.call(socket, "unexpected-response", (_: unknown, { statusCode }: { statusCode: number }) => refused(statusCode));
+}
+
+const MAX_MARK = 128;
+
+/** Calls back with the mark that a server gives in its answer to the handshake, which only `ws` tells. */
+export function onMark(socket: Socket, marked: (mark: string) => void): void {
+  const { on } = socket as Emitter;
+  if (typeof on !== "function") return;
+  on.call(socket, "upgrade", ({ headers }: { headers: Record<string, unknown> }) => {
+    const mark = headers["wsep-server"];
+    if (typeof mark === "string" && mark.length <= MAX_MARK) marked(mark);
+  });
 }

@@ -12,6 +12,7 @@ export class FakeSocket implements Socket {
   onclose: ((event: never) => void) | null = null;
   /** The messages that were sent and not yet taken. */
   readonly sent: Uint8Array[] = [];
+  #upgraded: (response: never) => void = () => {};
   /** The code that this end closed with. */
   closedWith: number | undefined;
 
@@ -28,7 +29,13 @@ export class FakeSocket implements Socket {
     this.closedWith = code;
   }
 
-  open(): void {
+  /** As that of `ws`, which tells of the handshake's answer. */
+  on(event: string, listener: (response: never) => void): void {
+    if (event === "upgrade") this.#upgraded = listener;
+  }
+
+  open(headers: Record<string, string | undefined> = {}): void {
+    this.#upgraded({ headers } as never);
     this.onopen?.();
   }
 

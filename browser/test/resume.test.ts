@@ -81,7 +81,7 @@ test("each end sends on from the other's offset", async (t) => {
   s.socket.deliver({ type: "stdout" }, "two ");
   s.socket.deliver({ type: "ack", stdin: 2 });
   const asked = await comeBack(s, { stdin: 4 });
-  assert.deepEqual(asked, { type: "resume", key, stdout: 8, stderr: 0, extensions: offered });
+  assert.deepEqual(asked, { type: "resume", key, stdout: 8, stderr: 0, attempt: 1, extensions: offered });
   assert.deepEqual(s.socket.take(), [{ type: "ack", stdout: 4 }, { type: "stdin", length: 2 }]);
   s.socket.deliver({ type: "stdout" }, "three");
   s.socket.deliver({ type: "exit_code", exit_code: 3 });
@@ -257,6 +257,16 @@ test("a server that does not answer has no resume", async (t) => {
   await assert.rejects(s.process.exited, { kind: "silent" });
 });
 
+test("a server that knows the question, and does not answer, is asked again", async (t) => {
+  const s = await Session.begin(t, { id: "" });
+  s.socket.start(resumable);
+  const socket = await lose(s);
+  socket.open({ "wsep-server": "a.1" });
+  await s.pass(10_000);
+  assert.equal(socket.closedWith, undefined);
+  await s.expectAttemptAfter(100);
+});
+
 test("an attempt that takes ten seconds is replaced by another", async (t) => {
   const s = await Session.begin(t, { id: "" });
   s.socket.start(resumable);
@@ -302,18 +312,32 @@ test("pid was lost: the command is taken up", async (t) => {
   const s = await Session.begin(t, { id: "" });
   s.socket.open();
   const [start] = s.socket.take();
-  await s.pass(3_000);
   const socket = await lose(s);
   s.process.resize(30, 90);
   socket.open();
   const [asked] = socket.take();
   assert.equal(asked!["key"], start!["key"]);
-  assert.ok(asked!["age"] >= 3_050_000 && asked!["age"] < 4_000_000, `${asked!["age"]}`);
-  assert.deepEqual([asked!["stdout"], asked!["stderr"]], [0, 0]);
+  assert.deepEqual([asked!["stdout"], asked!["stderr"], asked!["server"]], [0, 0, undefined]);
   socket.deliver({ type: "resumed", pid: 43, extensions: resumable });
   await s.process.started;
   assert.equal(s.process.pid, 43);
   assert.deepEqual(socket.take(), [{ type: "resize", rows: 30, cols: 90, seq: 1 }]);
+});
+
+test("pid was lost: the server gets the mark that it gave with the connection for start", async (t) => {
+  for (const [mark, sent] of [["a.1", "a.1"], ["x".repeat(129), undefined], [undefined, undefined]]) {
+    await t.test(async (t) => {
+      const s = await Session.begin(t, { id: "" });
+      s.socket.open({ "wsep-server": mark });
+      for (let i = 0; i < 2; i++) {
+        await lose(s);
+        await s.pass(100);
+        s.socket.open({ "wsep-server": "another's" });
+        const [asked] = s.socket.take();
+        assert.deepEqual([asked!["server"], asked!["attempt"]], [sent, i + 1]);
+      }
+    });
+  }
 });
 
 test("pid was lost: the command is started again only if the server says that it never was", async (t) => {

@@ -86,7 +86,7 @@ func (r Resume) validate() error {
 	if r.Key == (Key{}) {
 		return errors.New("no key")
 	}
-	if err := validCounts(r.Stdout, r.Stderr, r.Age); err != nil {
+	if err := validCounts(r.Stdout, r.Stderr, r.Attempt); err != nil {
 		return err
 	}
 	return r.Extensions.validate()
@@ -208,8 +208,11 @@ type Resume struct {
 	Key    Key   `json:"key"`
 	Stdout int64 `json:"stdout"`
 	Stderr int64 `json:"stderr"`
-	// Age is how many microseconds ago the client's connection for start was made. A client that has received pid leaves it out.
-	Age        int64       `json:"age,omitempty"`
+	// Server is the mark that the server gave the client with the connection for start. A client that has received pid, or was
+	// given none, leaves it out.
+	Server string `json:"server,omitempty"`
+	// Attempt is higher than in every earlier message for the conversation. 0 says nothing.
+	Attempt    int64       `json:"attempt,omitempty"`
 	Extensions *Extensions `json:"extensions,omitempty"`
 }
 

@@ -145,7 +145,7 @@ func decodedForm(t *testing.T, msg any) string {
 		return marshal(t, fields{"type": "start_error", "kind": m.Kind, "message": m.Message})
 	case proto.Resume:
 		return marshal(t, fields{
-			"type": "resume", "key": m.Key, "stdout": m.Stdout, "stderr": m.Stderr, "age": m.Age,
+			"type": "resume", "key": m.Key, "stdout": m.Stdout, "stderr": m.Stderr, "server": m.Server, "attempt": m.Attempt,
 			"extensions": decodedExtensions(m.Extensions),
 		})
 	case proto.Resumed:

@@ -14,9 +14,16 @@ func Coder(c *websocket.Conn) *CoderConn { return &CoderConn{c: c} }
 // CoderConn is a connection of github.com/coder/websocket.
 type CoderConn struct {
 	c *websocket.Conn
+	// under is what carries the connection, if Dial or Accept has made it; else nil.
+	under io.Closer
+	// server is the value of ServerHeader in the answer to the handshake, if Dial has made the connection.
+	server string
 	// msg is the message being read, kept here so that a message costs no allocation.
 	msg coderReader
 }
+
+// ServerMark returns the value of [ServerHeader] in the answer to the handshake, or "".
+func (n *CoderConn) ServerMark() string { return n.server }
 
 // Reader implements wsep.Conn.
 func (n *CoderConn) Reader(ctx context.Context) (io.Reader, error) {
@@ -44,8 +51,13 @@ func (n *CoderConn) Close(code int, reason string) error {
 	return n.c.Close(websocket.StatusCode(code), reason)
 }
 
-// CloseNow implements wsep.Conn.
-func (n *CoderConn) CloseNow() error { return n.c.CloseNow() }
+// CloseNow implements wsep.Conn. While a Close waits for the peer, the library's CloseNow waits too.
+func (n *CoderConn) CloseNow() error {
+	if n.under != nil {
+		_ = n.under.Close()
+	}
+	return n.c.CloseNow()
+}
 
 // coderReader gives the errors of a message's reader the same form as the connection's.
 type coderReader struct{ r io.Reader }

@@ -46,6 +46,9 @@ func answerError(resp *http.Response, err error) error {
 // maxLine bounds a StatusError's Line, in bytes.
 const maxLine = 256
 
+// ServerHeader is the header by which a server gives a client its mark in the answer to the handshake.
+const ServerHeader = "Wsep-Server"
+
 // Dial connects to a WebSocket over a new connection. Each frame is sent with one write. A nil client means
 // [http.DefaultClient]. If the answer has another status than 101, the error has a *[StatusError] in its chain. If the
 // handshake is known to fail again for another reason, the error has a *[FinalError] in its chain.
@@ -54,7 +57,8 @@ func Dial(ctx context.Context, url string, header http.Header, subprotocols []st
 		client = http.DefaultClient
 	}
 	joining := *client
-	joining.Transport = joiningTransport{client.Transport}
+	transport := &joiningTransport{next: client.Transport}
+	joining.Transport = transport
 	if joining.CheckRedirect == nil {
 		joining.CheckRedirect = fewRedirects
 	}
@@ -67,7 +71,7 @@ func Dial(ctx context.Context, url string, header http.Header, subprotocols []st
 	if err != nil {
 		return nil, answerError(resp, err)
 	}
-	return Coder(conn), nil
+	return &CoderConn{c: conn, under: transport.under, server: resp.Header.Get(ServerHeader)}, nil
 }
 
 // maxRedirects is how many redirects are followed. It is http.Client's default. The library would replace that by a
@@ -82,11 +86,14 @@ func fewRedirects(_ *http.Request, via []*http.Request) error {
 }
 
 // joiningTransport is a RoundTripper that makes new connections, and joins the pieces of frames on upgraded ones. next
-// is nil for http.DefaultTransport.
-type joiningTransport struct{ next http.RoundTripper }
+// is nil for http.DefaultTransport. It is for one handshake.
+type joiningTransport struct {
+	next  http.RoundTripper
+	under io.Closer // the upgraded connection
+}
 
 // RoundTrip implements http.RoundTripper.
-func (t joiningTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+func (t *joiningTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	next, pooling := connectingAnew(t.next)
 	connecting := false
 	ctx := httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{GetConn: func(string) { connecting = true }})
@@ -100,6 +107,7 @@ func (t joiningTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	if conn, ok := resp.Body.(io.ReadWriteCloser); ok && resp.StatusCode == http.StatusSwitchingProtocols {
 		resp.Body = &joinedBody{ReadWriteCloser: conn, joiner: joiner{w: conn}}
+		t.under = conn
 	}
 	return resp, nil
 }
@@ -149,7 +157,8 @@ func (b *joinedBody) Write(p []byte) (int, error) { return b.joiner.Write(p) }
 
 // Accept accepts a WebSocket. Each frame is sent with one write. The caller has checked the origin.
 func Accept(w http.ResponseWriter, r *http.Request, subprotocols []string) (*CoderConn, error) {
-	conn, err := websocket.Accept(joiningWriter{w}, r, &websocket.AcceptOptions{
+	joining := &joiningWriter{ResponseWriter: w}
+	conn, err := websocket.Accept(joining, r, &websocket.AcceptOptions{
 		InsecureSkipVerify: true,
 		Subprotocols:       subprotocols,
 		// Compression would cost more time than it saves, and its sizes reveal content (CRIME).
@@ -158,19 +167,23 @@ func Accept(w http.ResponseWriter, r *http.Request, subprotocols []string) (*Cod
 	if err != nil {
 		return nil, err
 	}
-	return Coder(conn), nil
+	return &CoderConn{c: conn, under: joining.under}, nil
 }
 
 // joiningWriter is a ResponseWriter. After a hijack its connection joins the pieces of frames.
-type joiningWriter struct{ http.ResponseWriter }
+type joiningWriter struct {
+	http.ResponseWriter
+	under io.Closer // the hijacked connection
+}
 
 // Hijack implements http.Hijacker.
-func (w joiningWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+func (w *joiningWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
 	if err != nil {
 		return nil, nil, err
 	}
 	j := &joinedConn{Conn: conn, joiner: joiner{w: conn}}
+	w.under = conn
 	// The handshake's response has been flushed by Hijack.
 	rw.Writer = bufio.NewWriterSize(j, smallBuffer)
 	if rw.Reader.Buffered() == 0 {
