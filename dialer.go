@@ -30,7 +30,9 @@ type Dialer struct {
 	// with its connection. Nothing is lost or done twice by a new connection.
 	Resume time.Duration
 	// Dial, if set, makes the connections. URL, Header, Subprotocols and HTTPClient are then not used. An error that is a
-	// [StartError] says that another try does not help.
+	// [StartError] says that another try does not help. If the connection is lost before the server has answered a start, the
+	// command is started again only if the Conn has a method ServerMark() string. It returns the value of the header
+	// Wsep-Server in the answer to the handshake.
 	Dial func(context.Context) (Conn, error)
 	// KeepAlive is how often a silent server is pinged. A connection whose server is silent for two intervals is lost. The
 	// default is 15 seconds; a negative value turns pings off. Servers of a version without flow control are not pinged.

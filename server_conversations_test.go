@@ -19,8 +19,8 @@ func testKeys() func() keyHash {
 	}
 }
 
-// never asks a Server for a key, with a mark, and reports whether it says that no command was started under the key.
-func never(t *testing.T, srv *Server, key keyHash, mark string) bool {
+// saysNever asks a Server for a key, with a mark, and reports whether it says that no command was started under the key.
+func saysNever(t *testing.T, srv *Server, key keyHash, mark string) bool {
 	t.Helper()
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
@@ -41,21 +41,21 @@ func TestNeverNeedsMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, key := NewServer(), testKeys()
 		early, first := srv.mark("owner"), key()
-		require.True(t, never(t, srv, key(), early))
+		require.True(t, saysNever(t, srv, key(), early))
 		endKey(srv, first)
-		require.False(t, never(t, srv, first, early))
+		require.False(t, saysNever(t, srv, first, early))
 
 		time.Sleep(time.Second)
 		for range maxDeadKeys - 1 {
 			endKey(srv, key())
 		}
-		require.True(t, never(t, srv, key(), early))
+		require.True(t, saysNever(t, srv, key(), early))
 		endKey(srv, key()) // The first is forgotten.
-		require.False(t, never(t, srv, first, early))
-		require.False(t, never(t, srv, key(), early))
+		require.False(t, saysNever(t, srv, first, early))
+		require.False(t, saysNever(t, srv, key(), early))
 
 		time.Sleep(time.Second)
-		require.True(t, never(t, srv, key(), srv.mark("owner")))
+		require.True(t, saysNever(t, srv, key(), srv.mark("owner")))
 	})
 }
 
@@ -66,11 +66,11 @@ func TestNeverIsNotSaidForLong(t *testing.T) {
 		late, last := srv.mark("owner"), key()
 		endKey(srv, last)
 		time.Sleep(keyMemory - time.Second)
-		require.False(t, never(t, srv, last, late))
-		require.True(t, never(t, srv, key(), late))
+		require.False(t, saysNever(t, srv, last, late))
+		require.True(t, saysNever(t, srv, key(), late))
 		time.Sleep(time.Second)
-		require.False(t, never(t, srv, key(), late), "as old as what is remembered")
-		require.False(t, never(t, srv, last, late))
+		require.False(t, saysNever(t, srv, key(), late), "as old as what is remembered")
+		require.False(t, saysNever(t, srv, last, late))
 	})
 }
 
