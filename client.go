@@ -53,7 +53,7 @@ func (r *remoteExecer) Start(ctx context.Context, c Command) (Process, error) {
 }
 
 // offer holds the extensions that this version's client offers. A client that can dial offers Resume too.
-var offer = proto.Extensions{Window: defaultWindow, MaxMessage: defaultMaxMessage, Signal: true, Outcome: true}
+var offer = proto.Extensions{Window: defaultWindow, MaxMessage: defaultMaxMessage, Signal: true, Outcome: true, Session: true}
 
 // encodeStart returns the start message for a command. key is nil for a client that can't resume.
 func encodeStart(c Command, offered *proto.Extensions, key *proto.Key) ([]byte, error) {
@@ -78,6 +78,7 @@ func encodeStart(c Command, offered *proto.Extensions, key *proto.Key) ([]byte, 
 			Env:        c.Env,
 			WorkingDir: c.WorkingDir,
 		},
+		Scrollback: c.Scrollback,
 		Key:        key,
 		Extensions: offered,
 	})
@@ -109,6 +110,7 @@ func validUTF8(c Command) error {
 type remoteProcess struct {
 	command Command
 	pid     int
+	session SessionOrigin
 	begun   bool             // the server has answered start; owned by start
 	peer    proto.Extensions // what the server agreed to
 	resumer *resumer         // replaces lost connections; nil if nothing does
@@ -172,7 +174,7 @@ func (p *remoteProcess) start(ctx context.Context, conn Conn, start []byte) erro
 		}
 		return err
 	}
-	p.pid, p.begun = pid.Pid, true
+	p.pid, p.session, p.begun = pid.Pid, originOf(pid.Session), true
 	p.agree(pid.Extensions)
 	p.attach(l)
 	// Ends when the conversation is over. The end of the caller's context makes it over at the latest.
@@ -308,6 +310,9 @@ func (p *remoteProcess) agree(peer *proto.Extensions) {
 
 // Pid implements Process.
 func (p *remoteProcess) Pid() int { return p.pid }
+
+// Session implements [Sessioner].
+func (p *remoteProcess) Session() SessionOrigin { return p.session }
 
 // Stdin implements Process.
 func (p *remoteProcess) Stdin() io.WriteCloser {

@@ -300,7 +300,7 @@ func (p *remoteProcess) recoverStart(l *clientLink, lost error) (*clientLink, pr
 		p.detach(l)
 		next, resumed, err := p.resume(lost)
 		if err == nil {
-			return next, proto.Pid{Pid: resumed.Pid, Extensions: resumed.Extensions}, nil
+			return next, proto.Pid{Pid: resumed.Pid, Session: resumed.Session, Extensions: resumed.Extensions}, nil
 		}
 		refused, ok := errors.AsType[*resumeError](err)
 		if !ok || !refused.never {

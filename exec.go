@@ -74,7 +74,7 @@ type Execer interface {
 // Process is a started command. Its methods are safe for concurrent use. Each of its streams is for one goroutine at a time
 // unless the implementation says otherwise.
 //
-// A Process may also be a [Signaler] and an [Exiter].
+// A Process may also be a [Signaler], an [Exiter] and a [Sessioner].
 type Process interface {
 	// Pid is the process's ID on the machine where it runs.
 	Pid() int

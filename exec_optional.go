@@ -1,6 +1,10 @@
 package wsep
 
-import "context"
+import (
+	"context"
+
+	"cdr.dev/wsep/internal/proto"
+)
 
 // What an Execer or a Process may do beside its interface. A type that wraps another one keeps these by a method Unwrap.
 
@@ -41,6 +45,48 @@ type skipTeller interface {
 	Skipper
 	// onSkip makes do called when bytes have been skipped, before a Read returns later ones. It is called once.
 	onSkip(do func())
+}
+
+// Sessioner is a [Process] that knows where its session comes from. A Process of a peer's is one, and so is one in a session of
+// a [Server]. A Server tells its client what the Process says.
+type Sessioner interface {
+	// Session says whether the start has created the session of its [Command.ID], or has found it. A client that comes back
+	// and finds a new session knows that the command it left is gone.
+	Session() SessionOrigin
+}
+
+// SessionOrigin says where the session of a process comes from.
+type SessionOrigin int
+
+const (
+	// SessionUnknown says that there is no session, or that a peer of an older version does not tell.
+	SessionUnknown SessionOrigin = iota
+	// SessionCreated says that the start has created the session.
+	SessionCreated
+	// SessionFound says that the session was there.
+	SessionFound
+)
+
+// onWire returns the origin as messages have it.
+func (o SessionOrigin) onWire() proto.Session {
+	switch o {
+	case SessionCreated:
+		return proto.SessionCreated
+	case SessionFound:
+		return proto.SessionFound
+	}
+	return ""
+}
+
+// originOf returns the origin that a message has.
+func originOf(s proto.Session) SessionOrigin {
+	switch s {
+	case proto.SessionCreated:
+		return SessionCreated
+	case proto.SessionFound:
+		return SessionFound
+	}
+	return SessionUnknown
 }
 
 // execerAs returns the Execer, or the first that it wraps, that is a T.

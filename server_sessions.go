@@ -94,14 +94,34 @@ func (srv *Server) attachSession(ctx context.Context, execer Execer, c Command, 
 			return nil, err
 		}
 		p, err := s.attach(ctx, c, func() { srv.removeClient(s) })
-		if err != nil && s.isDone() {
+		if err == nil {
+			return &attachedProcess{p, found}, nil
+		}
+		if s.isDone() {
 			srv.forget(s) // Before the client's next try.
 		}
-		if err != nil && found && s.isClosing() && try < attachTries && ctx.Err() == nil {
+		if found && s.isClosing() && try < attachTries && ctx.Err() == nil {
 			continue
 		}
-		return p, err
+		return nil, err
 	}
+}
+
+// attachedProcess is a process that shows a Server's session to a client.
+type attachedProcess struct {
+	Process
+	found bool // the session was there
+}
+
+// Unwrap returns the process of the session's own.
+func (p *attachedProcess) Unwrap() Process { return p.Process }
+
+// Session implements [Sessioner].
+func (p *attachedProcess) Session() SessionOrigin {
+	if p.found {
+		return SessionFound
+	}
+	return SessionCreated
 }
 
 // addClient counts a client for the session that its command names. If there is no such session it starts one. It returns the

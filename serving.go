@@ -169,7 +169,16 @@ func commandOf(start *proto.Start) Command {
 		GID:        start.Command.GID,
 		Env:        start.Command.Env,
 		WorkingDir: start.Command.WorkingDir,
+		Scrollback: start.Scrollback,
 	}
+}
+
+// session returns what the client is told of the process's session.
+func (s *serving) session() proto.Session {
+	if p, ok := processAs[Sessioner](s.conv.process); ok && s.peer.Session {
+		return p.Session().onWire()
+	}
+	return ""
 }
 
 // accept returns the extensions that this version accepts from the client's offer.
@@ -187,6 +196,7 @@ func (s *serving) accept() *proto.Extensions {
 	taken.Signal = s.peer.Signal
 	taken.Outcome = s.peer.Outcome
 	taken.Echo = s.peer.Echo
+	taken.Session = s.peer.Session
 	taken.Resume = int64(s.conv.grace / time.Second)
 	return &taken
 }

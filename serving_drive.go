@@ -145,7 +145,7 @@ func (d *drive) begun(r started) (ended bool, err error) {
 	case d.resuming != nil:
 		return d.adopt()
 	}
-	if err := d.send(proto.Pid{Pid: c.process.Pid(), Extensions: d.accept()}); err != nil {
+	if err := d.send(proto.Pid{Pid: c.process.Pid(), Session: d.session(), Extensions: d.accept()}); err != nil {
 		return d.connectionLost(disconnected(xerrors.Errorf("send pid: %w", err)))
 	}
 	d.attach()

@@ -115,7 +115,8 @@ func (d *drive) adopt() (ended bool, err error) {
 		return d.dismiss(d.refuseResume(err))
 	}
 	answer := proto.Resumed{
-		Pid: c.process.Pid(), Stdin: c.stdin.Received(), Seq: c.requests.lastTaken(), Extensions: d.accept(),
+		Pid: c.process.Pid(), Session: d.session(), Stdin: c.stdin.Received(), Seq: c.requests.lastTaken(),
+		Extensions: d.accept(),
 	}
 	close(d.adopted) // The client may send once it has the answer.
 	if err := d.send(answer); err != nil {

@@ -12,6 +12,7 @@ import (
 type sharedInput struct {
 	buffer *flow.Buffer  // what was written; the process's stdin consumes it
 	turn   chan struct{} // has room for one: holds a token while a client writes
+	deaf   chan struct{} // closed when the process takes no more
 	// The holder of the token owns what follows.
 	piece bytes.Reader // what is written
 	ended bool         // nothing more may be written
@@ -21,11 +22,12 @@ type sharedInput struct {
 const inputLimit = 64 << 10
 
 func newSharedInput(stdin io.WriteCloser) *sharedInput {
-	in := &sharedInput{buffer: flow.NewBuffer(inputLimit), turn: make(chan struct{}, 1)}
+	in := &sharedInput{buffer: flow.NewBuffer(inputLimit), turn: make(chan struct{}, 1), deaf: make(chan struct{})}
 	in.buffer.PumpTo(stdin, func(err error) {
 		if err == io.EOF {
 			_ = stdin.Close()
 		}
+		close(in.deaf)
 		in.buffer.Discard()
 	})
 	return in
@@ -51,7 +53,13 @@ func (in *sharedInput) writeNext(stop <-chan struct{}, next func() ([]byte, erro
 	}
 	in.piece.Reset(p)
 	defer in.piece.Reset(nil)
-	return in.buffer.Fill(&in.piece, stop)
+	if err := in.buffer.Fill(&in.piece, stop); err != nil {
+		return err
+	}
+	if isClosed(in.deaf) {
+		return errProcessDone
+	}
+	return nil
 }
 
 // end ends the input after what was written. It returns when that is on its way, or when stop is closed.

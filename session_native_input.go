@@ -57,7 +57,7 @@ func (s *viewerStdin) Close() error {
 
 // inputError returns why the viewer takes no input.
 func (v *viewer) inputError() error {
-	if isClosed(v.host.ended) {
+	if isClosed(v.host.ended) || isClosed(v.host.input.deaf) {
 		return xerrors.Errorf("write to stdin: %w", errProcessDone)
 	}
 	return xerrors.Errorf("write to stdin: %w", os.ErrClosed)

@@ -20,6 +20,11 @@ export interface SpawnOptions {
    */
   id?: string | undefined;
   /**
+   * With an id, how many lines that have scrolled off are shown again at each attach, at most. The terminal must then be blank,
+   * also what has scrolled off there. The default is 0.
+   */
+  scrollback?: number | undefined;
+  /**
    * How many bytes of each output may be unread or under way. A stream without a reader takes so much memory. The default is
    * 1 MiB. With a small window an interrupted command's output ends sooner; a large one is faster over long distances. A
    * server of v0.2.4 has no windows. When 64 MiB of its output are unread, the connection is closed.
@@ -41,6 +46,7 @@ export interface SpawnOptions {
 
 const DEFAULT_WINDOW = 1 << 20;
 const MAX_SIZE = 65_535;
+const MAX_SCROLLBACK = 2 ** 32 - 1;
 /** The longest time that a timer can run. */
 const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
@@ -50,13 +56,16 @@ const MAX_TIMEOUT_MS = 2 ** 31 - 1;
  */
 export function startMessage(command: string, options: SpawnOptions, resume: number): Start {
   const { args = [], tty = false, stdin = tty, rows = 24, cols = 80, env = {}, cwd = "", id = "" } = options;
-  const { window = DEFAULT_WINDOW } = options;
+  const { window = DEFAULT_WINDOW, scrollback = 0 } = options;
   if (!Array.isArray(args)) throw new TypeError("args is no array");
   checkStrings("", { command, cwd, id });
   checkStrings("argument ", { ...args });
   checkStrings("variable ", env);
   checkSize(rows, cols);
   if (!Number.isSafeInteger(window) || window < MIN_WINDOW) throw new RangeError(`window of ${window} bytes`);
+  if (!Number.isInteger(scrollback) || scrollback < 0 || scrollback > MAX_SCROLLBACK) {
+    throw new RangeError(`scrollback of ${scrollback} lines`);
+  }
   checkEnding(options);
   return {
     type: "start",
@@ -73,7 +82,16 @@ export function startMessage(command: string, options: SpawnOptions, resume: num
       env: Object.entries(env).map(([key, value]) => `${key}=${value}`),
       working_dir: cwd,
     },
-    extensions: { window, max_message: MAX_RECEIVED, signal: true, outcome: true, echo: true, ...(resume > 0 && { resume }) },
+    ...(scrollback > 0 && { scrollback }),
+    extensions: {
+      window,
+      max_message: MAX_RECEIVED,
+      signal: true,
+      outcome: true,
+      echo: true,
+      ...(resume > 0 && { resume }),
+      ...(id !== "" && tty && { session: true }),
+    },
   };
 }
 

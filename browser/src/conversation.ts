@@ -4,7 +4,7 @@ import { Outbox, Receipts } from "./flow.js";
 import { Link } from "./link.js";
 import type { Close } from "./link.js";
 import { MAX_STDIN, ProtocolError } from "./message.js";
-import type { Answer, ExitMessage, Extensions, Order, Resumed, Start } from "./message.js";
+import type { Answer, ExitMessage, Extensions, Order, Resumed, SessionOrigin, Start } from "./message.js";
 import { Orders } from "./orders.js";
 import type { Output } from "./output.js";
 import type { Exit } from "./process.js";
@@ -29,7 +29,7 @@ export type Failure = StartError | DisconnectedError;
 
 export interface Events {
   /** The command has started. */
-  started(pid: number): void;
+  started(pid: number, session: SessionOrigin): void;
   /** The command has ended. */
   exited(outcome: Exit | OutcomeError): void;
   /** The connection is lost, or could not be made again: resume is wanted, at once if hurry says so. */
@@ -44,7 +44,7 @@ export interface Events {
 
 type Outputs = { readonly stdout: Output; readonly stderr: Output };
 
-const noExtensions: Extensions = { window: 0, max_message: 0, signal: false, outcome: false, echo: false, resume: 0 };
+const noExtensions: Extensions = { window: 0, max_message: 0, signal: false, outcome: false, echo: false, resume: 0, session: false };
 
 /**
  * What is said about one command. It fills the outputs, and keeps what the server may not have received. It outlives its
@@ -308,7 +308,7 @@ export class Conversation {
       this.#attach(this.#peer);
       this.#events.resumed();
     } else {
-      this.#begin(answer.pid, answer.extensions ?? noExtensions);
+      this.#begin(answer);
     }
     this.#receipts?.stdout.tell();
     this.#receipts?.stderr.tell();
@@ -330,7 +330,7 @@ export class Conversation {
   #handleFirst(answer: Answer): void {
     switch (answer.type) {
       case "pid":
-        this.#begin(answer.pid, answer.extensions ?? noExtensions);
+        this.#begin(answer);
         return;
       case "start_error":
         this.#finish(startFailure(toKind(answer.kind), answer.message));
@@ -341,7 +341,8 @@ export class Conversation {
     throw new ProtocolError("unexpected message before pid");
   }
 
-  #begin(pid: number, peer: Extensions): void {
+  #begin({ pid, session, extensions }: Answer & { type: "pid" | "resumed" }): void {
+    const peer = extensions ?? noExtensions;
     this.#peer = peer;
     const lasting = peer.resume > 0 && peer.window > 0 && peer.outcome && this.#grace > 0;
     this.#grace = lasting ? Math.min(this.#grace, peer.resume * 1000) : 0;
@@ -349,7 +350,7 @@ export class Conversation {
     this.#orders = new Orders(lasting);
     this.#attach(peer);
     if (peer.window > 0) this.#countOutputs(lasting);
-    this.#events.started(pid);
+    this.#events.started(pid, session);
   }
 
   #countOutputs(prompt: boolean): void {

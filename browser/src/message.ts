@@ -16,7 +16,12 @@ export interface Extensions {
   readonly echo: boolean;
   /** How many seconds the server waits for a client whose connection is lost. */
   readonly resume: number;
+  /** Whether pid tells where a session comes from. */
+  readonly session: boolean;
 }
+
+/** Where a session comes from: empty without a session, or if the server does not tell. */
+export type SessionOrigin = "" | "created" | "found";
 
 /** The command in a start message, with its fields in their canonical order. */
 export interface Command {
@@ -36,6 +41,7 @@ export interface Start {
   readonly type: "start";
   readonly id: string;
   readonly command: Command;
+  readonly scrollback?: number;
   readonly key?: string;
   readonly extensions?: Partial<Extensions>;
 }
@@ -80,6 +86,7 @@ export interface ExitMessage {
 export interface Resumed {
   readonly type: "resumed";
   readonly pid: number;
+  readonly session: SessionOrigin;
   readonly stdin: number;
   readonly seq: number;
   readonly extensions: Extensions | null;
@@ -87,7 +94,7 @@ export interface Resumed {
 
 /** A message of a server. A body that its type has no use for is gone. */
 export type Answer =
-  | { readonly type: "pid"; readonly pid: number; readonly extensions: Extensions | null }
+  | { readonly type: "pid"; readonly pid: number; readonly session: SessionOrigin; readonly extensions: Extensions | null }
   | { readonly type: "stdout" | "stderr"; readonly body: Uint8Array<ArrayBuffer> }
   | Resumed
   | { readonly type: "resume_error"; readonly kind: string; readonly message: string; readonly never: boolean }
@@ -170,11 +177,12 @@ function interpret(fields: Fields, body: Uint8Array<ArrayBuffer>): Answer {
     case "stderr":
       return { type, body };
     case "pid":
-      return { type, pid: integer(fields, "pid"), extensions: extensions(fields["extensions"]) };
+      return { type, pid: integer(fields, "pid"), session: session(fields), extensions: extensions(fields["extensions"]) };
     case "resumed":
       return {
         type,
         pid: integer(fields, "pid"),
+        session: session(fields),
         stdin: integer(fields, "stdin", 0),
         seq: integer(fields, "seq", 0),
         extensions: extensions(fields["extensions"]),
@@ -229,7 +237,13 @@ function extensions(value: unknown): Extensions | null {
     outcome: boolean(fields, "outcome"),
     echo: boolean(fields, "echo"),
     resume: integer(fields, "resume", 0),
+    session: boolean(fields, "session"),
   };
+}
+
+function session(fields: Fields): SessionOrigin {
+  const value = string(fields, "session");
+  return value === "created" || value === "found" ? value : "";
 }
 
 /** An extension's number, which is 0 if the extension is not named. */

@@ -51,6 +51,12 @@ export interface Process {
   readonly pid: number | undefined;
 
   /**
+   * Whether the last start has created the session of the option `id`, or has found it. A process whose connection was lost and
+   * whose session is created again has a new command. It is undefined without a session, and if the server does not tell.
+   */
+  readonly session: "created" | "found" | undefined;
+
+  /**
    * The command's standard input. It takes bytes and strings, and sends strings in UTF-8. To close it is an end of file.
    * The option `stdinAbort` says what an abort does. A write is done when the server has room for the bytes and they are on
    * their way. Any other type of chunk ends the stream with a TypeError, and ends the command's input.

@@ -61,6 +61,7 @@ export class RemoteProcess implements Process {
   #state: State = { status: "connecting", attempt: 1 };
   #phase: Phase = "connecting";
   #pid: number | undefined;
+  #session: "created" | "found" | undefined;
   #rows: number;
   #cols: number;
   #attempt = 0;
@@ -98,6 +99,10 @@ export class RemoteProcess implements Process {
 
   get pid(): number | undefined {
     return this.#pid;
+  }
+
+  get session(): "created" | "found" | undefined {
+    return this.#session;
   }
 
   get stdout(): ReadableStream<Uint8Array<ArrayBuffer>> {
@@ -255,7 +260,8 @@ export class RemoteProcess implements Process {
     const { start, resume } = this.#plan;
     const [rows, cols] = [this.#rows, this.#cols];
     const events: Events = {
-      started: (pid) => {
+      started: (pid, session) => {
+        this.#session = session || undefined;
         this.#startedAs(pid);
         if (rows !== this.#rows || cols !== this.#cols) this.#sendSize();
       },

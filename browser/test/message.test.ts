@@ -68,7 +68,7 @@ for (const v of sent) {
 function request(v: Vector): Request {
   const fields: Record<string, unknown> = { ...v.decoded };
   if (fields["type"] === "ack") return withoutDefaults(fields) as unknown as Request;
-  for (const name of ["key", "seq", "server", "attempt", "extensions"]) if (!fields[name]) delete fields[name];
+  for (const name of ["scrollback", "key", "seq", "server", "attempt", "extensions"]) if (!fields[name]) delete fields[name];
   if (fields["extensions"]) fields["extensions"] = withoutDefaults(fields["extensions"] as object);
   return fields as unknown as Request;
 }

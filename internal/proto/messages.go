@@ -28,6 +28,8 @@ type Start struct {
 	// Rows and Cols are where v0.2.4's browser client puts the size of the terminal.
 	Rows uint16 `json:"rows,omitempty"`
 	Cols uint16 `json:"cols,omitempty"`
+	// Scrollback is how many lines that have scrolled off a session shows to this client.
+	Scrollback uint32 `json:"scrollback,omitempty"`
 	// Key is what the client resumes with. It is part of the resume extension.
 	Key        *Key        `json:"key,omitempty"`
 	Extensions *Extensions `json:"extensions,omitempty"`
@@ -76,6 +78,8 @@ type Extensions struct {
 	// Resume is how many seconds the server waits for a client whose connection is lost: in a client's message the number
 	// that it asks for, in a server's the number that it grants. It is in force only with Window and Outcome.
 	Resume int64 `json:"resume,omitempty"`
+	// Session says that pid tells whether a session was created or found.
+	Session bool `json:"session,omitempty"`
 }
 
 func (s Start) validate() error { return s.Extensions.validate() }
@@ -166,9 +170,20 @@ type Signal struct {
 
 // Pid is the first answer to start.
 type Pid struct {
-	Pid        int         `json:"pid"`
+	Pid int `json:"pid"`
+	// Session says where the process's session comes from. It is empty if there is none, and without the session extension.
+	Session    Session     `json:"session,omitempty"`
 	Extensions *Extensions `json:"extensions,omitempty"`
 }
+
+// Session says where a session comes from. Unknown values count as none.
+type Session string
+
+// The values of Session.
+const (
+	SessionCreated Session = "created"
+	SessionFound   Session = "found"
+)
 
 // ExitCode is the last message: how the process ended. Signal, Kind and Pending are part of the outcome extension.
 type ExitCode struct {
@@ -220,6 +235,7 @@ type Resume struct {
 // that it has taken.
 type Resumed struct {
 	Pid        int         `json:"pid"`
+	Session    Session     `json:"session,omitempty"`
 	Stdin      int64       `json:"stdin"`
 	Seq        int64       `json:"seq"`
 	Extensions *Extensions `json:"extensions,omitempty"`

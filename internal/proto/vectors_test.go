@@ -121,7 +121,7 @@ func decodedForm(t *testing.T, msg any) string {
 		return marshal(t, fields{"type": "close", "seq": m.Seq})
 	case proto.Start:
 		return marshal(t, fields{
-			"type": "start", "id": m.ID, "command": decodedCommand(m), "key": m.Key,
+			"type": "start", "id": m.ID, "command": decodedCommand(m), "scrollback": m.Scrollback, "key": m.Key,
 			"extensions": decodedExtensions(m.Extensions),
 		})
 	case proto.Resize:
@@ -133,7 +133,7 @@ func decodedForm(t *testing.T, msg any) string {
 	case proto.Echo:
 		return marshal(t, fields{"type": "echo", "n": m.N})
 	case proto.Pid:
-		return marshal(t, fields{"type": "pid", "pid": m.Pid, "extensions": decodedExtensions(m.Extensions)})
+		return marshal(t, fields{"type": "pid", "pid": m.Pid, "session": m.Session, "extensions": decodedExtensions(m.Extensions)})
 	case proto.ExitCode:
 		return marshal(t, fields{
 			"type": "exit_code", "exit_code": m.ExitCode, "error": m.Error, "signal": m.Signal, "kind": m.Kind,
@@ -150,7 +150,8 @@ func decodedForm(t *testing.T, msg any) string {
 		})
 	case proto.Resumed:
 		return marshal(t, fields{
-			"type": "resumed", "pid": m.Pid, "stdin": m.Stdin, "seq": m.Seq, "extensions": decodedExtensions(m.Extensions),
+			"type": "resumed", "pid": m.Pid, "session": m.Session, "stdin": m.Stdin, "seq": m.Seq,
+			"extensions": decodedExtensions(m.Extensions),
 		})
 	case proto.ResumeError:
 		return marshal(t, fields{"type": "resume_error", "kind": m.Kind, "message": m.Message, "never": m.Never})
@@ -184,7 +185,7 @@ func decodedExtensions(e *proto.Extensions) any {
 	}
 	return fields{
 		"window": e.Window, "max_message": e.MaxMessage, "signal": e.Signal, "outcome": e.Outcome, "echo": e.Echo,
-		"resume": e.Resume,
+		"resume": e.Resume, "session": e.Session,
 	}
 }
 
