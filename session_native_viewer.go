@@ -60,7 +60,7 @@ const (
 	blank = "\x1b[H\x1b[2J"
 	// anew makes a terminal that shows anything, and is inside of anything, show a blank screen with usual modes. What has
 	// scrolled off stays. See [vt.Fresh].
-	anew = "\x18\x1b[?47l\x1b[!p\x1b[4l\x1b[20l\x1b[?1l\x1b[?6l\x1b[?7h\x1b[?12l\x1b[?25h\x1b[?45l\x1b[?66l\x1b[?9l\x1b[?1000l" +
+	anew = "\x18\x1b[?47l\x1b[!p\x1b[4l\x1b[20l\x1b[?1l\x1b[?6l\x1b[?7h\x1b[?25h\x1b[?45l\x1b[?66l\x1b[?9l\x1b[?1000l" +
 		"\x1b[?1002l\x1b[?1003l\x1b[?1004l\x1b[?1006l\x1b[?1016l\x1b[?2004l\x1b[?2026l\x1b[0 q\x1b[r\x0f\x1b(B\x1b)B\x1b[m" +
 		"\x1b]8;;\x1b\\\x1b]104\x1b\\\x1b]110\x1b\\\x1b]111\x1b\\\x1b]112\x1b\\" + blank
 	// clearHistory clears what has scrolled off. Of a client that asks for none of that, it is not the session's to clear.

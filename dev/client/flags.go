@@ -98,6 +98,8 @@ func (raw *rawFlags) set(o *options) *pflag.FlagSet {
 	flags.DurationVar(&o.timeout, "timeout", 0, "end the command after `DURATION`; 0 means never")
 	flags.DurationVar(&o.resume, "resume", time.Minute, "wait up to `DURATION` for a lost connection to come back; 0 means not at all")
 	flags.StringVar(&o.command.ID, "id", "", "return to the session `ID`, or begin it (tty only)")
+	flags.Uint32Var(&o.command.Scrollback, "scrollback", 0,
+		"show up to `N` lines again that have scrolled off in the session; they then may replace what this terminal has (--id only)")
 	return flags
 }
 
@@ -119,6 +121,8 @@ func (raw *rawFlags) check(flags *pflag.FlagSet, o *options) (err error) {
 		return xerrors.New("--resume must not be negative")
 	case !o.tty && o.command.ID != "":
 		return xerrors.New("--id is for tty: only a terminal has a session")
+	case o.command.ID == "" && o.command.Scrollback > 0:
+		return xerrors.New("--scrollback is for --id: only a session keeps what has scrolled off")
 	case o.tty && raw.noStdin:
 		return xerrors.New("--no-stdin is for notty: a terminal is typed into")
 	case o.embedded && slices.ContainsFunc(elsewhere, flags.Changed):

@@ -60,6 +60,9 @@ func parse(args []string, help io.Writer) (config, error) {
 		"ping clients every `DURATION`, and drop clients that are silent for two; 0 means no pings")
 	flags.DurationVar(&c.options.SessionTimeout, "session-timeout", 5*time.Minute,
 		"end a session that has had no client for `DURATION`")
+	sessions := flags.String("sessions", "",
+		"what keeps sessions: native (this program), screen (GNU screen), or auto (screen where it is fit for use); the "+
+			"default is native, and auto with --ssh, whose commands end with their connection")
 	flags.DurationVar(&c.options.ResumeTimeout, "resume-timeout", time.Minute,
 		"wait `DURATION` for a client whose connection is lost, before its command is ended; 0 means not at all")
 	target := flags.String("ssh", "",
@@ -83,7 +86,25 @@ func parse(args []string, help io.Writer) (config, error) {
 	if err := c.chooseHost(flags, *target, *identity, *knownHosts); err != nil {
 		return config{}, err
 	}
+	if err := c.chooseSessions(flags, *sessions); err != nil {
+		return config{}, err
+	}
 	return c, c.check()
+}
+
+// chooseSessions sets what keeps sessions.
+func (c *config) chooseSessions(flags *pflag.FlagSet, kind string) error {
+	switch {
+	case kind == "native", !flags.Changed("sessions") && c.ssh == nil:
+		c.options.Sessions = wsep.SessionsNative
+	case kind == "screen":
+		c.options.Sessions = wsep.SessionsScreen
+	case kind == "auto", !flags.Changed("sessions"):
+		c.options.Sessions = wsep.SessionsAuto
+	default:
+		return xerrors.Errorf("--sessions: %q is not native, screen or auto", kind)
+	}
+	return nil
 }
 
 // chooseHost sets the machine where the commands run.

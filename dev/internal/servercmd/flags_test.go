@@ -19,16 +19,22 @@ func TestOptions(t *testing.T) {
 	}{
 		{"defaults", nil, wsep.Options{
 			KeepAlive: 15 * time.Second, SessionTimeout: 5 * time.Minute, ResumeTimeout: time.Minute,
+			Sessions: wsep.SessionsNative,
 		}},
-		{"all", []string{"--keep-alive=1m", "--session-timeout=1h", "--max-processes=7", "--resume-timeout=5m"},
-			wsep.Options{
-				KeepAlive: time.Minute, SessionTimeout: time.Hour, MaxProcesses: 7, ResumeTimeout: 5 * time.Minute,
-			}},
+		{"all", []string{
+			"--keep-alive=1m", "--session-timeout=1h", "--max-processes=7", "--resume-timeout=5m", "--sessions=screen",
+		}, wsep.Options{
+			KeepAlive: time.Minute, SessionTimeout: time.Hour, MaxProcesses: 7, ResumeTimeout: 5 * time.Minute,
+			Sessions: wsep.SessionsScreen,
+		}},
+		{"screen or not", []string{"--sessions=auto"}, wsep.Options{
+			KeepAlive: 15 * time.Second, SessionTimeout: 5 * time.Minute, ResumeTimeout: time.Minute,
+		}},
 		{"no pings", []string{"--keep-alive=0"}, wsep.Options{
-			KeepAlive: -1, SessionTimeout: 5 * time.Minute, ResumeTimeout: time.Minute,
+			KeepAlive: -1, SessionTimeout: 5 * time.Minute, ResumeTimeout: time.Minute, Sessions: wsep.SessionsNative,
 		}},
 		{"no resuming", []string{"--resume-timeout=0"}, wsep.Options{
-			KeepAlive: 15 * time.Second, SessionTimeout: 5 * time.Minute, ResumeTimeout: -1,
+			KeepAlive: 15 * time.Second, SessionTimeout: 5 * time.Minute, ResumeTimeout: -1, Sessions: wsep.SessionsNative,
 		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
