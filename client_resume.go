@@ -311,7 +311,7 @@ func (p *remoteProcess) recoverStart(l *clientLink, lost error) (*clientLink, pr
 		if err == nil {
 			p.resumer.event(ConnectionEvent{State: ConnectionBack, Since: time.Now()})
 		}
-		if err == nil || l == nil || !isLoss(err) || !p.mayResume(err) {
+		if err == nil || !isLoss(err) || !p.mayResume(err) {
 			return l, pid, err
 		}
 		lost = err

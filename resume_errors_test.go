@@ -5,6 +5,7 @@ package wsep_test
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -218,6 +219,43 @@ func TestSecondClientTakesOver(t *testing.T) {
 	_, stdout := second.result()
 	require.Equal(t, "got mine\n", stdout)
 	second.leave()
+}
+
+// TestLateAttempt: a connection that its client has given up carries a resume late. It does not get the conversation.
+func TestLateAttempt(t *testing.T) {
+	url := serve(t, wsep.LocalExecer{})
+	first := dialRaw(t, url)
+	first.send(startWith(testKey(1), 60, "read line; echo got $line"))
+	first.next("pid")
+	first.drop()
+	attempt := func(n int) string {
+		return strings.Replace(resumeWith(testKey(1), 0), `"stdout"`, fmt.Sprintf(`"attempt":%d,"stdout"`, n), 1)
+	}
+	second := dialRaw(t, url)
+	second.send(attempt(2))
+	second.next("resumed")
+	require.Equal(t, "taken", refused(t, url, attempt(1)).Kind)
+	require.Equal(t, "taken", refused(t, url, attempt(2)).Kind)
+	second.send(`{"type":"stdin"}` + "\nmine\n")
+	_, stdout := second.result()
+	require.Equal(t, "got mine\n", stdout)
+	second.leave()
+}
+
+// TestStartThatMayHaveStarted: a gateway does not know whether the command has started, and its answer is lost. The command
+// must not be started again.
+func TestStartThatMayHaveStarted(t *testing.T) {
+	for err, never := range map[error]bool{
+		&wsep.StartError{Err: errors.New("no")}: true,
+		wsep.ErrDisconnected:                    false,
+		errors.New("who knows"):                 false,
+	} {
+		url := serve(t, refusing{err})
+		c := dialRaw(t, url)
+		c.send(startWith(testKey(1), 60, "true"))
+		c.next("start_error")
+		require.Equal(t, never, refused(t, url, resumeMarked(testKey(1), 0, c.mark)).Never, "%v", err)
+	}
 }
 
 func TestKeyBelongsToItsOwner(t *testing.T) {

@@ -224,6 +224,9 @@ func (c *Conn) Close(code int, reason string) error {
 	return c.CloseNow()
 }
 
+// Closed returns a channel that is closed when this end is closed.
+func (c *Conn) Closed() <-chan struct{} { return c.closed }
+
 // CloseNow closes the connection.
 func (c *Conn) CloseNow() error {
 	c.closeOnce.Do(func() { close(c.closed) })

@@ -1,0 +1,144 @@
+package wsep
+
+import (
+	"io"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/xerrors"
+
+	"cdr.dev/wsep/internal/proto"
+	"cdr.dev/wsep/internal/wstest"
+)
+
+// newTestDrive returns a drive of a conversation that may be resumed.
+func newTestDrive(t *testing.T, srv *Server) *drive {
+	_, server := wstest.Pipe()
+	s := newServing(srv, server, untilEnded(), new(Options).withDefaults())
+	s.conv = newConversation(s, new(proto.Start))
+	s.conv.grace = time.Minute
+	s.conv.live(t.Context())
+	return newDrive(t.Context(), s)
+}
+
+// takeOverFrom asks for a drive's conversation over another connection.
+func takeOverFrom(t *testing.T, d *drive, attempt int64, leave bool) error {
+	s := newServing(d.server, nil, d.execer, d.opts)
+	if leave {
+		s.readErr <- &wstest.CloseError{Code: statusNormal}
+	}
+	return s.takeOver(t.Context(), d.conv, attempt)
+}
+
+// TestLeaveBeforeTheTakeover: a client sends resume, and then its last word, before the other connection has let go. That ends
+// the conversation, and no second drive begins.
+func TestLeaveBeforeTheTakeover(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newTestDrive(t, new(Server))
+		require.Equal(t, errLeft, takeOverFrom(t, d, 0, true))
+		require.Error(t, d.conv.ctx.Err())
+	})
+}
+
+// TestTakeoverIsOfferedInVain: another connection does not let go.
+func TestTakeoverIsOfferedInVain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newTestDrive(t, new(Server))
+		began := time.Now()
+		err := takeOverFrom(t, d, 0, false)
+		var refused *resumeError
+		require.ErrorAs(t, err, &refused)
+		require.Equal(t, proto.ResumeTaken, refused.kind)
+		require.Equal(t, takeoverTimeout, time.Since(began))
+		select {
+		case <-d.conn.(*wstest.Conn).Closed():
+		default:
+			require.Fail(t, "the connection that does not let go was not closed")
+		}
+		d.conv.cancel()
+	})
+}
+
+// TestTakeoverLeavesNothingBehind: once a connection has the conversation, the drive before it does nothing to it any more.
+func TestTakeoverLeavesNothingBehind(t *testing.T) {
+	for _, detached := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			srv := new(Server)
+			d := newTestDrive(t, srv)
+			close(d.closed)
+			if detached {
+				d.detach()
+			}
+			ended := make(chan error, 1)
+			go func() {
+				_, err := d.step()
+				ended <- err
+			}()
+			require.NoError(t, takeOverFrom(t, d, 0, false))
+			srv.mu.Lock()
+			require.Empty(t, srv.detached)
+			srv.mu.Unlock()
+			require.False(t, d.unbind(), "the end of its Serve's context was the conversation's end")
+			require.Equal(t, errTaken, <-ended)
+			d.conv.cancel()
+		})
+	}
+}
+
+// TestLateTakeover: a later attempt was made while this one waited.
+func TestLateTakeover(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newTestDrive(t, new(Server))
+		d.conv.attempt = 2
+		ended := make(chan bool, 1)
+		go func() {
+			e, _ := d.step()
+			ended <- e
+		}()
+		require.Equal(t, errLate, takeOverFrom(t, d, 1, false))
+		require.False(t, <-ended)
+		d.conv.cancel()
+	})
+}
+
+// TestLeaveCountsThoughAWriteFails: the failed write is noticed before the client's last word.
+func TestLeaveCountsThoughAWriteFails(t *testing.T) {
+	for code, leaves := range map[int]bool{statusNormal: true, statusGoingAway: false} {
+		synctest.Test(t, func(t *testing.T) {
+			d := newTestDrive(t, new(Server))
+			d.readErr <- &wstest.CloseError{Code: code}
+			close(d.closed)
+			ended, err := d.connectionLost(io.ErrClosedPipe)
+			require.NoError(t, err)
+			require.Equal(t, leaves, ended)
+			d.release()
+			d.stopTimer()
+			d.conv.cancel()
+		})
+	}
+}
+
+// TestTruthWaitsForTheClient: what the client can't be told now, because it is away, it is told when it is back.
+func TestTruthWaitsForTheClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newTestDrive(t, new(Server))
+		r := report{final: xerrors.New("output was cut")}
+		ended, err := d.hasReported(r)
+		require.True(t, ended)
+		require.Equal(t, r.final, err)
+		d.detached = true
+		ended, err = d.hasReported(r)
+		require.False(t, ended)
+		require.NoError(t, err)
+		d.conv.cancel()
+	})
+}
+
+// TestWindowIsBounded: a client that offers a huge window, and acknowledges nothing, costs no more than any other.
+func TestWindowIsBounded(t *testing.T) {
+	s := newSender(proto.StdoutHeader, nil)
+	s.attach(&link{conn: &nullConn{}}, &proto.Extensions{Window: 1 << 40})
+	require.EqualValues(t, maxUnacknowledged, s.out.Room())
+}
