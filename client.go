@@ -128,8 +128,9 @@ type remoteProcess struct {
 	resultOnce sync.Once
 	done       chan struct{} // closed when result is set
 	result     error
-	exit       error // what result will be; owned by the reader, as is final
+	exit       error // what result will be; owned by the reader, as are final and away
 	final      bool  // the server has said that it ends the conversation
+	away       bool  // the conversation was over while there was no connection
 
 	overOnce sync.Once
 	ctx      context.Context // ends when the conversation is over; done may be closed earlier
@@ -169,6 +170,10 @@ func (p *remoteProcess) start(ctx context.Context, conn Conn, start []byte) erro
 	if err != nil {
 		stop()
 		p.abort(err)
+		if p.away {
+			// Ends after leaveTimeout.
+			go p.takeLeave()
+		}
 		if ctx.Err() != nil {
 			return disconnected(ctx.Err())
 		}
@@ -177,7 +182,7 @@ func (p *remoteProcess) start(ctx context.Context, conn Conn, start []byte) erro
 	p.pid, p.session, p.begun = pid.Pid, originOf(pid.Session), true
 	p.agree(pid.Extensions)
 	p.attach(l)
-	// Ends when the conversation is over. The end of the caller's context makes it over at the latest.
+	// Ends when the conversation is over, or leaveTimeout later. The end of the caller's context makes it over at the latest.
 	go func() {
 		defer stop()
 		p.read(l)

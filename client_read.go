@@ -20,6 +20,9 @@ func (p *remoteProcess) read(l *clientLink) {
 		}
 		if l, err = p.comeBack(l, err); err != nil {
 			p.abort(err)
+			if p.away {
+				p.takeLeave()
+			}
 			return
 		}
 	}

@@ -176,9 +176,30 @@ func (p *remoteProcess) resume(lost error) (*clientLink, *proto.Resumed, error) 
 	}
 }
 
+// takeLeave tells the server of a process that was given up without a connection that nobody wants the process any more, over
+// a new connection. If that can't be made soon, the server ends the process when the time is over that it has granted.
+func (p *remoteProcess) takeLeave() {
+	ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
+	defer cancel()
+	for backoff := minBackoff; ; backoff = min(2*backoff, maxBackoff) {
+		l, _, err := p.tryResume(ctx)
+		if err == nil {
+			_ = l.conn.Close(statusNormal, "")
+			return
+		}
+		if isFinalAnswer(err) || !sleep(ctx, jitter(backoff)) {
+			return
+		}
+	}
+}
+
+// leaveTimeout is how long a client tries to take leave.
+const leaveTimeout = 5 * time.Second
+
 // gaveUp returns why a process was not resumed: its time is over, or the conversation is.
 func (p *remoteProcess) gaveUp(last error) error {
 	if p.ctx.Err() != nil {
+		p.away = true
 		return last
 	}
 	return &resumeFailedError{xerrors.Errorf("gave up after %v: %w", p.resumer.limit, last)}

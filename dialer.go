@@ -24,8 +24,8 @@ type Dialer struct {
 	HTTPClient *http.Client
 	// Resume is how long a process waits for a new connection when its connection is lost. The server may grant less. While
 	// a process waits, reads of its output wait, writes to its stdin wait once the server's window is full, and Signal,
-	// Resize and Close are sent later. The end of Start's context ends the wait, but then the server ends the process only
-	// when the time that it granted is over. When no connection can be made in time, or the server refuses, the process's
+	// Resize and Close are sent later. The end of Start's context ends the wait. The server learns of it if a connection can
+	// be made within five seconds; else it ends the process when the time that it granted is over. When no connection can be made in time, or the server refuses, the process's
 	// error matches [ErrResumeFailed]. The default is one minute; below a second, and so a negative value, a process ends
 	// with its connection. Nothing is lost or done twice by a new connection.
 	Resume time.Duration

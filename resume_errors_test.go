@@ -415,6 +415,34 @@ func TestCancelWhileDisconnected(t *testing.T) {
 	require.ErrorIs(t, p.Wait(), context.Canceled)
 }
 
+// TestCancelWithoutConnection: the server is told when the line is whole again, and does not keep the process for the whole
+// time that it granted.
+func TestCancelWithoutConnection(t *testing.T) {
+	url := serve(t, wsep.LocalExecer{})
+	var cut atomic.Bool
+	tried := make(chan struct{}, 1000)
+	proxy := cuttest.NewTo(t, func() string {
+		if !cut.Load() {
+			return url
+		}
+		tried <- struct{}{}
+		return "http://127.0.0.1:1"
+	}, func() cuttest.Plan { return cuttest.Plan{} })
+	ctx, cancel := context.WithCancel(t.Context())
+	p, err := wsep.Dialer{URL: proxy.URL()}.Start(ctx, sh("echo $$; exec sleep 1000"))
+	require.NoError(t, err)
+	pids := readPids(t, readLine(t, p.Stdout()))
+	cut.Store(true)
+	proxy.CutAll(cuttest.Reset)
+	<-tried
+	cancel()
+	require.ErrorIs(t, p.Wait(), context.Canceled)
+	require.True(t, alive(pids[0]))
+	<-tried
+	cut.Store(false)
+	requireGone(t, 10*time.Second, pids)
+}
+
 // TestCloseWhileDisconnected: a process has exited well, but its output is kept open. Its connection is lost, and the caller
 // wants the rest no longer.
 func TestCloseWhileDisconnected(t *testing.T) {
