@@ -77,13 +77,27 @@ func (d Dialer) Start(ctx context.Context, c Command) (Process, error) {
 		r = nil
 	}
 	p := newRemoteProcess(c, r)
-	if d.KeepAlive != 0 {
-		p.pinging = d.KeepAlive
-	}
+	p.pinging = d.pinging()
 	if err := p.start(ctx, conn, start); err != nil {
 		return nil, err
 	}
 	return p, nil
+}
+
+// resumeLimit returns how long a lost connection is waited for, in full seconds. 0 means not at all.
+func (d Dialer) resumeLimit() time.Duration {
+	if d.Resume == 0 {
+		return defaultResume
+	}
+	return max(0, d.Resume.Truncate(time.Second))
+}
+
+// pinging returns how often a silent server is pinged. A negative value means not at all.
+func (d Dialer) pinging() time.Duration {
+	if d.KeepAlive == 0 {
+		return defaultKeepAlive
+	}
+	return d.KeepAlive
 }
 
 // check returns an error unless connections can be tried.
@@ -113,11 +127,7 @@ func (d Dialer) connect(ctx context.Context) (Conn, error) {
 
 // resumer returns what encodes a command's start message, and replaces its lost connections if its limit is not 0.
 func (d Dialer) resumer(c Command) *resumer {
-	r := &resumer{dial: d.connect, offered: offer, limit: d.Resume, tell: d.OnConnection}
-	if r.limit == 0 {
-		r.limit = defaultResume
-	}
-	r.limit = max(0, r.limit.Truncate(time.Second))
+	r := &resumer{dial: d.connect, offered: offer, limit: d.resumeLimit(), tell: d.OnConnection}
 	r.offered.Resume = int64(r.limit / time.Second)
 	r.encode = func(key *proto.Key) ([]byte, error) {
 		if r.limit == 0 {

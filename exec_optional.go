@@ -20,6 +20,24 @@ type SessionKeeper interface {
 	KeepsSessions() bool
 }
 
+// SessionManager is an [Execer] that tells about sessions and ends them. [Dialer] is one: it asks its server, about the sessions
+// of the owner that the server takes it for. [Server.SessionsOf] returns what does so at a server.
+//
+// If there is no session with an ID, the error matches [fs.ErrNotExist]. If the peer, or a server behind it, is of a version that
+// can't answer, the error matches [errors.ErrUnsupported].
+type SessionManager interface {
+	// Sessions returns the sessions, oldest first. Owner of each is empty. Command has only the ID, Command, Args, TTY and WorkingDir.
+	// A server may cut long texts.
+	Sessions(ctx context.Context) ([]SessionInfo, error)
+	// WaitSession waits until a session is done, and returns what [Process.Wait] returns of its command. A server remembers a
+	// session that is done for a minute.
+	WaitSession(ctx context.Context, id string) error
+	// CloseSession closes a session as [Session.Close] does, and waits until it is done.
+	CloseSession(ctx context.Context, id, reason string) error
+	// SignalSession sends a signal to a session's command: see [Signaler].
+	SignalSession(ctx context.Context, id, signal string) error
+}
+
 // Exiter is a [Process] that tells when it has exited, and whose Wait then returns and loses nothing, though its output has
 // not been read. A [Server] tells its client of the exit then. Of another Process it tells when it has read all output:
 // Wait of os/exec, for one, closes the pipes.

@@ -96,3 +96,12 @@ func (zeros) Read(p []byte) (int, error) { return len(p), nil }
 type nopCloser struct{ io.Writer }
 
 func (nopCloser) Close() error { return nil }
+
+// dialPipe returns a Dialer's Dial. Each connection is served by a goroutine of its own.
+func dialPipe(serve func(*wstest.Conn)) func(context.Context) (Conn, error) {
+	return func(context.Context) (Conn, error) {
+		client, server := wstest.Pipe()
+		go serve(server)
+		return client, nil
+	}
+}

@@ -119,6 +119,7 @@ type Server struct {
 	sessions  map[sessionKey]*registered // the latest of each key; earlier ones are closing
 	all       map[*registered]struct{}   // those that are not done
 	vacated   chan struct{}              // closed when a place may be free; nil if no start waits
+	ended     endedSessions
 	conversations
 }
 

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -33,6 +34,9 @@ type SessionInfo struct {
 	Exit   error
 	// Stdout and Stderr are how many bytes a command with [Command.Keep] has written.
 	Stdout, Stderr int64
+	// LastLine is the last line of the command's screen that is not blank. It is empty if what keeps the session does not know
+	// it: GNU screen does not tell. It comes from the command, so print it with care.
+	LastLine string
 }
 
 // sessionKey identifies a session in a Server. Each owner has IDs of its own.
@@ -57,12 +61,13 @@ func (r *registered) places() int {
 
 func (r *registered) info() SessionInfo {
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	host := r.host
 	info := SessionInfo{
 		ID: r.key.id, Owner: r.key.owner, Command: r.command, Started: r.started, Clients: r.clients, State: r.state,
 	}
-	if h, ok := r.host.(*keptHost); ok {
-		h.describe(&info)
+	r.mu.Unlock()
+	if host != nil {
+		host.describe(&info)
 	}
 	return info
 }
@@ -83,7 +88,7 @@ func (r *registered) admits(c Command) error {
 const attachTries = 3
 
 // attachSession attaches a client to the session that its command names. If there is no such session it starts one. The
-// client counts until its attaching process exits.
+// client counts until its attaching process exits. A command without a program starts no session.
 func (srv *Server) attachSession(ctx context.Context, execer Execer, c Command, opts *Options) (Process, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, &StartError{err}
@@ -141,7 +146,7 @@ func (srv *Server) addClient(ctx context.Context, execer Execer, c Command, opts
 			}
 		}
 		if !found && c.Command == "" {
-			return nil, false, &StartError{xerrors.Errorf("no session %q: %w", c.ID, fs.ErrNotExist)}
+			return nil, false, &StartError{noSession(c.ID)}
 		}
 		if free := found && s.viewers == 0; free || !srv.full(opts) {
 			if !found {
@@ -203,6 +208,7 @@ func (srv *Server) forget(s *registered) {
 	delete(srv.all, s)
 	if srv.sessions[s.key] == s {
 		delete(srv.sessions, s.key)
+		srv.ended.add(s.key, s.result)
 	}
 }
 
@@ -219,9 +225,10 @@ func (srv *Server) anyCloses() bool {
 // Sessions returns the sessions of all owners, oldest first.
 func (srv *Server) Sessions() []SessionInfo {
 	srv.mu.Lock()
-	defer srv.mu.Unlock()
-	infos := make([]SessionInfo, 0, len(srv.sessions))
-	for _, s := range srv.sessions {
+	sessions := slices.Collect(maps.Values(srv.sessions))
+	srv.mu.Unlock()
+	infos := make([]SessionInfo, 0, len(sessions))
+	for _, s := range sessions {
 		infos = append(infos, s.info())
 	}
 	slices.SortFunc(infos, func(a, b SessionInfo) int { return a.Started.Compare(b.Started) })
@@ -272,7 +279,17 @@ func ownedID(owner, id string) string {
 	if owner == "" && !ownedIDPattern.MatchString(id) {
 		return id
 	}
-	return fmt.Sprintf("%d:%s:%s", len(owner), owner, id)
+	return ownedPrefix(owner) + id
+}
+
+func ownedPrefix(owner string) string { return fmt.Sprintf("%d:%s:", len(owner), owner) }
+
+// disowned returns the ID that ownedID made the peer's ID of, if it is one of the owner's.
+func disowned(owner, id string) (string, bool) {
+	if owner == "" && !ownedIDPattern.MatchString(id) {
+		return id, true
+	}
+	return strings.CutPrefix(id, ownedPrefix(owner))
 }
 
 var ownedIDPattern = regexp.MustCompile(`^[0-9]+:`)

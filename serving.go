@@ -24,9 +24,10 @@ type serving struct {
 	peer    proto.Extensions  // the same, or none
 	conv    *conversation     // set by the reader before it sends a start, by the owner before it closes adopted
 
-	first   chan any      // the client's first message: *proto.Start or *proto.Resume; the reader sends once
+	first   chan any      // the client's first message: *proto.Start, *proto.Resume or *proto.Ask; the reader sends once
 	asked   bool          // the first message has come; owned by the reader, as is resumes
 	resumes bool          // it was a resume
+	asks    bool          // it was a question; owned by the reader
 	adopted chan struct{} // closed when the reader may read on after a resume
 	fenced  chan struct{} // closed when another connection takes over. Nothing that the reader reads counts any more
 
@@ -77,6 +78,8 @@ func (s *serving) run(ctx context.Context) error {
 		return s.serve(ctx, first)
 	case *proto.Resume:
 		return s.resume(ctx, first)
+	case *proto.Ask:
+		return s.answer(ctx, first)
 	}
 	return err
 }

@@ -62,12 +62,17 @@ func (s *serving) handle(data bulk, msg any) error {
 		return s.handleStart(msg)
 	case proto.Resume:
 		return s.handleResume(msg)
+	case proto.Ask:
+		return s.handleAsk(msg)
 	}
 	if !s.asked {
 		return protocolErrorf("%s sent before command started", describe(data, msg))
 	}
 	if s.resumes && !isClosed(s.adopted) {
 		return protocolErrorf("%s sent before command resumed", describe(data, msg))
+	}
+	if s.asks {
+		return protocolErrorf("%s sent after a question", describe(data, msg))
 	}
 	switch msg := msg.(type) {
 	case nil:
@@ -119,6 +124,15 @@ func (s *serving) handleStart(start proto.Start) error {
 func (s *serving) handleResume(m proto.Resume) error {
 	s.resumes = true
 	if err := s.takeOffer(m.Extensions); err != nil {
+		return err
+	}
+	s.first <- &m
+	return nil
+}
+
+func (s *serving) handleAsk(m proto.Ask) error {
+	s.asks = true
+	if err := s.takeOffer(nil); err != nil {
 		return err
 	}
 	s.first <- &m
@@ -223,6 +237,14 @@ func describe(data bulk, msg any) string {
 		return proto.TypeResumed
 	case proto.ResumeError:
 		return proto.TypeResumeError
+	case proto.Ask:
+		return proto.TypeAsk
+	case proto.Asked:
+		return proto.TypeAsked
+	case proto.Sessions:
+		return proto.TypeSessions
+	case proto.AskError:
+		return proto.TypeAskError
 	}
 	return "message"
 }

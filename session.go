@@ -77,6 +77,10 @@ type sessionHost interface {
 	// attach returns a process that shows the session to a client with the terminal that c describes. The client has been
 	// counted. When the process has exited, or if the start fails, the host calls removeClient and then detached.
 	attach(ctx context.Context, c Command, detached func()) (Process, error)
+	// signal sends a signal to the command's process group.
+	signal(ctx context.Context, signal string) error
+	// describe sets what the host knows beyond the session: LastLine, Exited, Exit, Stdout and Stderr.
+	describe(info *SessionInfo)
 }
 
 const (
@@ -327,6 +331,40 @@ func (s *Session) signalError() error {
 	case errors.Is(s.err, errSessionDone):
 		return errProcessDone
 	}
+	return s.result
+}
+
+// signal sends the command a signal, as Signal of an attached process does.
+func (s *Session) signal(ctx context.Context, signal string) error {
+	if err := checkSignal(signal); err != nil {
+		return err
+	}
+	if state, err := s.waitForState(ctx, StateReady); state < StateReady {
+		return err
+	}
+	if err := s.signalError(); err != nil {
+		return err
+	}
+	return s.host.signal(ctx, signal)
+}
+
+// waitCommand waits until the command has exited and the session is done, and returns what Wait of an attached process returns.
+// The session of a kept command need not be done.
+func (s *Session) waitCommand(ctx context.Context) error {
+	if state, _ := s.waitForState(ctx, StateReady); state < StateReady {
+		return ctx.Err()
+	}
+	s.mu.Lock()
+	kept, ok := s.host.(*keptHost)
+	s.mu.Unlock()
+	if ok {
+		return kept.wait(ctx)
+	}
+	if state, _ := s.waitForState(ctx, StateDone); state < StateDone {
+		return ctx.Err()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return s.result
 }
 

@@ -76,13 +76,32 @@ func (h *keptHost) keep() {
 	}
 }
 
-// describe tells of the command in a list of sessions.
+// signal implements sessionHost.
+func (h *keptHost) signal(ctx context.Context, signal string) error {
+	if isClosed(h.ended) {
+		return errProcessDone
+	}
+	return signalProcess(ctx, h.process, signal)
+}
+
+// describe implements sessionHost.
 func (h *keptHost) describe(info *SessionInfo) {
 	info.Stdout, _ = h.stdout.size()
 	info.Stderr, _ = h.stderr.size()
 	if isClosed(h.ended) {
 		info.Exited, info.Exit = true, h.outcome
 	}
+}
+
+// wait waits until the command has exited, or can't be ended.
+func (h *keptHost) wait(ctx context.Context) error {
+	select {
+	case <-h.ended:
+	case <-h.over:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return h.howEnded()
 }
 
 // howEnded returns what Wait of an attached process returns. The process has exited, or the session is over.

@@ -2,7 +2,6 @@ package wsep
 
 import (
 	"context"
-	"errors"
 	"io"
 	"os"
 	"sync"
@@ -95,14 +94,7 @@ func (v *keptClient) Close() error {
 
 // Signal implements [Signaler].
 func (v *keptClient) Signal(ctx context.Context, signal string) error {
-	if isClosed(v.host.ended) {
-		return errProcessDone
-	}
-	s, ok := processAs[Signaler](v.host.process)
-	if !ok {
-		return xerrors.Errorf("signal %s: %w", signal, errors.ErrUnsupported)
-	}
-	return s.Signal(ctx, signal)
+	return v.host.signal(ctx, signal)
 }
 
 // Skipped implements [Skipper].

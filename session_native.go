@@ -177,6 +177,18 @@ func (h *nativeHost) dismiss() {
 	}
 }
 
+// signal implements sessionHost.
+func (h *nativeHost) signal(ctx context.Context, signal string) error {
+	return signalProcess(ctx, h.process, signal)
+}
+
+// describe implements sessionHost.
+func (h *nativeHost) describe(info *SessionInfo) {
+	h.screen.Lock()
+	defer h.screen.Unlock()
+	info.LastLine = h.model.LastLine()
+}
+
 // howEnded returns what Wait of an attached process returns. The session is closing.
 func (h *nativeHost) howEnded() error {
 	h.mu.Lock()

@@ -9,8 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/xerrors"
-
 	"cdr.dev/wsep/internal/vt"
 )
 
@@ -324,9 +322,5 @@ func (v *viewer) Signal(ctx context.Context, signal string) error {
 	if err := v.host.signalError(); err != nil {
 		return err
 	}
-	s, ok := processAs[Signaler](v.host.process)
-	if !ok {
-		return xerrors.Errorf("signal %s: %w", signal, errors.ErrUnsupported)
-	}
-	return s.Signal(ctx, signal)
+	return v.host.signal(ctx, signal)
 }

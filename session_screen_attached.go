@@ -174,9 +174,9 @@ func (p *sessionProcess) Close() error {
 func (p *sessionProcess) Exited() <-chan struct{} { return p.done }
 
 // Signal implements Signaler.
-func (p *sessionProcess) Signal(_ context.Context, signal string) error {
+func (p *sessionProcess) Signal(ctx context.Context, signal string) error {
 	if err := p.host.signalError(); err != nil {
 		return err
 	}
-	return p.host.currentKeeper().signal(signal)
+	return p.host.signal(ctx, signal)
 }

@@ -264,3 +264,11 @@ func (s *screenHost) shown(ctx context.Context) error {
 	}
 	return k.fit(ctx)
 }
+
+// signal implements sessionHost.
+func (s *screenHost) signal(_ context.Context, signal string) error {
+	return s.currentKeeper().signal(signal)
+}
+
+// describe implements sessionHost. Screen does not tell.
+func (s *screenHost) describe(*SessionInfo) {}

@@ -65,10 +65,20 @@ export type Order =
   | { readonly type: "resize"; readonly rows: number; readonly cols: number; readonly seq?: number }
   | { readonly type: "signal"; readonly signal: string; readonly seq?: number };
 
+/** A question about sessions. It is the first message on its connection. */
+export interface Ask {
+  readonly type: "ask";
+  readonly question: string;
+  readonly id?: string;
+  readonly reason?: string;
+  readonly signal?: string;
+}
+
 /** A message of a client, save stdin, in the canonical order of its fields. */
 export type Request =
   | Start
   | Resume
+  | Ask
   | Order
   | { readonly type: "ack"; readonly stdout?: number; readonly stderr?: number }
   | { readonly type: "echo"; readonly n: number };
@@ -92,6 +102,25 @@ export interface Resumed {
   readonly extensions: Extensions | null;
 }
 
+/** A session in the answer to a question. `age` is how many microseconds ago it was started. */
+export interface Session {
+  readonly id: string;
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly tty: boolean;
+  readonly working_dir: string;
+  readonly age: number;
+  readonly clients: number;
+  readonly state: string;
+  readonly last_line: string;
+  readonly stdout: number;
+  readonly stderr: number;
+  readonly exit: Exit | null;
+}
+
+/** How the command of a session has exited, as in {@link ExitMessage}. */
+export type Exit = Pick<ExitMessage, "exit_code" | "error" | "signal" | "kind">;
+
 /** A message of a server. A body that its type has no use for is gone. */
 export type Answer =
   | { readonly type: "pid"; readonly pid: number; readonly session: SessionOrigin; readonly extensions: Extensions | null }
@@ -103,6 +132,9 @@ export type Answer =
   | ExitMessage
   | { readonly type: "end" }
   | { readonly type: "start_error"; readonly kind: string; readonly message: string }
+  | { readonly type: "asked" }
+  | { readonly type: "sessions"; readonly sessions: readonly Session[]; readonly more: boolean }
+  | { readonly type: "ask_error"; readonly kind: string; readonly message: string }
   | Ignored;
 
 /** What a server has no reason to send: known if a client would send it. */
@@ -211,7 +243,12 @@ function interpret(fields: Fields, body: Uint8Array<ArrayBuffer>): Answer {
     case "end":
       return { type };
     case "start_error":
+    case "ask_error":
       return { type, kind: string(fields, "kind"), message: string(fields, "message") };
+    case "asked":
+      return { type };
+    case "sessions":
+      return { type, sessions: array(fields, "sessions").map(session), more: boolean(fields, "more") };
     default:
       return { type: "ignored", known: clientTypes.has(type) };
   }
@@ -220,12 +257,42 @@ function interpret(fields: Fields, body: Uint8Array<ArrayBuffer>): Answer {
 const clientTypes: ReadonlySet<string> = new Set([
   "start",
   "resume",
+  "ask",
   "stdin",
   "close_stdin",
   "resize",
   "signal",
   "close",
 ]);
+
+function session(value: unknown): Session {
+  const fields = object(value, "session");
+  return {
+    id: string(fields, "id"),
+    command: string(fields, "command"),
+    args: array(fields, "args").map((arg) => string({ arg }, "arg")),
+    tty: boolean(fields, "tty"),
+    working_dir: string(fields, "working_dir"),
+    age: integer(fields, "age", 0),
+    clients: integer(fields, "clients", 0),
+    state: string(fields, "state"),
+    last_line: string(fields, "last_line"),
+    stdout: integer(fields, "stdout", 0),
+    stderr: integer(fields, "stderr", 0),
+    exit: exit(fields["exit"]),
+  };
+}
+
+function exit(value: unknown): Exit | null {
+  if (value === undefined || value === null) return null;
+  const fields = object(value, "exit");
+  return {
+    exit_code: integer(fields, "exit_code"),
+    error: string(fields, "error"),
+    signal: string(fields, "signal"),
+    kind: string(fields, "kind"),
+  };
+}
 
 function extensions(value: unknown): Extensions | null {
   if (value === undefined || value === null) return null;
@@ -275,6 +342,12 @@ function string(fields: Fields, name: string): string {
 function boolean(fields: Fields, name: string): boolean {
   const value = fields[name] ?? false;
   if (typeof value !== "boolean") throw malformed(name);
+  return value;
+}
+
+function array(fields: Fields, name: string): readonly unknown[] {
+  const value = fields[name] ?? [];
+  if (!Array.isArray(value)) throw malformed(name);
   return value;
 }
 

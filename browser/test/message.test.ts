@@ -28,7 +28,7 @@ function bytes(text: string | undefined, base64: string | undefined): Uint8Array
 const message = (v: Vector): Uint8Array<ArrayBuffer> => bytes(v.message, v.message_base64);
 const body = (v: Vector): Uint8Array<ArrayBuffer> => bytes(v.body, v.body_base64);
 
-const clientTypes = new Set(["start", "resume", "stdin", "close_stdin", "resize", "signal", "close"]);
+const clientTypes = new Set(["start", "resume", "ask", "stdin", "close_stdin", "resize", "signal", "close"]);
 
 const readable = vectors.filter((v) => v.direction !== "client" || (v.decoded && !v.optional));
 const sent = vectors.filter((v) => v.direction !== "server" && v.canonical);
@@ -67,7 +67,7 @@ for (const v of sent) {
 /** Returns a vector's decoded form without the fields that are left out if they have their defaults. */
 function request(v: Vector): Request {
   const fields: Record<string, unknown> = { ...v.decoded };
-  if (fields["type"] === "ack") return withoutDefaults(fields) as unknown as Request;
+  if (fields["type"] === "ack" || fields["type"] === "ask") return withoutDefaults(fields) as unknown as Request;
   for (const name of ["scrollback", "key", "seq", "server", "attempt", "extensions"]) if (!fields[name]) delete fields[name];
   if (fields["extensions"]) fields["extensions"] = withoutDefaults(fields["extensions"] as object);
   return fields as unknown as Request;
@@ -88,5 +88,5 @@ test("any message is decoded or refused, and nothing else happens", () => {
 });
 
 function withoutDefaults(fields: object): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== 0 && value !== false));
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== 0 && value !== false && value !== ""));
 }

@@ -257,3 +257,78 @@ const (
 	ResumeBusy       = "busy"
 	ResumeGap        = "gap"
 )
+
+// Ask asks about sessions. It is the first message on its connection, and there is no command.
+type Ask struct {
+	Question string `json:"question"`
+	ID       string `json:"id,omitempty"`
+	Reason   string `json:"reason,omitempty"`
+	Signal   string `json:"signal,omitempty"`
+}
+
+// The questions of Ask.
+const (
+	AskList   = "list"
+	AskWait   = "wait"
+	AskClose  = "close"
+	AskSignal = "signal"
+)
+
+// Asked says at once that the server takes questions. The answer follows.
+type Asked struct{}
+
+// Sessions is a part of the answer to AskList.
+type Sessions struct {
+	Sessions []SessionItem `json:"sessions"`
+	// More says that another part follows.
+	More bool `json:"more,omitempty"`
+}
+
+// SessionItem describes a session in a list.
+type SessionItem struct {
+	ID         string   `json:"id"`
+	Command    string   `json:"command"`
+	Args       []string `json:"args"`
+	TTY        bool     `json:"tty"`
+	WorkingDir string   `json:"working_dir"`
+	Age        int64    `json:"age"` // how many microseconds ago it was started
+	Clients    int64    `json:"clients"`
+	State      string   `json:"state"`
+	LastLine   string   `json:"last_line"`
+	// Stdout and Stderr are how many bytes a command without a terminal has written.
+	Stdout int64 `json:"stdout"`
+	Stderr int64 `json:"stderr"`
+	// Exit is how the command has exited. It is nil while State is another than SessionExited.
+	Exit *Exit `json:"exit,omitempty"`
+}
+
+// Exit has the fields of ExitCode that tell how a command has exited.
+type Exit struct {
+	ExitCode int    `json:"exit_code"`
+	Error    string `json:"error"`
+	Signal   string `json:"signal"`
+	Kind     string `json:"kind"`
+}
+
+// The values of SessionItem.State.
+const (
+	SessionStarting = "starting"
+	SessionRunning  = "running"
+	SessionExited   = "exited"
+	SessionClosing  = "closing"
+)
+
+func (s Sessions) validate() error {
+	for _, session := range s.Sessions {
+		if err := validCounts(session.Age, session.Clients, session.Stdout, session.Stderr); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// AskError says why a question has no answer. It takes the answer's place.
+type AskError struct {
+	Kind    string `json:"kind"`
+	Message string `json:"message"`
+}

@@ -32,6 +32,12 @@ const (
 	TypeResume      = "resume"
 	TypeResumed     = "resumed"
 	TypeResumeError = "resume_error"
+
+	// Types of questions about sessions.
+	TypeAsk      = "ask"
+	TypeAsked    = "asked"
+	TypeSessions = "sessions"
+	TypeAskError = "ask_error"
 )
 
 // The headers of bulk messages, with the delimiter. Every sender of ours writes exactly these bytes, so a receiver
@@ -130,6 +136,14 @@ func Decode(header []byte) (any, error) {
 		return decodeValid[Resumed](typ, header)
 	case TypeResumeError:
 		return asAny(decodeAs[ResumeError](typ, header))
+	case TypeAsk:
+		return asAny(decodeAs[Ask](typ, header))
+	case TypeAsked:
+		return Asked{}, nil
+	case TypeSessions:
+		return decodeValid[Sessions](typ, header)
+	case TypeAskError:
+		return asAny(decodeAs[AskError](typ, header))
 	}
 	return nil, UnknownTypeError{Type: typ}
 }
@@ -192,6 +206,14 @@ func Encode(m any) ([]byte, error) {
 		return encodeAs(TypeResumed, m)
 	case ResumeError:
 		return encodeAs(TypeResumeError, m)
+	case Ask:
+		return encodeAs(TypeAsk, m)
+	case Asked:
+		return encodeAs(TypeAsked, m)
+	case Sessions:
+		return encodeAs(TypeSessions, m)
+	case AskError:
+		return encodeAs(TypeAskError, m)
 	case Ack:
 		return encodeAs(TypeAck, m)
 	case Echo:

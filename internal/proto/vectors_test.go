@@ -42,6 +42,7 @@ func TestVectorsFollowTheirFormat(t *testing.T) {
 		proto.TypeStart, proto.TypeStdin, proto.TypeCloseStdin, proto.TypeResize, proto.TypeSignal, proto.TypeClose,
 		proto.TypeAck, proto.TypePid, proto.TypeStdout, proto.TypeStderr, proto.TypeExitCode, proto.TypeEnd,
 		proto.TypeStartError, proto.TypeEcho, proto.TypeResume, proto.TypeResumed, proto.TypeResumeError,
+		proto.TypeAsk, proto.TypeAsked, proto.TypeSessions, proto.TypeAskError,
 	}
 	require.Len(t, decoded, len(types))
 	for _, typ := range types {
@@ -155,6 +156,16 @@ func decodedForm(t *testing.T, msg any) string {
 		})
 	case proto.ResumeError:
 		return marshal(t, fields{"type": "resume_error", "kind": m.Kind, "message": m.Message, "never": m.Never})
+	case proto.Ask:
+		return marshal(t, fields{
+			"type": "ask", "question": m.Question, "id": m.ID, "reason": m.Reason, "signal": m.Signal,
+		})
+	case proto.Asked:
+		return marshal(t, fields{"type": "asked"})
+	case proto.Sessions:
+		return marshal(t, fields{"type": "sessions", "sessions": decodedSessions(m), "more": m.More})
+	case proto.AskError:
+		return marshal(t, fields{"type": "ask_error", "kind": m.Kind, "message": m.Message})
 	}
 	require.Failf(t, "unexpected message", "%T", msg)
 	return ""
@@ -177,6 +188,18 @@ func decodedCommand(m proto.Start) fields {
 		"rows": rows, "cols": cols, "uid": c.UID, "gid": c.GID, "env": append([]string{}, c.Env...),
 		"working_dir": c.WorkingDir,
 	}
+}
+
+func decodedSessions(m proto.Sessions) []fields {
+	all := []fields{}
+	for _, s := range m.Sessions {
+		all = append(all, fields{
+			"id": s.ID, "command": s.Command, "args": append([]string{}, s.Args...), "tty": s.TTY, "working_dir": s.WorkingDir,
+			"age": s.Age, "clients": s.Clients, "state": s.State, "last_line": s.LastLine, "stdout": s.Stdout,
+			"stderr": s.Stderr, "exit": s.Exit,
+		})
+	}
+	return all
 }
 
 func decodedExtensions(e *proto.Extensions) any {
@@ -227,6 +250,14 @@ func encodeDecodedForm(t *testing.T, v vector) []byte {
 		return encodeAs[proto.Resumed](t, v)
 	case proto.TypeResumeError:
 		return encodeAs[proto.ResumeError](t, v)
+	case proto.TypeAsk:
+		return encodeAs[proto.Ask](t, v)
+	case proto.TypeAsked:
+		return encodeAs[proto.Asked](t, v)
+	case proto.TypeSessions:
+		return encodeAs[proto.Sessions](t, v)
+	case proto.TypeAskError:
+		return encodeAs[proto.AskError](t, v)
 	default:
 		require.Failf(t, "unexpected type", "%q", typ)
 		return nil
