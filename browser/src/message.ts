@@ -209,12 +209,12 @@ function interpret(fields: Fields, body: Uint8Array<ArrayBuffer>): Answer {
     case "stderr":
       return { type, body };
     case "pid":
-      return { type, pid: integer(fields, "pid"), session: session(fields), extensions: extensions(fields["extensions"]) };
+      return { type, pid: integer(fields, "pid"), session: sessionOrigin(fields), extensions: extensions(fields["extensions"]) };
     case "resumed":
       return {
         type,
         pid: integer(fields, "pid"),
-        session: session(fields),
+        session: sessionOrigin(fields),
         stdin: integer(fields, "stdin", 0),
         seq: integer(fields, "seq", 0),
         extensions: extensions(fields["extensions"]),
@@ -308,7 +308,7 @@ function extensions(value: unknown): Extensions | null {
   };
 }
 
-function session(fields: Fields): SessionOrigin {
+function sessionOrigin(fields: Fields): SessionOrigin {
   const value = string(fields, "session");
   return value === "created" || value === "found" ? value : "";
 }
