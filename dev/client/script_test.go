@@ -47,6 +47,12 @@ func TestMain(m *testing.M) {
 //	ended CODE                       wait until the spawned program has exited, with this code
 //	signal NAME PID                  send a signal
 //	gone PID                         wait until the process does not run
+//	line                             put a line that can be cut before the server; set $URL to its end
+//	cut                              cut the line: connections end, and none can be made
+//	mend                             mend the line
+//	screen FILE                      write what the program's terminal shows to a file
+//	showsagain FILE                  wait until the terminal shows what is in the file
+//	wrote N REGEXP                   check that the program's output so far has N matches
 //
 // The condition [sshd] says whether there is an SSH host: $SSH_USER at $SSH_ADDRESS. The key is in $SSH_IDENTITY, and in the
 // agent at $SSH_AGENT. $SSH_KNOWN_HOSTS has the host's key. The home there is $SSH_HOME.
@@ -64,6 +70,7 @@ func TestScript(t *testing.T) {
 			env.Vars = append(env.Vars, sshEnv...)
 			env.Values[serverKey{}] = new(*server)
 			env.Values[spawnedKey{}] = new(*spawned)
+			env.Values[lineKey{}] = new(line)
 			env.Values[silentKey{}] = make(chan struct{}, 16)
 			return nil
 		},
@@ -89,6 +96,12 @@ func TestScript(t *testing.T) {
 			"ended":       cmdEnded,
 			"signal":      cmdSignal,
 			"gone":        cmdGone,
+			"line":        cmdLine(t),
+			"cut":         cmdCut,
+			"mend":        cmdMend,
+			"screen":      cmdScreen,
+			"showsagain":  cmdShowsAgain,
+			"wrote":       cmdWrote,
 		},
 	})
 }
