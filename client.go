@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -80,7 +81,7 @@ func encodeStart(c Command, offered *proto.Extensions, key *proto.Key) ([]byte, 
 		},
 		Scrollback: c.Scrollback,
 		Key:        key,
-		Extensions: offered,
+		Extensions: withKeep(offered, c),
 	})
 	if err != nil {
 		return nil, err
@@ -90,6 +91,16 @@ func encodeStart(c Command, offered *proto.Extensions, key *proto.Key) ([]byte, 
 			len(msg), proto.MaxMessage, ErrInvalidCommand)
 	}
 	return msg, nil
+}
+
+// withKeep returns what is offered for a command.
+func withKeep(offered *proto.Extensions, c Command) *proto.Extensions {
+	if !c.isKept() || offered == nil {
+		return offered
+	}
+	kept := *offered
+	kept.Keep = int64(math.Ceil(c.Keep.Seconds()))
+	return &kept
 }
 
 // validUTF8 refuses strings that JSON would change.
@@ -111,6 +122,7 @@ type remoteProcess struct {
 	command Command
 	pid     int
 	session SessionOrigin
+	gaps
 	begun   bool             // the server has answered start; owned by start
 	peer    proto.Extensions // what the server agreed to
 	resumer *resumer         // replaces lost connections; nil if nothing does
@@ -318,6 +330,9 @@ func (p *remoteProcess) Pid() int { return p.pid }
 
 // Session implements [Sessioner].
 func (p *remoteProcess) Session() SessionOrigin { return p.session }
+
+// keptFor implements keptProcess.
+func (p *remoteProcess) keptFor() int64 { return p.peer.Keep }
 
 // Stdin implements Process.
 func (p *remoteProcess) Stdin() io.WriteCloser {

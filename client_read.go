@@ -54,6 +54,10 @@ func (p *remoteProcess) readMessages(l *clientLink) error {
 			err = p.receive(data)
 		case *proto.Ack:
 			err = p.acknowledged(msg)
+		case proto.Skipped:
+			p.gaps.stdout.Store(msg.Stdout)
+			p.gaps.stderr.Store(msg.Stderr)
+			p.gaps.grown()
 		case proto.ExitCode:
 			p.exit = p.exitOf(msg)
 			if !msg.Pending {

@@ -27,6 +27,8 @@ type conversation struct {
 	opts   *Options // with defaults; never written
 	key    keyHash  // zero if the client can't come back
 	window int64    // the client's
+	// knowsGaps says that the client knows skipped.
+	knowsGaps bool
 	// grace is how long a client is waited for whose connection is lost. 0 means not at all. It is set before begin.
 	grace time.Duration
 
@@ -70,6 +72,7 @@ func newConversation(s *serving, start *proto.Start) *conversation {
 		execer:         s.execer,
 		opts:           s.opts,
 		window:         s.peer.Window,
+		knowsGaps:      s.peer.Session,
 		stdinOn:        start.WantsStdin(),
 		stdin:          flow.NewBuffer(defaultWindow),
 		stdinReceipt:   receipt{field: proto.TypeStdin},
@@ -132,11 +135,25 @@ func (c *conversation) run(r started) {
 	if p, ok := processAs[Exiter](c.process); ok {
 		c.exited = p.Exited()
 	}
+	if p, ok := processAs[skipTeller](c.process); ok {
+		p.onSkip(func() { c.tellSkipped(c.carrier.Load()) })
+	}
 	c.requests.begin()
 	stdin := c.process.Stdin()
 	c.stdin.PumpTo(stdin, func(err error) { c.stdinEnded(stdin, err) })
 	whenReady(c.process.Stdout(), func(r io.Reader) { c.carry(r, c.stdout) })
 	whenReady(c.process.Stderr(), func(r io.Reader) { c.carry(r, c.stderr) })
+}
+
+// tellSkipped tells the client how many bytes it does not get, if there are any. After a resume it is told again.
+func (c *conversation) tellSkipped(l *link) {
+	p, ok := processAs[Skipper](c.process)
+	if !ok || !c.knowsGaps {
+		return
+	}
+	if stdout, stderr := p.Skipped(); stdout > 0 || stderr > 0 {
+		_ = l.send(proto.Skipped{Stdout: stdout, Stderr: stderr}) // If this fails the connection is lost.
+	}
 }
 
 // whenReady calls do on a new goroutine when r has bytes to read or has ended. If r can't tell, it calls do at once.

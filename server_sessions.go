@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"math"
 	"regexp"
 	"slices"
 	"strings"
@@ -100,7 +101,7 @@ func (srv *Server) attachSession(ctx context.Context, execer Execer, c Command, 
 		}
 		p, err := s.attach(ctx, c, func() { srv.removeClient(s) })
 		if err == nil {
-			return &attachedProcess{p, found}, nil
+			return &attachedProcess{p, s.Session, found}, nil
 		}
 		if s.isDone() {
 			srv.forget(s) // Before the client's next try.
@@ -115,11 +116,15 @@ func (srv *Server) attachSession(ctx context.Context, execer Execer, c Command, 
 // attachedProcess is a process that shows a Server's session to a client.
 type attachedProcess struct {
 	Process
-	found bool // the session was there
+	session *Session
+	found   bool // the session was there
 }
 
 // Unwrap returns the process of the session's own.
 func (p *attachedProcess) Unwrap() Process { return p.Process }
+
+// keptFor implements keptProcess.
+func (p *attachedProcess) keptFor() int64 { return int64(math.Ceil(p.session.keptFor().Seconds())) }
 
 // Session implements [Sessioner].
 func (p *attachedProcess) Session() SessionOrigin {

@@ -173,7 +173,16 @@ func commandOf(start *proto.Start) Command {
 		Env:        start.Command.Env,
 		WorkingDir: start.Command.WorkingDir,
 		Scrollback: start.Scrollback,
+		Keep:       keepOf(start.Extensions),
 	}
+}
+
+// keepOf returns [Command.Keep].
+func keepOf(e *proto.Extensions) time.Duration {
+	if e == nil {
+		return 0
+	}
+	return time.Duration(min(e.Keep, maxResumeSeconds)) * time.Second
 }
 
 // session returns what the client is told of the process's session.
@@ -182,6 +191,12 @@ func (s *serving) session() proto.Session {
 		return p.Session().onWire()
 	}
 	return ""
+}
+
+// keptProcess is a process that may be kept: see [Command.Keep].
+type keptProcess interface {
+	// keptFor returns for how many seconds after its exit the command is remembered, or 0 if it is not.
+	keptFor() int64
 }
 
 // accept returns the extensions that this version accepts from the client's offer.
@@ -200,6 +215,9 @@ func (s *serving) accept() *proto.Extensions {
 	taken.Outcome = s.peer.Outcome
 	taken.Echo = s.peer.Echo
 	taken.Session = s.peer.Session
+	if p, ok := processAs[keptProcess](s.conv.process); ok && s.peer.Keep > 0 {
+		taken.Keep = p.keptFor()
+	}
 	taken.Resume = int64(s.conv.grace / time.Second)
 	return &taken
 }

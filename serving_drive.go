@@ -164,6 +164,7 @@ func (d *drive) attach() {
 	if d.endsApart() {
 		d.exited = d.conv.exited
 	}
+	d.conv.tellSkipped(&d.link)
 	d.conv.attach(&d.link, &d.peer)
 }
 

@@ -280,6 +280,14 @@ func (s *Session) setTimeout(timeout time.Duration) {
 	}
 }
 
+// keptFor returns how long after its exit the command is remembered. It is 0 if the command is not kept.
+func (s *Session) keptFor() time.Duration {
+	if !s.command.isKept() {
+		return 0
+	}
+	return min(s.command.Keep, s.remember)
+}
+
 // Close closes the session. The command's terminal is hung up. If the command does not exit then, it is killed. Close
 // returns when the session is done. This takes some seconds, or up to a minute if its machine does not answer. The reason is
 // for the clients: they get it as an error.

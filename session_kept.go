@@ -66,7 +66,7 @@ func (h *keptHost) keep() {
 	defer close(h.over)
 	select {
 	case <-h.ended:
-		h.setTimeout(min(h.command.Keep, h.remember))
+		h.setTimeout(h.keptFor())
 		<-h.closing.Done()
 		h.advance(StateClosing, errSessionDone, h.outcome)
 	case <-h.closing.Done():

@@ -22,7 +22,7 @@ type keptClient struct {
 	done       chan struct{} // closed when result is set
 	result     error
 
-	skips atomic.Pointer[func()] // called when bytes have been skipped, before later ones are read; may be nil
+	gaps
 }
 
 // attach implements sessionHost.
@@ -34,7 +34,8 @@ func (h *keptHost) attach(ctx context.Context, c Command, detached func()) (Proc
 		left:     make(chan struct{}),
 		done:     make(chan struct{}),
 	}
-	v.stdout, v.stderr = newKeptReader(v, h.stdout), newKeptReader(v, h.stderr)
+	v.stdout = newKeptReader(v, h.stdout, &v.gaps.stdout)
+	v.stderr = newKeptReader(v, h.stderr, &v.gaps.stderr)
 	if c.Stdin && h.input != nil {
 		v.stdin = &keptStdin{v}
 	}
@@ -97,25 +98,17 @@ func (v *keptClient) Signal(ctx context.Context, signal string) error {
 	return v.host.signal(ctx, signal)
 }
 
-// Skipped implements [Skipper].
-func (v *keptClient) Skipped() (stdout, stderr int64) {
-	return v.stdout.skipped.Load(), v.stderr.skipped.Load()
-}
-
-// onSkip implements skipTeller.
-func (v *keptClient) onSkip(do func()) { v.skips.Store(&do) }
-
 // keptReader reads an output for a client.
 type keptReader struct {
 	client  *keptClient
 	output  *keptOutput
 	mu      sync.Mutex // held by a Read; guards offset
 	offset  int64
-	skipped atomic.Int64
+	skipped *atomic.Int64 // one of the client's
 }
 
-func newKeptReader(v *keptClient, o *keptOutput) *keptReader {
-	r := &keptReader{client: v, output: o, offset: o.oldest()}
+func newKeptReader(v *keptClient, o *keptOutput, skipped *atomic.Int64) *keptReader {
+	r := &keptReader{client: v, output: o, offset: o.oldest(), skipped: skipped}
 	r.skipped.Store(r.offset)
 	return r
 }
@@ -148,9 +141,7 @@ func (r *keptReader) skip(n int64) {
 		return
 	}
 	r.skipped.Add(n)
-	if tell := r.client.skips.Load(); tell != nil {
-		(*tell)()
-	}
+	r.client.grown()
 }
 
 // keptStdin takes what a client writes to the command's stdin.

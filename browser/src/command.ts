@@ -20,6 +20,16 @@ export interface SpawnOptions {
    */
   id?: string | undefined;
   /**
+   * With an id and without tty, how many milliseconds the command is remembered after its exit, while no client is attached.
+   * The command survives the connection then, and close() detaches. A later spawn with the same ID attaches to it: it gets
+   * what is kept of the outputs, then what is new, then the exit. `skipped` tells what it does not get. To close stdin is an
+   * end of file for the command. The server counts in seconds, and may grant less.
+   *
+   * A spawn of the command "" with an id attaches, and starts nothing: if there is no such session it fails with the kind
+   * `not_exist`.
+   */
+  keep?: number | undefined;
+  /**
    * With an id, how many lines that have scrolled off are shown again at each attach, at most. The terminal must then be blank,
    * also what has scrolled off there. The default is 0.
    */
@@ -56,7 +66,7 @@ const MAX_TIMEOUT_MS = 2 ** 31 - 1;
  */
 export function startMessage(command: string, options: SpawnOptions, resume: number): Start {
   const { args = [], tty = false, stdin = tty, rows = 24, cols = 80, env = {}, cwd = "", id = "" } = options;
-  const { window = DEFAULT_WINDOW, scrollback = 0 } = options;
+  const { window = DEFAULT_WINDOW, scrollback = 0, keep = 0 } = options;
   if (!Array.isArray(args)) throw new TypeError("args is no array");
   checkStrings("", { command, cwd, id });
   checkStrings("argument ", { ...args });
@@ -66,6 +76,7 @@ export function startMessage(command: string, options: SpawnOptions, resume: num
   if (!Number.isInteger(scrollback) || scrollback < 0 || scrollback > MAX_SCROLLBACK) {
     throw new RangeError(`scrollback of ${scrollback} lines`);
   }
+  if (!(keep >= 0 && keep <= Number.MAX_SAFE_INTEGER)) throw new RangeError(`keep for ${keep} ms`);
   checkEnding(options);
   return {
     type: "start",
@@ -90,7 +101,8 @@ export function startMessage(command: string, options: SpawnOptions, resume: num
       outcome: true,
       echo: true,
       ...(resume > 0 && { resume }),
-      ...(id !== "" && tty && { session: true }),
+      ...(id !== "" && (tty || keep > 0 || command === "") && { session: true }),
+      ...(id !== "" && !tty && keep > 0 && { keep: Math.ceil(keep / 1000) }),
     },
   };
 }

@@ -30,6 +30,8 @@ export type Failure = StartError | DisconnectedError;
 export interface Events {
   /** The command has started. */
   started(pid: number, session: SessionOrigin): void;
+  /** So many bytes of each output do not come, in all. */
+  skipped(stdout: number, stderr: number): void;
   /** The command has ended. */
   exited(outcome: Exit | OutcomeError): void;
   /** The connection is lost, or could not be made again: resume is wanted, at once if hurry says so. */
@@ -377,6 +379,9 @@ export class Conversation {
         this.#orders.taken(answer.seq);
         this.#flush();
         this.#wake();
+        return;
+      case "skipped":
+        this.#events.skipped(answer.stdout, answer.stderr);
         return;
       case "exit_code":
         this.#exit(answer);

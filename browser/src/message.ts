@@ -18,6 +18,8 @@ export interface Extensions {
   readonly resume: number;
   /** Whether pid tells where a session comes from. */
   readonly session: boolean;
+  /** For how many seconds after its exit the server remembers a command without a terminal. */
+  readonly keep?: number;
 }
 
 /** Where a session comes from: empty without a session, or if the server does not tell. */
@@ -129,6 +131,7 @@ export type Answer =
   | { readonly type: "resume_error"; readonly kind: string; readonly message: string; readonly never: boolean }
   | { readonly type: "ack"; readonly stdin: number; readonly stdout: number; readonly stderr: number; readonly seq: number }
   | { readonly type: "echo"; readonly n: number }
+  | { readonly type: "skipped"; readonly stdout: number; readonly stderr: number }
   | ExitMessage
   | { readonly type: "end" }
   | { readonly type: "start_error"; readonly kind: string; readonly message: string }
@@ -231,6 +234,8 @@ function interpret(fields: Fields, body: Uint8Array<ArrayBuffer>): Answer {
       };
     case "echo":
       return { type, n: integer(fields, "n") };
+    case "skipped":
+      return { type, stdout: integer(fields, "stdout", 0), stderr: integer(fields, "stderr", 0) };
     case "exit_code":
       return {
         type,
@@ -297,6 +302,7 @@ function exit(value: unknown): Exit | null {
 function extensions(value: unknown): Extensions | null {
   if (value === undefined || value === null) return null;
   const fields = object(value, "extensions");
+  const keep = integer(fields, "keep", 0);
   return {
     window: atLeast(MIN_WINDOW, fields, "window"),
     max_message: atLeast(MAX_SENT, fields, "max_message"),
@@ -305,6 +311,7 @@ function extensions(value: unknown): Extensions | null {
     echo: boolean(fields, "echo"),
     resume: integer(fields, "resume", 0),
     session: boolean(fields, "session"),
+    ...(keep > 0 && { keep }),
   };
 }
 

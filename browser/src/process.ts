@@ -57,6 +57,12 @@ export interface Process {
   readonly session: "created" | "found" | undefined;
 
   /**
+   * How many bytes of each output are missing. A command with `keep` does not wait for its clients, and the server keeps the
+   * newest output alone.
+   */
+  readonly skipped: { readonly stdout: number; readonly stderr: number };
+
+  /**
    * The command's standard input. It takes bytes and strings, and sends strings in UTF-8. To close it is an end of file.
    * The option `stdinAbort` says what an abort does. A write is done when the server has room for the bytes and they are on
    * their way. Any other type of chunk ends the stream with a TypeError, and ends the command's input.

@@ -62,6 +62,7 @@ export class RemoteProcess implements Process {
   #phase: Phase = "connecting";
   #pid: number | undefined;
   #session: "created" | "found" | undefined;
+  #skipped = { stdout: 0, stderr: 0 };
   #rows: number;
   #cols: number;
   #attempt = 0;
@@ -103,6 +104,10 @@ export class RemoteProcess implements Process {
 
   get session(): "created" | "found" | undefined {
     return this.#session;
+  }
+
+  get skipped(): { readonly stdout: number; readonly stderr: number } {
+    return this.#skipped;
   }
 
   get stdout(): ReadableStream<Uint8Array<ArrayBuffer>> {
@@ -265,6 +270,7 @@ export class RemoteProcess implements Process {
         this.#startedAs(pid);
         if (rows !== this.#rows || cols !== this.#cols) this.#sendSize();
       },
+      skipped: (stdout, stderr) => (this.#skipped = { stdout, stderr }),
       exited: (outcome) => this.#exitedWith(outcome),
       lost: (error, hurry) => this.#resumeLater(error, hurry),
       resumed: () => this.#resumed(),

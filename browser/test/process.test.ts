@@ -58,6 +58,16 @@ test("the whole conversation of a command", async () => {
   assert.deepEqual(states, [{ status: "connected" }, { status: "ended", exit: { code: 3 } }]);
 });
 
+test("bytes that are not kept are told", async () => {
+  const { process, socket } = await spawn({ id: "b", keep: 1500 });
+  assert.deepEqual(process.skipped, { stdout: 0, stderr: 0 });
+  const start = socket.start({ ...allExtensions, session: true, keep: 2 });
+  assert.equal(start["extensions"].keep, 2);
+  assert.equal(start["extensions"].session, true);
+  socket.deliver({ type: "skipped", stdout: 5, stderr: 6 });
+  assert.deepEqual(process.skipped, { stdout: 5, stderr: 6 });
+});
+
 test("how commands end", async (t) => {
   const outcomes: [string, object, unknown][] = [
     ["success", { exit_code: 0 }, { code: 0 }],

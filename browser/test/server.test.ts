@@ -232,6 +232,24 @@ function cuttableWebSocket(): { WebSocket: typeof WebSocket; cut: () => void } {
   return { WebSocket: Cuttable as unknown as typeof WebSocket, cut: () => last?.terminate() };
 }
 
+test("a command without a terminal survives its connection", async (t) => {
+  const c = await client(t);
+  const started = c.spawn("sh", { args: ["-c", "echo begun; read line; echo got $line"], id: "b", keep: 60_000, stdin: true });
+  await readUntil(started.stdout.getReader(), /begun/);
+  assert.equal(started.session, "created");
+  await started.close().catch(() => {});
+
+  const attached = c.spawn("", { id: "b", stdin: true });
+  const writer = attached.stdin.getWriter();
+  await writer.write("it\n");
+  const { stdout, exit } = await attached.output();
+  assert.equal(attached.session, "found");
+  assert.deepEqual(exit, { code: 0 });
+  assert.equal(Buffer.from(stdout).toString(), "begun\ngot it\n");
+  assert.deepEqual(attached.skipped, { stdout: 0, stderr: 0 });
+  await assert.rejects(c.spawn("", { id: "none" }).started, (e) => e instanceof StartError && e.kind === "not_exist");
+});
+
 test("a session survives its connection", async (t) => {
   const cuttable = cuttableWebSocket();
   const c = await client(t, { WebSocket: cuttable.WebSocket });

@@ -80,6 +80,9 @@ type Extensions struct {
 	Resume int64 `json:"resume,omitempty"`
 	// Session says that pid tells whether a session was created or found.
 	Session bool `json:"session,omitempty"`
+	// Keep is for how many seconds after its exit a command without a terminal is remembered: in a client's message the number
+	// that it asks for, in a server's the number that it grants.
+	Keep int64 `json:"keep,omitempty"`
 }
 
 func (s Start) validate() error { return s.Extensions.validate() }
@@ -137,6 +140,9 @@ func (e *Extensions) validate() error {
 	if e.Resume < 0 {
 		return fmt.Errorf("resume for %d seconds", e.Resume)
 	}
+	if e.Keep < 0 {
+		return fmt.Errorf("keep for %d seconds", e.Keep)
+	}
 	return nil
 }
 
@@ -161,6 +167,15 @@ type Ack struct {
 type Echo struct {
 	N int64 `json:"n"`
 }
+
+// Skipped says how many bytes of each output the client does not get in all, because they are no longer kept. It is part of the
+// keep extension.
+type Skipped struct {
+	Stdout int64 `json:"stdout,omitempty"`
+	Stderr int64 `json:"stderr,omitempty"`
+}
+
+func (s Skipped) validate() error { return validCounts(s.Stdout, s.Stderr) }
 
 // Signal carries a signal to the process's group: its POSIX name without SIG.
 type Signal struct {

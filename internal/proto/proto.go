@@ -29,6 +29,8 @@ const (
 	TypeStartError = "start_error"
 	TypeEnd        = "end"
 
+	TypeSkipped = "skipped"
+
 	TypeResume      = "resume"
 	TypeResumed     = "resumed"
 	TypeResumeError = "resume_error"
@@ -130,6 +132,8 @@ func Decode(header []byte) (any, error) {
 		return decodeValid[Signal](typ, header)
 	case TypeStartError:
 		return asAny(decodeAs[StartError](typ, header))
+	case TypeSkipped:
+		return decodeValid[Skipped](typ, header)
 	case TypeResume:
 		return decodeValid[Resume](typ, header)
 	case TypeResumed:
@@ -200,6 +204,8 @@ func Encode(m any) ([]byte, error) {
 		return encodeAs(TypeExitCode, m)
 	case StartError:
 		return encodeAs(TypeStartError, m)
+	case Skipped:
+		return encodeAs(TypeSkipped, m)
 	case Resume:
 		return encodeAs(TypeResume, m)
 	case Resumed:

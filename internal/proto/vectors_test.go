@@ -41,7 +41,7 @@ func TestVectorsFollowTheirFormat(t *testing.T) {
 	types := []string{
 		proto.TypeStart, proto.TypeStdin, proto.TypeCloseStdin, proto.TypeResize, proto.TypeSignal, proto.TypeClose,
 		proto.TypeAck, proto.TypePid, proto.TypeStdout, proto.TypeStderr, proto.TypeExitCode, proto.TypeEnd,
-		proto.TypeStartError, proto.TypeEcho, proto.TypeResume, proto.TypeResumed, proto.TypeResumeError,
+		proto.TypeStartError, proto.TypeEcho, proto.TypeSkipped, proto.TypeResume, proto.TypeResumed, proto.TypeResumeError,
 		proto.TypeAsk, proto.TypeAsked, proto.TypeSessions, proto.TypeAskError,
 	}
 	require.Len(t, decoded, len(types))
@@ -149,6 +149,8 @@ func decodedForm(t *testing.T, msg any) string {
 			"type": "resume", "key": m.Key, "stdout": m.Stdout, "stderr": m.Stderr, "server": m.Server, "attempt": m.Attempt,
 			"extensions": decodedExtensions(m.Extensions),
 		})
+	case proto.Skipped:
+		return marshal(t, fields{"type": "skipped", "stdout": m.Stdout, "stderr": m.Stderr})
 	case proto.Resumed:
 		return marshal(t, fields{
 			"type": "resumed", "pid": m.Pid, "session": m.Session, "stdin": m.Stdin, "seq": m.Seq,
@@ -206,10 +208,14 @@ func decodedExtensions(e *proto.Extensions) any {
 	if e == nil {
 		return nil
 	}
-	return fields{
+	f := fields{
 		"window": e.Window, "max_message": e.MaxMessage, "signal": e.Signal, "outcome": e.Outcome, "echo": e.Echo,
 		"resume": e.Resume, "session": e.Session,
 	}
+	if e.Keep != 0 {
+		f["keep"] = e.Keep
+	}
+	return f
 }
 
 // encodeDecodedForm encodes a vector's decoded form. The fields have the names of the wire.
@@ -236,6 +242,8 @@ func encodeDecodedForm(t *testing.T, v vector) []byte {
 		return encodeAs[proto.Ack](t, v)
 	case proto.TypeEcho:
 		return encodeAs[proto.Echo](t, v)
+	case proto.TypeSkipped:
+		return encodeAs[proto.Skipped](t, v)
 	case proto.TypePid:
 		return encodeAs[proto.Pid](t, v)
 	case proto.TypeExitCode:
