@@ -1,0 +1,163 @@
+//go:build linux
+
+package wsep_test
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"cdr.dev/wsep"
+)
+
+// TestManySessions: a session takes little memory, one process, and little time to start.
+func TestManySessions(t *testing.T) {
+	skipIfShort(t)
+	const most = 1 << 20 // bytes
+	n := often(100, 1000)
+	m := newMark(t)
+	before := heap()
+	began := time.Now()
+	sessions := make([]*wsep.Session, n)
+	for i := range sessions {
+		c := m.on(script("", `seq 1 100; exec sleep 1000`))
+		sessions[i] = wsep.NewSession(&c, wsep.LocalExecer{}, native())
+	}
+	for i, s := range sessions {
+		state, err := s.WaitForState(wsep.StateReady)
+		require.NoError(t, err)
+		require.EqualValues(t, wsep.StateReady, state)
+		if i == 99 {
+			t.Logf("100 sessions started in %v", time.Since(began))
+		}
+	}
+	for _, s := range sessions {
+		v := watch(t, sessionsOf{s}, wsep.Command{})
+		v.waitFor("99 100")
+		v.leave()
+	}
+	each := (heap() - before) / n
+	t.Logf("%d KiB for each of %d sessions", each>>10, n)
+	require.Less(t, each, most)
+	require.Len(t, m.processes(), n)
+	closing := time.Now()
+	closed := make(chan struct{})
+	for _, s := range sessions {
+		go func() {
+			s.Close("the test is over")
+			closed <- struct{}{}
+		}()
+	}
+	for range sessions {
+		<-closed
+	}
+	t.Logf("closed in %v", time.Since(closing))
+	m.requireNone(t, patience)
+}
+
+// TestManyAttaches: clients come and leave, and nothing of them is left.
+func TestManyAttaches(t *testing.T) {
+	skipIfShort(t)
+	_, execer := sessionServer(t, native())
+	first := watch(t, execer, bash("1"))
+	first.waitFor("ready>")
+	files := func() int {
+		all, err := os.ReadDir("/proc/self/fd")
+		require.NoError(t, err)
+		return len(all)
+	}
+	attach := func(n int) {
+		for range n {
+			v := watch(t, execer, bash("1"))
+			v.waitFor("ready>")
+			v.leave()
+		}
+	}
+	attach(10)
+	before, goroutines, open := heap(), runtime.NumGoroutine(), files()
+	attach(often(200, 10_000))
+	const ours = 1 // The goroutine of Eventually.
+	require.Eventually(t, func() bool { return runtime.NumGoroutine() <= goroutines+ours && files() <= open },
+		patience, 10*time.Millisecond)
+	require.Less(t, heap()-before, 1<<20)
+	typeLine(t, first.p, "exit")
+	requireExit(t, first.p, 0)
+}
+
+// BenchmarkAttachToNative measures the time from a start until the first output: of a new plain terminal, and of a client that
+// attaches to a session, without and with 10,000 lines that have scrolled off.
+func BenchmarkAttachToNative(b *testing.B) {
+	_, execer := sessionServer(b, native())
+	firstOutput := func(b *testing.B, c wsep.Command) {
+		for b.Loop() {
+			p, err := execer.Start(b.Context(), c)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if _, err := p.Stdout().Read(make([]byte, 1)); err != nil {
+				b.Fatal(err)
+			}
+			b.StopTimer()
+			_ = p.Close()
+			_, _ = io.Copy(io.Discard, p.Stdout())
+			_ = p.Wait()
+			b.StartTimer()
+		}
+	}
+	c := script("", "echo x; exec cat")
+	b.Run("Plain", func(b *testing.B) { firstOutput(b, c) })
+	for name, lines := range map[string]uint32{"Screen": 0, "Scrollback": 10_000} {
+		b.Run(name, func(b *testing.B) {
+			c := script("1", "seq -f %060.0f 1 10030; exec cat")
+			c.Scrollback = lines
+			p, err := execer.Start(b.Context(), c)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer p.Close()
+			go func() { _, _ = io.Copy(io.Discard, p.Stdout()) }() // Ends when p is closed.
+			time.Sleep(time.Second)
+			firstOutput(b, c)
+		})
+	}
+}
+
+// BenchmarkOutputOfNative measures how fast output reaches a client: of a plain terminal, and of a session.
+func BenchmarkOutputOfNative(b *testing.B) {
+	file := filepath.Join(b.TempDir(), "text")
+	text := bytes.Repeat([]byte("\x1b[32mok\x1b[m    the quick brown fox jumps over the lazy dog, again and again and again\n"), 400_000)
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		b.Fatal(err)
+	}
+	_, execer := sessionServer(b, native())
+	for name, id := range map[string]string{"Plain": "", "Native": "id"} {
+		b.Run(name, func(b *testing.B) {
+			n := 0
+			b.SetBytes(int64(len(text)))
+			for b.Loop() {
+				n++
+				c := script("", "cat "+file)
+				if id != "" {
+					c.ID = id + strconv.Itoa(n)
+				}
+				p, err := execer.Start(b.Context(), c)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if _, err := io.Copy(io.Discard, p.Stdout()); err != nil {
+					b.Fatal(err)
+				}
+				if err := p.Wait(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
