@@ -29,6 +29,7 @@ func closingServer(t *testing.T, code int, reason string) string {
 
 // TestClosedBeforePid: a closed connection is a failed start only if the close reason says so.
 func TestClosedBeforePid(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		code   int
 		reason string

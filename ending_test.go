@@ -76,6 +76,7 @@ func fillStdin(c *rawClient) {
 }
 
 func TestCutDuringFullStdinWithoutFlowControl(t *testing.T) {
+	t.Parallel()
 	url := newServer(t, &wsep.Handler{})
 	c := dialRaw(t, url)
 	c.send(fmt.Sprintf(`{"type":"start","command":{"command":"sh","args":["-c",%q],"stdin":true}}`, stubborn))
@@ -299,6 +300,7 @@ func TestCloseLetsGoOfOutputHeldByADaemon(t *testing.T) {
 }
 
 func TestDaemonOutlivesItsCommand(t *testing.T) {
+	t.Parallel()
 	url := newServer(t, &wsep.Handler{})
 	p, err := wsep.Dialer{URL: url}.Start(t.Context(), wsep.Command{
 		Command: "sh", Args: []string{"-c", `sleep 1000 >/dev/null 2>&1 & echo $!`},

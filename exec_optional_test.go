@@ -46,6 +46,7 @@ func farServer(t *testing.T) (*wsep.Server, string) {
 // TestWrappedExecerLeavesSessionsToFarServer: with a wrapper in a gateway, sessions stay at the far server, and the wrapper
 // still changes their commands.
 func TestWrappedExecerLeavesSessionsToFarServer(t *testing.T) {
+	t.Parallel()
 	for name, tc := range map[string]struct {
 		wrap      func(wsep.Execer) wsep.Execer
 		far, near int

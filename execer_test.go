@@ -149,6 +149,7 @@ func toV024(t *testing.T) func(*testing.T) wsep.Execer {
 // TestExecers runs the contract against every contender, and compares the results with README.
 func TestExecers(t *testing.T) {
 	skipIfShort(t)
+	t.Parallel()
 	kept := newScores()
 	t.Run("Contract", func(t *testing.T) {
 		for _, c := range contenders {

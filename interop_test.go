@@ -39,6 +39,7 @@ import (
 
 func TestOurClientWithV024Server(t *testing.T) {
 	skipIfShort(t)
+	t.Parallel()
 	server := buildV024(t, "server")
 	for _, tc := range []struct {
 		name   string
@@ -62,6 +63,7 @@ func TestOurClientWithV024Server(t *testing.T) {
 
 func TestV024ClientWithOurServer(t *testing.T) {
 	skipIfShort(t)
+	t.Parallel()
 	program := buildV024(t, "client")
 	t.Run("Handler", func(t *testing.T) {
 		testInterop(t, func(t *testing.T) client {
@@ -82,6 +84,7 @@ func TestV024ClientWithOurServer(t *testing.T) {
 
 func TestV024ClientAndServerAroundOurs(t *testing.T) {
 	skipIfShort(t)
+	t.Parallel()
 	program, server := buildV024(t, "client"), buildV024(t, "server")
 	testInterop(t, func(t *testing.T) client {
 		inner := wsep.Dialer{URL: serveV024(t, server).url}

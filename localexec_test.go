@@ -226,6 +226,7 @@ func TestRelativeProgram(t *testing.T) {
 }
 
 func TestTerminalOutputSurvivesItsProcess(t *testing.T) {
+	t.Parallel()
 	// The output fits into the terminal's buffers, and the command exits before the first read.
 	for range 20 {
 		p, err := wsep.LocalExecer{}.Start(t.Context(), wsep.Command{

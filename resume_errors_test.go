@@ -184,6 +184,7 @@ func TestStartWithoutResumeIsRemembered(t *testing.T) {
 
 // TestStartBehindBalancer: the start has reached one server, and its answer is lost. The client comes back to the other.
 func TestStartBehindBalancer(t *testing.T) {
+	t.Parallel()
 	runs := filepath.Join(t.TempDir(), "runs")
 	urls := [2]string{serveCut(t, &wsep.Handler{}), serveCut(t, &wsep.Handler{})}
 	var turn atomic.Int32
@@ -259,6 +260,7 @@ func TestStartThatMayHaveStarted(t *testing.T) {
 }
 
 func TestKeyBelongsToItsOwner(t *testing.T) {
+	t.Parallel()
 	url := newServer(t, &wsep.Handler{Authorize: func(r *http.Request) (string, error) { return r.URL.Query().Get("owner"), nil }})
 	c := dialRaw(t, url+"?owner=a")
 	c.send(startWith(testKey(1), 60, "read line"))
@@ -273,6 +275,7 @@ func TestKeyBelongsToItsOwner(t *testing.T) {
 
 // TestGraceExpires: when nobody has come back in time, the process is ended, and a client that comes later is told.
 func TestGraceExpires(t *testing.T) {
+	t.Parallel()
 	srv := wsep.NewServer()
 	url := newServer(t, &wsep.Handler{Server: srv, Options: &wsep.Options{ResumeTimeout: time.Second}})
 	proxy := cuttest.New(t, url, func() cuttest.Plan { return cuttest.Plan{} })
@@ -332,6 +335,7 @@ func TestServerWithoutResume(t *testing.T) {
 
 // TestServerRestarts: a new server does not know the conversation, and the command does not run a second time.
 func TestServerRestarts(t *testing.T) {
+	t.Parallel()
 	runs := filepath.Join(t.TempDir(), "runs")
 	one := serveCut(t, &wsep.Handler{})
 	var target atomic.Value
@@ -446,6 +450,7 @@ func TestCancelWithoutConnection(t *testing.T) {
 // TestCloseWhileDisconnected: a process has exited well, but its output is kept open. Its connection is lost, and the caller
 // wants the rest no longer.
 func TestCloseWhileDisconnected(t *testing.T) {
+	t.Parallel()
 	proxy := cuttest.New(t, serveCut(t, &wsep.Handler{}), func() cuttest.Plan { return cuttest.Plan{} })
 	retrying := make(chan struct{}, 100)
 	p, err := wsep.Dialer{URL: proxy.URL(), OnConnection: func(e wsep.ConnectionEvent) {

@@ -52,7 +52,11 @@ const keepAlive = 300 * time.Millisecond
 
 // TestStorm has many commands of all kinds over connections that are cut in all ways, until there were enough cuts.
 func TestStorm(t *testing.T) {
-	const share, all = 150, 10_000
+	t.Parallel()
+	share, all := 150, 10_000
+	if testing.Short() {
+		share = 40
+	}
 	url := serveCut(t, &wsep.Handler{Options: &wsep.Options{KeepAlive: keepAlive}})
 	ways := append([]cuttest.How{cuttest.Swallow, cuttest.HalfOpen}, slowly(hardCuts, 8)...)
 	proxy := cuttest.New(t, url, randomCuts(1, 200_000, ways...))
@@ -196,6 +200,7 @@ func expectOutput(p wsep.Process, want string) error {
 
 // TestChainSurvivesCuts cuts each hop of a chain of three, and a channel of wsplice.
 func TestChainSurvivesCuts(t *testing.T) {
+	t.Parallel()
 	cut := func(seed uint64, url string) wsep.Dialer {
 		return wsep.Dialer{URL: cuttest.New(t, url, randomCuts(seed, 100_000, hardCuts...)).URL()}
 	}

@@ -88,6 +88,7 @@ func holdPipes(execer wsep.Execer) error {
 
 // TestCutAtEveryByte cuts a conversation's connection at each byte, in either direction, once.
 func TestCutAtEveryByte(t *testing.T) {
+	t.Parallel()
 	url := serveCut(t, &wsep.Handler{})
 	step := int64(17)
 	if longTests {
@@ -109,6 +110,7 @@ func TestCutAtEveryByte(t *testing.T) {
 
 // TestStreamsSurviveCuts sends much through a process, over connections that are cut all the time.
 func TestStreamsSurviveCuts(t *testing.T) {
+	t.Parallel()
 	url := serveCut(t, &wsep.Handler{})
 	r := rand.New(rand.NewPCG(1, 2))
 	proxy := cuttest.New(t, url, func() cuttest.Plan {

@@ -179,6 +179,7 @@ func (s sessionsOf) Start(ctx context.Context, _ wsep.Command) (wsep.Process, er
 
 // TestLastWordsArrive: a command writes much, and exits at once. Its client reads only then.
 func TestLastWordsArrive(t *testing.T) {
+	t.Parallel()
 	for range often(20, 200) {
 		session := newNative(t, script("", "seq 1 20000; echo the last words; exit 5"))
 		p, err := session.Attach(t.Context())
@@ -410,6 +411,7 @@ func TestFullScreenPrograms(t *testing.T) {
 
 // TestCreatedOrFound: a process says where its session comes from, also through a gateway.
 func TestCreatedOrFound(t *testing.T) {
+	t.Parallel()
 	overKinds(t, func(t *testing.T, opts *wsep.Options) {
 		_, far := sessionServer(t, opts)
 		gateway := wsep.Dialer{URL: newServer(t, &wsep.Handler{Execer: far})}
