@@ -61,6 +61,7 @@ func TestLogTakesNoOrders(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			opts, log := logTo()
+			opts.Sessions = wsep.SessionsScreen // There is no screen, which is logged.
 			h := tc.handler
 			if h == nil {
 				h = new(wsep.Handler)
