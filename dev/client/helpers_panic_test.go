@@ -8,15 +8,13 @@ import (
 	"os"
 
 	"cdr.dev/wsep"
+	"cdr.dev/wsep/internal/cli/client"
 )
 
 // panickingMain is the client with a command whose output panics after the first line of input.
 func panickingMain() {
-	ctx, leave := context.WithCancelCause(context.Background())
-	c := &client{execer: panickingExecer{}, ctx: ctx, leave: leave, notice: new(notice)}
-	err := c.tty(wsep.Command{TTY: true})
-	report(err)
-	os.Exit(exitCode(err))
+	o := client.Options{Program: "client", Command: wsep.Command{TTY: true}}
+	os.Exit(client.RunOver(o, panickingExecer{}))
 }
 
 type panickingExecer struct{}

@@ -14,7 +14,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/xerrors"
 
-	"cdr.dev/wsep/dev/internal/servercmd"
+	"cdr.dev/wsep/internal/cli/servercmd"
 	"cdr.dev/wsep/internal/sshtest"
 )
 

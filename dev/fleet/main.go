@@ -19,7 +19,7 @@ import (
 	"golang.org/x/xerrors"
 
 	"cdr.dev/wsep"
-	"cdr.dev/wsep/dev/internal/serverurl"
+	"cdr.dev/wsep/internal/cli/serverurl"
 	"cdr.dev/wsep/internal/peerlog"
 )
 

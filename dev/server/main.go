@@ -9,7 +9,7 @@ package main
 import (
 	"os"
 
-	"cdr.dev/wsep/dev/internal/servercmd"
+	"cdr.dev/wsep/internal/cli/servercmd"
 )
 
 func main() { os.Exit(servercmd.Main(os.Args[1:], os.Stdout, os.Stderr)) }

@@ -1,4 +1,4 @@
-package main
+package client
 
 import (
 	"bytes"
@@ -26,6 +26,8 @@ func TestEscapes(t *testing.T) {
 		{"two tildes and a dot", "~~.\r", "~.\r", false},
 		{"third tilde", "~~~", "~~", false},
 		{"home directory", "~/bin\r", "~/bin\r", false},
+		{"a question is explained, and not sent", "~?ls\r", "ls\r", false},
+		{"a question within a line", "ls ~?\r", "ls ~?\r", false},
 		{"tilde alone on a line", "~\r~.", "~\r", true},
 		{"tilde at the end of input", "~", "~", false},
 		{"bytes that are no text", "\x00\xff~\xfe", "\x00\xff~\xfe", false},
@@ -36,7 +38,7 @@ func TestEscapes(t *testing.T) {
 				iotest.OneByteReader(strings.NewReader(tc.typed)),
 			} {
 				var sent closeBuffer
-				e := &escapes{stdin: &sent}
+				e := &escapes{stdin: &sent, help: func() {}}
 				_, err := io.Copy(e, typed)
 				if tc.left {
 					require.ErrorIs(t, err, errLeft)

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/xerrors"
 
 	"cdr.dev/wsep"
-	"cdr.dev/wsep/dev/internal/serve"
-	"cdr.dev/wsep/dev/internal/sshhost"
+	"cdr.dev/wsep/internal/cli/serve"
+	"cdr.dev/wsep/internal/cli/sshhost"
 )
 
 // config is the flags, parsed.

@@ -1,11 +1,15 @@
-package main
+package client
 
-import "io"
+import (
+	"io"
+	"os"
+)
 
-// escapes passes input to a command, and handles two escapes of ssh(1) at the start of a line: ~. leaves the command, and ~~
-// is one tilde. The tilde of ~. is not sent.
+// escapes passes input to a command, and handles escapes of ssh(1) at the start of a line: ~. leaves the command, ~? explains
+// the escapes, and ~~ is one tilde. The tildes of ~. and ~? are not sent.
 type escapes struct {
 	stdin   io.WriteCloser
+	help    func() // explains the escapes
 	midLine bool
 	held    bool // a tilde at the start of a line waits for what follows
 }
@@ -32,6 +36,10 @@ func (e *escapes) take(out []byte, c byte) (_ []byte, left bool) {
 	case e.held && c == '.':
 		e.held = false
 		return out, true
+	case e.held && c == '?':
+		e.held = false
+		e.help()
+		return out, false
 	case e.held && c == '~':
 		e.held, e.midLine = false, true
 		return append(out, c), false
@@ -54,3 +62,11 @@ func (e *escapes) Close() error {
 	}
 	return e.stdin.Close()
 }
+
+const escapesHelp = "\r\nAt the start of a line:\r\n" +
+	"  ~.  leaves the command. A session goes on, any other command ends\r\n" +
+	"  ~?  shows this\r\n" +
+	"  ~~  sends one ~\r\n"
+
+// explainEscapes tells the user of the terminal.
+func (c *client) explainEscapes() { _, _ = io.WriteString(os.Stdout, escapesHelp) }

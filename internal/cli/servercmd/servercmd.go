@@ -18,8 +18,8 @@ import (
 	"golang.org/x/xerrors"
 
 	"cdr.dev/wsep"
-	"cdr.dev/wsep/dev/internal/serve"
-	"cdr.dev/wsep/dev/internal/webterm"
+	"cdr.dev/wsep/internal/cli/serve"
+	"cdr.dev/wsep/internal/cli/webterm"
 	"cdr.dev/wsep/internal/peerlog"
 	"cdr.dev/wsep/internal/plain"
 	"cdr.dev/wsep/sshexec"

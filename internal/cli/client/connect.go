@@ -1,9 +1,7 @@
-package main
+package client
 
 import (
 	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
 	"net"
 	"net/http"
 
@@ -11,32 +9,18 @@ import (
 	"golang.org/x/xerrors"
 
 	"cdr.dev/wsep"
-	"cdr.dev/wsep/dev/internal/serve"
+	"cdr.dev/wsep/internal/cli/serve"
 )
 
 // connect returns an Execer for the options. It tells n about its connection. disconnect ends the servers and connections
 // that connect has started.
-func connect(o options, n *notice) (execer wsep.Execer, disconnect func() error, err error) {
-	if o.embedded {
+func connect(o Options, n *notice) (execer wsep.Execer, disconnect func() error, err error) {
+	if o.Embedded {
 		return embed()
 	}
-	resume := o.resume
-	if resume == 0 {
-		resume = -1 // To a Dialer 0 is the default.
-	}
-	return wsep.Dialer{
-		URL: o.url, Header: o.header, HTTPClient: httpClient(o.roots), Resume: resume, OnConnection: n.connection,
-	}, func() error { return nil }, nil
-}
-
-// httpClient returns a client that trusts the authorities. nil means the default.
-func httpClient(roots *x509.CertPool) *http.Client {
-	if roots == nil {
-		return nil
-	}
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.TLSClientConfig = &tls.Config{RootCAs: roots}
-	return &http.Client{Transport: transport}
+	dialer := o.Server.Dialer()
+	dialer.OnConnection = n.connection
+	return dialer, func() error { return nil }, nil
 }
 
 // embed starts a server inside this program. Other programs of this machine can reach it, but do not know its token.

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"cdr.dev/wsep"
-	"cdr.dev/wsep/dev/internal/serve"
+	"cdr.dev/wsep/internal/cli/serve"
 )
 
 var built = fstest.MapFS{

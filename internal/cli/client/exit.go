@@ -1,4 +1,4 @@
-package main
+package client
 
 import (
 	"crypto/tls"
@@ -20,12 +20,12 @@ import (
 // The exit codes that are not the command's: those of timeout(1), of the shell (POSIX, Exit Status for Commands) and of
 // ssh(1).
 const (
-	exitUsage      = 2
-	exitTimeout    = 124
-	exitNotStarted = 126
-	exitNotFound   = 127
-	exitSignalled  = 128 // and the signal's number
-	exitFailed     = 255
+	ExitUsage      = 2
+	ExitTimeout    = 124
+	ExitNotStarted = 126
+	ExitNotFound   = 127
+	ExitSignalled  = 128 // and the signal's number
+	ExitFailed     = 255
 )
 
 // signalError says that a signal made this program leave the command.
@@ -45,28 +45,28 @@ func outputError(err error) error {
 	return xerrors.Errorf("write output: %w", err)
 }
 
-// exitCode returns this program's exit code for the command's exit.
-func exitCode(err error) int {
+// ExitCode returns this program's exit code for the command's exit.
+func ExitCode(err error) int {
 	if exit, ok := errors.AsType[wsep.ExitError](err); ok {
 		return commandCode(exit)
 	}
 	if s, ok := errors.AsType[signalError](err); ok {
-		return exitSignalled + int(s.signal)
+		return ExitSignalled + int(s.signal)
 	}
 	_, notStarted := errors.AsType[*wsep.StartError](err)
 	switch {
 	case err == nil:
 		return 0
 	case errors.Is(err, errTimeout):
-		return exitTimeout
+		return ExitTimeout
 	case errors.Is(err, wsep.ErrDisconnected), notConnected(err):
-		return exitFailed
+		return ExitFailed
 	case errors.Is(err, exec.ErrNotFound):
-		return exitNotFound
+		return ExitNotFound
 	case notStarted:
-		return exitNotStarted
+		return ExitNotStarted
 	}
-	return exitFailed
+	return ExitFailed
 }
 
 // notConnected reports whether this program got no connection, and would get none if it tried again. Errors of a server's own
@@ -83,18 +83,18 @@ func notConnected(err error) bool {
 // failure, and never success. An unknown signal does too.
 func commandCode(exit wsep.ExitError) int {
 	if n := signalNumber(exit.Signal()); n > 0 {
-		return exitSignalled + n
+		return ExitSignalled + n
 	}
 	if code := exit.ExitCode(); code > 0 && code <= 255 {
 		return code
 	}
-	return exitFailed
+	return ExitFailed
 }
 
-// report prints what the exit code can't say.
-func report(err error) {
+// Report prints what the exit code can't say, after the program's name.
+func Report(program string, err error) {
 	if words := words(err); words != "" {
-		fmt.Fprintf(os.Stderr, "client: %s\n", peerlog.Text(words)) // A server's words may be hostile.
+		fmt.Fprintf(os.Stderr, "%s: %s\n", program, peerlog.Text(words)) // A server's words may be hostile.
 	}
 }
 
@@ -105,7 +105,7 @@ func words(err error) string {
 	switch {
 	case err == nil, signalled:
 		return ""
-	case exited && commandCode(exit) == exitFailed && exit.ExitCode() != exitFailed:
+	case exited && commandCode(exit) == ExitFailed && exit.ExitCode() != ExitFailed:
 		return "command ended: " + exit.Error()
 	case exited:
 		return ""

@@ -1,4 +1,4 @@
-package main
+package client
 
 import (
 	"fmt"
@@ -11,10 +11,11 @@ import (
 // notice tells the user of a terminal about a lost connection, on the terminal's last line. When the connection is back it
 // wipes the line, and has the program draw again what stood there.
 type notice struct {
-	mu     sync.Mutex // guards what follows
-	to     io.Writer  // nil while there is no terminal to tell
-	redraw func()
-	shown  bool
+	program string     // for messages
+	mu      sync.Mutex // guards what follows
+	to      io.Writer  // nil while there is no terminal to tell
+	redraw  func()
+	shown   bool
 }
 
 // begin shows notices from now on.
@@ -40,7 +41,7 @@ func (n *notice) connection(e wsep.ConnectionEvent) {
 	switch lost := e.State != wsep.ConnectionBack; {
 	case lost && !n.shown:
 		n.shown = true
-		fmt.Fprint(n.to, onLastLine+"client: connection lost, trying again; ~. at the start of a line leaves"+back)
+		fmt.Fprint(n.to, onLastLine+n.program+": connection lost, trying again; ~. at the start of a line leaves"+back)
 	case !lost && n.shown:
 		n.shown = false
 		fmt.Fprint(n.to, onLastLine+back)

@@ -1,4 +1,4 @@
-package main
+package client
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 	"golang.org/x/xerrors"
 
 	"cdr.dev/wsep"
-	"cdr.dev/wsep/dev/internal/serve"
+	"cdr.dev/wsep/internal/cli/serve"
 	"cdr.dev/wsep/internal/wsconn"
 )
 
@@ -35,7 +35,7 @@ func TestExitCode(t *testing.T) {
 			context.DeadlineExceeded), 255},
 		{"a code, and trouble afterwards", errors.Join(wsep.NewExitError(3, "exit status 3"), errLeft), 3},
 	} {
-		t.Run(tc.name, func(t *testing.T) { require.Equal(t, tc.want, exitCode(tc.err)) })
+		t.Run(tc.name, func(t *testing.T) { require.Equal(t, tc.want, ExitCode(tc.err)) })
 	}
 }
 

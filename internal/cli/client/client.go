@@ -1,4 +1,4 @@
-package main
+package client
 
 import (
 	"context"
@@ -14,9 +14,10 @@ import (
 
 // client runs one command and gives it this program's stdin, stdout and stderr.
 type client struct {
-	execer wsep.Execer
-	ctx    context.Context         // the command's
-	leave  context.CancelCauseFunc // ends ctx. exitCode knows the cause
+	program string // for messages
+	execer  wsep.Execer
+	ctx     context.Context         // the command's
+	leave   context.CancelCauseFunc // ends ctx. exitCode knows the cause
 	// terminal is this program's terminal. It is nil if the command has no terminal.
 	terminal *terminal
 	notice   *notice
@@ -56,7 +57,7 @@ func (c *client) tty(command wsep.Command) error {
 	}
 	stdin := p.Stdin()
 	if c.terminal.present() {
-		stdin = &escapes{stdin: stdin}
+		stdin = &escapes{stdin: stdin, help: c.explainEscapes}
 	}
 	// The first ends with stdin, the second with the command's context. Both end with the program at the latest.
 	c.spawn(func() { c.feed(stdin, os.Stdin) })
@@ -96,7 +97,7 @@ func (c *client) feed(stdin io.WriteCloser, from io.Reader) {
 	}
 	if _, ok := errors.AsType[*os.PathError](err); ok {
 		// Only errors of this program's stdin count. A command need not read all of its stdin.
-		report(err)
+		Report(c.program, err)
 	}
 	_ = stdin.Close()
 }

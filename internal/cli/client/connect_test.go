@@ -1,4 +1,4 @@
-package main
+package client
 
 import (
 	"encoding/pem"
@@ -18,7 +18,7 @@ import (
 
 // TestEmbeddedServerIsPrivate connects to the embedded server as another user of this machine could.
 func TestEmbeddedServerIsPrivate(t *testing.T) {
-	execer, disconnect, err := connect(options{embedded: true}, new(notice))
+	execer, disconnect, err := connect(Options{Embedded: true}, new(notice))
 	require.NoError(t, err)
 	defer func() { require.NoError(t, disconnect()) }()
 	command := wsep.Command{Command: "hostname"}
@@ -49,7 +49,7 @@ func TestCA(t *testing.T) {
 		require.NoError(t, err)
 		execer, _, err := connect(o, new(notice))
 		require.NoError(t, err)
-		p, err := execer.Start(t.Context(), o.command)
+		p, err := execer.Start(t.Context(), o.Command)
 		if len(args) == 0 {
 			require.Equal(t, "the server's certificate is from an authority that is not trusted here", words(err))
 			continue
