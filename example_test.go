@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"time"
 
 	"nhooyr.io/websocket"
 
@@ -70,6 +71,34 @@ func ExampleRun() {
 	// apple
 	// pear
 	// exit code 7
+}
+
+// A command that outlives the client that has started it.
+func ExampleCommand() {
+	server := wsep.NewServer()
+	defer server.Close()
+	srv := httptest.NewServer(&wsep.Handler{Server: server, Execer: wsep.LocalExecer{}})
+	defer srv.Close()
+	execer := wsep.Dialer{URL: srv.URL}
+
+	ctx, cancel := context.WithCancel(context.Background())
+	_, err := execer.Start(ctx, wsep.Command{
+		ID: "build", Keep: time.Hour, Command: "sh", Args: []string{"-c", "echo compiling; sleep 0.1; echo done"},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	cancel() // The client is gone.
+
+	out, err := wsep.Output(context.Background(), execer, wsep.Command{ID: "build"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Print(string(out))
+
+	// Output:
+	// compiling
+	// done
 }
 
 // A client runs a command, writes its input, reads its output and gets its exit.
