@@ -69,6 +69,9 @@ func TestStorm(t *testing.T) {
 					t.Error(err)
 					return
 				}
+				if n == 0 && longTests && i%(4*100) == 0 {
+					t.Logf("%d cuts so far", proxy.Cuts())
+				}
 			}
 		})
 	}

@@ -144,6 +144,17 @@ test("the client waits for an unreachable server only as long as it was told to"
   await assert.rejects(new Response(process.stdout).text(), DisconnectedError);
 });
 
+test("a server waits only as long as it has granted", async (t) => {
+  const { client, cutter } = await cuttable(t, {}, "--resume-timeout", "1s");
+  const process = client.spawn("sh", { args: ["-c", "echo on; exec sleep 1000"] });
+  await readUntil(process.stdout.getReader(), /on/);
+  const began = Date.now();
+  cutter.down = true;
+  cutter.cutAll("reset");
+  await assert.rejects(process.exited, { name: "DisconnectedError", message: /not resumed/ });
+  assert.ok(Date.now() - began >= 900 && Date.now() - began < 10_000, `${Date.now() - began}`);
+});
+
 test("a process is not resumed at another server", async (t) => {
   const { client, cutter } = await cuttable(t);
   const process = client.spawn("cat", { stdin: true });

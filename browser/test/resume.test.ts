@@ -222,7 +222,11 @@ test("a server that says goodbye is expected back at once", async (t) => {
 });
 
 const finals: [string, (socket: FakeSocket) => void, string][] = [
-  ["resume_error", (socket) => socket.deliver({ type: "resume_error", kind: "unknown", message: "gone" }), "lost"],
+  ...["unknown", "taken", "permission", "busy", "gap"].map((kind): [string, (socket: FakeSocket) => void, string] => [
+    `resume_error ${kind}`,
+    (socket) => socket.deliver({ type: "resume_error", kind, message: "no" }),
+    "lost",
+  ]),
   ["policy", (socket) => socket.drop(1008), "protocol"],
   ["protocol", (socket) => socket.drop(1002), "protocol"],
   ["too big", (socket) => socket.drop(1009), "protocol"],
@@ -362,6 +366,15 @@ test("pid was lost: the command is started again only if the server says that it
       await s.process.started;
     });
   }
+});
+
+test("a start whose key the server has refused meanwhile starts nothing, and is not repeated", async (t) => {
+  const s = await Session.begin(t, { id: "" });
+  s.socket.open();
+  s.socket.deliver({ type: "start_error", kind: "invalid", message: "key was used before" });
+  assert.deepEqual(await s.process.exited.catch((e: unknown) => e), new StartError("invalid", "key was used before"));
+  await s.pass(60_000);
+  assert.equal(s.sockets.length, 1);
 });
 
 test("pid was lost: the command could not be started", async (t) => {
