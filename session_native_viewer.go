@@ -70,7 +70,7 @@ func (h *nativeHost) attach(ctx context.Context, c Command, detached func()) (Pr
 	rows, cols := c.size()
 	v := &viewer{
 		host:       h,
-		scrollback: int(min(c.Scrollback, uint32(h.scrollback))),
+		scrollback: int(min(int64(c.Scrollback), int64(h.scrollback))),
 		stdin:      disabledStdin{},
 		detached:   detached,
 		rows:       int(rows),

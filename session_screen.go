@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"regexp"
 	"slices"
 	"strconv"
@@ -118,6 +119,9 @@ func newKeeper(ctx context.Context, execer Execer, c Command, args []string, inp
 		Env:        c.Env,
 		WorkingDir: c.WorkingDir,
 	})
+	if errors.Is(err, exec.ErrNotFound) {
+		err = xerrors.Errorf("sh is not installed: %w", errNoScreen)
+	}
 	if err != nil {
 		cancel()
 		return nil, err
