@@ -6,8 +6,11 @@ import { poll, serve } from "./harness.js";
 
 const MB = 1e6;
 
-/** How much is printed, and how much memory the page may use meanwhile, garbage included. */
-const PRINTED = 200 * MB;
+/**
+ * How much is printed, and how much memory the page may use meanwhile, garbage included. A page that kept all output would
+ * use more.
+ */
+const PRINTED = (process.env["WSEP_LONG_TESTS"] ? 200 : 100) * MB;
 const MEMORY = 300 * MB;
 
 /**
@@ -27,7 +30,7 @@ const WRITE = 32 << 10;
 /** How long the printing may take, in milliseconds. The test is not about its speed. */
 const PATIENCE = 500_000;
 
-test("200 MB of output cost the page neither its memory nor its answers", { timeout: PATIENCE + 60_000 }, async (t) => {
+test("a flood of output costs the page neither its memory nor its answers", { timeout: PATIENCE + 60_000 }, async (t) => {
   const { address } = await serve();
   const page = await BarePage.open(address);
   let runs = 0;

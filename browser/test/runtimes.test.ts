@@ -53,7 +53,8 @@ function whyNot({ name, program }: Runtime): string | false {
   return !existsSync(program) && `there is no ${program}`;
 }
 
-test("the same in every runtime", { concurrency: 3 }, async (t) => {
+// The suite mostly waits, so several runtimes run it at once.
+test("the same in every runtime", { concurrency: 4 }, async (t) => {
   const program = buildServer();
   const { url: open } = await serve(t, program, "--listen", "127.0.0.1:0");
   const { url: secret } = await serve(t, program, "--listen", "127.0.0.1:0", "--token", "s3cret");
