@@ -128,6 +128,8 @@ type remoteProcess struct {
 	resumer *resumer         // replaces lost connections; nil if nothing does
 	pinging time.Duration    // how often a silent server is pinged; not at all if negative
 	lasting atomic.Bool      // the server may wait for this client when the connection is lost
+	window  int64            // what was offered for each output
+	held    bool             // a Server decides what becomes of the connection once start has returned: see forwarding
 
 	stdin                        *remoteStdin // nil if the command has none
 	stdout, stderr               *flow.Buffer
@@ -136,6 +138,8 @@ type remoteProcess struct {
 
 	mu   sync.Mutex  // guards link, which only the reader, and start before it, set
 	link *clientLink // nil while there is no connection
+
+	unbind func() bool // detaches the process from Start's context
 
 	resultOnce sync.Once
 	done       chan struct{} // closed when result is set
@@ -156,6 +160,7 @@ func newRemoteProcess(c Command, r *resumer) *remoteProcess {
 		command:       c,
 		resumer:       r,
 		pinging:       defaultKeepAlive,
+		window:        defaultWindow,
 		stdout:        flow.NewBuffer(defaultWindow),
 		stderr:        flow.NewBuffer(defaultWindow),
 		stdoutReceipt: receipt{field: proto.TypeStdout},
@@ -173,10 +178,10 @@ func newRemoteProcess(c Command, r *resumer) *remoteProcess {
 
 // start sends the start message over a connection, waits for the answer and begins to serve the connection, which it owns.
 func (p *remoteProcess) start(ctx context.Context, conn Conn, start []byte) error {
-	stop := context.AfterFunc(ctx, func() { p.abort(ctx.Err()) })
+	stop := context.AfterFunc(ctx, func() { p.startEnded(ctx) })
 	l := p.use(conn)
 	pid, err := p.handshake(l, start)
-	if isLoss(err) && p.mayResume(err) {
+	if isLoss(err) && !p.held && p.mayResume(err) {
 		l, pid, err = p.recoverStart(l, err)
 	}
 	if err != nil {
@@ -192,14 +197,34 @@ func (p *remoteProcess) start(ctx context.Context, conn Conn, start []byte) erro
 		return err
 	}
 	p.pid, p.session, p.begun = pid.Pid, originOf(pid.Session), true
-	p.agree(pid.Extensions)
+	if pid.Extensions != nil {
+		p.peer = *pid.Extensions
+	}
+	p.unbind = stop
+	if !p.held {
+		p.begin(l)
+	}
+	return nil
+}
+
+// begin begins to serve the connection on which the process was started.
+func (p *remoteProcess) begin(l *clientLink) {
+	p.agree()
 	p.attach(l)
 	// Ends when the conversation is over, or leaveTimeout later. The end of the caller's context makes it over at the latest.
 	go func() {
-		defer stop()
+		defer p.unbind()
 		p.read(l)
 	}()
-	return nil
+}
+
+// startEnded acts on the end of Start's context. If that is the end of a Server that forwards the conversation, the peer
+// waits for the client.
+func (p *remoteProcess) startEnded(ctx context.Context) {
+	if l := p.current(); l != nil && p.held && context.Cause(ctx) == errServerClosing {
+		_ = l.conn.CloseNow()
+	}
+	p.abort(ctx.Err())
 }
 
 // handshake sends the start message. It waits for the answer, or until the conversation is aborted.
@@ -302,10 +327,7 @@ func (e *refusal) Error() string { return e.reason }
 func (e *refusal) Unwrap() error { return e.cause }
 
 // agree sets up what the server agreed to.
-func (p *remoteProcess) agree(peer *proto.Extensions) {
-	if peer != nil {
-		p.peer = *peer
-	}
+func (p *remoteProcess) agree() {
 	quiet := time.Duration(0)
 	if p.resumer != nil && !p.resumer.granted(&p.peer) {
 		p.resumer = nil
@@ -320,8 +342,8 @@ func (p *remoteProcess) agree(peer *proto.Extensions) {
 	}
 	if p.peer.Window > 0 {
 		p.stdout.Strict, p.stderr.Strict = true, true
-		p.stdout.Consumed = flow.NewReceipts(defaultWindow, quiet, p.stdoutReceipt.send).Add
-		p.stderr.Consumed = flow.NewReceipts(defaultWindow, quiet, p.stderrReceipt.send).Add
+		p.stdout.Consumed = flow.NewReceipts(p.window, quiet, p.stdoutReceipt.send).Add
+		p.stderr.Consumed = flow.NewReceipts(p.window, quiet, p.stderrReceipt.send).Add
 	}
 }
 

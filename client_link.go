@@ -16,11 +16,17 @@ type clientLink struct {
 	closed  chan struct{} // closed when close has closed the connection
 }
 
-// use returns the link over a new connection.
-func (p *remoteProcess) use(conn Conn) *clientLink {
+// newClientLink returns the link over a new connection. It is used until ctx ends at most.
+func newClientLink(ctx context.Context, conn Conn) *clientLink {
 	l := &clientLink{link: link{conn: conn}, closed: make(chan struct{})}
-	l.used, l.endUse = context.WithCancel(p.ctx)
+	l.used, l.endUse = context.WithCancel(ctx)
 	conn.SetReadLimit(defaultMaxMessage)
+	return l
+}
+
+// use makes a new connection the conversation's.
+func (p *remoteProcess) use(conn Conn) *clientLink {
+	l := newClientLink(p.ctx, conn)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.link = l

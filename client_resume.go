@@ -32,6 +32,18 @@ func (r *resumer) newKey() ([]byte, error) {
 	return r.encode(&r.key)
 }
 
+// firstStart returns the first start message. A Server that forwards the conversation has chosen the key; otherwise forwards is
+// nil.
+func (r *resumer) firstStart(forwards *forwarding) ([]byte, error) {
+	if forwards == nil {
+		return r.newKey()
+	}
+	r.key = forwards.key
+	r.offered = forwards.offerWithin(r.limit)
+	r.limit = time.Duration(r.offered.Resume) * time.Second
+	return r.encode(&r.key)
+}
+
 // serverMark returns the mark that the server gave with a connection. It is empty if the connection does not tell.
 func serverMark(conn Conn) string {
 	if marked, ok := conn.(interface{ ServerMark() string }); ok {
@@ -265,7 +277,7 @@ func (p *remoteProcess) tryResume(ctx context.Context) (*clientLink, *proto.Resu
 	return l, resumed, nil
 }
 
-// askToResume sends resume and waits for the answer.
+// askToResume asks the server over a link to go on there.
 func (p *remoteProcess) askToResume(l *clientLink) (*proto.Resumed, error) {
 	r := p.resumer
 	r.attempt++
@@ -275,7 +287,16 @@ func (p *remoteProcess) askToResume(l *clientLink) (*proto.Resumed, error) {
 	if !p.begun {
 		ask.Server = r.server
 	}
-	if err := l.send(ask); err != nil {
+	resumed, err := l.ask(&ask)
+	if !p.begun && isUnwilling(err) {
+		err = &resumeError{err: err}
+	}
+	return resumed, err
+}
+
+// ask sends resume and waits for the answer.
+func (l *clientLink) ask(ask *proto.Resume) (*proto.Resumed, error) {
+	if err := l.send(*ask); err != nil {
 		return nil, disconnected(xerrors.Errorf("send resume: %w", err))
 	}
 	for {
@@ -284,7 +305,7 @@ func (p *remoteProcess) askToResume(l *clientLink) (*proto.Resumed, error) {
 			continue
 		}
 		if err != nil {
-			return nil, p.resumeFailure(err)
+			return nil, disconnected(xerrors.Errorf("read resumed: %w", err))
 		}
 		switch msg := msg.(type) {
 		case proto.Resumed:
@@ -299,19 +320,15 @@ func (p *remoteProcess) askToResume(l *clientLink) (*proto.Resumed, error) {
 	}
 }
 
-// resumeFailure interprets an error that came in the place of resumed. A server that has never said that it knows resume,
-// and closes the connection, refuses, unless its code says that it, or a proxy before it, may be back soon.
-func (p *remoteProcess) resumeFailure(err error) error {
+// isUnwilling interprets an error that came in the place of resumed, from a server that has never said that it knows resume. If
+// it has closed the connection, it refuses, unless its code says that it, or a proxy before it, may be back soon.
+func isUnwilling(err error) bool {
 	code, _, closed := peerClose(err)
-	err = disconnected(xerrors.Errorf("read resumed: %w", err))
-	if p.begun || !closed {
-		return err
-	}
 	switch code {
 	case statusGoingAway, statusRestart, statusTryAgainLater, statusBadGateway:
-		return err
+		return false
 	}
-	return &resumeError{err: err}
+	return closed
 }
 
 // recoverStart goes on with a start whose answer was lost. The server knows by the key whether the command has started. If

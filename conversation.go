@@ -34,14 +34,19 @@ type conversation struct {
 
 	ctx    context.Context // the process lives as long
 	cancel context.CancelFunc
+	shut   func() // ends ctx because the server goes
+
+	forward   atomic.Pointer[forward] // carries the conversation to and from the next hop, which holds it; nil if it is held here
+	forwarded chan struct{}           // closed when forward is set
 
 	// The driver owns what follows.
-	begun   <-chan started  // receives the result of the start; nil once it is known
-	failed  error           // why the command did not start
-	process Process         // nil before it has started
-	wait    func() error    // the process's Wait, called only once
-	release func()          // tells the server that the process has exited; later calls do nothing
-	exited  <-chan struct{} // closed when the process has exited; nil if it can't tell
+	forwarding *forwarding     // how the conversation may be forwarded; nil if it may not
+	begun      <-chan started  // receives the result of the start; nil once it is known
+	failed     error           // why the command did not start
+	process    Process         // nil before it has started
+	wait       func() error    // the process's Wait, called only once
+	release    func()          // tells the server that the process has exited; later calls do nothing
+	exited     <-chan struct{} // closed when the process has exited; nil if it can't tell
 
 	// The reader of the client's connection owns stdinOn. A driver that takes over waits for the end of that reader.
 	stdinOn bool // the client may send stdin
@@ -78,6 +83,7 @@ func newConversation(s *serving, start *proto.Start) *conversation {
 		stdinReceipt:   receipt{field: proto.TypeStdin},
 		requestReceipt: receipt{field: proto.AckSeq},
 		known:          make(chan struct{}),
+		forwarded:      make(chan struct{}),
 		takeover:       make(chan takeover),
 		over:           make(chan struct{}),
 		done:           make(chan struct{}),
@@ -100,16 +106,23 @@ func (c *conversation) live(ctx context.Context) {
 	if c.grace > 0 {
 		ctx = context.WithoutCancel(ctx)
 	}
-	c.ctx, c.cancel = context.WithCancel(ctx)
+	var cancel context.CancelCauseFunc
+	c.ctx, cancel = context.WithCancelCause(ctx)
+	c.cancel = func() { cancel(nil) }
+	c.shut = func() { cancel(errServerClosing) }
 }
 
 // begin starts the command. begun receives the result.
-func (c *conversation) begin(command Command) {
+func (c *conversation) begin(start *proto.Start) {
 	begun := make(chan started, 1)
 	c.begun = begun
+	command, ctx := commandOf(start), c.ctx
+	if c.forwarding = c.forwardingOf(start); c.forwarding != nil {
+		ctx = context.WithValue(ctx, forwardingKey{}, c.forwarding)
+	}
 	// Ends when the start has succeeded or failed. The end of the context makes it fail early.
 	go func() {
-		p, release, err := c.server.start(c.ctx, c.execer, command, c.opts)
+		p, release, err := c.server.start(ctx, c.execer, command, c.opts)
 		begun <- started{p, release, err}
 	}()
 }

@@ -38,7 +38,8 @@ type Dialer struct {
 	// default is 15 seconds; a negative value turns pings off. Servers of a version without flow control are not pinged.
 	KeepAlive time.Duration
 	// OnConnection, if set, is called when a process's connection is lost, before each try to replace it, and when the
-	// process goes on over a new one. For one process the calls come one after the other. OnConnection must not wait.
+	// process goes on over a new one. For one process the calls come one after the other. OnConnection must not wait. It is not
+	// called for processes that a [Server] forwards: see [Forwarder].
 	OnConnection func(ConnectionEvent)
 }
 
@@ -62,7 +63,11 @@ func (Dialer) KeepsSessions() bool { return true }
 //     error matches the context's error too.
 func (d Dialer) Start(ctx context.Context, c Command) (Process, error) {
 	r := d.resumer(c)
-	start, err := r.newKey()
+	forwards := forwardingOf(ctx)
+	if r.limit == 0 {
+		forwards = nil
+	}
+	start, err := r.firstStart(forwards)
 	if err != nil {
 		return nil, &StartError{err}
 	}
@@ -78,6 +83,7 @@ func (d Dialer) Start(ctx context.Context, c Command) (Process, error) {
 	}
 	p := newRemoteProcess(c, r)
 	p.pinging = d.pinging()
+	forwards.begin(p)
 	if err := p.start(ctx, conn, start); err != nil {
 		return nil, err
 	}

@@ -20,7 +20,7 @@
 // # Lifetimes
 //
 // The context given to Start governs the process. When it ends, the process is ended: its whole process group gets SIGTERM
-// and, after a short grace, SIGKILL. The same happens when the connection is lost, at each hop of a chain. [Process.Close]
+// and, after a short grace, SIGKILL. The same happens when the connection is lost, and not replaced in time. [Process.Close]
 // asks for it too. [Process.Wait] tells how the process exited:
 //
 //   - nil: exit code 0;

@@ -17,11 +17,11 @@ import (
 
 // cable carries connections to a server, and can be cut.
 type cable struct {
-	target   string
 	listener net.Listener
 
-	mu    sync.Mutex // guards what follows
-	lines map[*line]bool
+	mu     sync.Mutex // guards what follows
+	target string
+	lines  map[*line]bool
 }
 
 func newCable(t *testing.T, url string) *cable {
@@ -47,7 +47,10 @@ func (c *cable) accept() {
 		if err != nil {
 			return
 		}
-		server, err := net.Dial("tcp", c.target)
+		c.mu.Lock()
+		target := c.target
+		c.mu.Unlock()
+		server, err := net.Dial("tcp", target)
 		if err != nil {
 			_ = client.Close()
 			continue
@@ -60,6 +63,14 @@ func (c *cable) accept() {
 		go l.carry(client, server)
 		go l.carry(server, client)
 	}
+}
+
+// retarget makes new connections go to another server. It returns the former one.
+func (c *cable) retarget(url string) (former string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	former, c.target = c.target, strings.TrimPrefix(url, "http://")
+	return former
 }
 
 // cut closes all connections, with or without a reset. It sends no close frame.

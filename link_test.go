@@ -813,7 +813,10 @@ func TestStdinIsNotSentAfterItsEnd(t *testing.T) {
 			conn := &scriptConn{}
 			p := newRemoteProcess(Command{Stdin: true}, nil)
 			l := p.use(conn)
-			p.agree(peer)
+			if peer != nil {
+				p.peer = *peer
+			}
+			p.agree()
 			p.attach(l)
 			_, err := p.Stdin().Write([]byte("before"))
 			require.NoError(t, err)

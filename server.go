@@ -50,6 +50,9 @@ type Options struct {
 	// been noticed. A start waits up to five seconds for the place of a session that is closing. A client that attaches
 	// again waits as long for the place of its former connection.
 	//
+	// A process that the Server forwards (see [Forwarder]) counts while its client is connected. A client that resumes it is not
+	// refused.
+	//
 	// MaxProcesses does not bound connections. When a command has exited its connection no longer counts, but a client that
 	// reads slowly, or never, can keep it open.
 	MaxProcesses int
@@ -147,7 +150,11 @@ func Serve(ctx context.Context, c *websocket.Conn, execer Execer, options *Optio
 //     connection goes on.
 //   - The context has ended.
 //
-// When Serve returns, the command has exited, unless it runs in a session or the client has come back. If the connection is
+// If the execer is a [Dialer] or another [Forwarder], and both the client and the next server can resume, Serve forwards the
+// conversation. It then returns as soon as one of the two connections is lost, and the next server waits for the client. The end
+// of the context does not end the command either: a client that comes back, to this Server or another one in its place, goes on.
+//
+// When Serve returns, the command has exited, unless it runs in a session, the client has come back, or it was forwarded. If the connection is
 // lost or the context ends, Serve waits five seconds for the exit, and with a LocalExecer its KillDelay longer. It does not
 // wait for a start that has not returned. Such a command is ended once it has started.
 //

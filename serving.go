@@ -126,7 +126,7 @@ func (s *serving) serve(ctx context.Context, start *proto.Start) error {
 	if err := s.server.addConversation(ctx, s.conv, start); err != nil {
 		return s.refuse(err)
 	}
-	s.conv.begin(commandOf(start))
+	s.conv.begin(start)
 	return newDrive(ctx, s).run()
 }
 

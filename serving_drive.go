@@ -35,7 +35,7 @@ type drive struct {
 func newDrive(ctx context.Context, s *serving) *drive {
 	d := &drive{serving: s, ctx: ctx, reported: make(chan report, 1)}
 	d.phase, d.endPhase = context.WithCancel(ctx)
-	d.unbind = context.AfterFunc(ctx, s.conv.cancel)
+	d.unbind = context.AfterFunc(ctx, s.conv.shut)
 	s.conv.carrier.Store(&s.link)
 	return d
 }
@@ -130,7 +130,16 @@ func (d *drive) writes() <-chan error {
 // begun acts on the result of the start.
 func (d *drive) begun(r started) (ended bool, err error) {
 	c := d.conv
-	if r.err != nil {
+	var forwards *remoteProcess
+	if r.err == nil {
+		forwards, r.err = c.forwarding.forwards(r)
+	}
+	switch {
+	case forwards != nil:
+		return true, d.forwardStart(forwards, r.release)
+	case c.forwarding.isLost(r.err):
+		return true, hopLost(r.err)
+	case r.err != nil:
 		c.failed = r.err
 		if d.detached {
 			return false, nil // The client may come back to hear of it.

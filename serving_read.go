@@ -112,13 +112,23 @@ func (s *serving) handleStart(start proto.Start) error {
 	c := newConversation(s, &start)
 	if s.peer.Window > 0 {
 		c.stdin.Strict = true
-		c.stdin.Consumed = flow.NewReceipts(defaultWindow, s.quiet(), c.stdinReceipt.send).Add
+		c.stdin.Consumed = c.receipts(s.quiet())
 	} else {
 		c.stdin.Full = s.poke
 	}
 	s.conv = c
 	s.first <- &start
 	return nil
+}
+
+// receipts returns what acknowledges stdin as the process takes it. Of a conversation that is forwarded the next hop does that.
+func (c *conversation) receipts(quiet time.Duration) func(int) {
+	taken := flow.NewReceipts(defaultWindow, quiet, c.stdinReceipt.send)
+	return func(n int) {
+		if c.forward.Load() == nil {
+			taken.Add(n)
+		}
+	}
 }
 
 func (s *serving) handleResume(m proto.Resume) error {
@@ -202,6 +212,10 @@ func (s *serving) poke() {
 const pokeTimeout = time.Second
 
 func (s *serving) handleAck(ack proto.Ack) error {
+	if f := s.conv.forward.Load(); f != nil {
+		f.ack(ack)
+		return nil
+	}
 	if err := s.conv.stdout.ack(ack.Stdout); err != nil {
 		return err
 	}

@@ -55,7 +55,7 @@ func (r *requests) add(m any, seq int64) error {
 		return protocolErrorf("request %d after request %d", seq, r.last)
 	}
 	r.last = seq
-	if r.replace(m, seq) {
+	if r.conversation.forward.Load() == nil && r.replace(m, seq) {
 		return nil
 	}
 	if len(r.queue) >= maxRequests {
@@ -77,6 +77,13 @@ func (r *requests) replace(m any, seq int64) bool {
 	}
 	r.queue[last] = request{m, seq}
 	return true
+}
+
+// resumeAt makes the next request the one after the number.
+func (r *requests) resumeAt(seq int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.last = seq
 }
 
 // lastTaken returns the number of the newest request that was taken.
@@ -120,7 +127,7 @@ func (r *requests) next() (any, bool) {
 	}
 	next := r.queue[0]
 	r.queue = r.queue[1:]
-	if next.seq > 0 {
+	if next.seq > 0 && r.conversation.forward.Load() == nil {
 		r.taken = next.seq
 		r.conversation.requestReceipt.send(next.seq)
 	}
@@ -129,6 +136,9 @@ func (r *requests) next() (any, bool) {
 
 // do passes one request to the process.
 func (c *conversation) do(m any) error {
+	if f := c.forward.Load(); f != nil {
+		return f.request(m)
+	}
 	switch m := m.(type) {
 	case proto.CloseStdin:
 		c.stdin.Close(io.EOF)

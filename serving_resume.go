@@ -33,12 +33,23 @@ func (e *resumeError) Unwrap() error { return e.err }
 
 // resume takes over the conversation that the client's key names, and drives it.
 func (s *serving) resume(ctx context.Context, m *proto.Resume) error {
+	if s.mayForward() && !s.server.holds(m) {
+		if err := s.forwardResume(ctx, m); err != errNotThere {
+			return err
+		}
+	}
 	c, err := s.server.findConversation(m, s.opts.Owner)
 	if err == nil {
 		err = s.takeOver(ctx, c, m.Attempt)
 	}
 	if err == errLeft {
 		return nil
+	}
+	if err == errForwarded {
+		if err = s.forwardResume(ctx, m); err != errNotThere {
+			return err
+		}
+		err = &resumeError{kind: proto.ResumeUnknown, err: errNoConversation}
 	}
 	if err != nil {
 		return s.refuseResume(err)
@@ -80,6 +91,8 @@ func (s *serving) takeOver(ctx context.Context, c *conversation, attempt int64) 
 			return errLate
 		}
 		return nil
+	case <-c.forwarded:
+		return errForwarded
 	case <-c.over:
 		return &resumeError{kind: proto.ResumeUnknown, err: errNoConversation}
 	case err := <-s.readErr:

@@ -1,0 +1,368 @@
+package wsep
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"golang.org/x/xerrors"
+
+	"cdr.dev/wsep/internal/flow"
+	"cdr.dev/wsep/internal/proto"
+)
+
+// hopError says that the connection to the next hop is lost, or could not be made. The client's is closed with its code.
+type hopError struct {
+	err  error
+	code int
+}
+
+func (e *hopError) Error() string  { return "next hop: " + e.err.Error() }
+func (e *hopError) Unwrap() error  { return e.err }
+func (e *hopError) closeCode() int { return e.code }
+
+// hopLost returns what Serve returns when the connection to the next hop has ended early. What is final for this client of the
+// next hop is final for its own client. Anything else makes the client come back at once.
+func hopLost(err error) error {
+	code, _, _ := peerClose(err)
+	switch code {
+	case statusProtocolError, statusPolicy, statusTooBig, statusTaken:
+	default:
+		code = statusRestart
+	}
+	return &hopError{disconnected(err), code}
+}
+
+// forward is one connection's time with a conversation that the next hop holds. Messages flow through it in both directions. The
+// readers of both connections put what they read into bounded buffers, and never wait for the other connection.
+type forward struct {
+	*drive
+	hop     *clientLink
+	agreed  proto.Extensions // to which the next hop agreed
+	pinging time.Duration    // how often a silent next hop is pinged; not at all if negative
+	release func()           // tells the server that the process has exited
+	final   bool             // the client has ended the conversation
+
+	stdin                        *sender       // to the next hop
+	stdinSent                    chan struct{} // closed when it has carried all of stdin
+	stdout, stderr               *flow.Buffer  // from the next hop
+	stdoutReceipt, stderrReceipt receipt       // to the next hop
+
+	ends  chan any      // messages of the end for the client: proto.ExitCode and proto.End; closed by read
+	told  chan struct{} // closed when the client was sent the last message
+	heard chan struct{} // closed when the client has read it
+	idle  chan struct{} // closed when nothing of ends is under way any more
+	ended chan error    // receives why the next hop's connection has ended
+	done  chan struct{} // closed when forward ends
+}
+
+func newForward(d *drive, hop *clientLink, peer *proto.Extensions, release func()) *forward {
+	f := &forward{
+		drive:         d,
+		hop:           hop,
+		release:       release,
+		stdinSent:     make(chan struct{}),
+		stdout:        flow.NewBuffer(defaultWindow),
+		stderr:        flow.NewBuffer(defaultWindow),
+		stdoutReceipt: receipt{field: proto.TypeStdout},
+		stderrReceipt: receipt{field: proto.TypeStderr},
+		ends:          make(chan any, 2),
+		told:          make(chan struct{}),
+		heard:         make(chan struct{}),
+		idle:          make(chan struct{}),
+		ended:         make(chan error, 1),
+		done:          make(chan struct{}),
+	}
+	if peer != nil {
+		f.agreed = *peer
+	}
+	f.stdout.Strict, f.stderr.Strict = true, true
+	f.stdin = newSender(proto.StdinHeader, f.done)
+	f.stdin.lasting = true
+	return f
+}
+
+// forwardStart forwards the conversation about a process that the next hop has started. It returns what Serve returns.
+func (d *drive) forwardStart(p *remoteProcess, release func()) error {
+	p.unbind()
+	f := newForward(d, p.current(), &p.peer, release)
+	f.pinging = p.pinging
+	f.hop.failed = func(error) { _ = f.hop.conn.CloseNow() } // Its reader notices.
+	d.conv.forwardTo(f)
+	switch {
+	case d.detached:
+		f.drop()
+		return d.cause
+	case d.resuming != nil:
+		close(d.adopted)
+		return f.run(proto.Resumed{Pid: p.pid, Session: p.session.onWire(), Extensions: f.accept()})
+	}
+	return f.run(proto.Pid{Pid: p.pid, Session: p.session.onWire(), Extensions: f.accept()})
+}
+
+// forwardTo makes the conversation go through this Server. From now on the next hop finds it.
+func (c *conversation) forwardTo(f *forward) {
+	c.forward.Store(f)
+	c.server.forgetConversation(c, false)
+	close(c.forwarded)
+}
+
+// accept returns what the next hop agreed to, in this server's words.
+func (f *forward) accept() *proto.Extensions {
+	taken := f.serving.accept()
+	taken.Window = min(taken.Window, f.agreed.Window)
+	taken.Signal = taken.Signal && f.agreed.Signal
+	taken.Session = taken.Session && f.agreed.Session
+	taken.Resume = f.agreed.Resume
+	return taken
+}
+
+// run answers the client, and lets the conversation flow. It returns what Serve returns.
+func (f *forward) run(answer any) error {
+	defer f.close()
+	if err := f.send(answer); err != nil {
+		f.lose(xerrors.Errorf("send answer: %w", err))
+		await(f.closed, nil, goodbyeGrace) // The client may have closed the connection for good.
+	} else {
+		f.flow()
+	}
+	select {
+	case err := <-f.readErr:
+		return f.clientLeft(f.connectionEnd(err))
+	default:
+	}
+	select {
+	case err := <-f.readErr:
+		return f.clientLeft(f.connectionEnd(err))
+	case err := <-f.lost:
+		return f.clientLeft(disconnected(err))
+	case err := <-f.ended:
+		return f.hopLeft(err)
+	case <-f.ctx.Done():
+		return f.ctx.Err()
+	}
+}
+
+// flow lets both connections carry the conversation. A sender without a window keeps nothing that it has sent.
+func (f *forward) flow() {
+	c := f.conv
+	f.endPhase()
+	f.phase, f.endPhase = context.WithCancel(f.ctx)
+	if f.opts.KeepAlive > 0 {
+		f.keepAlive(f.phase, f.opts.KeepAlive, false, 0, f.lose)
+	}
+	if f.pinging > 0 {
+		f.hop.keepAlive(f.hop.used, f.pinging, false, 0, f.hop.giveUp)
+	}
+	c.attach(&f.link, &proto.Extensions{MaxMessage: f.peer.MaxMessage})
+	f.hop.sent = func() { close(f.stdinSent) }
+	f.stdin.attach(&f.hop.link, &proto.Extensions{MaxMessage: f.agreed.MaxMessage})
+	f.stdoutReceipt.attach(&f.hop.link)
+	f.stderrReceipt.attach(&f.hop.link)
+	f.pump(c.stdin, f.stdin)
+	f.pump(f.stdout, c.stdout)
+	f.pump(f.stderr, c.stderr)
+	c.requests.begin()
+	go f.tell() // Ends when the client was told everything, or with forward.
+	go f.read() // Ends when the next hop's connection is closed.
+}
+
+// pump carries what comes over one connection to the other.
+func (f *forward) pump(from *flow.Buffer, to *sender) {
+	from.PumpTo(writerFunc(to.write), func(err error) {
+		if err == io.EOF {
+			to.end()
+		}
+	})
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+// ack passes the client's acknowledgment of output on. The next hop checks it.
+func (f *forward) ack(ack proto.Ack) {
+	if ack.Stdout > 0 {
+		f.stdoutReceipt.send(ack.Stdout)
+	}
+	if ack.Stderr > 0 {
+		f.stderrReceipt.send(ack.Stderr)
+	}
+}
+
+// request passes a request on, with the client's number. It waits until that is written, and for the end of stdin until all of
+// stdin is.
+func (f *forward) request(m any) error {
+	if _, ok := m.(proto.CloseStdin); ok {
+		f.conv.stdin.Close(io.EOF)
+		select {
+		case <-f.stdinSent:
+		case <-f.done:
+			return errNoReceiver
+		}
+	}
+	err := f.hop.send(m)
+	if err != nil {
+		f.hop.fail(err)
+	}
+	return err
+}
+
+// read passes the next hop's messages on until its connection ends.
+func (f *forward) read() {
+	err := f.readEnd()
+	close(f.ends)
+	if err == nil {
+		// To read on is to answer the ping by which the next hop asks whether the client has read everything.
+		select {
+		case <-f.heard:
+		case <-f.done:
+		}
+		for err == nil {
+			_, _, err = f.hop.read(proto.StdoutHeader)
+		}
+	}
+	f.ended <- err
+}
+
+// readEnd passes messages on, and returns nil after the last one.
+func (f *forward) readEnd() error {
+	for {
+		data, msg, err := f.hop.read(proto.StdoutHeader)
+		if _, unknown := errors.AsType[proto.UnknownTypeError](err); unknown {
+			continue
+		}
+		if err != nil {
+			return xerrors.Errorf("read message: %w", err)
+		}
+		last := false
+		switch msg := msg.(type) {
+		case nil:
+			err = f.receive(data)
+		case *proto.Ack:
+			f.hopAck(msg)
+		case proto.ExitCode:
+			f.release()
+			last = !msg.Pending
+			f.hasEnded(msg)
+		case proto.End:
+			last = true
+			f.hasEnded(msg)
+		}
+		if last || err != nil {
+			return violation(err)
+		}
+	}
+}
+
+func (f *forward) hasEnded(m any) {
+	select {
+	case f.ends <- m:
+	case <-f.done:
+	}
+}
+
+func (f *forward) receive(data bulk) error {
+	switch data.stream {
+	case proto.TypeStdout:
+		return f.stdout.Fill(data.body, f.done)
+	case proto.TypeStderr:
+		return f.stderr.Fill(data.body, f.done)
+	}
+	_, err := io.Copy(io.Discard, data.body)
+	return err
+}
+
+// hopAck passes the next hop's acknowledgment of stdin and requests on. The client checks it.
+func (f *forward) hopAck(ack *proto.Ack) {
+	if ack.Stdin > 0 {
+		f.conv.stdinReceipt.send(ack.Stdin)
+	}
+	if ack.Seq > 0 {
+		f.conv.requestReceipt.send(ack.Seq)
+	}
+}
+
+// tell tells the client of the end. The last message follows the last byte of output.
+func (f *forward) tell() {
+	defer close(f.idle)
+	for m := range f.ends {
+		exit, ok := m.(proto.ExitCode)
+		last := !ok || !exit.Pending
+		if last && !f.awaitOutput() {
+			return
+		}
+		if err := f.send(m); err != nil {
+			f.lose(xerrors.Errorf("send end: %w", err))
+			return
+		}
+		if last {
+			close(f.told)
+			f.awaitRead()
+		}
+	}
+}
+
+// awaitOutput waits until all output has been sent. It reports whether that is so.
+func (f *forward) awaitOutput() bool {
+	f.stdout.Close(io.EOF)
+	f.stderr.Close(io.EOF)
+	select {
+	case <-f.sentBoth:
+		return true
+	case <-f.done:
+		return false
+	}
+}
+
+// awaitRead waits until the client has read the last message. Most clients close the connection at once.
+func (f *forward) awaitRead() {
+	await(nil, f.done, askDelay)
+	if f.ask(f.phase) {
+		close(f.heard)
+	}
+}
+
+// clientLeft acts on the end of the client's connection. err is nil if the client has closed it for good: that is the only way to
+// end the conversation at the next hop.
+func (f *forward) clientLeft(err error) error {
+	if err == nil {
+		f.final = true
+		f.hop.close(true)
+		await(f.hop.closed, nil, goodbyeGrace)
+		return nil
+	}
+	return err
+}
+
+// hopLeft acts on the end of the next hop's connection.
+func (f *forward) hopLeft(err error) error {
+	if isClosed(f.heard) {
+		return nil // The next hop waits no longer for the client to close.
+	}
+	if gone := f.hop.gone.Load(); gone != nil {
+		err = *gone
+	}
+	await(f.idle, f.phase.Done(), lastWriteGrace) // The next hop may have said why.
+	return hopLost(err)
+}
+
+// close ends the flow. The next hop then waits for the client, if the client has not closed the conversation.
+func (f *forward) close() {
+	close(f.done)
+	f.drop()
+	f.stdin.detach(&f.hop.link)
+	f.stdoutReceipt.detach()
+	f.stderrReceipt.detach()
+	f.stdin.release()
+}
+
+// drop drops the next hop's connection. Without a close frame, unless the client has ended the conversation.
+func (f *forward) drop() {
+	f.release()
+	f.hop.endUse()
+	if !f.final {
+		_ = f.hop.conn.CloseNow()
+	}
+}
