@@ -34,10 +34,14 @@ const patience = 20 * time.Second
 // longTests says whether tests may take long.
 var longTests = os.Getenv("WSEP_LONG_TESTS") != ""
 
-// often returns how often to repeat a test that depends on a race: n, or long if tests may take long.
+// often returns how often to repeat a test that depends on a race: n, or long if tests may take long, or a quarter of n for
+// go test -short.
 func often(n, long int) int {
-	if longTests {
+	switch {
+	case longTests:
 		return long
+	case testing.Short():
+		return (n + 3) / 4
 	}
 	return n
 }

@@ -53,10 +53,7 @@ const keepAlive = 300 * time.Millisecond
 // TestStorm has many commands of all kinds over connections that are cut in all ways, until there were enough cuts.
 func TestStorm(t *testing.T) {
 	t.Parallel()
-	share, all := 150, 10_000
-	if testing.Short() {
-		share = 40
-	}
+	const share, all = 150, 10_000
 	url := serveCut(t, &wsep.Handler{Options: &wsep.Options{KeepAlive: keepAlive}})
 	ways := append([]cuttest.How{cuttest.Swallow, cuttest.HalfOpen}, slowly(hardCuts, 8)...)
 	proxy := cuttest.New(t, url, randomCuts(1, 200_000, ways...))

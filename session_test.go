@@ -251,7 +251,7 @@ func testCloseOfStartingSession(t *testing.T, local wsep.LocalExecer, opts *wsep
 	dir := sessionDir(t)
 	there := machine{local, []string{"TMPDIR=" + dir}}
 	m := newMark(t)
-	for i := range times {
+	for i := range often(times, times) {
 		srv := wsep.NewServer()
 		execer := wsep.Dialer{URL: newServer(t, &wsep.Handler{Server: srv, Execer: there, Options: opts})}
 		var starting sync.WaitGroup

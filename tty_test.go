@@ -482,7 +482,7 @@ func TestSlowClient(t *testing.T) {
 func TestLastOutputIsSeen(t *testing.T) {
 	t.Parallel()
 	_, execer := sessionServer(t, nil)
-	for i := range 20 {
+	for i := range often(20, 20) {
 		p, err := execer.Start(t.Context(), wsep.Command{
 			ID: "1", Command: "sh", TTY: true,
 			Args: []string{"-c", `i=0; while [ $i -lt 500 ]; do i=$((i+1)); echo "line $i"; done; printf last; exit 4`},
