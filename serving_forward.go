@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 	"time"
 
 	"golang.org/x/xerrors"
@@ -48,6 +49,9 @@ type forward struct {
 	stdinSent                    chan struct{} // closed when it has carried all of stdin
 	stdout, stderr               *flow.Buffer  // from the next hop
 	stdoutReceipt, stderrReceipt receipt       // to the next hop
+
+	skipMu  sync.Mutex     // held while the client is told; guards skipped
+	skipped *proto.Skipped // what the client is to be told before more output; nil if nothing
 
 	ends  chan any      // messages of the end for the client: proto.ExitCode and proto.End; closed by read
 	told  chan struct{} // closed when the client was sent the last message
@@ -115,6 +119,9 @@ func (f *forward) accept() *proto.Extensions {
 	taken.Signal = taken.Signal && f.agreed.Signal
 	taken.Session = taken.Session && f.agreed.Session
 	taken.Resume = f.agreed.Resume
+	if f.peer.Keep > 0 {
+		taken.Keep = f.agreed.Keep
+	}
 	return taken
 }
 
@@ -160,26 +167,61 @@ func (f *forward) flow() {
 	f.stdin.attach(&f.hop.link, &proto.Extensions{MaxMessage: f.agreed.MaxMessage})
 	f.stdoutReceipt.attach(&f.hop.link)
 	f.stderrReceipt.attach(&f.hop.link)
-	f.pump(c.stdin, f.stdin)
-	f.pump(f.stdout, c.stdout)
-	f.pump(f.stderr, c.stderr)
+	f.pump(c.stdin, senderWriter{f.stdin})
+	f.pump(f.stdout, outputWriter{f, c.stdout})
+	f.pump(f.stderr, outputWriter{f, c.stderr})
 	c.requests.begin()
 	go f.tell() // Ends when the client was told everything, or with forward.
 	go f.read() // Ends when the next hop's connection is closed.
 }
 
 // pump carries what comes over one connection to the other.
-func (f *forward) pump(from *flow.Buffer, to *sender) {
-	from.PumpTo(writerFunc(to.write), func(err error) {
+func (f *forward) pump(from *flow.Buffer, to streamWriter) {
+	from.PumpTo(to, func(err error) {
 		if err == io.EOF {
 			to.end()
 		}
 	})
 }
 
-type writerFunc func([]byte) (int, error)
+// streamWriter takes the bytes of a stream, and its end.
+type streamWriter interface {
+	io.Writer
+	end()
+}
 
-func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+// senderWriter passes bytes to a sender.
+type senderWriter struct{ *sender }
+
+func (w senderWriter) Write(p []byte) (int, error) { return w.write(p) }
+
+// outputWriter passes output to the client. Before that it tells which bytes the client does not get.
+type outputWriter struct {
+	f *forward
+	*sender
+}
+
+func (w outputWriter) Write(p []byte) (int, error) {
+	w.f.tellSkipped()
+	return w.write(p)
+}
+
+// skip remembers which bytes the client does not get, according to the next hop.
+func (f *forward) skip(m proto.Skipped) {
+	f.skipMu.Lock()
+	defer f.skipMu.Unlock()
+	f.skipped = &m
+}
+
+// tellSkipped tells the client what was remembered.
+func (f *forward) tellSkipped() {
+	f.skipMu.Lock()
+	defer f.skipMu.Unlock()
+	if f.skipped != nil && f.peer.Session {
+		_ = f.send(*f.skipped) // If this fails the connection is lost.
+	}
+	f.skipped = nil
+}
 
 // ack passes the client's acknowledgment of output on. The next hop checks it.
 func (f *forward) ack(ack proto.Ack) {
@@ -242,6 +284,8 @@ func (f *forward) readEnd() error {
 			err = f.receive(data)
 		case *proto.Ack:
 			f.hopAck(msg)
+		case proto.Skipped:
+			f.skip(msg)
 		case proto.ExitCode:
 			f.release()
 			last = !msg.Pending
@@ -293,6 +337,7 @@ func (f *forward) tell() {
 		if last && !f.awaitOutput() {
 			return
 		}
+		f.tellSkipped()
 		if err := f.send(m); err != nil {
 			f.lose(xerrors.Errorf("send end: %w", err))
 			return
