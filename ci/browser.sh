@@ -5,7 +5,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . ci/packages.sh
 
 # These are the programs that the tests need beside Go and Node.
-needs=(screen chromium firefox-esr)
+needs=(screen chromium firefox-esr vim less)
 
 build_only=
 case "${1-}" in

@@ -32,8 +32,8 @@ export class BarePage {
     });
   }
 
-  /** Opens an address, until the tests have ended. */
-  static async open(address: string): Promise<BarePage> {
+  /** Opens an address, until the tests have ended. prepare is called in the page before its own scripts. */
+  static async open(address: string, prepare = (): void => {}): Promise<BarePage> {
     const { child, driven, profile } = await launch();
     const socket = new WebSocket(driven);
     await once(socket, "open");
@@ -48,12 +48,13 @@ export class BarePage {
     const { targetInfos } = await page.#ask("Target.getTargets");
     const { targetId } = targetInfos.find(({ type }: { type: string }) => type === "page");
     page.#session = (await page.#ask("Target.attachToTarget", { targetId, flatten: true })).sessionId;
-    await page.#go(address);
+    await page.#go(address, prepare);
     return page;
   }
 
-  async #go(url: string): Promise<void> {
+  async #go(url: string, prepare: () => void): Promise<void> {
     await this.#ask("Page.enable");
+    await this.#ask("Page.addScriptToEvaluateOnNewDocument", { source: `(${prepare})()` });
     const loaded = new Promise<void>((resolve) => (this.#loaded = resolve));
     await this.#ask("Page.navigate", { url });
     await loaded;

@@ -46,7 +46,7 @@ export async function serve(...flags: string[]): Promise<Site> {
   });
   after(async () => {
     child.kill("SIGTERM");
-    if (child.exitCode === null) await once(child, "exit");
+    if (child.exitCode === null && child.signalCode === null) await once(child, "exit");
     rmSync(home, { recursive: true });
   });
   for await (const line of createInterface(child.stdout)) {

@@ -56,6 +56,9 @@ export interface Process {
    */
   readonly session: "created" | "found" | undefined;
 
+  /** The option `scrollback`: how many lines a session is asked to show again at each attach. */
+  readonly scrollback: number;
+
   /**
    * How many bytes of each output are missing. A command with `keep` does not wait for its clients, and the server keeps the
    * newest output alone.

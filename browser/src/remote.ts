@@ -110,6 +110,10 @@ export class RemoteProcess implements Process {
     return this.#skipped;
   }
 
+  get scrollback(): number {
+    return this.#plan.start.scrollback ?? 0;
+  }
+
   get stdout(): ReadableStream<Uint8Array<ArrayBuffer>> {
     return this.#outputs.stdout.stream;
   }

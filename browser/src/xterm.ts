@@ -19,14 +19,17 @@ const WRITE_SIZE = 32 << 10;
  */
 const CLEAR = "\x18\x1b[?1049l\x1b[!p\x1b[?1;9;45;66;1000;1002;1003;1004;1006;1016;2004l\x1b[?7h\x1b[0m\x1b[H\x1b[2J";
 
+/** Makes the terminal blank, with its scrollback, in whatever state it is. The title stays. */
+const BLANK = "\x18\x1b[20l\x1b[?25h\x1bc";
+
 /**
  * Shows a process in a terminal of xterm.js, and sends it what is typed there:
  *
  *     terminal.loadAddon(new ProcessAddon(client.spawn("bash", { tty: true })));
  *
  * It follows the terminal's size. While a connection is being resumed, input waits, and after that nothing is drawn anew.
- * While there is nothing to resume, it refuses input. When it attaches to a session again, it clears the terminal first. It
- * locks stdout and stdin. Disposing of it leaves the process alone.
+ * While there is nothing to resume, it refuses input. When it attaches to a session again, it clears the terminal first, with the
+ * scrollback if the session shows that again. It locks stdout and stdin. Disposing of it leaves the process alone.
  */
 export class ProcessAddon implements ITerminalAddon {
   readonly #process: Process;
@@ -88,7 +91,7 @@ export class ProcessAddon implements ITerminalAddon {
 
   #clear(terminal: Terminal): void {
     this.#characters.reset();
-    terminal.write(CLEAR);
+    terminal.write(this.#process.scrollback > 0 ? BLANK : CLEAR);
   }
 }
 

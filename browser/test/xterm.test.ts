@@ -127,6 +127,23 @@ test("clears before a session shows its screen again", async (t) => {
   assert.ok(terminal.buffer.active.getLine(1)?.getCell(0)?.isFgDefault());
 });
 
+test("clears the scrollback too if the session shows that again", async (t) => {
+  const { terminal, process, sockets, screen } = await show(t, { scrollback: 100 });
+  sockets[0]!.start(allExtensions);
+  sockets[0]!.deliver({ type: "stdout" }, "scrolled off\r\n\n\n\n\n\x1b[?1003;2004h\x1b[4h\x1b[20h\x1b[?25l\x1b]0;half a title");
+  await screen();
+  sockets[0]!.drop();
+  process.retry();
+  await settle();
+  sockets[1]!.start(allExtensions);
+  sockets[1]!.deliver({ type: "stdout" }, "scrolled off\r\n\n\n\n\nlast");
+  assert.equal(await screen(), "\n\n\n\nlast");
+  assert.equal(terminal.buffer.active.baseY, 1);
+  assert.equal(terminal.buffer.active.getLine(0)?.translateToString(true), "scrolled off");
+  assert.equal(terminal.modes.mouseTrackingMode, "none");
+  assert.equal(terminal.modes.insertMode, false);
+});
+
 test("leaves the alternate screen before a session shows its screen again", async (t) => {
   const { terminal, process, sockets, screen } = await show(t);
   sockets[0]!.start(allExtensions);

@@ -13,7 +13,7 @@ import type { SearchBar } from "./search.js";
 import { Session } from "./session.js";
 import { SessionList } from "./sessions.js";
 import { listenForShortcuts } from "./shortcuts.js";
-import type { Words } from "./status.js";
+import type { Action, Words } from "./status.js";
 import { keepTitle, shortTitle } from "./titles.js";
 import { TouchScroll } from "./touch.js";
 import { followViewport } from "./viewport.js";
@@ -112,9 +112,10 @@ export class App {
     this.#notice.focus();
   }
 
-  #act(action: "retry" | "new"): void {
+  #act(action: Action): void {
     if (action === "new") goTo(newID());
-    else this.#session.retry();
+    else if (action === "retry") this.#session.retry();
+    else this.#session.hideNews();
     this.#terminal.focus();
   }
 
@@ -134,7 +135,7 @@ export class App {
    */
   #leaveToTerminal(event: KeyboardEvent): boolean {
     const action = this.#words?.action;
-    if (!action || this.#words?.resuming || event.type !== "keydown") return true;
+    if (!action || action === "hide" || this.#words?.resuming || event.type !== "keydown") return true;
     if (event.key === "Enter") {
       event.preventDefault();
       this.#act(action);

@@ -4,6 +4,9 @@ export interface Size {
   readonly cols: number;
 }
 
+/** How many lines a terminal keeps after they have scrolled off. */
+export const SCROLLBACK = 10_000;
+
 /** Returns xterm.js's options for the font of a terminal in an element. */
 export function fontOf(parent: HTMLElement): { fontFamily: string; fontSize: number; lineHeight: number } {
   return {

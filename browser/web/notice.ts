@@ -1,8 +1,8 @@
 import { find } from "./dom.js";
 import { until } from "./status.js";
-import type { Words } from "./status.js";
+import type { Action, Words } from "./status.js";
 
-const labels = { retry: "Retry now", new: "New session" } as const;
+const labels: Readonly<Record<Action, string>> = { retry: "Retry now", new: "New session", hide: "OK" };
 
 /** The bar with a sentence about the session's state, and a button to change it. */
 export class Notice {
@@ -14,15 +14,16 @@ export class Notice {
   #timer: ReturnType<typeof setInterval> | undefined;
 
   /** act is called with the button's action when the user presses it. */
-  constructor(act: (action: "retry" | "new") => void) {
-    this.#button.addEventListener("click", () => act(this.#button.value as "retry" | "new"));
+  constructor(act: (action: Action) => void) {
+    this.#button.addEventListener("click", () => act(this.#button.value as Action));
   }
 
   show(words: Words): void {
     clearInterval(this.#timer);
     document.documentElement.dataset["tone"] = words.tone;
-    // The bar then covers a part of the terminal. If the terminal's size changed, the program would draw its screen again.
-    this.#element.classList.toggle("over", words.resuming === true);
+    // Until there is a connection, the bar covers a part of the terminal. If the terminal's size changed when the connection is
+    // back, a drawing of the session's screen would come for the wrong size.
+    this.#element.classList.toggle("over", words.tone === "busy" || words.tone === "bad");
     find("span", this.#status).textContent = words.brief;
     // Without the countdown: a screen reader that reads it out every second can't be used.
     this.#announcement.textContent = words.sentence || words.brief;
@@ -38,7 +39,7 @@ export class Notice {
     this.#button.focus();
   }
 
-  #offer(action: "retry" | "new"): void {
+  #offer(action: Action): void {
     this.#button.value = action;
     this.#button.textContent = labels[action];
   }

@@ -5,7 +5,7 @@ import { UnicodeGraphemesAddon } from "@xterm/addon-unicode-graphemes";
 import { WebLinksAddon } from "@xterm/addon-web-links";
 import { Terminal } from "@xterm/xterm";
 
-import { fontOf } from "./cells.js";
+import { SCROLLBACK, fontOf } from "./cells.js";
 import { onThemeChange, theme } from "./theme.js";
 
 /** Clears the terminal for another session. The first byte ends a sequence that was cut short. */
@@ -20,7 +20,7 @@ export function createTerminal(parent: HTMLElement): Terminal {
     linkHandler: { activate: (_, address) => openLink(address) },
     macOptionClickForcesSelection: true,
     minimumContrastRatio: 4.5,
-    scrollback: 10_000,
+    scrollback: SCROLLBACK,
     theme: theme(),
   });
   terminal.loadAddon(new UnicodeGraphemesAddon());

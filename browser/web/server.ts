@@ -4,11 +4,13 @@ import { ABOUT, EarlyWebSocket, earlyAnswer } from "./early.js";
 import { answerToken, askToken } from "./token.js";
 import { Tokens } from "./tokens.js";
 
-/** The machine where commands run. */
+/** The server, and the machine where its commands run. */
 export interface About {
   readonly host: string;
   readonly shell: string;
   readonly home: string;
+  /** When the server was started, in milliseconds since 1970. It tells the server from one that was restarted. */
+  readonly since: number;
 }
 
 /** A session that the server keeps. */

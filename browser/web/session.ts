@@ -1,10 +1,12 @@
-import { connect } from "@wsep/client";
+import { DisconnectedError, connect } from "@wsep/client";
 import type { Process } from "@wsep/client";
 
 import { delay } from "../src/retry.js";
 import { onWake } from "../src/wake.js";
+import { attached, forgetAttached, keepAttached } from "./attached.js";
+import { SCROLLBACK } from "./cells.js";
 import type { Size } from "./cells.js";
-import { describe, refusal, trouble } from "./status.js";
+import { describe, newShell, refusal, trouble } from "./status.js";
 import type { Words } from "./status.js";
 import { RefusedError } from "./server.js";
 import type { About, Server } from "./server.js";
@@ -38,6 +40,10 @@ export class Session {
   #again = (): void => {};
   /** Ends the wait for another attempt. */
   #endWait = (): void => {};
+  /** A sentence that the user has not hidden, or "". */
+  #news = "";
+  /** Describes the present state again. */
+  #describe = (): void => {};
 
   /** Connects at once. It reads the size when the server has answered. */
   constructor(server: Server, id: string, size: Size) {
@@ -55,6 +61,12 @@ export class Session {
 
   retry(): void {
     this.#again();
+  }
+
+  /** Stops showing the news. */
+  hideNews(): void {
+    this.#news = "";
+    this.#describe();
   }
 
   leave(): void {
@@ -102,10 +114,10 @@ export class Session {
     const { signal } = this.#leaving;
     const client = connect(".", { token: this.#tokens(), WebSocket: this.#server.WebSocket, signal });
     const { rows, cols } = this.#size;
-    const shell = { tty: true, id: this.id, rows, cols, cwd: about.home, env: environment(about) };
+    const shell = { tty: true, id: this.id, scrollback: SCROLLBACK, rows, cols, cwd: about.home, env: environment(about) };
     const process = client.spawn(about.shell, shell);
     this.#again = () => process.retry();
-    this.#follow(process);
+    this.#follow(process, about);
     this.#tell((telling) => telling.process(process, signal));
   }
 
@@ -132,14 +144,30 @@ export class Session {
     await Promise.race([checked, new Promise((resolve) => setTimeout(resolve, CHECK_MS))]);
   }
 
-  #follow(process: Process): void {
+  #follow(process: Process, about: About): void {
     let known = false;
-    const tell = (): void => {
-      this.#say(describe(process.state, known));
-      known ||= process.state.status === "connected";
+    this.#describe = () => this.#say(describe(process.state, known, this.#news));
+    const follow = (): void => {
+      const { state } = process;
+      this.#describe();
+      known ||= state.status === "connected";
+      if (state.status === "connected" && !state.resumed) void this.#attached(process, about);
+      // When the page is left, the session goes on.
+      if (state.status === "ended" && !(state.error instanceof DisconnectedError)) forgetAttached(this.id);
     };
-    tell();
-    process.onStateChange(tell);
+    follow();
+    process.onStateChange(follow);
+  }
+
+  /** Tells the user if the session has another shell than the one that this tab was attached to. */
+  async #attached(process: Process, { since }: About): Promise<void> {
+    const before = attached(this.id);
+    keepAttached(this.id, since);
+    if (before === undefined || process.session !== "created") return;
+    const now = await this.#server.about().catch(() => undefined);
+    if (now) keepAttached(this.id, now.since);
+    this.#news = newShell(now !== undefined && now.since !== before);
+    this.#describe();
   }
 
   #say(words: Words): void {

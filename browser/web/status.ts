@@ -3,16 +3,19 @@ import type { Exit, State } from "@wsep/client";
 
 import { RefusedError } from "./server.js";
 
+/** What a button can do: try again, start a new session, or hide the sentence. */
+export type Action = "retry" | "new" | "hide";
+
 /** A state of a session, in words. */
 export interface Words {
   /** The kind of state. It decides the color. */
   readonly tone: "good" | "busy" | "bad" | "done";
   /** The state in one word or two. */
   readonly brief: string;
-  /** The state in a sentence. It does not change while the state lasts. Empty if all is well. */
+  /** The state, or news, in a sentence. It does not change while the state lasts. Empty if all is well. */
   readonly sentence: string;
   /** What the user can do about it. */
-  readonly action?: "retry" | "new";
+  readonly action?: Action;
   /** The shell goes on. It gets typed text when the connection is back, and its screen stays until then. */
   readonly resuming?: true;
   /** When the page tries again by itself, in milliseconds as in Date.now(). */
@@ -22,19 +25,25 @@ export interface Words {
 /** The page shows a sentence about a lost connection after this many attempts. */
 const BRIEF_ATTEMPTS = 2;
 
-/** Describes a process's state. known tells whether it has been connected before. */
-export function describe(state: State, known: boolean): Words {
+/** Describes a process's state. known tells whether it has been connected before, and news is a sentence for its user, or "". */
+export function describe(state: State, known: boolean, news: string): Words {
   if ("resuming" in state && state.resuming && known) return resuming(state);
   switch (state.status) {
     case "connecting":
       return { tone: "busy", brief: known ? "Reconnecting" : "Connecting", sentence: known ? "Reconnecting." : "" };
     case "connected":
-      return { tone: "good", brief: "Connected", sentence: "" };
+      return { tone: "good", brief: "Connected", sentence: news, ...(news && { action: "hide" as const }) };
     case "waiting":
       return trouble(state.error, known, state.retryAt);
     case "ended":
       return { tone: "done", brief: "Ended", sentence: ending(state.exit, state.error), action: "new" };
   }
+}
+
+/** Says that a session has a new shell in the place of the one that its user knows. restarted tells whether the server was. */
+export function newShell(restarted: boolean): string {
+  const why = restarted ? "The server has restarted." : "The session has ended meanwhile.";
+  return `${why} This is a new shell.`;
 }
 
 /** Describes a lost connection that the client replaces. Nothing is lost with it. */

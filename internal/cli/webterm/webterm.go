@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"cdr.dev/wsep"
 )
@@ -19,7 +20,7 @@ import (
 //
 // The page itself is public. Its requests need the same admission as WebSockets.
 func New(handler *wsep.Handler, files fs.FS) http.Handler {
-	t := &terminal{wsep: handler, files: files}
+	t := &terminal{wsep: handler, files: files, since: time.Now()}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /api/server", t.admitted(t.server))
 	mux.HandleFunc("GET /api/sessions", t.admitted(t.sessions))
@@ -38,6 +39,7 @@ func New(handler *wsep.Handler, files fs.FS) http.Handler {
 type terminal struct {
 	wsep    *wsep.Handler
 	files   fs.FS
+	since   time.Time
 	machine atomic.Pointer[machine] // nil until it has answered
 }
 
@@ -107,7 +109,13 @@ func (t *terminal) server(w http.ResponseWriter, r *http.Request, _ string) {
 		known = answer
 		t.machine.Store(known)
 	}
-	reply(w, http.StatusOK, known)
+	reply(w, http.StatusOK, about{*known, t.since.UnixMilli()})
+}
+
+// about describes the server to the page.
+type about struct {
+	machine
+	Since int64 `json:"since"` // when the server was started, in milliseconds since 1970
 }
 
 // failure is the answer after an error: a sentence for the page's user.

@@ -83,9 +83,10 @@ func TestServer(t *testing.T) {
 		t.Setenv("HOME", tc.home)
 		url, _ := start(t, built, "")
 		_, body := ask(t, http.MethodGet, url+"/api/server", nil)
-		var answer machine
+		var answer about
 		require.NoError(t, json.Unmarshal([]byte(body), &answer))
-		require.Equal(t, machine{Host: host, Shell: tc.wantShell, Home: tc.wantHome}, answer)
+		require.Equal(t, machine{Host: host, Shell: tc.wantShell, Home: tc.wantHome}, answer.machine)
+		require.WithinDuration(t, time.Now(), time.UnixMilli(answer.Since), time.Minute)
 	}
 }
 
