@@ -24,24 +24,25 @@ func TestManySessions(t *testing.T) {
 	n := often(100, 1000)
 	m := newMark(t)
 	before := heap()
-	began := time.Now()
-	sessions := make([]*wsep.Session, n)
-	for i := range sessions {
-		c := m.on(script("", `seq 1 100; exec sleep 1000`))
-		sessions[i] = wsep.NewSession(&c, wsep.LocalExecer{}, native())
-	}
-	for i, s := range sessions {
-		state, err := s.WaitForState(wsep.StateReady)
-		require.NoError(t, err)
-		require.EqualValues(t, wsep.StateReady, state)
-		if i == 99 {
-			t.Logf("100 sessions started in %v", time.Since(began))
+	var sessions []*wsep.Session
+	for len(sessions) < n {
+		began := time.Now()
+		hundred := make([]*wsep.Session, 100)
+		for i := range hundred {
+			hundred[i] = newNative(t, m.on(script("", `seq 1 100; exec sleep 1000`)))
 		}
-	}
-	for _, s := range sessions {
-		v := watch(t, sessionsOf{s}, wsep.Command{})
-		v.waitFor("99 100")
-		v.leave()
+		for _, s := range hundred {
+			state, err := s.WaitForState(wsep.StateReady)
+			require.NoError(t, err)
+			require.EqualValues(t, wsep.StateReady, state)
+		}
+		t.Logf("100 sessions started in %v", time.Since(began))
+		for _, s := range hundred {
+			v := watch(t, sessionsOf{s}, wsep.Command{})
+			v.waitFor("99 100")
+			v.leave()
+		}
+		sessions = append(sessions, hundred...)
 	}
 	each := (heap() - before) / n
 	t.Logf("%d KiB for each of %d sessions", each>>10, n)
