@@ -48,8 +48,8 @@ var contenders = []contender{
 	{"`sshexec`: OpenSSH, BusyBox", overSSH(sshtest.StartBusyBox), nil},
 	{"`sshexec`: dropbear", overSSH(func(t testing.TB, _ ...string) *sshtest.SSHD { return sshtest.StartDropbear(t) }), dropbearExclusions},
 	{"`sshexec` behind a WebSocket", func(t *testing.T) func(*testing.T) wsep.Execer {
-		inner := overSSH(sshtest.Start)(t)
-		return func(t *testing.T) wsep.Execer { return wsep.Dialer{URL: serve(t, inner(t))} }
+		gateway := serve(t, sshexec.New(sshtest.Start(t).Dial(t))) // It has one connection for all lines.
+		return func(*testing.T) wsep.Execer { return wsep.Dialer{URL: gateway} }
 	}, nil},
 	{"a server of v0.2.4", toV024, v024Exclusions},
 }
