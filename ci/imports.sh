@@ -38,6 +38,14 @@ never() {
 	complain "$1" "$(of "$1" | grep -E " $module$2$" || true)"
 }
 
+# The root needs these modules and no others.
+needed=$(go list -deps -f '{{with .Module}}{{.Path}}{{end}}' . | sort -u | tr '\n' ' ')
+known='cdr.dev/slog cdr.dev/wsep github.com/coder/websocket github.com/creack/pty github.com/golang/groupcache github.com/google/uuid go.opencensus.io golang.org/x/sys golang.org/x/xerrors nhooyr.io/websocket '
+if [ "$needed" != "$known" ]; then
+	printf 'the root needs the modules\n%s\ninstead of\n%s\n' "$needed" "$known" >&2
+	status=1
+fi
+
 programs='/(dev|cmd|bench)(/.*)?'
 only internal/proto
 only internal/flow 'golang\.org/x/xerrors(/.*)?'

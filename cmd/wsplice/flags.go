@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/xerrors"
 
+	"cdr.dev/wsep/internal/cli/certificate"
 	"cdr.dev/wsep/wsplice"
 )
 
@@ -18,7 +19,7 @@ import (
 type config struct {
 	network, listen string
 	pprofAddress    string // empty means none
-	tls             certificateFiles
+	tls             certificate.Files
 	shutdownTimeout time.Duration
 	server          *wsplice.Server
 }
@@ -74,10 +75,10 @@ func (c *config) addServing(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&c.server.AllowedOrigins, "allowed-origins", nil,
 		"the `ORIGINS`, separated by commas, of web pages that may connect, beside those of the server's own host, as "+
 			"patterns such as https://*.example.com")
-	flags.StringVar(&c.tls.cert, "tls-cert", "",
+	flags.StringVar(&c.tls.Cert, "tls-cert", "",
 		"the `FILE` with the server's certificate; it is loaded again when it changes")
-	flags.StringVar(&c.tls.key, "tls-key", "", "the `FILE` with the certificate's key")
-	flags.StringVar(&c.tls.ca, "tls-ca", "", "the `FILE` with the certificates of authorities; only clients with a "+
+	flags.StringVar(&c.tls.Key, "tls-key", "", "the `FILE` with the certificate's key")
+	flags.StringVar(&c.tls.CA, "tls-ca", "", "the `FILE` with the certificates of authorities; only clients with a "+
 		"certificate of one of them may connect")
 	flags.StringVar(&c.pprofAddress, "pprof-address", "",
 		"serve profiles on `ADDRESS`, which without a host is on loopback; the default is not to")
@@ -130,10 +131,10 @@ func (c *config) check() error {
 }
 
 func (c *config) checkTLS() error {
-	if (c.tls.cert == "") != (c.tls.key == "") {
+	if (c.tls.Cert == "") != (c.tls.Key == "") {
 		return xerrors.New("--tls-cert and --tls-key go together")
 	}
-	if c.tls.ca != "" && c.tls.cert == "" {
+	if c.tls.CA != "" && c.tls.Cert == "" {
 		return xerrors.New("--tls-ca needs --tls-cert and --tls-key")
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"cdr.dev/wsep/internal/cli/certificate"
 	"cdr.dev/wsep/wsplice"
 )
 
@@ -76,7 +77,7 @@ func TestFlags(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, config{
 		network: "unix", listen: "/socket", pprofAddress: ":1",
-		tls:             certificateFiles{"cert", "key", "ca"},
+		tls:             certificate.Files{Cert: "cert", Key: "key", CA: "ca"},
 		shutdownTimeout: 8 * time.Second,
 		server: &wsplice.Server{
 			Allowed:           allowed,

@@ -11,6 +11,7 @@ import (
 	"cdr.dev/slog"
 	"golang.org/x/xerrors"
 
+	"cdr.dev/wsep/internal/cli/certificate"
 	"cdr.dev/wsep/internal/plain"
 	"cdr.dev/wsep/wsplice"
 )
@@ -78,14 +79,14 @@ func start(c config, logger slog.Logger) (*server, error) {
 
 // tlsConfig returns nil for a server without TLS.
 func (c config) tlsConfig(logger slog.Logger) (*tls.Config, error) {
-	if c.tls.cert == "" {
+	if c.tls.Cert == "" {
 		return nil, nil
 	}
-	cert, err := newCertificate(c.tls, logger)
+	cert, err := certificate.New(c.tls, logger)
 	if err != nil {
 		return nil, err
 	}
-	return cert.serverConfig(), nil
+	return cert.ServerConfig(), nil
 }
 
 // hostsAt returns the names under which clients may address a server at addr. nil means loopback names.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -32,7 +33,11 @@ func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
 	checkUsage(ts, neg, args, 0, -1)
 	s := &server{exited: make(chan struct{})}
 	*ts.Value(serverKey{}).(**server) = s
-	s.cmd = command(ts, append([]string{"server", "--listen", "127.0.0.1:0"}, args...))
+	program := []string{"server"}
+	if len(args) > 0 && args[0] == "-wsep" {
+		program, args = []string{"wsep", "serve"}, args[1:]
+	}
+	s.cmd = command(ts, slices.Concat(program, []string{"--listen", "127.0.0.1:0"}, args))
 	s.cmd.Stderr = &s.log
 	stdout, err := s.cmd.StdoutPipe()
 	ts.Check(err)
@@ -57,6 +62,7 @@ func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("server says %q", line)
 	}
 	ts.Setenv("URL", url)
+	ts.Setenv("PAGE", "http"+strings.TrimPrefix(url, "ws"))
 	ts.Setenv("SERVER", strconv.Itoa(s.cmd.Process.Pid))
 }
 

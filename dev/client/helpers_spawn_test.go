@@ -126,7 +126,7 @@ func command(ts *testscript.TestScript, args []string) *exec.Cmd {
 	ts.Check(err)
 	cmd := exec.Command(path, args[1:]...)
 	cmd.Dir = ts.MkAbs(".")
-	for _, name := range []string{"PATH", "HOME", "TERM", "GORACE", "SSH_AUTH_SOCK"} {
+	for _, name := range []string{"PATH", "HOME", "TERM", "GORACE", "SSH_AUTH_SOCK", "WSEP_URL", "WSEP_TOKEN_FILE", "XDG_CONFIG_HOME"} {
 		cmd.Env = append(cmd.Env, name+"="+ts.Getenv(name))
 	}
 	return cmd

@@ -15,21 +15,24 @@ import (
 	"golang.org/x/xerrors"
 
 	"cdr.dev/wsep/internal/cli/servercmd"
+	"cdr.dev/wsep/internal/cli/tool"
 	"cdr.dev/wsep/internal/sshtest"
 )
 
-// TestMain lets the test binary also run as the client and as the server.
+// TestMain lets the test binary also run as the client, as the server, and as cmd/wsep.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"client":           main,
 		"panicking-client": panickingMain,
+		"wsep":             func() { os.Exit(tool.Main(os.Args[1:], os.Stdout, os.Stderr)) },
 		"server":           func() { os.Exit(servercmd.Main(os.Args[1:], os.Stdout, os.Stderr)) },
 	})
 }
 
 // TestScript runs the scripts in testdata/script. They have testscript's commands and these:
 //
-//	serve [FLAG...]                  start a server on a free port; set $URL and $SERVER to its URL and its pid
+//	serve [-wsep] [FLAG...]          start a server on a free port, as wsep serve if asked for; set $URL and $SERVER to its
+//	                                 URL and its pid, and $PAGE to the address of its page without the last /
 //	serverended CODE                 wait until the server has exited, with this code; its log is in the file serverlog
 //	silent                           start a server that takes connections and never answers; set $URL
 //	connected                        wait until a client has sent something to it

@@ -32,7 +32,7 @@ func embed() (execer wsep.Execer, disconnect func() error, err error) {
 	token := rand.Text()
 	sessions := wsep.NewServer()
 	handler := &wsep.Handler{Execer: wsep.LocalExecer{}, Server: sessions, Authorize: serve.Authorize(token)}
-	server := serve.Start(listener, handler, sessions, slog.Logger{})
+	server := serve.Start(serve.Listener{Listener: listener}, handler, sessions, slog.Logger{})
 	header := http.Header{"Authorization": {serve.Bearer(token)}}
 	return wsep.Dialer{URL: server.URL(), Header: header}, server.Close, nil
 }

@@ -59,7 +59,7 @@ func ExitCode(err error) int {
 		return 0
 	case errors.Is(err, errTimeout):
 		return ExitTimeout
-	case errors.Is(err, wsep.ErrDisconnected), notConnected(err):
+	case errors.Is(err, wsep.ErrDisconnected), NotConnected(err):
 		return ExitFailed
 	case errors.Is(err, exec.ErrNotFound):
 		return ExitNotFound
@@ -69,9 +69,9 @@ func ExitCode(err error) int {
 	return ExitFailed
 }
 
-// notConnected reports whether this program got no connection, and would get none if it tried again. Errors of a server's own
+// NotConnected reports whether this program got no connection, and would get none if it tried again. Errors of a server's own
 // connections do not count.
-func notConnected(err error) bool {
+func NotConnected(err error) bool {
 	_, answered := errors.AsType[*wsconn.StatusError](err)
 	_, final := errors.AsType[*wsconn.FinalError](err)
 	_, unverified := errors.AsType[*tls.CertificateVerificationError](err)
@@ -110,7 +110,7 @@ func words(err error) string {
 	case exited:
 		return ""
 	}
-	if errors.Is(err, wsep.ErrDisconnected) || notConnected(err) {
+	if errors.Is(err, wsep.ErrDisconnected) || NotConnected(err) {
 		if words, ok := plain.Connection(err); ok {
 			return words
 		}

@@ -3,9 +3,11 @@ package serve
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"cdr.dev/slog"
@@ -17,9 +19,12 @@ import (
 // Server serves HTTP requests on a listener from Start to Close.
 type Server struct {
 	listener net.Listener
+	secure   bool // with TLS
 	http     *http.Server
 	end      context.CancelFunc // ends the context of every request
 	sessions *wsep.Server
+
+	running atomic.Int64 // the requests that are being served
 
 	// requests counts the requests that are being served. http.Server does not wait for those that hijacked their connection.
 	requests sync.WaitGroup
@@ -46,14 +51,25 @@ func httpServer(ctx context.Context, handler http.Handler, logger slog.Logger) *
 	}
 }
 
+// Listener is a listener, and the configuration of its TLS. nil means none.
+type Listener struct {
+	net.Listener
+	TLS *tls.Config
+}
+
 // Start serves requests on the listener. The Server owns the listener from then on, and ends sessions when it is closed.
-func Start(listener net.Listener, handler http.Handler, sessions *wsep.Server, logger slog.Logger) *Server {
+func Start(listener Listener, handler http.Handler, sessions *wsep.Server, logger slog.Logger) *Server {
 	ctx, end := context.WithCancel(context.Background())
-	s := &Server{listener: listener, end: end, sessions: sessions, failed: make(chan error, 1)}
+	s := &Server{
+		listener: listener, secure: listener.TLS != nil, end: end, sessions: sessions, failed: make(chan error, 1),
+	}
+	if s.secure {
+		s.listener = tls.NewListener(listener.Listener, listener.TLS)
+	}
 	s.http = httpServer(ctx, s.counted(handler), logger)
 	// Ends when the listener is closed, by Close at the latest.
 	go func() {
-		if err := s.http.Serve(listener); err != http.ErrServerClosed {
+		if err := s.http.Serve(s.listener); err != http.ErrServerClosed {
 			s.failed <- xerrors.Errorf("serve: %w", err)
 		}
 	}()
@@ -61,7 +77,15 @@ func Start(listener net.Listener, handler http.Handler, sessions *wsep.Server, l
 }
 
 // URL returns the Server's address for WebSockets.
-func (s *Server) URL() string { return "ws://" + s.listener.Addr().String() }
+func (s *Server) URL() string { return s.scheme("ws") + s.listener.Addr().String() }
+
+// scheme returns the beginning of a URL: the scheme, with an s if there is TLS.
+func (s *Server) scheme(name string) string {
+	if s.secure {
+		name += "s"
+	}
+	return name + "://"
+}
 
 // PageURL returns the Server's address for a browser on this machine.
 func (s *Server) PageURL() string {
@@ -69,11 +93,25 @@ func (s *Server) PageURL() string {
 	if host, port, err := net.SplitHostPort(addr); err == nil && net.ParseIP(host).IsUnspecified() {
 		addr = net.JoinHostPort("localhost", port)
 	}
-	return "http://" + addr + "/"
+	return s.scheme("http") + addr + "/"
 }
 
 // Failed returns a channel. It gets the error if the Server stops accepting connections before Close.
 func (s *Server) Failed() <-chan error { return s.failed }
+
+// idlePause is how often AwaitIdle looks.
+const idlePause = 50 * time.Millisecond
+
+// AwaitIdle waits until there are no sessions and nobody is served, or until the context ends.
+func (s *Server) AwaitIdle(ctx context.Context) {
+	for s.running.Load() > 0 || s.sessions.SessionCount() > 0 {
+		select {
+		case <-time.After(idlePause):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
 
 // Close ends the contexts of all requests, waits until their handlers return, and ends the sessions. It returns an error if
 // some handlers do not return in time.
@@ -115,7 +153,9 @@ func (s *Server) awaitRequests(ctx context.Context) error {
 func (s *Server) counted(handler http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.requests.Add(1)
+		s.running.Add(1)
 		defer s.requests.Done()
+		defer s.running.Add(-1)
 		handler.ServeHTTP(w, r)
 	})
 }

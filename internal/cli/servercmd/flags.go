@@ -12,12 +12,18 @@ import (
 	"golang.org/x/xerrors"
 
 	"cdr.dev/wsep"
+	"cdr.dev/wsep/browser/web"
+	"cdr.dev/wsep/internal/cli/certificate"
 	"cdr.dev/wsep/internal/cli/serve"
 	"cdr.dev/wsep/internal/cli/sshhost"
 )
 
 // config is the flags, parsed.
 type config struct {
+	program        string // this program's name, for messages
+	tls            certificate.Files
+	drain          time.Duration
+	embedded       bool // the web terminal is the one in this program
 	listen         *net.TCPAddr
 	token          string // empty means that clients need none
 	randomToken    bool   // the token was made here, so it must be printed
@@ -36,17 +42,21 @@ loopback address, which is the default, or ask for a token. Other users of this 
 Flags:
 `
 
-// parse parses the arguments. pflag.ErrHelp means that they asked for help, which it has written.
-func parse(args []string, help io.Writer) (config, error) {
-	var c config
-	flags := pflag.NewFlagSet("server", pflag.ContinueOnError)
-	flags.Usage = func() { fmt.Fprint(help, usage+flags.FlagUsagesWrapped(100)) }
-	listen := flags.String("listen", "127.0.0.1:8080",
+// Flags are the flags of a server.
+type Flags struct {
+	config
+	listen, tokenFile, sessions, target, identity, knownHosts string
+}
+
+// Add adds the flags.
+func (f *Flags) Add(flags *pflag.FlagSet) {
+	c := &f.config
+	flags.StringVar(&f.listen, "listen", "127.0.0.1:8080",
 		"the `ADDRESS` to listen on; port 0 picks a free one; an address that is not loopback needs a token")
 	flags.StringVar(&c.token, "token", "",
 		"serve only requests with the header \"Authorization: Bearer `TOKEN`\", and the web terminal's with the token "+
 			"that it asks for; other users see it in the list of processes, so prefer --token-file")
-	tokenFile := flags.String("token-file", "", "read the token from `FILE`")
+	flags.StringVar(&f.tokenFile, "token-file", "", "read the token from `FILE`")
 	flags.BoolVar(&c.randomToken, "random-token", false, "make a token, and print it with the web terminal's address")
 	flags.StringVar(&c.web, "web", "browser/web/dist", "the `FOLDER` that ci/browser.sh has built the web terminal into")
 	flags.StringSliceVar(&c.allowedHosts, "allowed-hosts", nil,
@@ -60,33 +70,55 @@ func parse(args []string, help io.Writer) (config, error) {
 		"ping clients every `DURATION`, and drop clients that are silent for two; 0 means no pings")
 	flags.DurationVar(&c.options.SessionTimeout, "session-timeout", 5*time.Minute,
 		"end a session that has had no client for `DURATION`")
-	sessions := flags.String("sessions", "",
+	flags.StringVar(&f.sessions, "sessions", "",
 		"what keeps sessions: native (this program), screen (GNU screen), or auto (screen where it is fit for use); the "+
 			"default is native, and auto with --ssh, whose commands end with their connection")
 	flags.DurationVar(&c.options.ResumeTimeout, "resume-timeout", time.Minute,
 		"wait `DURATION` for a client whose connection is lost, before its command is ended; 0 means not at all")
-	target := flags.String("ssh", "",
+	flags.StringVar(&f.target, "ssh", "",
 		"run the commands on an SSH host, `[USER@]HOST[:PORT]`, as that user")
-	identity := flags.String("identity", "",
+	flags.StringVar(&f.identity, "identity", "",
 		"log in there with the key in `FILE`; the default is the keys of the agent at SSH_AUTH_SOCK")
-	knownHosts := flags.String("known-hosts", "",
+	flags.StringVar(&f.knownHosts, "known-hosts", "",
 		"the `FILE` with the host's key; the default is ~/.ssh/known_hosts")
+	flags.StringVar(&c.tls.Cert, "tls-cert", "",
+		"serve with TLS, with the certificate in `FILE` (PEM); it is loaded again when it changes")
+	flags.StringVar(&c.tls.Key, "tls-key", "", "the `FILE` (PEM) with the certificate's key")
+	flags.StringVar(&c.tls.CA, "tls-ca", "",
+		"the `FILE` (PEM) with the certificates of authorities; only clients with a certificate of one of them may connect")
+	flags.DurationVar(&c.drain, "drain", 0,
+		"at the first signal start nothing new, and give what runs `DURATION` to end; a second signal ends the program at once")
+}
+
+// parse parses the arguments. pflag.ErrHelp means that they asked for help, which it has written.
+func parse(args []string, help io.Writer) (config, error) {
+	f := Flags{config: config{program: "server"}}
+	flags := pflag.NewFlagSet("server", pflag.ContinueOnError)
+	flags.Usage = func() { fmt.Fprint(help, usage+flags.FlagUsagesWrapped(100)) }
+	f.Add(flags)
 	if err := flags.Parse(args); err != nil {
 		return config{}, err
 	}
 	if flags.NArg() > 0 {
 		return config{}, xerrors.Errorf("unexpected argument %q", flags.Arg(0))
 	}
-	if err := c.readToken(flags, *tokenFile); err != nil {
+	return f.parsed(flags)
+}
+
+// parsed returns what the flags say.
+func (f *Flags) parsed(flags *pflag.FlagSet) (config, error) {
+	c := f.config
+	c.embedded = web.Page != nil && !flags.Changed("web")
+	if err := c.readToken(flags, f.tokenFile); err != nil {
 		return config{}, err
 	}
-	if err := c.resolve(*listen); err != nil {
+	if err := c.resolve(f.listen); err != nil {
 		return config{}, err
 	}
-	if err := c.chooseHost(flags, *target, *identity, *knownHosts); err != nil {
+	if err := c.chooseHost(flags, f.target, f.identity, f.knownHosts); err != nil {
 		return config{}, err
 	}
-	if err := c.chooseSessions(flags, *sessions); err != nil {
+	if err := c.chooseSessions(flags, f.sessions); err != nil {
 		return config{}, err
 	}
 	return c, c.check()
@@ -146,9 +178,9 @@ func (c *config) resolve(listen string) (err error) {
 	if c.listen.IP.IsLoopback() {
 		return nil
 	}
-	if c.token == "" {
+	if c.token == "" && c.tls.CA == "" {
 		return xerrors.Errorf("--listen: %s is not a loopback address, so other machines could run commands on this "+
-			"one: give --random-token, --token-file or --token", listen)
+			"one: give --random-token, --token-file, --token or --tls-ca", listen)
 	}
 	if c.allowedHosts == nil {
 		// The list guards against web pages whose names point here. They don't know the token.
@@ -159,6 +191,14 @@ func (c *config) resolve(listen string) (err error) {
 
 // check refuses wrong values. It changes values that mean something else in wsep.Options.
 func (c *config) check() error {
+	switch {
+	case (c.tls.Cert == "") != (c.tls.Key == ""):
+		return xerrors.New("--tls-cert and --tls-key go together")
+	case c.tls.CA != "" && c.tls.Cert == "":
+		return xerrors.New("--tls-ca needs --tls-cert and --tls-key")
+	case c.drain < 0:
+		return xerrors.New("--drain must not be negative")
+	}
 	if c.options.MaxProcesses < 0 {
 		return xerrors.New("--max-processes must not be negative")
 	}

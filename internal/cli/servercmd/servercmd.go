@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/signal"
 	"slices"
@@ -21,7 +20,6 @@ import (
 	"cdr.dev/wsep/internal/cli/serve"
 	"cdr.dev/wsep/internal/cli/webterm"
 	"cdr.dev/wsep/internal/peerlog"
-	"cdr.dev/wsep/internal/plain"
 	"cdr.dev/wsep/sshexec"
 )
 
@@ -42,8 +40,23 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "server: %v\n", err)
 		return exitUsage
 	}
+	return serveUntilEnd(c, stdout, stderr)
+}
+
+// Run is Main for a program that has parsed the flags.
+func (f *Flags) Run(program string, flags *pflag.FlagSet, stdout, stderr io.Writer) int {
+	c, err := f.parsed(flags)
+	if err != nil {
+		fmt.Fprintf(stderr, "%s: %v (see --help)\n", program, err)
+		return exitUsage
+	}
+	c.program = program
+	return serveUntilEnd(c, stdout, stderr)
+}
+
+func serveUntilEnd(c config, stdout, stderr io.Writer) int {
 	if err := run(c, stdout, peerlog.Logger(slog.Make(sloghuman.Sink(stderr)))); err != nil {
-		fmt.Fprintf(stderr, "server: %v\n", err)
+		fmt.Fprintf(stderr, "%s: %v\n", c.program, err)
 		return exitFailed
 	}
 	return exitOK
@@ -63,19 +76,22 @@ func run(c config, stdout io.Writer, logger slog.Logger) error {
 		return err
 	}
 	defer end()
-	listener, err := net.ListenTCP("tcp", c.listen)
+	listener, err := c.listener(logger)
 	if err != nil {
-		return xerrors.Errorf("--listen: %w", plain.Listening(c.listen.String(), err))
+		return err
 	}
-	handler, page := c.handler(execer, logger), os.DirFS(c.web)
-	server := serve.Start(listener, webterm.New(handler, page), handler.Server, logger)
+	drained := &drainable{Execer: execer}
+	handler, page := c.handler(drained, logger), c.page()
+	server := serve.Start(listener, withHealth(drained, webterm.New(handler, page)), handler.Server, logger)
 	fmt.Fprintf(stdout, "listening on %s\nweb terminal at %s\n", server.URL(), c.pageURL(server))
 	if !webterm.Built(page) {
 		logger.Warn(ctx, "web terminal is not built", slog.F("folder", c.web), slog.F("build", webterm.BuildCommand))
 	}
 	select {
 	case <-ctx.Done():
+		stop()
 		logger.Info(context.Background(), "ending")
+		c.awaitDrained(drained, server)
 	case err = <-server.Failed():
 	}
 	closeErr := server.Close()

@@ -1,4 +1,5 @@
-package main
+// Package certificate loads a server's certificate from files, again when they change.
+package certificate
 
 import (
 	"context"
@@ -12,10 +13,10 @@ import (
 	"golang.org/x/xerrors"
 )
 
-// certificate is the server's certificate, with the authorities of client certificates if clients need one. It is
+// Certificate is the server's certificate, with the authorities of client certificates if clients need one. It is
 // loaded again when its files change. It is safe for concurrent use.
-type certificate struct {
-	files  certificateFiles
+type Certificate struct {
+	files  Files
 	logger slog.Logger
 
 	mu      sync.Mutex // guards what follows
@@ -25,21 +26,22 @@ type certificate struct {
 	config  *tls.Config
 }
 
-// certificateFiles are paths.
-type certificateFiles struct {
-	cert, key string
-	ca        string // empty means that clients need no certificate
+// Files are paths.
+type Files struct {
+	Cert, Key string
+	CA        string // empty means that clients need no certificate
 }
 
-func newCertificate(files certificateFiles, logger slog.Logger) (*certificate, error) {
-	c := &certificate{files: files, logger: logger, looked: time.Now(), version: files.version()}
+// New loads the files.
+func New(files Files, logger slog.Logger) (*Certificate, error) {
+	c := &Certificate{files: files, logger: logger, looked: time.Now(), version: files.version()}
 	var err error
 	c.config, err = files.load()
 	return c, err
 }
 
-// serverConfig returns the configuration of a server.
-func (c *certificate) serverConfig() *tls.Config {
+// ServerConfig returns the configuration of a server.
+func (c *Certificate) ServerConfig() *tls.Config {
 	return &tls.Config{
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return c.current(), nil },
 	}
@@ -49,7 +51,7 @@ func (c *certificate) serverConfig() *tls.Config {
 const lookInterval = time.Second
 
 // current returns the configuration for a handshake.
-func (c *certificate) current() *tls.Config {
+func (c *Certificate) current() *tls.Config {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if now := time.Now(); now.Sub(c.looked) >= lookInterval {
@@ -61,7 +63,7 @@ func (c *certificate) current() *tls.Config {
 
 // refresh loads changed files. If they can't be used, it keeps the loaded ones and tries again later: perhaps some
 // files have not been replaced yet, or may not be read yet. c.mu is held.
-func (c *certificate) refresh() {
+func (c *Certificate) refresh() {
 	version := c.files.version()
 	if version == c.version {
 		return
@@ -78,17 +80,17 @@ func (c *certificate) refresh() {
 	c.logger.Info(context.Background(), "loaded the changed certificate")
 }
 
-func (f certificateFiles) load() (*tls.Config, error) {
-	pair, err := tls.LoadX509KeyPair(f.cert, f.key)
+func (f Files) load() (*tls.Config, error) {
+	pair, err := tls.LoadX509KeyPair(f.Cert, f.Key)
 	if err != nil {
 		return nil, xerrors.Errorf("load certificate: %w", err)
 	}
 	config := &tls.Config{Certificates: []tls.Certificate{pair}, NextProtos: []string{"http/1.1"}}
-	if f.ca == "" {
+	if f.CA == "" {
 		return config, nil
 	}
 	config.ClientAuth = tls.RequireAndVerifyClientCert
-	config.ClientCAs, err = loadAuthorities(f.ca)
+	config.ClientCAs, err = loadAuthorities(f.CA)
 	return config, err
 }
 
@@ -112,8 +114,8 @@ type fileVersion struct {
 	size    int64
 }
 
-func (f certificateFiles) version() version {
-	return version{versionOf(f.cert), versionOf(f.key), versionOf(f.ca)}
+func (f Files) version() version {
+	return version{versionOf(f.Cert), versionOf(f.Key), versionOf(f.CA)}
 }
 
 // versionOf returns the zero value for a file that does not exist.
