@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"strings"
@@ -225,6 +226,26 @@ func TestForwardedKeyBelongsToItsOwner(t *testing.T) {
 	require.Equal(t, "b\n", b.next("stdout").body)
 	a.leave()
 	b.leave()
+}
+
+// TestGatewayThatGoes: the end of a gateway's context does not end what it forwards.
+func TestGatewayThatGoes(t *testing.T) {
+	far := serveCut(t, &wsep.Handler{})
+	ctx, shutDown := context.WithCancel(t.Context())
+	old := httptest.NewUnstartedServer(&wsep.Handler{Execer: wsep.Dialer{URL: far}})
+	old.Config.BaseContext = func(net.Listener) context.Context { return ctx }
+	old.Start()
+	defer old.Close()
+	cable := newCable(t, old.URL)
+	p, err := wsep.Dialer{URL: cable.url()}.Start(t.Context(), wsep.Command{Command: "cat", Stdin: true})
+	require.NoError(t, err)
+	cable.retarget(serve(t, wsep.Dialer{URL: far}))
+	shutDown()
+	_, err = io.WriteString(p.Stdin(), "line\n")
+	require.NoError(t, err)
+	require.Equal(t, "line", readLine(t, p.Stdout()))
+	require.NoError(t, p.Stdin().Close())
+	require.NoError(t, p.Wait())
 }
 
 // TestNextHopThatDoesNotResume: the gateway then holds the conversation itself.

@@ -56,12 +56,12 @@ never internal/peerlog '(/.*)?'
 only internal/readiness 'golang\.org/x/sys/unix(/.*)?'
 only internal/origin 'golang\.org/x/xerrors(/.*)?'
 only internal/wsconn '((nhooyr\.io|github\.com/coder)/websocket|golang\.org/x/xerrors)(/.*)?'
-never . "/(sshexec|coderws|execertest|wsplice|internal/(wstest|sshtest))(/.*)?"
+never . "/(sshexec|coderws|execertest|keeper|wsplice|internal/(wstest|sshtest))(/.*)?"
 never wsplice/... ''
-for library in . sshexec/... coderws/... execertest/... wsplice/...; do
+for library in . sshexec/... coderws/... execertest/... keeper/... wsplice/...; do
 	never "$library" "$programs"
 done
-for library in sshexec/... coderws/... execertest/...; do
+for library in sshexec/... coderws/... execertest/... keeper/...; do
 	never "$library" '/wsplice(/.*)?'
 done
 exit $status

@@ -10,6 +10,10 @@ import (
 	"os"
 
 	"cdr.dev/wsep/internal/cli/tool"
+	"cdr.dev/wsep/keeper"
 )
 
-func main() { os.Exit(tool.Main(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() {
+	keeper.Main() // For serve --keep.
+	os.Exit(tool.Main(os.Args[1:], os.Stdout, os.Stderr))
+}

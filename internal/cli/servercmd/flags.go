@@ -32,6 +32,7 @@ type config struct {
 	allowedOrigins []string
 	options        wsep.Options
 	ssh            *sshhost.Host // the machine where commands run; nil for this one
+	keep           string        // the directory of the keeper that runs the commands; empty for none
 }
 
 const usage = `Usage: server [flags]
@@ -75,6 +76,9 @@ func (f *Flags) Add(flags *pflag.FlagSet) {
 			"default is native, and auto with --ssh, whose commands end with their connection")
 	flags.DurationVar(&c.options.ResumeTimeout, "resume-timeout", time.Minute,
 		"wait `DURATION` for a client whose connection is lost, before its command is ended; 0 means not at all")
+	flags.StringVar(&c.keep, "keep", "",
+		"run the commands in a process of their own, which outlives this one: its socket is in `DIR`, which is made if need be, and "+
+			"must be yours alone")
 	flags.StringVar(&f.target, "ssh", "",
 		"run the commands on an SSH host, `[USER@]HOST[:PORT]`, as that user")
 	flags.StringVar(&f.identity, "identity", "",
@@ -141,11 +145,17 @@ func (c *config) chooseSessions(flags *pflag.FlagSet, kind string) error {
 
 // chooseHost sets the machine where the commands run.
 func (c *config) chooseHost(flags *pflag.FlagSet, target, identity, knownHosts string) (err error) {
+	if flags.Changed("ssh") && flags.Changed("keep") {
+		return xerrors.New("give one of --ssh and --keep")
+	}
 	if flags.Changed("ssh") {
 		if c.ssh, err = sshhost.New(target, identity, knownHosts); err != nil {
 			return xerrors.Errorf("--ssh: %w", err)
 		}
 		return nil
+	}
+	if flags.Changed("keep") && c.keep == "" {
+		return xerrors.New("--keep: no directory is named")
 	}
 	if flags.Changed("identity") || flags.Changed("known-hosts") {
 		return xerrors.New("--identity and --known-hosts are for --ssh")

@@ -20,6 +20,7 @@ import (
 	"cdr.dev/wsep/internal/cli/serve"
 	"cdr.dev/wsep/internal/cli/webterm"
 	"cdr.dev/wsep/internal/peerlog"
+	"cdr.dev/wsep/keeper"
 	"cdr.dev/wsep/sshexec"
 )
 
@@ -104,6 +105,9 @@ func run(c config, stdout io.Writer, logger slog.Logger) error {
 // execer returns the Execer for the commands, and a function that closes it. It connects to an SSH host once, to report
 // errors early.
 func (c config) execer(ctx context.Context) (execer wsep.Execer, end func(), err error) {
+	if c.keep != "" {
+		return keeper.Execer{Dir: c.keep, SessionTimeout: c.options.SessionTimeout}, func() {}, nil
+	}
 	if c.ssh == nil {
 		return wsep.LocalExecer{}, func() {}, nil
 	}
