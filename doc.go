@@ -37,5 +37,11 @@
 // nobody reads holds up the program, as a full pipe does, and nothing else. A peer of wsep v0.2.4 has no flow control.
 // Towards such a peer a stream that nobody reads holds up the others once the buffers, also 2 MiB each, are full.
 //
+// # Sessions
+//
+// A command with a [Command.ID] in a terminal is a session. It outlives its clients. A client that attaches gets a drawing of the
+// screen, with [Command.Scrollback] lines that have scrolled off, and then the command's output. [Options.Sessions] says what keeps
+// the terminal: the server itself, or GNU screen on the command's machine. [Sessioner] tells a client whether its session is new.
+//
 // The wire is specified in internal/proto/README.md of this module. ARCHITECTURE.md says where things are.
 package wsep
