@@ -69,13 +69,18 @@ func say(t *testing.T, conn Conn, m any) {
 	require.NoError(t, conn.Write(t.Context(), msg))
 }
 
-// nextMessage reads a message, which must be of the type.
-func nextMessage[T any](t *testing.T, conn Conn) T {
+// nextText reads a message.
+func nextText(t *testing.T, conn Conn) string {
 	r, err := conn.Reader(t.Context())
 	require.NoError(t, err)
 	msg, err := io.ReadAll(r)
 	require.NoError(t, err)
-	header, _ := proto.Split(msg)
+	return string(msg)
+}
+
+// nextMessage reads a message, which must be of the type.
+func nextMessage[T any](t *testing.T, conn Conn) T {
+	header, _ := proto.Split([]byte(nextText(t, conn)))
 	m, err := proto.Decode(header)
 	require.NoError(t, err)
 	require.IsType(t, *new(T), m)
@@ -178,6 +183,30 @@ func TestQuietIsAcknowledged(t *testing.T) {
 		require.Equal(t, quietAck, time.Since(began))
 		_ = client.Close(statusNormal, "")
 		require.NoError(t, <-served)
+	})
+}
+
+// TestStdinIsSentAgain: the server lacks some of stdin, and what was asked of it after that. Both come again, in their order.
+func TestStdinIsSentAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSwitchboard()
+		p, far := s.start(t.Context(), t)
+		_, err := io.WriteString(p.Stdin(), "0123456789")
+		require.NoError(t, err)
+		require.NoError(t, p.Stdin().Close())
+		synctest.Wait()
+		require.NoError(t, p.(Signaler).Signal(t.Context(), "USR1"))
+		synctest.Wait()
+		_ = far.CloseNow()
+		far = <-s.made
+		_ = nextMessage[proto.Resume](t, far)
+		say(t, far, proto.Resumed{Pid: 1, Stdin: 4, Extensions: &granted})
+		require.Equal(t, proto.StdinHeader+"456789", nextText(t, far))
+		require.EqualValues(t, 1, nextMessage[proto.CloseStdin](t, far).Seq)
+		require.EqualValues(t, 2, nextMessage[proto.Signal](t, far).Seq)
+		say(t, far, proto.ExitCode{})
+		require.NoError(t, p.Wait())
+		_ = far.CloseNow()
 	})
 }
 

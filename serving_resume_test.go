@@ -87,6 +87,18 @@ func TestTakeoverLeavesNothingBehind(t *testing.T) {
 	}
 }
 
+// TestFencedReader: once another connection has the conversation, nothing is taken from this one.
+func TestFencedReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, server := wstest.Pipe()
+		s := newServing(new(Server), server, untilEnded(), new(Options).withDefaults())
+		close(s.fenced)
+		say(t, client, proto.Start{Command: proto.Command{Command: "x"}})
+		require.Equal(t, errTaken, s.take())
+		require.False(t, s.asked)
+	})
+}
+
 // TestLateTakeover: a later attempt was made while this one waited.
 func TestLateTakeover(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
