@@ -32,6 +32,9 @@ import (
 	"cdr.dev/wsep/keeper"
 )
 
+// longTests says whether tests may take long.
+var longTests = os.Getenv("WSEP_LONG_TESTS") != ""
+
 const (
 	patience = 20 * time.Second
 	// shortIdle is how long keepers live that have nothing to keep, where that matters.
@@ -180,8 +183,8 @@ func TestContract(t *testing.T) {
 }
 
 func TestContractBehindServer(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long")
+	if !longTests {
+		t.Skip("takes long; TestContract has the keeper, and the root package's tests have gateways")
 	}
 	s := newServer(t, newDir(t))
 	execertest.Test(t, func(*testing.T) wsep.Execer { return wsep.Dialer{URL: s.url()} }, nil)
@@ -226,7 +229,7 @@ func (s *server) url() string { return "http://" + s.address }
 // TestServerIsKilled kills a server again and again, while 20 processes upload, download and are typed to.
 func TestServerIsKilled(t *testing.T) {
 	restarts := 3
-	if os.Getenv("WSEP_LONG_TESTS") != "" {
+	if longTests {
 		restarts = 20
 	}
 	s := newServer(t, newDir(t))
