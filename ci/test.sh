@@ -51,9 +51,24 @@ run_fleet() {
 	return "$status"
 }
 
+# run_wsep runs the commands of README.md's first screen.
+run_wsep() {
+	local server status=0
+	go run ./cmd/wsep serve </dev/null &
+	server=$!
+	await_port 8080 "$server" || status=$?
+	go run ./cmd/wsep exec -it -- bash -c 'echo reached' </dev/null || status=$?
+	kill "$(pgrep -P "$server")" || status=$?
+	wait "$server" || true
+	return "$status"
+}
+
 require_packages "${needs[@]}"
 
-echo "README's first command"
+echo "README's first screen"
+run_wsep
+
+echo "README's command without a server"
 go run ./dev/client notty --embedded -- uname -a </dev/null
 
 echo "wsplice/README.md's commands"

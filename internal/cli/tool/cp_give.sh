@@ -6,7 +6,7 @@ if ! [ -e "$1" ] && ! [ -L "$1" ]; then
 fi
 hash() { cat >/dev/null && echo none; }
 for program in sha256sum sha256 'shasum -a 256'; do
-	if command -v ${program%% *} >/dev/null; then
+	if command -v "${program%% *}" >/dev/null; then
 		hash() { $program; }
 		break
 	fi

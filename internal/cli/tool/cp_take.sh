@@ -2,7 +2,7 @@
 command -v tar >/dev/null || exit 97
 hash() { cat >/dev/null && echo none; }
 for program in sha256sum sha256 'shasum -a 256'; do
-	if command -v ${program%% *} >/dev/null; then
+	if command -v "${program%% *}" >/dev/null; then
 		hash() { $program; }
 		break
 	fi
