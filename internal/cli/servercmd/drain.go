@@ -36,6 +36,14 @@ func (d *drainable) Start(ctx context.Context, c wsep.Command) (wsep.Process, er
 	return d.Execer.Start(ctx, c)
 }
 
+// Peers implements wsep.Forwarder, for an Execer that is one. The processes are its own.
+func (d *drainable) Peers(ctx context.Context) ([]wsep.Dialer, error) {
+	if f, ok := d.Execer.(wsep.Forwarder); ok {
+		return f.Peers(ctx)
+	}
+	return nil, nil
+}
+
 // Unwrap lets the Server find what the Execer can do.
 func (d *drainable) Unwrap() wsep.Execer { return d.Execer }
 

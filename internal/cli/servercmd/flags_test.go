@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"cdr.dev/wsep"
+	"cdr.dev/wsep/keeper"
 )
 
 // TestOptions covers the flags whose effects take too long to wait for. The scripts of dev/client cover the rest.
@@ -49,4 +50,13 @@ func TestDefaultAddress(t *testing.T) {
 	c, err := parse(nil, io.Discard)
 	require.NoError(t, err)
 	require.Equal(t, "127.0.0.1:8080", c.listen.String())
+}
+
+// TestForwards: a server with a keeper forwards its clients' conversations, though it can be told to start nothing more.
+func TestForwards(t *testing.T) {
+	execer := &drainable{Execer: keeper.Execer{Dir: t.TempDir()}}
+	require.Implements(t, (*wsep.Forwarder)(nil), execer)
+	peers, err := (&drainable{Execer: wsep.LocalExecer{}}).Peers(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, peers)
 }
