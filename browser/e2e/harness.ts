@@ -149,6 +149,23 @@ export class Tab {
     await send("touchEnd");
   }
 
+  /** Clicks the first cell of a text's last occurrence on the screen. */
+  async click(text: string): Promise<void> {
+    const at = await this.page.evaluate((text) => {
+      const { active } = terminal.buffer;
+      const screen = document.querySelector(".xterm-screen")!.getBoundingClientRect();
+      for (let y = terminal.rows - 1; y >= 0; y--) {
+        const x = active.getLine(active.viewportY + y)?.translateToString().lastIndexOf(text) ?? -1;
+        if (x < 0) continue;
+        const [width, height] = [screen.width / terminal.cols, screen.height / terminal.rows];
+        return { x: screen.x + (x + 0.5) * width, y: screen.y + (y + 0.5) * height };
+      }
+      throw new Error(`${text} is not shown`);
+    }, text);
+    await this.page.mouse.move(at.x, at.y, { steps: 3 });
+    await this.page.mouse.click(at.x, at.y);
+  }
+
   async press(...keys: string[]): Promise<void> {
     for (const key of keys) await this.page.keyboard.press(key);
   }

@@ -151,7 +151,7 @@ test("shows true colors, italics and links, also after a reload", async () => {
   for (const when of ["at once", "after a reload"]) {
     await tab.shows(/^colored italic linked curly 界✓$/m);
     assert.deepEqual(await tab.page.evaluate(looks), { color: 0xc86432, rgb: true, italic: true }, when);
-    await click(tab, "linked");
+    await tab.click("linked");
     assert.ok(await poll(async () => (await tab.page.evaluate(() => globalThis.opened)).length === 1), when);
     assert.deepEqual(await tab.page.evaluate(() => globalThis.opened), ["https://example.com/marked"]);
     if (when === "at once") await reload(tab);
@@ -174,23 +174,6 @@ function looks(): object {
     return { color: colored.getFgColor(), rgb: colored.isFgRGB(), italic: italic.isItalic() !== 0 };
   }
   throw new Error("the line is not there");
-}
-
-/** Clicks the first cell of a text's last occurrence on the screen. */
-async function click(tab: Tab, text: string): Promise<void> {
-  const at = await tab.page.evaluate((text) => {
-    const { active } = terminal.buffer;
-    const screen = document.querySelector(".xterm-screen")!.getBoundingClientRect();
-    for (let y = terminal.rows - 1; y >= 0; y--) {
-      const x = active.getLine(active.viewportY + y)?.translateToString().lastIndexOf(text) ?? -1;
-      if (x < 0) continue;
-      const [width, height] = [screen.width / terminal.cols, screen.height / terminal.rows];
-      return { x: screen.x + (x + 0.5) * width, y: screen.y + (y + 0.5) * height };
-    }
-    throw new Error(`${text} is not shown`);
-  }, text);
-  await tab.page.mouse.move(at.x, at.y, { steps: 3 });
-  await tab.page.mouse.click(at.x, at.y);
 }
 
 test("says that the server has restarted, and that the shell is a new one", async () => {
