@@ -3,6 +3,7 @@ package tool
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -167,7 +168,7 @@ func (t *tool) wait() *cobra.Command {
 			return err
 		}
 		err = s.Dialer().WaitSession(context.Background(), args[0])
-		if xerrors.Is(err, fs.ErrNotExist) {
+		if errors.Is(err, fs.ErrNotExist) {
 			return fail(err)
 		}
 		client.Report(program, err)
