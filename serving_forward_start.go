@@ -25,7 +25,8 @@ import (
 // of the Server.
 //
 // Start hands its context to the Start of one of the Dialers, and returns that Process itself, not one around it. An Execer that
-// changes what the processes say is no Forwarder.
+// changes what the processes say is no Forwarder. A type that wraps a Forwarder, and passes its processes on as they are, has Peers
+// too: a method Unwrap does not make it a Forwarder.
 type Forwarder interface {
 	Execer
 	// Peers returns a Dialer for each peer at which a command may run. They are asked in this order when a client resumes.
