@@ -6,14 +6,11 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/base64"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http/httptest"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -274,39 +271,4 @@ func TestDetachedProcessIsBounded(t *testing.T) {
 	// Both ends are in this process, and each holds what the other has not acknowledged.
 	require.Less(t, heap()-before, 2*processes*(2*window+1<<20))
 	require.Zero(t, back.Load())
-}
-
-// TestIdleDetachedProcessIsSmall: a process that waits for its client, and has nothing to say, costs little.
-func TestIdleDetachedProcessIsSmall(t *testing.T) {
-	const most = 40 << 10
-	processes := often(100, 1000)
-	srv := wsep.NewServer()
-	url := newServer(t, &wsep.Handler{Server: srv})
-	start := func(i int) {
-		c := dialRaw(t, url)
-		key := base64.RawURLEncoding.EncodeToString(binary.BigEndian.AppendUint32(make([]byte, 28), uint32(i)))
-		c.send(startWith(key, 60, "exec sleep 1000"))
-		c.next("pid")
-		c.drop()
-	}
-	start(0) // The first costs what all share.
-	before := heapAndStacks()
-	for i := range processes {
-		start(i + 1)
-	}
-	var each int
-	require.Eventually(t, func() bool {
-		each = (heapAndStacks() - before) / processes
-		return each < most
-	}, patience, 100*time.Millisecond)
-	t.Logf("%d bytes for each of %d", each, processes)
-	srv.Close()
-}
-
-// heapAndStacks returns how much memory the heap's objects and all stacks take.
-func heapAndStacks() int {
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int(m.HeapAlloc + m.StackInuse)
 }
