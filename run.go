@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"reflect"
+	"strconv"
 	"sync"
 	"time"
 
@@ -217,5 +218,14 @@ func (l *lastLine) explain(err error) error {
 	if i := bytes.LastIndexByte(end, '\n'); i >= 0 {
 		end = bytes.TrimSpace(end[i+1:])
 	}
-	return xerrors.Errorf("%w: %q", exit, end)
+	return &explainedError{exit, string(end)}
 }
+
+// explainedError says how a command exited, with what it has said last.
+type explainedError struct {
+	exit ExitError
+	line string
+}
+
+func (e *explainedError) Error() string { return e.exit.Error() + ": " + strconv.Quote(e.line) }
+func (e *explainedError) Unwrap() error { return e.exit }
