@@ -81,9 +81,11 @@ func isEnd(msg any) bool {
 // WaitSession implements [SessionManager]. When the connection is lost it asks again over a new one, for as long as
 // [Dialer.Resume] says. If another session with this ID has started meanwhile, it waits for that one.
 func (d Dialer) WaitSession(ctx context.Context, id string) error {
-	result, asked, err := d.waitOnce(ctx, id)
-	for lost := isLoss(err); lost; lost = asked && isLoss(err) {
+	result, _, err := d.waitOnce(ctx, id)
+	for again := isLoss(err); again; {
+		var asked bool
 		result, asked, err = d.waitAgain(ctx, id, err)
+		again = asked && isLoss(err)
 	}
 	if err != nil {
 		return err

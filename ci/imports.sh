@@ -38,9 +38,23 @@ never() {
 	complain "$1" "$(of "$1" | grep -E " $module$2$" || true)"
 }
 
-# The root needs these modules and no others.
-needed=$(go list -deps -f '{{with .Module}}{{.Path}}{{end}}' . | sort -u | tr '\n' ' ')
-known='cdr.dev/slog cdr.dev/wsep github.com/coder/websocket github.com/creack/pty github.com/golang/groupcache github.com/google/uuid go.opencensus.io golang.org/x/sys golang.org/x/xerrors nhooyr.io/websocket '
+# The root needs these modules and no others, and one for terminals.
+pty=github.com/creack/pty
+[ "$(go env GOOS)" != windows ] || pty=github.com/charmbracelet/x/conpty
+known=$(sort <<EOF
+$pty
+cdr.dev/slog
+cdr.dev/wsep
+github.com/coder/websocket
+github.com/golang/groupcache
+github.com/google/uuid
+go.opencensus.io
+golang.org/x/sys
+golang.org/x/xerrors
+nhooyr.io/websocket
+EOF
+)
+needed=$(go list -deps -f '{{with .Module}}{{.Path}}{{end}}' . | sort -u)
 if [ "$needed" != "$known" ]; then
 	printf 'the root needs the modules\n%s\ninstead of\n%s\n' "$needed" "$known" >&2
 	status=1
