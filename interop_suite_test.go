@@ -15,7 +15,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -25,8 +24,9 @@ import (
 
 // notFromSuite are the tests of v0.2.4 that are skipped, with the reasons.
 var notFromSuite = map[string]string{
-	"TestRemoteStdin":         "it looks at internals",
-	"TestReconnectTTY/NoSize": "a terminal without a size is no error: it has 24 rows and 80 columns",
+	"TestRemoteStdin":           "it looks at internals",
+	"TestReconnectTTY/NoSize":   "a terminal without a size is no error: it has 24 rows and 80 columns",
+	"TestReconnectTTY/NoScreen": "without screen this version keeps the session itself: see SessionsAuto",
 }
 
 // TestSuiteOfV024 runs the tests of the published wsep v0.2.4 against this version. There they are in package wsep. Here they
@@ -45,7 +45,7 @@ func TestSuiteOfV024(t *testing.T) {
 	for _, file := range files {
 		name := filepath.Base(file)
 		overlay[filepath.Join(module, name)] = filepath.Join(work, name)
-		require.NoError(t, os.WriteFile(filepath.Join(work, name), moveTests(t, file, withoutScreen(t)), 0o600))
+		require.NoError(t, os.WriteFile(filepath.Join(work, name), moveTests(t, file), 0o600))
 	}
 	replacing, err := json.Marshal(map[string]any{"Replace": overlay})
 	require.NoError(t, err)
@@ -81,8 +81,8 @@ func suiteDir(t *testing.T, published string) string {
 }
 
 // moveTests returns a file of the suite, changed for a package outside of this one. Skipped tests that would not build are
-// left out. The suite uses /bin as a PATH without screen. moveTests puts noScreen in its place.
-func moveTests(t *testing.T, path, noScreen string) []byte {
+// left out.
+func moveTests(t *testing.T, path string) []byte {
 	t.Helper()
 	files := token.NewFileSet()
 	file, err := parser.ParseFile(files, path, nil, parser.SkipObjectResolution)
@@ -94,14 +94,9 @@ func moveTests(t *testing.T, path, noScreen string) []byte {
 	})
 	used := map[string]bool{}
 	ast.Inspect(file, func(n ast.Node) bool {
-		switch n := n.(type) {
-		case *ast.SelectorExpr:
-			if x, ok := n.X.(*ast.Ident); ok {
+		if selector, ok := n.(*ast.SelectorExpr); ok {
+			if x, ok := selector.X.(*ast.Ident); ok {
 				used[x.Name] = true
-			}
-		case *ast.BasicLit:
-			if n.Value == `"/bin"` {
-				n.Value = strconv.Quote(noScreen)
 			}
 		}
 		return true
@@ -136,7 +131,7 @@ func runSuite(t *testing.T, dir string) {
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	require.NotContains(t, string(out), "--- SKIP")
-	for _, name := range []string{"TestTTY", "TestReconnectTTY/Regular", "TestReconnectTTY/NoScreen", "TestRemoteExec"} {
+	for _, name := range []string{"TestTTY", "TestReconnectTTY/Regular", "TestRemoteExec"} {
 		require.Contains(t, string(out), fmt.Sprintf("--- PASS: %s (", name))
 	}
 	// Sessions of the deprecated Serve are never closed. They end with their server.

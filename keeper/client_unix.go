@@ -97,10 +97,11 @@ func (e Execer) keeper(ctx context.Context, d dir) (string, error) {
 	return socket, nil
 }
 
-// findSession returns the socket of the keeper that has a session, or "".
+// findSession returns the socket of the keeper that has a session, or "". A keeper that tries to end has no socket for a moment, so
+// the only socket may be that of an older keeper.
 func (d dir) findSession(ctx context.Context, id string) (string, error) {
 	sockets, err := d.sockets(ctx)
-	if err != nil || len(sockets) < 2 { // One keeper has it, or gets it.
+	if err != nil {
 		return "", err
 	}
 	for _, s := range sockets {

@@ -154,12 +154,18 @@ func readLine(t *testing.T, r *bufio.Reader) string {
 	return strings.TrimSpace(line)
 }
 
-var lastNumbers = regexp.MustCompile(`\d[\d ]*$`)
+var numbers = regexp.MustCompile(`(\d[\d,]*)\.`)
 
+// readPids reads numbers with commas between them and a full stop behind them. A session's terminal need not have a newline there.
 func readPids(t *testing.T, r *bufio.Reader) (pids []int) {
 	t.Helper()
-	line := lastNumbers.FindString(readLine(t, r)) // A session draws its terminal first.
-	for _, field := range strings.Fields(line) {
+	var seen []byte
+	for !numbers.Match(seen) {
+		b, err := r.ReadByte()
+		require.NoError(t, err, "%q", seen)
+		seen = append(seen, b)
+	}
+	for field := range strings.SplitSeq(string(numbers.FindSubmatch(seen)[1]), ",") {
 		pid, err := strconv.Atoi(field)
 		require.NoError(t, err)
 		pids = append(pids, pid)
@@ -387,9 +393,9 @@ func TestKeeperIsKilled(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := newDir(t)
 			s := newServer(t, dir)
-			script := "echo $$; exec sleep 600"
+			script := "echo $$.; exec sleep 600"
 			if name == "keeper" {
-				script = "setsid sleep 600 & echo $$ $!; exec sleep 600"
+				script = "setsid sleep 600 & echo $$,$!.; exec sleep 600"
 			}
 			tty := inTerminal(sh(script))
 			tty.ID = "one"
@@ -477,7 +483,7 @@ func must(n int, _ error) int { return n }
 func TestIdleKeeperEnds(t *testing.T) {
 	dir := newDir(t)
 	execer := keeper.Execer{Dir: dir, Idle: shortIdle}
-	p, out := start(t, execer, sh("echo $PPID; read line"))
+	p, out := start(t, execer, sh("echo $PPID.; read line"))
 	keeper := readPids(t, out)[0]
 	watcher := parentOf(keeper)
 	time.Sleep(time.Second) // Several times Idle.
@@ -500,14 +506,14 @@ func TestIdleKeeperEnds(t *testing.T) {
 func TestUpgrade(t *testing.T) {
 	dir := newDir(t)
 	old := keeper.Execer{Dir: dir, Program: version(t, "old"), Idle: shortIdle}
-	c := sh("echo $PPID; read line; echo got $line")
+	c := sh("echo $PPID.; read line; echo got $line")
 	c.TTY, c.ID = true, "one" // A session.
 	p, out := start(t, old, c)
 	oldKeeper := readPids(t, out)[0]
 	_ = p.Close()
 
 	next := wsep.Dialer{URL: newServerWith(t, dir, version(t, "new")).url()}
-	kept, out := start(t, next, sh("echo $PPID; read line"))
+	kept, out := start(t, next, sh("echo $PPID.; read line"))
 	require.NotEqual(t, oldKeeper, readPids(t, out)[0])
 	p, err := next.Start(t.Context(), c)
 	require.NoError(t, err)
