@@ -68,12 +68,13 @@ test("clears the scrollback of its old connection before the session shows it ag
       }
     };
     globalThis.cutAll = () => made.forEach((socket) => socket.close());
+    globalThis.connections = () => made.length;
   });
   await tab.connected();
   await tab.run("seq 300");
   const before = await tab.text();
   await tab.page.evaluate(() => globalThis.cutAll());
-  await tab.says("Reconnecting");
+  assert.ok(await poll(() => tab.page.evaluate(() => globalThis.connections() > 1)));
   await tab.connected();
   await tab.shows(/^300\n/m);
   assert.ok(await poll(async () => (await tab.text()) === before), await tab.text());
@@ -82,6 +83,7 @@ test("clears the scrollback of its old connection before the session shows it ag
 
 declare global {
   var cutAll: () => void;
+  var connections: () => number;
 }
 
 test("keeps vim in the alternate screen", async () => {
