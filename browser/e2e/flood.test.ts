@@ -64,7 +64,7 @@ test("a flood of output costs the page neither its memory nor its answers", { ti
       `${late.length} answers, 99% within ${usual.toFixed(0)} ms in the best part, all within ${Math.max(...late).toFixed(0)} ms`,
   );
   assert.ok(peak < MEMORY, `${peak / MB} MB`);
-  assert.ok(late.length > 100);
+  assert.ok(late.length > 30, `${late.length}`);
   const allowed = Math.max(LATE, (LATE_WRITES * WRITE * seconds * 1000) / PRINTED);
   assert.ok(usual < allowed, `${usual} ms, of ${allowed} ms`);
   await run("echo still here");
