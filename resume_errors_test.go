@@ -76,7 +76,12 @@ func refused(t *testing.T, url, resume string) message {
 }
 
 func TestResumeOnTheWire(t *testing.T) {
-	url := serve(t, wsep.LocalExecer{})
+	holdOnTheWire(t, serve(t, wsep.LocalExecer{}), (*rawClient).drop)
+}
+
+// holdOnTheWire has a conversation with a server whose connection ends twice. lose ends the connection.
+func holdOnTheWire(t *testing.T, url string, lose func(*rawClient)) {
+	t.Helper()
 	c := dialRaw(t, url)
 	c.send(startWith(testKey(1), 7, "read line; echo got $line; read line; exit 3"))
 	pid := c.next("pid")
@@ -85,7 +90,7 @@ func TestResumeOnTheWire(t *testing.T) {
 	require.EqualValues(t, 1, c.next("ack").Seq)
 	c.send(`{"type":"stdin"}` + "\nfirst\nse")
 	require.Equal(t, "got first\n", c.next("stdout").body)
-	c.drop()
+	lose(c)
 
 	c = dialRaw(t, url)
 	c.send(resumeWith(testKey(1), 4))
@@ -98,7 +103,7 @@ func TestResumeOnTheWire(t *testing.T) {
 	exit, stdout := c.result()
 	require.Equal(t, 3, exit.ExitCode)
 	require.Equal(t, "first\n", stdout)
-	c.drop()
+	lose(c)
 
 	// The end may not have arrived. It comes again.
 	c = dialRaw(t, url)

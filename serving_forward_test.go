@@ -143,39 +143,7 @@ func forwardingTo(t *testing.T, far string) (url string, replace func()) {
 // TestForwardedOnTheWire: offsets, numbers and acknowledgments are those of the next hop.
 func TestForwardedOnTheWire(t *testing.T) {
 	url, replace := forwardingTo(t, serveCut(t, &wsep.Handler{}))
-	c := dialRaw(t, url)
-	c.send(startWith(testKey(1), 7, "read line; echo got $line; read line; exit 3"))
-	pid := c.next("pid")
-	require.EqualValues(t, 7, pid.Extensions["resume"])
-	c.send(`{"type":"signal","signal":"CONT","seq":1}`)
-	require.EqualValues(t, 1, c.next("ack").Seq)
-	c.send(`{"type":"stdin"}` + "\nfirst\nse")
-	require.Equal(t, "got first\n", c.next("stdout").body)
-
-	replace()
-	c = dialRaw(t, url)
-	c.send(resumeWith(testKey(1), 4))
-	resumed := c.next("resumed")
-	require.Equal(t, pid.Pid, resumed.Pid)
-	require.EqualValues(t, len("first\nse"), resumed.Stdin)
-	require.EqualValues(t, 1, resumed.Seq)
-	c.send(`{"type":"signal","signal":"KILL","seq":1}`) // It was taken before.
-	c.send(`{"type":"stdin"}` + "\ncond\n")
-	exit, stdout := c.result()
-	require.Equal(t, 3, exit.ExitCode)
-	require.Equal(t, "first\n", stdout)
-
-	// The end may not have arrived. It comes again.
-	replace()
-	c = dialRaw(t, url)
-	c.send(resumeWith(testKey(1), 10))
-	c.next("resumed")
-	exit, _ = c.result()
-	require.Equal(t, 3, exit.ExitCode)
-	c.leave()
-	require.Eventually(t, func() bool {
-		return refused(t, url, resumeWith(testKey(1), 10)).Kind == "unknown"
-	}, patience, 10*time.Millisecond)
+	holdOnTheWire(t, url, func(*rawClient) { replace() })
 }
 
 // TestForwardedRefusals: what the next hop refuses is refused, and a start that comes late, to any gateway, starts nothing.
