@@ -135,7 +135,7 @@ func (c churner) visit() {
 	if early {
 		pause := c.upTo(30 * time.Millisecond)
 		cutting.Go(func() {
-			time.Sleep(pause)
+			time.Sleep(pause) // A random moment, in the middle of anything.
 			leave(nil)
 		})
 	}
@@ -178,7 +178,7 @@ func (c churner) act(p wsep.Process) {
 		case 1:
 			_, _ = io.WriteString(p.Stdin(), "\x15for i in {1..100}; do echo line $i; done\n")
 		case 2:
-			time.Sleep(c.upTo(50 * time.Millisecond))
+			time.Sleep(c.upTo(50 * time.Millisecond)) // A client that does nothing for a while.
 		}
 	})
 }

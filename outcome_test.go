@@ -143,7 +143,7 @@ func cutShort(pause time.Duration) fakeExecer {
 }
 
 type failingReader struct {
-	pause time.Duration
+	pause time.Duration // before it fails
 	err   error
 }
 

@@ -57,7 +57,7 @@ func TestAskOlderServer(t *testing.T) {
 	}{
 		"ignores": {func(c *wstest.Conn) { drain(c) }, errors.ErrUnsupported},
 		"closes": {func(c *wstest.Conn) {
-			time.Sleep(5 * time.Second)
+			time.Sleep(5 * time.Second) // Fake time.
 			_ = c.Close(statusPolicy, "no start message came in time")
 		}, errors.ErrUnsupported},
 		"is lost": {func(c *wstest.Conn) { _ = c.CloseNow() }, ErrDisconnected},

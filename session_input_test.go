@@ -186,7 +186,7 @@ func TestWhatIsTypedBeforeLeavingArrives(t *testing.T) {
 	_, err = io.WriteString(k.p.Stdin(), "typed\x00")
 	require.NoError(t, err)
 	require.NoError(t, k.p.Close())
-	time.Sleep(200 * time.Millisecond)
+	time.Sleep(200 * time.Millisecond) // Time in which the bytes could be lost.
 	require.NoError(t, syscall.Kill(screen, syscall.SIGCONT))
 	require.Error(t, waitWithin(t, k.p, patience))
 	require.Equal(t, "typed", k.reached("\x00"))

@@ -124,7 +124,7 @@ func BenchmarkAttachToNative(b *testing.B) {
 			}
 			defer p.Close()
 			go func() { _, _ = io.Copy(io.Discard, p.Stdout()) }() // Ends when p is closed.
-			time.Sleep(time.Second)
+			time.Sleep(time.Second)                                // The lines have scrolled off by then.
 			firstOutput(b, c)
 		})
 	}

@@ -197,7 +197,7 @@ func TestLastWordsArrive(t *testing.T) {
 func TestCommandThatExitsBeforeItsClient(t *testing.T) {
 	session := newNative(t, script("", "echo out; exit 6"))
 	_, _ = session.WaitForState(wsep.StateReady)
-	time.Sleep(50 * time.Millisecond)
+	time.Sleep(50 * time.Millisecond) // The command exits meanwhile. If it does not, the test shows less.
 	p, err := session.Attach(t.Context())
 	require.NoError(t, err)
 	out, err := io.ReadAll(p.Stdout())
@@ -246,7 +246,7 @@ func TestWriterThatLeaves(t *testing.T) {
 			wrote <- err
 		}()
 	}
-	time.Sleep(50 * time.Millisecond)
+	time.Sleep(50 * time.Millisecond) // A write that did not wait would be done by then.
 	require.Empty(t, wrote)
 	a.leave()
 	require.ErrorIs(t, <-wrote, os.ErrClosed)
@@ -294,7 +294,7 @@ func TestSizeIsThatOfTheLast(t *testing.T) {
 	b.leave()
 	require.Eventually(t, func() bool {
 		typeLine(t, a.p, "clear; echo $(stty size)=")
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(10 * time.Millisecond) // The shell has to answer.
 		return strings.Contains(a.text(), "20 60=")
 	}, patience, time.Millisecond)
 	typeLine(t, a.p, "exit")
@@ -469,7 +469,7 @@ func TestOutputIsTheSame(t *testing.T) {
 		_, err := io.Copy(&shown, p.Stdout())
 		read <- err
 	}()
-	time.Sleep(20 * time.Millisecond)
+	time.Sleep(20 * time.Millisecond) // The client reads first. If it does not, the test shows less.
 	typeLine(t, p, "")
 	require.NoError(t, <-read)
 	requireExit(t, p, 0)

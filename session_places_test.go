@@ -140,10 +140,10 @@ func TestClientsOfASessionCount(t *testing.T) {
 		_, err = start(aSession)
 		require.NoError(t, err)
 		st.last("new").do("exit 3")
-		time.Sleep(100 * time.Millisecond)
-		requirePlaces(t, start, 0) // The session is done, and its clients have not noticed.
+		time.Sleep(100 * time.Millisecond) // Fake time, until everything has noticed.
+		requirePlaces(t, start, 0)         // The session is done, and its clients have not noticed.
 		require.EqualError(t, p.Wait(), "exit status 3")
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(100 * time.Millisecond) // Fake time.
 		requirePlaces(t, start, 2)
 	})
 }

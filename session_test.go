@@ -1318,6 +1318,7 @@ func TestKeeperIsLostAsItTakesOver(t *testing.T) {
 	require.NoError(t, second.words.Close())
 	_ = first.Wait() // The second keeper ends it, and goes on although its output is closed.
 	require.NoError(t, second.orders.Close())
+	// The end would come at once.
 	for end := time.Now().Add(300 * time.Millisecond); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		require.True(t, alive(command), "the session has ended with its second keeper's connection")
 	}

@@ -327,7 +327,7 @@ func type_(going context.Context, p wsep.Process) error {
 		if !lines.Scan() || lines.Text() != fmt.Sprintf("line %d", n) {
 			return fmt.Errorf("got %q in place of line %d: %v", lines.Text(), n, lines.Err())
 		}
-		time.Sleep(5 * time.Millisecond)
+		time.Sleep(5 * time.Millisecond) // As above.
 	}
 	if _, err := io.WriteString(p.Stdin(), "end\n"); err != nil {
 		return err
@@ -498,7 +498,7 @@ func TestIdleKeeperEnds(t *testing.T) {
 	// Starts while keepers end.
 	for range 10 {
 		require.Equal(t, "here", output(t, execer, "echo here"))
-		time.Sleep(250 * time.Millisecond)
+		time.Sleep(250 * time.Millisecond) // About Idle.
 	}
 }
 

@@ -46,7 +46,7 @@ func TestSlowLink(t *testing.T) {
 			p := start(t, execer, c)
 			proxy.Throttle(rate)
 			_, _ = io.WriteString(p.Stdin(), "\n")
-			time.Sleep(tc.pause)
+			time.Sleep(tc.pause) // A client that reads late.
 			n, err := io.Copy(io.Discard, p.Stdout())
 			require.NoError(t, err)
 			require.EqualValues(t, size, n)
