@@ -2,7 +2,8 @@
 //
 //	func main() {
 //		keeper.Main()
-//		http.ListenAndServe("127.0.0.1:8080", &wsep.Handler{Execer: keeper.Execer{Dir: "/home/me/.wsep"}})
+//		dir := filepath.Join(os.Getenv("HOME"), ".wsep")
+//		http.ListenAndServe("127.0.0.1:8080", &wsep.Handler{Execer: keeper.Execer{Dir: dir}})
 //	}
 //
 // A keeper is a wsep server on a Unix socket, and an [Execer] is a client of it. It starts when it is first needed, and ends when

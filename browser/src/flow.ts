@@ -14,7 +14,7 @@ export class Outbox {
   #reached = 0;
   #made = 0;
 
-  /** A window of 0 is none: there is no flow control. lasting says that what is sent may have to be sent again. */
+  /** A window of 0 means no flow control. lasting means that bytes are kept until they are acknowledged, to be sent again. */
   constructor(window: number, lasting: boolean) {
     this.#window = window;
     this.#lasting = lasting;

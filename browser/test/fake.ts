@@ -29,7 +29,7 @@ export class FakeSocket implements Socket {
     this.closedWith = code;
   }
 
-  /** As that of `ws`, which tells of the handshake's answer. */
+  /** Listens as on a socket of `ws`. Such a socket tells of the answer to the handshake by an event. */
   on(event: string, listener: (response: never) => void): void {
     if (event === "upgrade") this.#upgraded = listener;
   }

@@ -10,7 +10,7 @@ export async function copySelection(terminal: Terminal): Promise<void> {
   toast(done ? "Copied" : "The browser does not let this page copy.");
 }
 
-/** Copies the selection, or the whole screen if there is none: nothing can be selected by touch. */
+/** Copies the selection. Without a selection it copies the whole screen, because touch can't select. */
 export async function copyScreen(terminal: Terminal): Promise<void> {
   if (terminal.hasSelection()) await copySelection(terminal);
   else if (await write(shown(terminal))) toast("Copied what the screen shows");

@@ -85,7 +85,7 @@ func (r results) unit(work string) string {
 	return ""
 }
 
-// median returns a contender's median for a work as text, or a dash if there is none.
+// median returns the text of a contender's median for a kind of work. A contender that did not do the work has a dash.
 func (r results) median(contender, work string) string {
 	m := find(r.Measured, contender, work)
 	if m == nil {

@@ -88,7 +88,7 @@ func record(measured []*measurement, c contender, result load.Result) []*measure
 	return measured
 }
 
-// find returns a contender's measurement for a work, or nil if there is none.
+// find returns a contender's measurement of a kind of work. It returns nil if the contender did not do the work.
 func find(measured []*measurement, contender, work string) *measurement {
 	for _, m := range measured {
 		if m.Contender == contender && m.Work == work {
