@@ -147,7 +147,7 @@ func (c *copier) upload(ctx context.Context, from, to string) error {
 	if packErr != nil {
 		return packErr
 	}
-	return complaints.check(hash.Sum(nil))
+	return complaints.check(hash.Sum(nil), c.warnings)
 }
 
 // find returns the folder and the name at the host of a copy to a path. base is the name that the copy has in a folder.
@@ -209,7 +209,7 @@ func (c *copier) download(ctx context.Context, from, to string) error {
 	case unpackErr != nil:
 		return unpackErr
 	}
-	return complaints.check(hash.Sum(nil))
+	return complaints.check(hash.Sum(nil), c.warnings)
 }
 
 func script(text string, args ...string) wsep.Command {
@@ -264,15 +264,16 @@ func (t *tail) text() string {
 // hashPrefix is what the line with the host's hash begins with.
 const hashPrefix = "wsep-sha256 "
 
-// check compares the host's hash with this machine's.
-func (t *tail) check(sum []byte) error {
+// check compares the host's hash with this machine's. It warns if the host has none.
+func (t *tail) check(sum []byte, warnings io.Writer) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	_, line, _ := bytes.Cut(t.end, []byte(hashPrefix))
 	hash, _, _ := strings.Cut(strings.TrimSpace(string(line)), " ")
 	switch hash {
 	case "none":
-		return nil // The host has no program for it.
+		warn(warnings, "the copy is not verified: the host has no program for SHA-256")
+		return nil
 	case hex.EncodeToString(sum):
 		return nil
 	}

@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -142,8 +143,17 @@ func TestCopyOverCuts(t *testing.T) {
 func TestDamageIsTold(t *testing.T) {
 	var complaints tail
 	_, _ = io.WriteString(&complaints, "wsep-sha256 0123  -\n")
-	require.ErrorContains(t, complaints.check(make([]byte, sha256.Size)), "damaged")
-	require.ErrorContains(t, new(tail).check(make([]byte, sha256.Size)), "damaged", "no hash is no proof")
+	require.ErrorContains(t, complaints.check(make([]byte, sha256.Size), io.Discard), "damaged")
+	require.ErrorContains(t, new(tail).check(make([]byte, sha256.Size), io.Discard), "damaged", "no hash is no proof")
+}
+
+// TestUnverifiedCopyIsTold has a host without a program for the hash.
+func TestUnverifiedCopyIsTold(t *testing.T) {
+	var complaints tail
+	var warnings strings.Builder
+	_, _ = io.WriteString(&complaints, "wsep-sha256 none\n")
+	require.NoError(t, complaints.check(make([]byte, sha256.Size), &warnings))
+	require.Contains(t, warnings.String(), "not verified")
 }
 
 func newCopier(url string) *copier {
