@@ -16,9 +16,11 @@ type Command struct {
 	// Keep is how long a command with an ID and without a terminal is remembered after its exit, while no client is attached.
 	// Such a command is a session too. Its client's context, Close and a lost connection make the client detach, and the command
 	// runs on. The newest output is kept: see [Options.KeepOutput]. A client that attaches gets all of that, then what is new,
-	// and then the exit. All clients share the command's stdin: to close it is an end of file for the command, to detach is
-	// not. It is counted in whole seconds, rounded up, and [Options.SessionTimeout] of the server bounds it. 0 means that the
-	// command ends with its connection.
+	// and then the exit. If another process holds an output open, the exit is told when that output has ended. All clients share
+	// the command's stdin: to close it is an end of file for the command, to detach is not.
+	//
+	// Keep counts in whole seconds, rounded up. [Options.SessionTimeout] of the server bounds it. 0 means that the command ends
+	// with its connection.
 	Keep time.Duration
 	// Command is the program: a path, or a name. A name is looked up in the PATH of the process that starts the command. No
 	// shell interprets it. With an ID and no program, Start attaches to the ID's session, and if there is none its error matches
