@@ -266,6 +266,7 @@ func (c *conversation) finish(complete bool) {
 	c.stdin.Close(flow.ErrStopped)
 	switch {
 	case c.begun != nil:
+		// Ends when the start has failed, or its process has exited.
 		go awaitUnwanted(c.begun)
 	case c.process != nil:
 		c.awaitExit()

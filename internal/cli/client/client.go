@@ -79,7 +79,7 @@ func terminalEnv() []string {
 	return nil
 }
 
-// spawn runs f in a goroutine. It restores the terminal if f panics.
+// spawn runs f in a goroutine, which ends with f. It restores the terminal if f panics.
 func (c *client) spawn(f func()) {
 	go func() {
 		defer c.terminal.restoreOnPanic()
