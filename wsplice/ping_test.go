@@ -122,6 +122,18 @@ func TestAnswersCountWithTheirCost(t *testing.T) {
 	_ = near.Close()
 }
 
+// TestPongPassesTheQueue: a ping is answered before frames that wait.
+func TestPongPassesTheQueue(t *testing.T) {
+	o := &sharedOut{}
+	o.queue.list = []queued{{frame: []byte("answer")}}
+	o.queue.pong = []byte("pong")
+	var sent []string
+	for _, q := range o.nextQueued(nil) {
+		sent = append(sent, string(q.frame))
+	}
+	require.Equal(t, []string{"pong", "answer"}, sent)
+}
+
 // TestNewestPongAnswersAllPings has a server that answers only the last of several pings.
 func TestNewestPongAnswersAllPings(t *testing.T) {
 	const pings = 5

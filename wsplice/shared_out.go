@@ -3,6 +3,7 @@ package wsplice
 import (
 	"context"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -275,7 +276,7 @@ func (o *sharedOut) nextQueued(sent []queued) []queued {
 	if q.pong != nil {
 		pong := queued{frame: q.pong}
 		q.cost += pong.cost()
-		list, q.pong = append(list, pong), nil
+		list, q.pong = slices.Insert(list, 0, pong), nil // It does not wait behind the queue.
 	}
 	q.working = list != nil
 	return list
