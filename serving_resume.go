@@ -18,6 +18,7 @@ var (
 	errTaken         error = &protocolError{err: xerrors.New("another connection has taken over"), code: statusTaken}
 	errLate          error = &resumeError{kind: proto.ResumeTaken, err: xerrors.New("a later connection has asked for it")}
 	errLeft                = xerrors.New("client has left")
+	errOver                = xerrors.New("the conversation is over")
 	errServerClosing error = &protocolError{err: xerrors.New("server is closing"), code: statusGoingAway}
 )
 
@@ -41,6 +42,9 @@ func (s *serving) resume(ctx context.Context, m *proto.Resume) error {
 	c, err := s.server.findConversation(m, s.opts.Owner)
 	if err == nil {
 		err = s.takeOver(ctx, c, m.Attempt)
+	}
+	if err == errOver {
+		_, err = s.server.findConversation(m, s.opts.Owner) // Now it says what is known about the key.
 	}
 	if err == errLeft {
 		return nil
@@ -94,7 +98,7 @@ func (s *serving) takeOver(ctx context.Context, c *conversation, attempt int64) 
 	case <-c.forwarded:
 		return errForwarded
 	case <-c.over:
-		return &resumeError{kind: proto.ResumeUnknown, err: errNoConversation}
+		return errOver
 	case err := <-s.readErr:
 		if err := s.connectionEnd(err); err != nil {
 			return err
