@@ -130,7 +130,6 @@ func (f *forward) run(answer any) error {
 	defer f.close()
 	if err := f.send(answer); err != nil {
 		f.lose(xerrors.Errorf("send answer: %w", err))
-		await(f.closed, nil, goodbyeGrace) // The client may have closed the connection for good.
 	} else {
 		f.flow()
 	}
@@ -143,7 +142,7 @@ func (f *forward) run(answer any) error {
 	case err := <-f.readErr:
 		return f.clientLeft(f.connectionEnd(err))
 	case err := <-f.lost:
-		return f.clientLeft(disconnected(err))
+		return f.clientLeft(f.lastWord(err))
 	case err := <-f.ended:
 		return f.hopLeft(err)
 	case <-f.ctx.Done():
@@ -379,6 +378,20 @@ func (f *forward) clientLeft(err error) error {
 		return nil
 	}
 	return err
+}
+
+// lastWord returns why the client's connection has ended, after a write to it has failed with err: nil if the client had closed
+// it for good before.
+func (f *forward) lastWord(err error) error {
+	await(f.closed, nil, goodbyeGrace)
+	select {
+	case said := <-f.readErr:
+		if f.connectionEnd(said) == nil {
+			return nil
+		}
+	default:
+	}
+	return disconnected(err)
 }
 
 // hopLeft acts on the end of the next hop's connection.

@@ -1,6 +1,7 @@
 package wsep
 
 import (
+	"errors"
 	"io"
 	"testing"
 	"testing/synctest"
@@ -130,6 +131,42 @@ func TestLeaveCountsThoughAWriteFails(t *testing.T) {
 			d.conv.cancel()
 		})
 	}
+}
+
+// TestForwardedLeaveCountsThoughAWriteFails: the same at a gateway. It must end the conversation at the next hop.
+func TestForwardedLeaveCountsThoughAWriteFails(t *testing.T) {
+	for code, leaves := range map[int]bool{statusNormal: true, statusGoingAway: false} {
+		synctest.Test(t, func(t *testing.T) {
+			d := newTestDrive(t, new(Server))
+			f := &forward{drive: d}
+			time.AfterFunc(goodbyeGrace/2, func() {
+				d.readErr <- &wstest.CloseError{Code: code}
+				close(d.closed)
+			})
+			err := f.lastWord(io.ErrClosedPipe)
+			require.Equal(t, leaves, err == nil)
+			require.Equal(t, !leaves, errors.Is(err, io.ErrClosedPipe))
+			d.conv.cancel()
+		})
+	}
+}
+
+// TestConversationEndsUnderAResume: the conversation is found, and then it is over. The client learns what it would have learned
+// a moment later.
+func TestConversationEndsUnderAResume(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := new(Server)
+		d := newTestDrive(t, srv)
+		d.conv.failed = &StartError{xerrors.New("no")}
+		var key proto.Key
+		d.conv.key = hashKey(&key)
+		srv.byKey = map[keyHash]*conversation{d.conv.key: d.conv}
+		client, server := wstest.Pipe()
+		s := newServing(srv, server, untilEnded(), d.opts)
+		time.AfterFunc(time.Second/2, func() { d.conv.finish(true) })
+		go func() { _ = s.resume(t.Context(), &proto.Resume{Key: key, Server: srv.mark(d.opts.Owner)}) }()
+		require.Contains(t, nextText(t, client), `"never":true`)
+	})
 }
 
 // TestTruthWaitsForTheClient: what the client can't be told now, because it is away, it is told when it is back.
