@@ -14,7 +14,7 @@ import (
 // contender is a program that is measured.
 type contender struct {
 	name    string
-	program string
+	program string // in the folder of the programs, or an absolute path
 	over    string // how the program connects, if it has several ways
 	works   []string
 }

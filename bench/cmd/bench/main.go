@@ -25,11 +25,13 @@ func main() {
 type options struct {
 	report.Output
 	rounds, size int
+	before       string // the program of another version, or empty
 }
 
 func parseFlags() (o options) {
 	flag.IntVar(&o.rounds, "rounds", 5, "how many times everything is measured")
 	flag.IntVar(&o.size, "size", 512, "how many `MiB` to move at a time")
+	flag.StringVar(&o.before, "before", "", "only compare with this `program`, built from cmd/ours of another version")
 	o.AddFlags()
 	flag.Parse()
 	if flag.NArg() > 0 || o.rounds < 1 || o.size < 1 {
@@ -53,9 +55,26 @@ func run(ctx context.Context, o options) error {
 		r.rounds = 1
 		r.flags = []string{"-size=16", "-trips=200", "-starts=10", "-many=8", "-idle=20"}
 	}
-	measured, err := r.measure(ctx)
+	if o.before != "" {
+		return compareWith(ctx, r, o.before)
+	}
+	measured, err := r.measure(ctx, present())
 	if err != nil {
 		return err
 	}
 	return newReport(measured, r.rounds, r.flags).conclude(o.Output)
+}
+
+// compareWith prints how this version compares with another one. It writes no files.
+func compareWith(ctx context.Context, r runner, program string) error {
+	contenders, err := versus(program)
+	if err != nil {
+		return err
+	}
+	measured, err := r.measure(ctx, contenders)
+	if err != nil {
+		return err
+	}
+	fmt.Print(compare(measured))
+	return nil
 }

@@ -43,8 +43,7 @@ type measurement struct {
 }
 
 // measure lets the contenders do each work in turn, so that other programs on the machine affect all of them alike.
-func (r runner) measure(ctx context.Context) (measured []*measurement, err error) {
-	contenders := present()
+func (r runner) measure(ctx context.Context, contenders []contender) (measured []*measurement, err error) {
 	for round := range r.rounds {
 		for _, work := range all {
 			log.Printf("round %d of %d: %s", round+1, r.rounds, work)
@@ -102,7 +101,10 @@ func find(measured []*measurement, contender, work string) *measurement {
 func (r runner) once(ctx context.Context, c contender, work string) (result load.Result, err error) {
 	ctx, cancel := context.WithTimeout(ctx, workTimeout)
 	defer cancel()
-	program := filepath.Join(r.binaries, c.program)
+	program := c.program
+	if !filepath.IsAbs(program) {
+		program = filepath.Join(r.binaries, program)
+	}
 	s, err := startServer(program)
 	if err != nil {
 		return load.Result{}, err
