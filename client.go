@@ -336,9 +336,11 @@ func (p *remoteProcess) agree() {
 	if p.resumer != nil {
 		quiet = quietAck
 		p.requests.numbered = true
-		if p.stdin != nil {
-			p.stdin.sender.lasting = true
-		}
+	}
+	if p.stdin != nil && p.resumer != nil {
+		p.stdin.sender.lasting = true
+	} else if p.stdin != nil {
+		p.stdin.sender.forget()
 	}
 	if p.peer.Window > 0 {
 		p.stdout.Strict, p.stderr.Strict = true, true

@@ -70,6 +70,13 @@ func (s *sender) detach(l *link) {
 	}
 }
 
+// forget says that no other link follows, so bytes that were sent are not kept.
+func (s *sender) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.out.Forget()
+}
+
 // rewind makes the next link carry all bytes from the offset on. Its error matches flow.ErrGap.
 func (s *sender) rewind(offset int64) error {
 	s.mu.Lock()

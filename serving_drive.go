@@ -147,6 +147,10 @@ func (d *drive) begun(r started) (ended bool, err error) {
 		return true, d.refuse(r.err)
 	}
 	c.run(r)
+	if c.grace == 0 {
+		c.stdout.forget()
+		c.stderr.forget()
+	}
 	switch {
 	case d.detached:
 		d.exited = c.exited

@@ -12,9 +12,11 @@ var ErrAck = xerrors.New("bad ack")
 // ErrGap is matched by the error of a Rewind to bytes that the Outbox does not have.
 var ErrGap = xerrors.New("bytes are not there to be sent again")
 
-// Outbox keeps the bytes of one stream from the time that they are made until the peer has consumed them. So they can be
-// sent again over another connection. It is not safe for concurrent use: its owner's lock guards it. The lock need not be
-// held while bytes are put where Space and Lend say, and while a Message is written.
+// Outbox keeps the bytes of one stream from the time that they are made until the peer has consumed them, so that they can
+// be sent again over another connection. See [Outbox.Forget] for a stream that has only one connection.
+//
+// It is not safe for concurrent use: its owner's lock guards it. The lock need not be held while bytes are put where Space
+// and Lend say, and while a Message is written.
 //
 // Offsets count bytes from the stream's start. acked ≤ sent ≤ made, and sent ≤ acked + window.
 type Outbox struct {
@@ -25,6 +27,7 @@ type Outbox struct {
 	chunks            []*outChunk
 	acked, sent, made int64
 	farthest          int64 // the highest value that sent has had
+	forgets           bool  // nothing is sent twice
 
 	busy bool // the stream carries much, so its chunks are large
 	calm int  // small reads in a row
@@ -85,6 +88,17 @@ func (o *Outbox) SetLargest(n int) { o.large = largeRoom / n * n }
 // SetWindow sets the peer's window. It must not shrink.
 func (o *Outbox) SetWindow(window int64) { o.window = window }
 
+// Forget says that nothing is sent twice. Then no byte is kept once it is sent, whatever the peer has acknowledged.
+func (o *Outbox) Forget() { o.forgets = true }
+
+// kept returns the offset of the first byte that may be sent, now or again.
+func (o *Outbox) kept() int64 {
+	if o.forgets {
+		return o.sent
+	}
+	return o.acked
+}
+
 // Room returns how many bytes more may be made. It is negative if there are too many.
 func (o *Outbox) Room() int64 {
 	if o.window == 0 {
@@ -119,7 +133,7 @@ func (o *Outbox) Space() []byte {
 	}
 	if tail := o.tail(); tail != nil && tail != o.lent {
 		switch {
-		case tail.end() > o.acked || tail == o.sending:
+		case tail.end() > o.kept() || tail == o.sending:
 			if free := tail.free(); len(free) >= tail.room/16 && (tail.room == room || len(free) > room) {
 				return free
 			}
@@ -241,8 +255,8 @@ func (o *Outbox) Ack(offset int64) error {
 
 // Rewind makes the bytes from the offset on unsent. Its error matches ErrGap.
 func (o *Outbox) Rewind(offset int64) error {
-	if offset < o.acked || offset > o.farthest {
-		return xerrors.Errorf("resume at byte %d, sent are %d and acknowledged %d: %w", offset, o.farthest, o.acked, ErrGap)
+	if offset < o.kept() || offset > o.farthest {
+		return xerrors.Errorf("resume at byte %d, sent are %d and kept from %d: %w", offset, o.farthest, o.kept(), ErrGap)
 	}
 	o.sent = offset
 	return nil
@@ -275,7 +289,7 @@ func (o *Outbox) trim() {
 	if !o.ended {
 		most--
 	}
-	for done < most && o.chunks[done].end() <= o.acked && !o.inUse(o.chunks[done]) {
+	for done < most && o.chunks[done].end() <= o.kept() && !o.inUse(o.chunks[done]) {
 		putChunk(o.chunks[done])
 		done++
 	}

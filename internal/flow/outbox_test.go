@@ -76,6 +76,24 @@ func TestOutboxWithoutFlowControlKeepsNothing(t *testing.T) {
 	require.LessOrEqual(t, held(o), 2*largeRoom)
 }
 
+// TestOutboxForgets: a stream that has only one connection keeps nothing, though it has flow control.
+func TestOutboxForgets(t *testing.T) {
+	const window = 2 << 20
+	o := NewOutbox(testHeader, window)
+	o.Forget()
+	for o.Room() > 0 {
+		put(o, make([]byte, min(o.Room(), 100000)))
+		for o.Unsent() > 0 {
+			take(t, o, 64000)
+		}
+		require.LessOrEqual(t, held(o), 2*largeRoom)
+	}
+	require.EqualValues(t, window, o.Made())
+	require.ErrorIs(t, o.Rewind(0), ErrGap)
+	require.NoError(t, o.Ack(window/2))
+	require.EqualValues(t, window/2, o.Room())
+}
+
 // TestIdleOutboxIsSmall: a stream that carries little costs little, also after it carried much.
 func TestIdleOutboxIsSmall(t *testing.T) {
 	o := NewOutbox(testHeader, 2<<20)
