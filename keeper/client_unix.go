@@ -131,9 +131,11 @@ func dialer(socket string) wsep.Dialer {
 func httpClient(socket string) *http.Client {
 	return &http.Client{
 		Timeout: askTimeout,
-		Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return dial(ctx, socket)
-		}},
+		Transport: &http.Transport{
+			// A request that is refused leaves no connection behind.
+			DisableKeepAlives: true,
+			DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx, socket) },
+		},
 	}
 }
 

@@ -502,6 +502,26 @@ func TestIdleKeeperEnds(t *testing.T) {
 	}
 }
 
+// TestConnectionAtRest: it does not keep the keeper.
+func TestConnectionAtRest(t *testing.T) {
+	dir := newDir(t)
+	p, out := start(t, keeper.Execer{Dir: dir, Idle: shortIdle}, sh("echo $PPID.; read line"))
+	keeper := readPids(t, out)[0]
+	sockets, err := filepath.Glob(filepath.Join(dir, "keeper-*"))
+	require.NoError(t, err)
+	conn, err := net.Dial("unix", sockets[0])
+	require.NoError(t, err)
+	defer conn.Close()
+	_, err = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	require.NoError(t, err)
+	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+	require.NoError(t, p.Stdin().Close())
+	_ = p.Wait()
+	requireGone(t, keeper)
+}
+
 // TestUpgrade: new commands go to the keeper of the new version. The old one keeps its sessions, and ends after them.
 func TestUpgrade(t *testing.T) {
 	dir := newDir(t)

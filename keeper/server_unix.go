@@ -56,6 +56,7 @@ func (s settings) keep() error {
 	web := &http.Server{
 		Handler:           k.handler(s),
 		ReadHeaderTimeout: askTimeout,
+		IdleTimeout:       k.idle, // A connection at rest is nothing to keep.
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ConnState:         k.connState,
 	}
