@@ -17,8 +17,9 @@ type keptHost struct {
 	cancel         context.CancelFunc // ends the process by force
 	input          *sharedInput       // nil if the command has no stdin
 	stdout, stderr *keptOutput
-	ended          chan struct{} // closed when the process has exited, and all its output is kept
-	outcome        error         // what the process's Wait returned; set before ended is closed
+	exited         chan struct{} // closed when the process has exited; most often all its output is kept then
+	outcome        error         // what the process's Wait returned; set before exited is closed
+	ended          chan struct{} // closed after exited, when all output is kept
 	over           chan struct{} // closed when nothing is left of the command, or it could not be ended
 }
 
@@ -31,6 +32,7 @@ func startKeptHost(s *Session) (sessionHost, error) {
 		Session: s,
 		stdout:  &keptOutput{limit: s.keepOutput},
 		stderr:  &keptOutput{limit: s.keepOutput},
+		exited:  make(chan struct{}),
 		ended:   make(chan struct{}),
 		over:    make(chan struct{}),
 	}
@@ -48,37 +50,53 @@ func startKeptHost(s *Session) (sessionHost, error) {
 	reading.Add(2)
 	whenReady(h.process.Stdout(), func(r io.Reader) { defer reading.Done(); h.stdout.fill(r) })
 	whenReady(h.process.Stderr(), func(r io.Reader) { defer reading.Done(); h.stderr.fill(r) })
+	read := make(chan struct{})
+	// Ends when the outputs have ended.
+	go func() { reading.Wait(); close(read) }()
 	// Ends when the process has exited and its outputs have ended.
-	go func() {
-		reading.Wait()
-		h.outcome = h.process.Wait()
-		h.cancel()
-		if h.input != nil {
-			h.input.stop()
-		}
-		close(h.ended)
-	}()
+	go h.follow(read)
 	return h, nil
+}
+
+// follow waits for the exit, and for read, which is closed when the outputs have ended. Another process may hold them open for
+// long after the exit.
+func (h *keptHost) follow(read <-chan struct{}) {
+	if p, ok := processAs[Exiter](h.process); ok {
+		<-p.Exited()
+		await(read, nil, heldGrace)
+	} else {
+		<-read
+	}
+	h.outcome = h.process.Wait()
+	if h.input != nil {
+		h.input.stop()
+	}
+	close(h.exited)
+	<-read
+	h.cancel()
+	close(h.ended)
 }
 
 // keep implements sessionHost.
 func (h *keptHost) keep() {
 	defer close(h.over)
 	select {
-	case <-h.ended:
+	case <-h.exited:
 		h.setTimeout(h.keptFor())
 		<-h.closing.Done()
 		h.advance(StateClosing, errSessionDone, h.outcome)
 	case <-h.closing.Done():
 		err := context.Cause(h.closing)
 		h.advance(StateClosing, err, err)
+	}
+	if !isClosed(h.ended) {
 		endProcess(h.process, h.cancel, h.ended)
 	}
 }
 
 // signal implements sessionHost.
 func (h *keptHost) signal(ctx context.Context, signal string) error {
-	if isClosed(h.ended) {
+	if isClosed(h.exited) {
 		return errProcessDone
 	}
 	return signalProcess(ctx, h.process, signal)
@@ -88,15 +106,26 @@ func (h *keptHost) signal(ctx context.Context, signal string) error {
 func (h *keptHost) describe(info *SessionInfo) {
 	info.Stdout, _ = h.stdout.size()
 	info.Stderr, _ = h.stderr.size()
-	if isClosed(h.ended) {
+	info.LastLine = h.lastLine()
+	if isClosed(h.exited) {
 		info.Exited, info.Exit = true, h.outcome
 	}
+}
+
+// lastLine returns the last line of the output that was written to last, or of the other one if that has none.
+func (h *keptHost) lastLine() string {
+	line, newest := h.stdout.lastLine()
+	other, otherNewest := h.stderr.lastLine()
+	if other != "" && (line == "" || otherNewest.After(newest)) {
+		return other
+	}
+	return line
 }
 
 // wait waits until the command has exited, or can't be ended.
 func (h *keptHost) wait(ctx context.Context) error {
 	select {
-	case <-h.ended:
+	case <-h.exited:
 	case <-h.over:
 	case <-ctx.Done():
 		return ctx.Err()

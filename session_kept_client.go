@@ -44,21 +44,40 @@ func (h *keptHost) attach(ctx context.Context, c Command, detached func()) (Proc
 	return v, nil
 }
 
-// follow waits until the client detaches or the command has exited.
+// follow waits until the client detaches, or the command has exited and its outputs have ended.
 func (v *keptClient) follow(ctx context.Context) {
 	defer context.AfterFunc(ctx, v.detach)()
-	select {
-	case <-v.host.ended:
-		v.result = v.host.howEnded()
-	case <-v.host.over:
-		v.result = v.host.howEnded()
-		v.detach() // The outputs may never end.
-	case <-v.left:
-		v.result = errDetached
+	v.result = v.awaitExit()
+	if isClosed(v.left) || isClosed(v.host.ended) {
+		v.host.removeClient(0)
+	} else {
+		defer v.readOn()
 	}
-	v.host.removeClient(0)
 	v.detached()
 	close(v.done)
+}
+
+// awaitExit waits until the client detaches or the command has exited. It returns what Wait is to return.
+func (v *keptClient) awaitExit() error {
+	select {
+	case <-v.host.exited:
+	case <-v.host.over:
+		v.detach() // The outputs may never end.
+	case <-v.left:
+		return errDetached
+	}
+	return v.host.howEnded()
+}
+
+// readOn counts the client as long as it may read outputs that another process holds open after the command's exit.
+func (v *keptClient) readOn() {
+	select {
+	case <-v.host.ended:
+	case <-v.left:
+	case <-v.host.over:
+		v.detach()
+	}
+	v.host.removeClient(0)
 }
 
 func (v *keptClient) detach() { v.detachOnce.Do(func() { close(v.left) }) }
@@ -153,7 +172,7 @@ func (s *keptStdin) Write(p []byte) (int, error) {
 	err := errProcessDone
 	if isClosed(v.left) {
 		err = os.ErrClosed
-	} else if !isClosed(v.host.ended) {
+	} else if !isClosed(v.host.exited) {
 		err = v.host.input.write(p, v.left)
 	}
 	if err != nil {

@@ -1,8 +1,12 @@
 package wsep
 
 import (
+	"bytes"
 	"io"
 	"sync"
+	"time"
+
+	"cdr.dev/wsep/internal/vt"
 )
 
 // keptOutput is one output of a kept command. It holds the newest bytes, up to a limit, for readers that come at any time.
@@ -14,6 +18,7 @@ type keptOutput struct {
 	pieces  [][]byte      // the oldest first. Only the last one grows
 	first   int64         // the offset of the first piece
 	end     int64         // the offset of the next byte
+	newest  time.Time     // when the last byte came
 	err     error         // why there is no next byte; nil while there may be one, and io.EOF after the last
 	changed chan struct{} // closed at the next change; nil if nobody waits for it
 }
@@ -57,6 +62,9 @@ func (o *keptOutput) commit(n int, err error) {
 	o.pieces[last] = o.pieces[last][:len(o.pieces[last])+n]
 	o.end += int64(n)
 	o.err = err
+	if n > 0 {
+		o.newest = time.Now()
+	}
 	for len(o.pieces) > 1 && o.first+int64(len(o.pieces[0])) <= o.start() {
 		o.first += int64(len(o.pieces[0]))
 		o.pieces[0] = nil
@@ -113,4 +121,32 @@ func (o *keptOutput) readAt(p []byte, offset int64) (n int, from int64, changed 
 		}
 	}
 	return n, from, nil, nil
+}
+
+// maxKeptLine is how many bytes of an output's end are searched for its last line.
+const maxKeptLine = 1 << 10
+
+// lastLine returns the last line that is not blank, as a terminal shows it and without spaces around it, and when the last byte came.
+func (o *keptOutput) lastLine() (line string, newest time.Time) {
+	o.mu.Lock()
+	end, newest := o.end, o.newest
+	o.mu.Unlock()
+	tail := make([]byte, maxKeptLine)
+	n, _, _, _ := o.readAt(tail, max(0, end-maxKeptLine))
+	tail = tail[:n]
+	for line == "" && len(tail) > 0 {
+		start := bytes.LastIndexByte(tail, '\n') + 1
+		line, tail = shownLine(tail[start:]), tail[:max(0, start-1)]
+	}
+	return line, newest
+}
+
+// shownLine returns what a terminal shows of a line: a program may write colors, or a line again and again.
+func shownLine(line []byte) string {
+	if len(bytes.TrimSpace(line)) == 0 {
+		return ""
+	}
+	terminal := vt.New(1, maxKeptLine, 0)
+	terminal.Write(line)
+	return terminal.LastLine()
 }

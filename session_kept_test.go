@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -99,6 +100,84 @@ func TestKeptOutputIsBounded(t *testing.T) {
 		require.Len(t, rest, limit, name)
 		require.True(t, bytes.HasSuffix(all, rest), name)
 	}
+}
+
+// TestKeptExitIsToldAtOnce: the exit does not wait for a process that holds the outputs. Those go on until the session is closed.
+func TestKeptExitIsToldAtOnce(t *testing.T) {
+	execer := wsep.Dialer{URL: serveCut(t, &wsep.Handler{})}
+	c := kept("1", "sleep 1000 & echo $!; exit 3")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	p, err := execer.Start(ctx, c)
+	require.NoError(t, err)
+	holder := readLine(t, p.Stdout())
+	requireEndedWith(t, execer.WaitSession(ctx, "1"), 3)
+	requireEndedWith(t, p.Wait(), 3)
+	late, err := execer.Start(ctx, wsep.Command{ID: "1"})
+	require.NoError(t, err)
+	require.Equal(t, holder, readLine(t, late.Stdout()))
+	requireEndedWith(t, late.Wait(), 3)
+
+	list, err := execer.Sessions(ctx)
+	require.NoError(t, err)
+	require.True(t, list[0].Exited)
+	require.Equal(t, 2, list[0].Clients, "they may read on")
+	require.NoError(t, execer.CloseSession(ctx, "1", "the test closes it"))
+	rest, err := io.ReadAll(late.Stdout())
+	require.NoError(t, err)
+	require.Empty(t, rest)
+	require.NoError(t, ctx.Err())
+	pid, err := strconv.Atoi(holder)
+	require.NoError(t, err)
+	requireGone(t, patience, []int{pid})
+}
+
+// TestKeptHeldOutputEnds: the command is remembered for Keep after its exit, even if a process holds its outputs.
+func TestKeptHeldOutputEnds(t *testing.T) {
+	c := sh("sleep 1000 & exit 3")
+	c.Keep = time.Millisecond
+	s := wsep.NewSession(&c, wsep.LocalExecer{}, nil)
+	p := attachKept(t, s)
+	requireEndedWith(t, p.Wait(), 3)
+	require.NoError(t, p.Close())
+	_, err := s.WaitForState(wsep.StateDone)
+	require.Error(t, err)
+}
+
+// TestKeptLastLine: the last line is that of the output which was written to last, as a terminal shows it.
+func TestKeptLastLine(t *testing.T) {
+	execer := wsep.Dialer{URL: serveCut(t, &wsep.Handler{})}
+	p, err := execer.Start(t.Context(), kept("1", `while read -r line; do eval "$line"; done`))
+	require.NoError(t, err)
+	lastLine := func() string {
+		list, err := execer.Sessions(t.Context())
+		require.NoError(t, err)
+		require.Len(t, list, 1)
+		return list[0].LastLine
+	}
+	require.Empty(t, lastLine())
+	// The output is kept before its client gets it.
+	for _, step := range []struct {
+		output io.Reader
+		print  string
+		want   string
+	}{
+		{p.Stdout(), `printf 'first\n \033[31mred\033[0m \n\n \n'`, "red"},
+		{p.Stderr(), `printf 'complaint\n' >&2`, "complaint"},
+		{p.Stdout(), `printf '10%%\r20%%\n'`, "20%"},
+		{p.Stderr(), `printf '\n\n' >&2`, "complaint"},
+		{p.Stdout(), `printf '%05000d\n' 7`, strings.Repeat("0", 1022) + "7"},
+		{p.Stdout(), `printf '\342\202x\n'`, "x"},
+	} {
+		_, err := io.WriteString(p.Stdin(), step.print+"\n")
+		require.NoError(t, err)
+		for range strings.Count(step.print, `\n`) {
+			readLine(t, step.output)
+		}
+		require.Equal(t, step.want, lastLine(), step.print)
+	}
+	require.NoError(t, p.Stdin().Close())
+	require.NoError(t, p.Wait())
 }
 
 // TestKeptInputIsShared: what one client writes at a time stays together, and a client that leaves holds up nobody.
