@@ -126,10 +126,12 @@ export class Conversation {
     if (this.#attached) this.#link?.probe();
   }
 
-  /** Asks for something. It may wait until there is room. */
-  async ask(order: Order): Promise<void> {
-    await this.#orders.room();
+  /** Asks for something, as soon as there is room. The result is whether that was possible before the command's end. */
+  async ask(order: Order): Promise<boolean> {
+    while (this.#orders.full && !this.#over && !this.#exited) await this.#orders.changed();
+    if (this.#over || this.#exited) return false;
     this.order(order);
+    return true;
   }
 
   /** Asks for something that comes once, or whose last word counts. */
@@ -246,7 +248,6 @@ export class Conversation {
     if (!resuming) this.#mark = link.mark;
     this.abandon();
     this.#attached = false;
-    this.#orders.rewind();
     this.#receipts?.stdout.stop();
     this.#receipts?.stderr.stop();
     this.#lostAgain(error, close);
@@ -306,7 +307,7 @@ export class Conversation {
   #resumed(answer: Resumed): void {
     if (this.#peer) {
       this.#outbox.rewind(answer.stdin);
-      this.#orders.taken(answer.seq);
+      this.#orders.rewind(answer.seq);
       this.#attach(this.#peer);
       this.#events.resumed();
     } else {
@@ -360,8 +361,9 @@ export class Conversation {
     const stdout = new Receipts(window, prompt, (stdout) => this.#ack({ stdout }));
     const stderr = new Receipts(window, prompt, (stderr) => this.#ack({ stderr }));
     this.#receipts = { stdout, stderr };
-    this.#outputs.stdout.consumed = (n) => stdout.consume(n);
-    this.#outputs.stderr.consumed = (n) => stderr.consume(n);
+    // What is read after the end starts no timer: Node would wait for that.
+    this.#outputs.stdout.consumed = (n) => void (this.#over || stdout.consume(n));
+    this.#outputs.stderr.consumed = (n) => void (this.#over || stderr.consume(n));
   }
 
   #ack(offsets: { readonly stdout: number } | { readonly stderr: number }): void {
@@ -409,6 +411,7 @@ export class Conversation {
     // Output ends first. A listener that hears of the exit may close the process, and that cuts output which has not ended.
     if (!message.pending) this.#finish();
     if (!again) this.#events.exited(outcome(message));
+    this.#orders.wake();
     this.#wake();
   }
 }

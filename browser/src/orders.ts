@@ -17,16 +17,21 @@ export class Orders {
   #last = 0;
   /** close_stdin is to follow stdin's last byte. */
   #ending = false;
-  /** Continues the calls that wait for room. */
+  /** Continues the calls of changed. */
   #waiting: (() => void)[] = [];
 
   constructor(numbered: boolean) {
     this.#numbered = numbered;
   }
 
-  /** Waits while there is no room for another order. */
-  async room(): Promise<void> {
-    while (this.#queue.length >= MAX_UNTAKEN) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+  /** There is no room for an order that could wait. */
+  get full(): boolean {
+    return this.#queue.length >= MAX_UNTAKEN;
+  }
+
+  /** Waits until there may be room, or the conversation is over. */
+  changed(): Promise<void> {
+    return new Promise<void>((resolve) => this.#waiting.push(resolve));
   }
 
   /** Adds an order. A size replaces one that was not sent. */
@@ -57,8 +62,12 @@ export class Orders {
     if (!this.#numbered) this.#forget(this.#sent);
   }
 
-  /** The connection is lost. */
-  rewind(): void {
+  /**
+   * The server goes on over another connection, and has taken the orders up to a number. The others are sent again. Until
+   * then those that were sent count as sent: a size in the place of one that the server has taken would be lost.
+   */
+  rewind(seq: number): void {
+    this.taken(seq);
     this.#sent = 0;
   }
 
@@ -75,7 +84,7 @@ export class Orders {
     this.wake();
   }
 
-  /** Makes the calls that wait for room look again. */
+  /** Makes those that wait for room look again. */
   wake(): void {
     for (const resolve of this.#waiting.splice(0)) resolve();
   }

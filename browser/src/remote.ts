@@ -150,7 +150,9 @@ export class RemoteProcess implements Process {
     if (this.#hasEnded()) throw this.#whyEnded();
     if (!this.#conversation?.started) throw new DisconnectedError("there is no connection");
     if (!this.#conversation.takesSignals) throw new DOMException("server takes no signals", "NotSupportedError");
-    await this.#conversation.ask({ type: "signal", signal: name.replace(/^SIG/, "") });
+    if (await this.#conversation.ask({ type: "signal", signal: name.replace(/^SIG/, "") })) return;
+    if (this.#hasEnded()) throw this.#whyEnded();
+    throw new DisconnectedError("there is no connection");
   }
 
   async output(): Promise<Finished> {
@@ -215,7 +217,7 @@ export class RemoteProcess implements Process {
   /** The network may have changed without a word. */
   #woken(): void {
     if (this.#phase === "connected") this.#conversation?.probe();
-    else if (this.#phase === "waiting" || Date.now() - this.#attemptedAt > STALE_MS) this.retry();
+    else if (this.#phase === "waiting" || Math.abs(Date.now() - this.#attemptedAt) > STALE_MS) this.retry();
   }
 
   /** The command runs, or may run, and what there is of its conversation waits for another connection. */
@@ -288,6 +290,7 @@ export class RemoteProcess implements Process {
 
   #startedAs(pid: number): void {
     this.#pid = pid;
+    this.#unstartedTimes = 0;
     this.#phase = "connected";
     this.#lostConversation = false;
     this.#connectedAt = Date.now();
@@ -314,7 +317,7 @@ export class RemoteProcess implements Process {
   #resumeLater(error: DisconnectedError, hurry: boolean): void {
     const attempt = this.#lostConversation ? this.#attempt + 1 : 1;
     this.#lostConversation = true;
-    this.#wait(attempt, hurry ? 0 : resumeDelay(attempt), error);
+    this.#wait(attempt, hurry && attempt === 1 ? 0 : resumeDelay(attempt), error);
   }
 
   /** The start never arrived, and never will. */

@@ -32,8 +32,11 @@ const DEFAULT_LIMIT = 1 << 20;
 /** Throws if an option of run has a wrong type or value. */
 export function checkRun({ input, limit = DEFAULT_LIMIT }: RunOptions): void {
   if (!Number.isSafeInteger(limit) || limit < 2) throw new RangeError(`limit of ${limit} bytes`);
-  if (input === undefined || typeof input === "string" || isStream(input)) return;
-  if (input instanceof ArrayBuffer || ArrayBuffer.isView(input)) return;
+  if (input === undefined || typeof input === "string" || input instanceof ArrayBuffer || ArrayBuffer.isView(input)) return;
+  if (isStream(input)) {
+    if (input.locked) throw new TypeError("input has another reader");
+    return;
+  }
   throw new TypeError("input is no string, no bytes and no stream");
 }
 

@@ -42,6 +42,11 @@ function wake(): void {
   for (const listener of [...listeners]) listener();
 }
 
+/** A page is also shown when it has been loaded. Then nothing has changed. */
+function shown(event: Event): void {
+  if ((event as PageTransitionEvent).persisted) wake();
+}
+
 function looked(): void {
   if (globalThis.document.visibilityState === "visible") wake();
 }
@@ -60,7 +65,7 @@ function watch(): void {
   (ticking as { unref?(): void }).unref?.();
   // Node has no such events, a worker no document.
   globalThis.addEventListener?.("online", wake);
-  globalThis.addEventListener?.("pageshow", wake);
+  globalThis.addEventListener?.("pageshow", shown);
   globalThis.addEventListener?.("pagehide", leave);
   globalThis.document?.addEventListener("visibilitychange", looked);
 }
@@ -68,7 +73,7 @@ function watch(): void {
 function unwatch(): void {
   clearInterval(ticking);
   globalThis.removeEventListener?.("online", wake);
-  globalThis.removeEventListener?.("pageshow", wake);
+  globalThis.removeEventListener?.("pageshow", shown);
   globalThis.removeEventListener?.("pagehide", leave);
   globalThis.document?.removeEventListener("visibilitychange", looked);
 }

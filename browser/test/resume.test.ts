@@ -147,6 +147,23 @@ test("requests have numbers, and are sent again until the server has taken them"
   await closing;
 });
 
+test("a size that follows a lost one is told, whether the server has taken that or not", async (t) => {
+  for (const seq of [0, 1]) {
+    await t.test(`taken ${seq}`, async (t) => {
+      const s = await Session.begin(t, { id: "" });
+      s.socket.start(resumable);
+      s.process.resize(31, 91);
+      s.socket.drop();
+      s.process.resize(32, 92);
+      s.process.resize(33, 93);
+      await comeBack(s, { seq });
+      const sizes = s.socket.take();
+      assert.deepEqual(sizes.at(-1), { type: "resize", rows: 33, cols: 93, seq: 2 });
+      assert.equal(sizes.length, 2 - seq);
+    });
+  }
+});
+
 test("the end of stdin comes behind its last byte, also the second time", async (t) => {
   const s = await Session.begin(t, { id: "", tty: false, stdin: true });
   s.socket.start({ ...resumable, window: 4096 });
@@ -179,6 +196,32 @@ test("no more than 64 requests wait for the server", async (t) => {
   assert.deepEqual(s.socket.take().map(({ seq }) => seq), [65, 66, 67, 68, 69, 70]);
 });
 
+for (const [end, happen] of [
+  ["the process has ended", (socket: FakeSocket) => socket.deliver({ type: "exit_code", exit_code: 0 })],
+  ["only output is left", (socket: FakeSocket) => socket.deliver({ type: "exit_code", exit_code: 0, pending: true })],
+  ["the connection is lost for good", (socket: FakeSocket) => socket.drop(4001)],
+] as const) {
+  test(`a signal that waits for room is refused: ${end}`, { timeout: 60_000 }, async (t) => {
+    const s = await Session.begin(t, { id: "" });
+    s.socket.start(resumable);
+    await Promise.all(Array.from({ length: 64 }, () => s.process.signal("USR1")));
+    const refused = assert.rejects(s.process.signal("USR1"));
+    await settle();
+    happen(s.socket);
+    await refused;
+  });
+}
+
+test("what is read after the end starts no timer", async (t) => {
+  const s = await Session.begin(t, { id: "" });
+  s.socket.start(resumable);
+  s.socket.deliver({ type: "stdout" }, "few");
+  s.socket.deliver({ type: "exit_code", exit_code: 0 });
+  const timers = t.mock.method(globalThis, "setTimeout");
+  assert.equal((await s.process.stdout.getReader().read()).value?.length, 3);
+  assert.equal(timers.mock.callCount(), 0);
+});
+
 test("output that was read is acknowledged after a quiet second", async (t) => {
   const s = await Session.begin(t, { id: "" });
   s.socket.start(resumable);
@@ -209,7 +252,7 @@ test("attempts come less and less often, for as long as the server waits", async
   assert.ok(Date.now() - began < 21_000, `${Date.now() - began}`);
 });
 
-test("a server that says goodbye is expected back at once", async (t) => {
+test("a server that says goodbye is expected back at once, but not each time", async (t) => {
   for (const code of [1001, 1012]) {
     await t.test(async (t) => {
       const s = await Session.begin(t, { id: "" });
@@ -217,6 +260,9 @@ test("a server that says goodbye is expected back at once", async (t) => {
       s.socket.drop(code);
       await s.pass(0);
       assert.equal(s.sockets.length, 2);
+      s.socket.open();
+      s.socket.drop(code);
+      await s.expectAttemptAfter(100);
     });
   }
 });
@@ -365,6 +411,23 @@ test("pid was lost: the command is started again only if the server says that it
       assert.notEqual(again["key"], start!["key"]);
       await s.process.started;
     });
+  }
+});
+
+test("only starts in a row that never arrived count", async (t) => {
+  const s = await Session.begin(t);
+  for (let i = 0; i < 10; i++) {
+    if (i === 5) {
+      s.socket.start(allExtensions);
+      s.socket.drop();
+      await s.pass(30_000);
+    }
+    s.socket.open();
+    const socket = await lose(s);
+    socket.open();
+    socket.deliver({ type: "resume_error", kind: "unknown", message: "no", never: true });
+    await settle();
+    assert.equal(s.process.state.status, "connecting", `after ${i + 1}`);
   }
 });
 

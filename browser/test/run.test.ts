@@ -111,5 +111,8 @@ test("run checks its options", async () => {
   await assert.rejects(client.run("cat", { limit: 1 }), RangeError);
   await assert.rejects(client.run("cat", { input: 7 as never }), TypeError);
   await assert.rejects(client.run("cat", { args: "x" as never }), TypeError);
+  const taken = new ReadableStream();
+  taken.getReader();
+  await assert.rejects(client.run("cat", { input: taken }), TypeError);
   assert.equal(sockets.length, 0);
 });

@@ -27,9 +27,14 @@ function page(t: TestContext): Page {
   return { window, document };
 }
 
+/** The event of a page that is shown: because it was loaded, or because the browser had kept it. */
+function pageshow(persisted: boolean): Event {
+  return Object.assign(new Event("pageshow"), { persisted });
+}
+
 const moments: [string, (page: Page, session: Session) => void | Promise<void>][] = [
   ["the network comes back", ({ window }) => void window.dispatchEvent(new Event("online"))],
-  ["the page comes back", ({ window }) => void window.dispatchEvent(new Event("pageshow"))],
+  ["the page comes back", ({ window }) => void window.dispatchEvent(pageshow(true))],
   [
     "the page comes into view",
     ({ document }) => {
@@ -95,12 +100,30 @@ test("a young attempt is left alone", async (t) => {
   assert.equal(s.sockets.length, 1);
 });
 
+test("a long attempt goes on when the page has loaded", async (t) => {
+  const { window } = page(t);
+  const s = await Session.begin(t);
+  await s.pass(2_001);
+  window.dispatchEvent(pageshow(false));
+  await settle();
+  assert.equal(s.sockets.length, 1);
+});
+
+test("an attempt is replaced when the clock was set back meanwhile", async (t) => {
+  const { window } = page(t);
+  const s = await Session.begin(t);
+  t.mock.method(Date, "now", () => -3_600_000);
+  window.dispatchEvent(new Event("online"));
+  await settle();
+  assert.equal(s.sockets.length, 2);
+});
+
 test("a server that answers is asked once for each reason", async (t) => {
   const { window } = page(t);
   const s = await Session.begin(t);
   s.socket.start(allExtensions);
   window.dispatchEvent(new Event("online"));
-  window.dispatchEvent(new Event("pageshow"));
+  window.dispatchEvent(pageshow(true));
   assert.deepEqual(s.socket.take(), [{ type: "echo", n: 1 }]);
   s.socket.deliver({ type: "echo", n: 1 });
   await s.pass(60_000);
