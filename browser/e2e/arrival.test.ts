@@ -145,9 +145,10 @@ test("tries again when the server can't run commands, and when the network is ba
   const prepare = () => (Math.random = () => 0);
   const failing = { status: 502, json: { error: "The server can't run commands now: no route" } };
   const tab = await Tab.open(browser, "about:blank", {}, prepare);
-  await tab.page.route("**/api/server", (route) => route.fulfill(failing), { times: 3 });
+  await tab.page.route("**/api/server", (route) => route.fulfill(failing));
   await tab.page.goto(address);
   await tab.says("The server can't run commands now: no route.");
+  await tab.page.unroute("**/api/server");
   await tab.connected();
 
   // The page now waits longer than the test.

@@ -13,20 +13,17 @@ import { chromium } from "playwright-core";
 import type { Browser, BrowserContextOptions, Page } from "playwright-core";
 import type { Terminal } from "@xterm/xterm";
 
-import { buildServer } from "../test/servers.js";
+import { THIS } from "../test/servers.js";
 
 declare global {
   var terminal: Terminal;
 }
 
 /** How long to wait for an event. On a quiet machine the event happens at once. */
-const PATIENCE_MS = 20_000;
+const PATIENCE_MS = 60_000;
 
 export const CHROMIUM = process.env["CHROMIUM"] ?? "/usr/bin/chromium";
 export const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"];
-
-/** The program dev/server. It is built once. */
-const program = buildServer();
 
 /** A server with the page, and an address for the page. */
 export interface Site {
@@ -40,7 +37,7 @@ export interface Site {
  */
 export async function serve(...flags: string[]): Promise<Site> {
   const home = mkdtempSync(join(tmpdir(), "wsep-home-"));
-  const child = spawn(program, ["--listen", "127.0.0.1:0", "--web", "web/dist", ...flags], {
+  const child = spawn(THIS, ["--listen", "127.0.0.1:0", "--web", "web/dist", ...flags], {
     stdio: ["ignore", "pipe", "ignore"],
     env: { PATH: process.env["PATH"], HOME: home, HISTFILE: "/dev/null", SHELL: "/bin/bash", PS1: "$ ", LANG: "C.UTF-8" },
   });
@@ -69,8 +66,11 @@ export async function browse(...flags: string[]): Promise<Browser> {
 /** The warnings of WebGL without a graphics card, and of xterm.js on a busy machine, that they are slow. */
 const SLOWNESS = /GL Driver Message \(OpenGL, Performance|task queue exceeded allotted deadline/;
 
-/** How far ahead a clock is stopped, in milliseconds. It can't be stopped at a time that has passed. */
-const AHEAD_MS = 1000;
+/**
+ * How far ahead a clock is stopped, in milliseconds. It can't be stopped at a time that has passed. The page takes a jump of more
+ * than 10 s for a sleep of the machine.
+ */
+const AHEAD_MS = 8_000;
 
 /** A page with the terminal. */
 export class Tab {
@@ -210,7 +210,11 @@ export class Tab {
 
   /** Waits until the page's status has these words. */
   async says(words: string): Promise<void> {
-    await this.page.getByRole("status").filter({ hasText: words }).first().waitFor();
+    const said = this.page.getByRole("status").filter({ hasText: words }).first();
+    await said.waitFor().catch(async (cause: unknown) => {
+      const texts = await this.page.locator("#status, #announcement, #toast, #notice p").allTextContents();
+      throw new Error(`the page does not say "${words}", but ${JSON.stringify(texts)}`, { cause });
+    });
   }
 
   connected(): Promise<void> {

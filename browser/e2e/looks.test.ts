@@ -36,6 +36,7 @@ for (const { name, browser, options } of looks) {
     await tab.run(String.raw`printf '\033[1mbold\033[0m \033[3mitalic\033[0m \033[4munderlined\033[0m ✓ 界 👩‍🚀 https://example.com/ ┌──┐\n'`);
     await picture("terminal");
     await tab.press("Control+Shift+F");
+    await tab.page.getByRole("search").waitFor();
     await tab.type("bin");
     await tab.page.locator("#search output").filter({ hasText: /of/ }).waitFor();
     await picture("search");

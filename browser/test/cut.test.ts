@@ -12,12 +12,11 @@ import { DisconnectedError, connect } from "../src/index.js";
 import type { Client, ConnectOptions, Process } from "../src/index.js";
 import { Cutter } from "./cutter.js";
 import type { Cut, Plan } from "./cutter.js";
-import { buildServer, buildV024Server, serve } from "./servers.js";
+import { THIS, V024, serve } from "./servers.js";
 import { readUntil, stateIs } from "./waiting.js";
 
 // These tests cut connections to a real server.
 
-const program = buildServer();
 const local = ["--listen", "127.0.0.1:0"];
 
 interface Cuttable {
@@ -27,7 +26,7 @@ interface Cuttable {
 }
 
 async function cuttable(t: TestContext, options: ConnectOptions = {}, ...flags: string[]): Promise<Cuttable> {
-  const { url } = await serve(t, program, ...local, ...flags);
+  const { url } = await serve(t, THIS, ...local, ...flags);
   const cutter = await Cutter.before(t, url);
   return { client: connect(cutter.url, { WebSocket, ...options }), cutter, url };
 }
@@ -92,7 +91,7 @@ test("a terminal goes on after a cut: nothing is shown twice, and keys wait", as
 });
 
 test("pid is lost: the command runs once", async (t) => {
-  const { url } = await serve(t, program, ...local);
+  const { url } = await serve(t, THIS, ...local);
   const dir = mkdtempSync(join(tmpdir(), "wsep-browser-"));
   t.after(() => rmSync(dir, { recursive: true }));
   let plans: Plan[] = [];
@@ -113,7 +112,7 @@ test("pid is lost: the command runs once", async (t) => {
 });
 
 test("a second client with the key takes over, and the first does not come back", async (t) => {
-  const { url } = await serve(t, program, ...local);
+  const { url } = await serve(t, THIS, ...local);
   const starts: string[] = [];
   class Listening extends WebSocket {
     override send(data: unknown): void {
@@ -152,22 +151,21 @@ test("a server waits only as long as it has granted", async (t) => {
   cutter.down = true;
   cutter.cutAll("reset");
   await assert.rejects(process.exited, { name: "DisconnectedError", message: /not resumed/ });
-  assert.ok(Date.now() - began >= 900 && Date.now() - began < 10_000, `${Date.now() - began}`);
+  assert.ok(Date.now() - began >= 900 && Date.now() - began < 30_000, `${Date.now() - began}`);
 });
 
 test("a process is not resumed at another server", async (t) => {
   const { client, cutter } = await cuttable(t);
   const process = client.spawn("cat", { stdin: true });
   await process.started;
-  const other = await serve(t, program, ...local);
+  const other = await serve(t, THIS, ...local);
   cutter.lead(other.url);
   cutter.cutAll("reset");
   await assert.rejects(process.exited, { kind: "lost", message: /not resumed/ });
 });
 
 test("a process is lost with its connection if the server does not wait", async (t) => {
-  const v024 = buildV024Server();
-  for (const start of [() => serve(t, program, ...local, "--resume-timeout", "0"), () => serve(t, v024)]) {
+  for (const start of [() => serve(t, THIS, ...local, "--resume-timeout", "0"), () => serve(t, V024)]) {
     const cutter = await Cutter.before(t, (await start()).url);
     const process = connect(cutter.url, { WebSocket }).spawn("cat", { stdin: true });
     await process.started;
@@ -229,7 +227,7 @@ const kinds: Record<string, (client: Client) => Promise<void>> = {
 };
 
 test(`a storm of ${STORM} cuts loses nothing`, { timeout: 3_600_000 }, async (t) => {
-  const { url } = await serve(t, program, ...local);
+  const { url } = await serve(t, THIS, ...local);
   let stormy = true;
   const plan = (): Plan | undefined => {
     if (!stormy) return undefined;

@@ -68,7 +68,7 @@ export class Cutter {
   #take(near: Socket): void {
     near.on("error", () => {});
     if (this.down) {
-      near.resetAndDestroy();
+      reset(near);
       return;
     }
     this.made++;
@@ -101,8 +101,8 @@ export class Cutter {
   #cut({ near, far }: Line, how: Cut, up: boolean): void {
     switch (how) {
       case "reset":
-        near.resetAndDestroy();
-        far.resetAndDestroy();
+        reset(near);
+        reset(far);
         return;
       case "close":
         near.end();
@@ -117,10 +117,16 @@ export class Cutter {
     }
     // Without the reset, the silence would be noticed only when somebody types.
     setTimeout(() => {
-      near.resetAndDestroy();
-      far.resetAndDestroy();
+      reset(near);
+      reset(far);
     }, SILENCE_MS);
   }
+}
+
+/** Resets a connection. While Node ends a connection it can't reset it: its handle then stays, and Node never exits. */
+function reset(socket: Socket): void {
+  if (socket.writableEnded) socket.destroy();
+  else socket.resetAndDestroy();
 }
 
 /** Drops all bytes that come from a socket from now on. */

@@ -9,7 +9,7 @@ import { test } from "node:test";
 import type { TestContext } from "node:test";
 
 import { Gate } from "./gate.js";
-import { buildServer, serve } from "./servers.js";
+import { THIS, serve } from "./servers.js";
 import type { Result } from "./suite.js";
 
 // The same checks run in each runtime. README.md has a table of them. The test compares it, or writes it if
@@ -55,9 +55,8 @@ function whyNot({ name, program }: Runtime): string | false {
 
 // The suite mostly waits, so several runtimes run it at once.
 test("the same in every runtime", { concurrency: 4 }, async (t) => {
-  const program = buildServer();
-  const { url: open } = await serve(t, program, "--listen", "127.0.0.1:0");
-  const { url: secret } = await serve(t, program, "--listen", "127.0.0.1:0", "--token", "s3cret");
+  const { url: open } = await serve(t, THIS, "--listen", "127.0.0.1:0");
+  const { url: secret } = await serve(t, THIS, "--listen", "127.0.0.1:0", "--token", "s3cret");
   const ran = new Map<string, readonly Result[]>();
   const one = async (t: TestContext, runtime: Runtime): Promise<void> => {
     const gate = await Gate.open(open, secret);

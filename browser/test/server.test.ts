@@ -13,7 +13,7 @@ import { WebSocket } from "ws";
 
 import { DisconnectedError, StartError, connect } from "../src/index.js";
 import type { Client, ConnectOptions } from "../src/index.js";
-import { buildServer, buildV024Server, serve } from "./servers.js";
+import { THIS, V024, serve } from "./servers.js";
 import { readUntil, stateIs } from "./waiting.js";
 
 // These tests use a real server, and real connections.
@@ -21,13 +21,10 @@ import { readUntil, stateIs } from "./waiting.js";
 setFlagsFromString("--expose-gc");
 const collectGarbage = runInNewContext("gc") as () => void;
 
-const program = buildServer();
-const v024 = buildV024Server();
-
 const local = ["--listen", "127.0.0.1:0"];
 
 async function client(t: TestContext, options: ConnectOptions = {}): Promise<Client> {
-  const { url } = await serve(t, program, ...local);
+  const { url } = await serve(t, THIS, ...local);
   return connect(url, { WebSocket, ...options });
 }
 
@@ -36,8 +33,8 @@ async function text(stream: ReadableStream<Uint8Array>): Promise<string> {
 }
 
 for (const [name, server] of [
-  ["this server", (t: TestContext) => serve(t, program, ...local)],
-  ["a v0.2.4 server", (t: TestContext) => serve(t, v024)],
+  ["this server", (t: TestContext) => serve(t, THIS, ...local)],
+  ["a v0.2.4 server", (t: TestContext) => serve(t, V024)],
 ] as const) {
   test(`${name}: streams, exit code, environment, directory`, async (t) => {
     const c = connect((await server(t)).url, { WebSocket });
@@ -104,7 +101,7 @@ for (const [name, server] of [
 }
 
 test("a token", async (t) => {
-  const { url } = await serve(t, program, ...local, "--token", "s3cret");
+  const { url } = await serve(t, THIS, ...local, "--token", "s3cret");
   const token = (): string => "s3cret";
   assert.deepEqual(await connect(url, { WebSocket, token }).spawn("true").exited, { code: 0 });
   const refused = { name: "DisconnectedError", kind: "unauthorized", status: 401 };
@@ -132,7 +129,7 @@ test("close asks the command to exit", async (t) => {
 });
 
 test("a program exits although it has closed a command with unread output", async (t) => {
-  const { url } = await serve(t, program, ...local);
+  const { url } = await serve(t, THIS, ...local);
   const script = `
     import { connect } from "@wsep/client";
     import { WebSocket } from "ws";
@@ -270,17 +267,23 @@ test("a session survives its connection", async (t) => {
 });
 
 test("a session whose command has exited meanwhile is started again", async (t) => {
+  const { url } = await serve(t, THIS, ...local);
   const cuttable = cuttableWebSocket();
-  const c = await client(t, { WebSocket: cuttable.WebSocket, resume: 0 });
+  let mayConnect = Promise.resolve();
+  const token = async (): Promise<string> => (await mayConnect, "");
+  const c = connect(url, { WebSocket: cuttable.WebSocket, resume: 0, token });
   const process = c.spawn("sh", { args: ["-c", "echo run-$$-; read x"], tty: true, id: "short" });
   const reader = process.stdout.getReader();
   const [, first] = /run-(\d+)-/.exec(await readUntil(reader, /run-\d+-/))!;
+  let allow = (): void => {};
+  mayConnect = new Promise((resolve) => (allow = resolve));
+  const lost = stateIs(process, "waiting");
   cuttable.cut();
-  await stateIs(process, "waiting");
-  const other = c.spawn("true", { tty: true, id: "short" });
+  await lost;
+  const other = connect(url, { WebSocket }).spawn("true", { tty: true, id: "short" });
   await other.stdin.getWriter().write(Buffer.from("\r"));
   assert.deepEqual(await other.exited, { code: 0 });
-  process.retry();
+  allow();
   await stateIs(process, "connected");
   const [, second] = /run-(\d+)-/.exec(await readUntil(reader, /run-\d+-/))!;
   assert.notEqual(second, first);

@@ -1,9 +1,7 @@
-import { spawn, spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { resolve } from "node:path";
 import { createInterface } from "node:readline";
 import type { TestContext } from "node:test";
 
@@ -13,24 +11,9 @@ export interface Server {
   process: ChildProcess;
 }
 
-/** Builds a Go program and returns its path. */
-function build(dir: string, pkg: string): string {
-  const out = mkdtempSync(join(tmpdir(), "wsep-browser-"));
-  process.on("exit", () => rmSync(out, { recursive: true, force: true }));
-  const program = join(out, "server");
-  const args = ["build", "-C", dir, "-buildvcs=false", "-o", program, pkg];
-  const { status, stderr } = spawnSync("go", args, { encoding: "utf8" });
-  if (status !== 0) throw new Error(`go ${args.join(" ")}:\n${stderr}`);
-  return program;
-}
-
-export function buildServer(): string {
-  return build("..", "./dev/server");
-}
-
-export function buildV024Server(): string {
-  return build("../ci/v024", "./server");
-}
+/** The programs that `npm run test:servers` builds: dev/server, and a server of v0.2.4. */
+export const THIS = resolve("servers/this");
+export const V024 = resolve("servers/v024");
 
 /** Runs a server until the test ends. Its first line says where it listens. */
 export async function serve(t: TestContext, program: string, ...args: string[]): Promise<Server> {
