@@ -61,14 +61,18 @@ type forward struct {
 	done  chan struct{} // closed when forward ends
 }
 
+// forwardSlack is how many bytes a buffer holds beyond a window, at most: the other end may have acknowledged the first bytes of a
+// piece that is still being written to it.
+const forwardSlack = flow.MaxPiece
+
 func newForward(d *drive, hop *clientLink, peer *proto.Extensions, release func()) *forward {
 	f := &forward{
 		drive:         d,
 		hop:           hop,
 		release:       release,
 		stdinSent:     make(chan struct{}),
-		stdout:        flow.NewBuffer(defaultWindow),
-		stderr:        flow.NewBuffer(defaultWindow),
+		stdout:        flow.NewBuffer(defaultWindow + forwardSlack),
+		stderr:        flow.NewBuffer(defaultWindow + forwardSlack),
 		stdoutReceipt: receipt{field: proto.TypeStdout},
 		stderrReceipt: receipt{field: proto.TypeStderr},
 		ends:          make(chan any, 2),
@@ -107,6 +111,7 @@ func (d *drive) forwardStart(p *remoteProcess, release func()) error {
 
 // forwardTo makes the conversation go through this Server. From now on the next hop finds it.
 func (c *conversation) forwardTo(f *forward) {
+	c.stdin.Extend(forwardSlack)
 	c.forward.Store(f)
 	c.server.forgetConversation(c, false)
 	close(c.forwarded)

@@ -232,7 +232,7 @@ func (o *output) all() string {
 	o.f.within(patience, "reading "+o.name+" to its end", func() { <-o.ended })
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	require.Equal(o.f, io.EOF, o.err, "the end of %s", o.name)
+	require.Equal(o.f, io.EOF, o.err, "the end of %s: %v", o.name, o.err)
 	return string(o.text)
 }
 

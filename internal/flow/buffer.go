@@ -21,6 +21,9 @@ var (
 // chunkSize is the unit, in bytes, in which a Buffer takes memory.
 const chunkSize = 64 << 10
 
+// MaxPiece is how many bytes a Buffer hands to a writer at a time, at most. They count until the writer has returned.
+const MaxPiece = chunkSize
+
 // Buffer is a bounded queue of bytes. It has one producer, which reads a connection, and one consumer: a reader, or the
 // writer of PumpTo. It takes memory as it fills and returns memory as it empties. The fields are set before the first
 // Fill.
@@ -65,6 +68,13 @@ func NewBuffer(limit int) *Buffer {
 		readable: make(chan struct{}, 1),
 		writable: make(chan struct{}, 1),
 	}
+}
+
+// Extend raises the limit by n bytes.
+func (b *Buffer) Extend(n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.limit += n
 }
 
 func wake(c chan struct{}) {
