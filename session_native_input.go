@@ -23,6 +23,9 @@ type viewerStdin struct {
 	closed bool
 }
 
+// maxHeldAnswer is how many bytes of an answer that has begun are held, at most.
+const maxHeldAnswer = 4 << 10
+
 // Write implements io.Writer.
 func (s *viewerStdin) Write(p []byte) (int, error) {
 	s.mu.Lock()
@@ -69,10 +72,14 @@ func (v *viewer) typed(p []byte) []byte {
 	h := v.host
 	h.screen.Lock()
 	defer h.screen.Unlock()
+	if len(v.held) > 0 {
+		p = append(v.held, p...)
+		v.held = nil
+	}
 	if h.leader() == v {
 		return p
 	}
-	p = v.withoutAnswers(p)
+	p = v.holdBack(v.withoutAnswers(p))
 	if len(p) > 0 {
 		h.lead(v)
 	}
@@ -88,8 +95,27 @@ var answers = regexp.MustCompile(`\x1b\[[?>=][0-9;]*\$?[cnRuy]|\x1b\[[0-9;]*\$y|
 // cursorAnswer matches the report of the cursor's position, and F3 with Shift, Ctrl and so on.
 var cursorAnswer = regexp.MustCompile(`\x1b\[[0-9]+;[0-9]+R`)
 
-// withoutAnswers returns p without the answers of a terminal. An answer that is split over two writes is not found. The lock
-// is held.
+// begunAnswer matches the beginning of an answer at the end of what was typed. Few keys look like that: Alt with ], P or _, and a
+// digit or more in the same write.
+//
+// In turn: what begins with CSI, OSC, DCS and APC.
+var begunAnswer = regexp.MustCompile(`\x1b(?:\[[?>=0-9][0-9;]*\$?|\][0-9]+(?:;[^\x07\x1b]*\x1b?)?|` +
+	`P[0-9]?(?:[0-9]|[>!$+][^\x07\x1b]*\x1b?)|_G[^\x07\x1b]*\x1b?)$`)
+
+// holdBack returns p without the beginning of an answer at its end. What is held comes before what the client types next. The
+// lock is held.
+func (v *viewer) holdBack(p []byte) []byte {
+	at := begunAnswer.FindIndex(p[max(0, len(p)-maxHeldAnswer):])
+	if at == nil {
+		return p
+	}
+	cut := max(0, len(p)-maxHeldAnswer) + at[0]
+	v.held = bytes.Clone(p[cut:])
+	return p[:cut]
+}
+
+// withoutAnswers returns p without the answers of a terminal. Of an answer that is split after its first byte, ESC, nothing is
+// found: that byte may be a key. The lock is held.
 func (v *viewer) withoutAnswers(p []byte) []byte {
 	if bytes.IndexByte(p, '\x1b') < 0 {
 		return p

@@ -301,6 +301,36 @@ func TestSizeIsThatOfTheLast(t *testing.T) {
 	requireExit(t, a.p, 0)
 }
 
+// TestResizeCrossesDrawing: a client's terminal changes its size while a drawing is on its way there. It then gets a drawing for
+// the new size.
+func TestResizeCrossesDrawing(t *testing.T) {
+	for _, scrollback := range []uint32{0, 1000} {
+		_, execer := sessionServer(t, native())
+		c := script("1", "seq 1 100; printf %0200d 7; printf '\\033[5;70Hfar right\\033[24;1Hlast'; exec sleep 1000")
+		first := watch(t, execer, c)
+		first.waitFor("last")
+		c.Rows, c.Cols, c.Scrollback = 30, 100, scrollback
+		crossing := watch(t, resizing{execer}, c)
+		crossing.waitFor("last")
+		next := watch(t, execer, c)
+		require.Eventually(t, func() bool { return crossing.snapshot() == next.snapshot() }, patience, 5*time.Millisecond,
+			"%q\n%q", lazy(crossing.snapshot), lazy(next.snapshot))
+	}
+}
+
+// resizing is an Execer whose processes get their size after their start.
+type resizing struct{ wsep.Execer }
+
+func (e resizing) Start(ctx context.Context, c wsep.Command) (wsep.Process, error) {
+	rows, cols := c.Rows, c.Cols
+	c.Rows, c.Cols = 24, 80
+	p, err := e.Execer.Start(ctx, c)
+	if err == nil {
+		err = p.Resize(ctx, rows, cols)
+	}
+	return p, err
+}
+
 // TestQueriesAreAnsweredOnce: a command asks its terminal. The model answers while no client is attached, and else the client
 // that leads. What looks like an answer of another client does not arrive.
 func TestQueriesAreAnsweredOnce(t *testing.T) {
@@ -340,6 +370,18 @@ func TestQueriesAreAnsweredOnce(t *testing.T) {
 	arrives("\x1b[1;5R")
 	answer(b, "\x1b[?62;4cx")
 	arrives("x")
+	// An answer comes in two writes. After its first byte, which may be a key, it is not split here.
+	for _, s := range []string{
+		"\x1b[?62;4c", "\x1b[?2026;2$y", "\x1b[8;24;80t", "\x1b]11;rgb:ffff/ffff/ffff\x1b\\", "\x1bP>|xterm(1)\x1b\\", "\x1bP1$r0m\x1b\\",
+	} {
+		for i := 3; i < len(s); i++ {
+			answer(a, s[:i])
+			answer(a, s[i:])
+		}
+	}
+	answer(a, "\x1b[5") // Half a key.
+	answer(a, "~y")
+	arrives("\x1b[5~y")
 	require.NoError(t, os.WriteFile(end, nil, 0o600))
 	requireExit(t, a.p, 0)
 }

@@ -29,13 +29,14 @@ type viewer struct {
 
 	rows, cols int       // the size of the client's terminal
 	asked      int       // how often the terminal was asked for its cursor and has not answered
+	held       []byte    // the beginning of an answer that the client has typed; at most maxHeldAnswer
 	pending    []byte    // what the client has not been given; at most about twice viewerLimit
 	stale      bool      // after pending the client needs a drawing of the whole screen in place of what it missed
 	cropped    bool      // the session has another size: the client gets drawings of what fits
 	framed     bool      // the last that the client was given is such a drawing
 	dirty      bool      // the screen may have changed since
 	frame      []byte    // the last drawing
-	drawn      time.Time // when that was
+	drawn      time.Time // when the client was given the last drawing, of what fits or of the whole screen
 	last       []byte    // what resets the client's terminal, after all else; set when the viewer leaves
 	left       bool
 
@@ -49,6 +50,9 @@ const (
 	viewerLimit = 1 << 20
 	// keptBuffer is how many bytes of memory a viewer keeps while there is nothing to read.
 	keptBuffer = 8 << 10
+	// crossing is how long a drawing of the whole screen may take to the client's terminal. A resize that the client sends
+	// meanwhile may say that the terminal had another size when it got the drawing.
+	crossing = 2 * time.Second
 	// frameInterval is the time between two drawings for a client whose terminal has another size than the session.
 	frameInterval = 50 * time.Millisecond
 )
@@ -87,6 +91,7 @@ func (h *nativeHost) attach(ctx context.Context, c Command, detached func()) (Pr
 	h.lead(v)
 	if !v.cropped {
 		v.pending = append([]byte(blank), h.snapshot(v)...)
+		v.drawn = time.Now()
 	}
 	over := h.over
 	v.unbind = context.AfterFunc(ctx, v.detach)
@@ -223,6 +228,7 @@ func (v *viewer) end() error {
 func (v *viewer) draw() []byte {
 	wasFramed := v.framed
 	v.framed, v.stale, v.dirty = v.cropped, false, false
+	v.drawn = time.Now()
 	if !v.cropped {
 		v.frame = nil
 		if v.scrollback == 0 {
@@ -230,7 +236,6 @@ func (v *viewer) draw() []byte {
 		}
 		return append([]byte(vt.Fresh), v.host.snapshot(v)...)
 	}
-	v.drawn = time.Now()
 	frame := v.host.model.Crop(v.rows, v.cols)
 	if wasFramed && bytes.Equal(frame, v.frame) {
 		return nil
@@ -296,10 +301,28 @@ func (v *viewer) Resize(ctx context.Context, rows, cols uint16) error {
 		return errProcessDone
 	}
 	v.host.screen.Lock()
+	changed := v.rows != int(rows) || v.cols != int(cols)
 	v.rows, v.cols = int(rows), int(cols)
 	v.host.lead(v)
+	if changed {
+		v.redraw()
+	}
 	v.host.screen.Unlock()
 	return v.host.resizeProcess(ctx)
+}
+
+// redraw gives the client another drawing if its terminal may have got the last one in another size than that was made for. The
+// lock is held.
+func (v *viewer) redraw() {
+	if v.cropped || v.stale || time.Since(v.drawn) > crossing {
+		return
+	}
+	if v.framed || len(v.pending) >= viewerLimit {
+		v.stale = true
+	} else {
+		v.pending = append(v.pending, v.draw()...)
+	}
+	v.wake()
 }
 
 // Wait implements Process.
