@@ -183,6 +183,29 @@ function looks(): object {
   throw new Error("the line is not there");
 }
 
+test("counts columns like the session", async () => {
+  const tab = await Tab.open(browser, address);
+  await tab.connected();
+  await tab.run("printf '👩\\u200d💻|❤\\ufe0f|漢|\\n'");
+  for (const when of ["at once", "after a reload"]) {
+    await tab.shows(/^👩\u200d💻\|❤\ufe0f\|漢\|$/mu);
+    assert.deepEqual(await tab.page.evaluate(bars), [4, 6, 9], when);
+    if (when === "at once") await reload(tab);
+  }
+  await tab.close();
+});
+
+/** Returns the columns of the bars in the line of the test above. */
+function bars(): number[] {
+  const { active } = terminal.buffer;
+  for (let y = active.length - 1; y >= 0; y--) {
+    const line = active.getLine(y)!;
+    if (!line.translateToString().startsWith("👩")) continue;
+    return Array.from({ length: line.length }, (_, x) => x).filter((x) => line.getCell(x)!.getChars() === "|");
+  }
+  throw new Error("the line is not there");
+}
+
 test("says that the server has restarted, and that the shell is a new one", async () => {
   const first = await serve(...native);
   const listen = ["--listen", new URL(first.address).host];

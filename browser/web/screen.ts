@@ -1,7 +1,7 @@
 import type { Process } from "@wsep/client";
 import { ProcessAddon, SafePasteAddon } from "@wsep/client/xterm";
 import { FitAddon } from "@xterm/addon-fit";
-import { UnicodeGraphemesAddon } from "@xterm/addon-unicode-graphemes";
+import { Unicode11Addon } from "@xterm/addon-unicode11";
 import { WebLinksAddon } from "@xterm/addon-web-links";
 import { Terminal } from "@xterm/xterm";
 
@@ -14,7 +14,7 @@ const RESET = "\x18\x1bc";
 /** Makes a terminal that fills an element, and follows its size. */
 export function createTerminal(parent: HTMLElement): Terminal {
   const terminal = new Terminal({
-    allowProposedApi: true, // for Unicode graphemes
+    allowProposedApi: true, // for Unicode 11
     cursorBlink: true,
     ...fontOf(parent),
     linkHandler: { activate: (_, address) => openLink(address) },
@@ -23,7 +23,8 @@ export function createTerminal(parent: HTMLElement): Terminal {
     scrollback: SCROLLBACK,
     theme: theme(),
   });
-  terminal.loadAddon(new UnicodeGraphemesAddon());
+  terminal.loadAddon(new Unicode11Addon());
+  terminal.unicode.activeVersion = "11"; // Sessions and most programs count columns so.
   terminal.loadAddon(new WebLinksAddon((_, address) => openLink(address)));
   terminal.open(parent);
   terminal.loadAddon(new SafePasteAddon());

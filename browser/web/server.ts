@@ -11,6 +11,8 @@ export interface About {
   readonly home: string;
   /** When the server was started, in milliseconds since 1970. It tells the server from one that was restarted. */
   readonly since: number;
+  /** Whether sessions show again what has scrolled off. */
+  readonly scrollback: boolean;
 }
 
 /** A session that the server keeps. */

@@ -114,7 +114,9 @@ export class Session {
     const { signal } = this.#leaving;
     const client = connect(".", { token: this.#tokens(), WebSocket: this.#server.WebSocket, signal });
     const { rows, cols } = this.#size;
-    const shell = { tty: true, id: this.id, scrollback: SCROLLBACK, rows, cols, cwd: about.home, env: environment(about) };
+    // The scrollback is asked for only where it comes: the terminal's own is cleared before.
+    const scrollback = about.scrollback ? SCROLLBACK : 0;
+    const shell = { tty: true, id: this.id, scrollback, rows, cols, cwd: about.home, env: environment(about) };
     const process = client.spawn(about.shell, shell);
     this.#again = () => process.retry();
     this.#follow(process, about);

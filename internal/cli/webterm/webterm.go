@@ -4,10 +4,10 @@ package webterm
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net/http"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -109,13 +109,19 @@ func (t *terminal) server(w http.ResponseWriter, r *http.Request, _ string) {
 		known = answer
 		t.machine.Store(known)
 	}
-	reply(w, http.StatusOK, about{*known, t.since.UnixMilli()})
+	reply(w, http.StatusOK, about{*known, t.since.UnixMilli(), t.hasScrollback()})
 }
 
 // about describes the server to the page.
 type about struct {
 	machine
-	Since int64 `json:"since"` // when the server was started, in milliseconds since 1970
+	Since      int64 `json:"since"`      // when the server was started, in milliseconds since 1970
+	Scrollback bool  `json:"scrollback"` // sessions show again what has scrolled off
+}
+
+// hasScrollback reports whether sessions show again what has scrolled off. GNU screen does not.
+func (t *terminal) hasScrollback() bool {
+	return t.wsep.Options == nil || t.wsep.Options.Sessions != wsep.SessionsScreen
 }
 
 // failure is the answer after an error: a sentence for the page's user.
@@ -132,9 +138,14 @@ type session struct {
 	Clients int      `json:"clients"`
 }
 
-func (t *terminal) sessions(w http.ResponseWriter, _ *http.Request, owner string) {
+func (t *terminal) sessions(w http.ResponseWriter, r *http.Request, owner string) {
+	infos, err := t.manager(owner).Sessions(r.Context())
+	if err != nil {
+		reply(w, http.StatusBadGateway, failure{fmt.Sprintf("The server can't list sessions now: %v", err)})
+		return
+	}
 	list := []session{}
-	for _, s := range t.owned(owner) {
+	for _, s := range infos {
 		list = append(list, session{s.ID, s.Command.Command, s.Command.Args, s.Started.UnixMilli(), s.Clients})
 	}
 	reply(w, http.StatusOK, list)
@@ -142,15 +153,20 @@ func (t *terminal) sessions(w http.ResponseWriter, _ *http.Request, owner string
 
 func (t *terminal) closeSession(w http.ResponseWriter, r *http.Request, owner string) {
 	id := r.URL.Query().Get("id")
-	if !t.wsep.Server.CloseSession(owner, id, "session was closed in the list of sessions") {
+	err := t.manager(owner).CloseSession(r.Context(), id, "session was closed in the list of sessions")
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		http.Error(w, "there is no such session", http.StatusNotFound)
-		return
+	case err != nil:
+		http.Error(w, err.Error(), http.StatusBadGateway)
+	default:
+		w.WriteHeader(http.StatusNoContent)
 	}
-	w.WriteHeader(http.StatusNoContent)
 }
 
-func (t *terminal) owned(owner string) []wsep.SessionInfo {
-	return slices.DeleteFunc(t.wsep.Server.Sessions(), func(s wsep.SessionInfo) bool { return s.Owner != owner })
+// manager returns what manages an owner's sessions. They may be a keeper's.
+func (t *terminal) manager(owner string) wsep.SessionManager {
+	return t.wsep.Server.SessionsOf(t.wsep.Execer, owner)
 }
 
 // reply answers a request. It ignores a lost connection.
