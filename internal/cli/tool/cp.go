@@ -34,8 +34,9 @@ func (t *tool) cp() *cobra.Command {
 		Long: `Copies a file or a folder, with all that is in it, to a host or from it. One of SOURCE and TARGET is there: [HOST]:PATH, with
 the name of a host in the configuration, or without one for --url. A path with a colon on this machine begins with ./ or /.
 
-If TARGET is a folder, the copy goes into it. Modes, times and symbolic links are kept, owners are not. Both ends compare a hash
-of all that was copied. The host needs sh and tar. Nothing is written outside of TARGET, whatever the host sends.`,
+If TARGET is a folder, the copy goes into it. Modes, times and symbolic links are kept, owners are not. The two ends
+compare hashes (SHA-256) of what was copied. The host needs sh and tar. Nothing is written outside of TARGET, whatever the host
+sends.`,
 		Example: "  wsep cp file :/tmp\n  wsep cp :/var/log logs\n  wsep cp folder box:backup",
 		Args:    cobra.ExactArgs(2),
 	}
@@ -97,13 +98,14 @@ type copier struct {
 	warnings io.Writer
 }
 
-// These scripts run at the host, with the folder and the name in it as arguments. The first prints where a copy to a path goes.
-// The others print the hash of the archive as the last line of stderr.
+// These scripts run at the host. The comment in each says what it does.
 var (
 	//go:embed cp_find.sh
 	findScript string
 	//go:embed cp_take.sh
 	takeScript string
+	//go:embed cp_check.sh
+	checkScript string
 	//go:embed cp_give.sh
 	giveScript string
 )
@@ -126,11 +128,11 @@ func (c *copier) upload(ctx context.Context, from, to string) error {
 	}
 	archive, feed := io.Pipe()
 	defer archive.Close()
-	hash, packed := sha256.New(), make(chan error, 1)
+	buffered, packed := bufio.NewWriterSize(feed, bufferSize), make(chan error, 1)
+	p := newPacker(io.MultiWriter(buffered, c.progress))
 	// Ends when all is packed, or when the archive is closed.
 	go func() {
-		buffered := bufio.NewWriterSize(feed, bufferSize)
-		err := pack(io.MultiWriter(buffered, hash, c.progress), absolute, name)
+		err := p.pack(absolute, name)
 		if err == nil {
 			err = buffered.Flush()
 		}
@@ -147,7 +149,7 @@ func (c *copier) upload(ctx context.Context, from, to string) error {
 	if packErr != nil {
 		return packErr
 	}
-	return complaints.check(hash.Sum(nil), c.warnings)
+	return c.verify(ctx, dir, p.sums)
 }
 
 // find returns the folder and the name at the host of a copy to a path. base is the name that the copy has in a folder.
@@ -264,6 +266,8 @@ func (t *tail) text() string {
 // hashPrefix is what the line with the host's hash begins with.
 const hashPrefix = "wsep-sha256 "
 
+const noHashWarning = "the copy is not verified: the host has no program for SHA-256"
+
 // check compares the host's hash with this machine's. It warns if the host has none.
 func (t *tail) check(sum []byte, warnings io.Writer) error {
 	t.mu.Lock()
@@ -272,7 +276,7 @@ func (t *tail) check(sum []byte, warnings io.Writer) error {
 	hash, _, _ := strings.Cut(strings.TrimSpace(string(line)), " ")
 	switch hash {
 	case "none":
-		warn(warnings, "the copy is not verified: the host has no program for SHA-256")
+		warn(warnings, noHashWarning)
 		return nil
 	case hex.EncodeToString(sum):
 		return nil

@@ -2,7 +2,9 @@ package tool
 
 import (
 	"archive/tar"
+	"crypto/sha256"
 	"errors"
+	"hash"
 	"io"
 	"io/fs"
 	"os"
@@ -14,9 +16,20 @@ import (
 	"golang.org/x/xerrors"
 )
 
-// pack writes an archive of a path under a name.
-func pack(w io.Writer, from, name string) error {
-	archive := tar.NewWriter(w)
+// packer writes an archive.
+type packer struct {
+	archive *tar.Writer
+	buf     []byte
+	hash    hash.Hash
+	sums    []sum // of the files, in their order in the archive
+}
+
+func newPacker(w io.Writer) *packer {
+	return &packer{archive: tar.NewWriter(w), buf: make([]byte, bufferSize), hash: sha256.New()}
+}
+
+// pack packs a path under a name, and ends the archive.
+func (p *packer) pack(from, name string) error {
 	err := filepath.WalkDir(from, func(file string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -25,16 +38,16 @@ func pack(w io.Writer, from, name string) error {
 		if err != nil {
 			return err
 		}
-		return packOne(archive, file, path.Join(name, filepath.ToSlash(relative)))
+		return p.packOne(file, path.Join(name, filepath.ToSlash(relative)))
 	})
 	if err != nil {
 		return err
 	}
-	return archive.Close()
+	return p.archive.Close()
 }
 
-// packOne writes one file, folder or symbolic link to an archive. It leaves out what is none of these.
-func packOne(archive *tar.Writer, file, name string) error {
+// packOne packs one file, folder or symbolic link. Of anything else it returns an error.
+func (p *packer) packOne(file, name string) error {
 	info, err := os.Lstat(file)
 	if err != nil {
 		return err
@@ -61,19 +74,23 @@ func packOne(archive *tar.Writer, file, name string) error {
 	header.AccessTime, header.ChangeTime = time.Time{}, time.Time{}
 	header.ModTime = header.ModTime.Truncate(time.Second)
 	header.Format = tar.FormatGNU // BusyBox knows no other with long names.
-	if err := archive.WriteHeader(header); err != nil || !info.Mode().IsRegular() {
+	if err := p.archive.WriteHeader(header); err != nil || !info.Mode().IsRegular() {
 		return err
 	}
-	return packContent(archive, file, header.Size)
+	err = p.packContent(file, header.Size)
+	p.sums = append(p.sums, sum{name, [sha256.Size]byte(p.hash.Sum(nil))})
+	return err
 }
 
-func packContent(archive *tar.Writer, file string, size int64) error {
+// packContent packs a file's content, and leaves its hash in p.hash.
+func (p *packer) packContent(file string, size int64) error {
 	f, err := os.Open(file)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	n, err := io.CopyBuffer(struct{ io.Writer }{archive}, io.LimitReader(f, size), make([]byte, bufferSize))
+	p.hash.Reset()
+	n, err := io.CopyBuffer(io.MultiWriter(p.archive, p.hash), io.LimitReader(f, size), p.buf)
 	if err == nil && n < size {
 		err = xerrors.Errorf("%s has become shorter while it was copied", file)
 	}
@@ -87,6 +104,7 @@ type unpacker struct {
 	warnings io.Writer
 	top      string // the name in the archive
 	folders  []*tar.Header
+	buf      []byte
 }
 
 var errNoArchive = xerrors.New("the host has sent nothing")
@@ -94,6 +112,7 @@ var errNoArchive = xerrors.New("the host has sent nothing")
 // unpack reads an archive to its end.
 func (u *unpacker) unpack(r io.Reader) error {
 	archive := tar.NewReader(r)
+	u.buf = make([]byte, bufferSize)
 	for {
 		header, err := archive.Next()
 		if err == io.EOF {
@@ -195,7 +214,7 @@ func (u *unpacker) takeFile(header *tar.Header, content io.Reader) error {
 	if err != nil {
 		return err
 	}
-	_, err = io.CopyBuffer(struct{ io.Writer }{f}, content, make([]byte, bufferSize))
+	_, err = io.CopyBuffer(struct{ io.Writer }{f}, content, u.buf)
 	if err == nil {
 		err = f.Chmod(permissions(header))
 	}

@@ -5,7 +5,7 @@ if ! [ -e "$1" ] && ! [ -L "$1" ]; then
 	exit 1
 fi
 hash() { cat >/dev/null && echo none; }
-for program in sha256sum sha256 'shasum -a 256'; do
+for program in 'openssl dgst -sha256 -r' sha256sum sha256 'shasum -a 256'; do
 	if command -v "${program%% *}" >/dev/null; then
 		hash() { $program; }
 		break
