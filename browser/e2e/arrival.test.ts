@@ -225,6 +225,24 @@ test("takes the printed address while it asks for the token", async () => {
   await tab.close();
 });
 
+test("connects anew if its scripts come so late that the server may give up the early connection", async () => {
+  const tab = await Tab.open(browser, "about:blank");
+  await tab.page.clock.install();
+  let arrive = (): void => {};
+  const arrived = new Promise<void>((resolve) => (arrive = resolve));
+  await tab.page.route("**/assets/*.js", (route) => arrived.then(() => route.continue()));
+  const early = tab.page.waitForEvent("websocket");
+  const loaded = tab.page.goto(address);
+  await early;
+  await tab.page.clock.fastForward(5_001);
+  arrive();
+  await loaded;
+  await tab.connected();
+  assert.equal(await tab.run("echo in"), "in");
+  assert.equal(tab.requests.filter((url) => url.startsWith("ws:")).length, 2);
+  await tab.close();
+});
+
 test("is let in by a cookie", async () => {
   const guarded = await serve("--token", "s3cret");
   const tab = await Tab.open(browser, guarded.address, {

@@ -3,6 +3,9 @@ import type { SocketConstructor } from "../src/socket.js";
 /** The path of the first request. */
 export const ABOUT = "api/server";
 
+/** How long a connection may wait for its first message, in milliseconds. By default the server gives it up after 10 s. */
+const FRESH_MS = 5_000;
+
 /** The request and the connection that inline.ts has started. They belong to no session yet. */
 export interface Early {
   /** The token that inline.ts has taken out of the page's address. */
@@ -13,6 +16,8 @@ export interface Early {
   about?: Promise<Response>;
   /** A connection, until it is taken. */
   socket?: WebSocket;
+  /** When the connection was begun, as in performance.now(). */
+  readonly begun: number;
   /** The subprotocols that the connection offers. */
   readonly offered: string;
 }
@@ -30,7 +35,7 @@ export function earlyAnswer(method: string, path: string, token: string): Promis
   return early.token === token ? about : undefined;
 }
 
-/** Makes connections. The first is the early one, if it is not closed and offers the same. */
+/** Makes connections. The first is the early one, if it is not closed, is fresh, and offers the same. */
 export const EarlyWebSocket = function (url: string, offered: string[]) {
   return take(offered) ?? new WebSocket(url, offered);
 } as unknown as SocketConstructor;
@@ -41,7 +46,7 @@ function take(offered: string[]): WebSocket | undefined {
   if (!early || !socket) return undefined;
   delete early.socket;
   if (socket.readyState > WebSocket.OPEN) return undefined;
-  if (String(offered) !== early.offered) {
+  if (String(offered) !== early.offered || performance.now() - early.begun > FRESH_MS) {
     socket.close();
     return undefined;
   }

@@ -19,5 +19,6 @@ function begin(): Early {
   const url = new URL(".", document.baseURI);
   url.protocol = url.protocol.replace("http", "ws");
   const offered = offer([], token);
-  return { addressed, token, about, offered: String(offered), socket: new WebSocket(url, offered) };
+  const socket = new WebSocket(url, offered);
+  return { addressed, token, about, offered: String(offered), socket, begun: performance.now() };
 }
