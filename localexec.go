@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -15,7 +16,12 @@ import (
 //
 // Every command has a process group of its own. A command with a TTY has a terminal of its own. When its context ends, or
 // [Process.Close] is called, the whole group is ended: it gets SIGTERM, in a terminal SIGHUP too, and after KillDelay
-// SIGKILL. Windows has no such signals: there the process is terminated.
+// SIGKILL.
+//
+// On Windows the group is a job. When the command has exited and its outputs have ended, what is left of the job is killed. A
+// command is asked to exit by Ctrl-Break, if this process has a console, and in a terminal by closing that; KillDelay later the job is
+// killed. [Signaler] has INT, TERM and KILL. An argument of a batch file that cmd.exe would interpret is refused, with an error
+// that matches [errors.ErrUnsupported].
 //
 // A command in a terminal has the variable WSEP_TTY=true. The terminal's input mode is UTF-8, where the system has that
 // mode.
@@ -107,9 +113,32 @@ func (l LocalExecer) inherited() []string {
 	env := []string{}
 	for _, kv := range os.Environ() {
 		name, _, _ := strings.Cut(kv, "=")
-		if slices.Contains(*l.InheritEnv, name) {
+		if slices.ContainsFunc(*l.InheritEnv, func(inherit string) bool { return sameVariable(inherit, name) }) {
 			env = append(env, kv)
 		}
 	}
 	return env
+}
+
+// sameVariable reports whether two names are those of one variable. Windows ignores their case.
+func sameVariable(a, b string) bool {
+	return a == b || runtime.GOOS == "windows" && strings.EqualFold(a, b)
+}
+
+const defaultKillDelay = time.Second
+
+func (l LocalExecer) killDelay() time.Duration {
+	if l.KillDelay <= 0 {
+		return defaultKillDelay
+	}
+	return l.KillDelay
+}
+
+// notFoundError is the error of a missing program, whether it is a path or a name that is not in PATH.
+type notFoundError struct{ error }
+
+func (e notFoundError) Unwrap() error { return e.error }
+
+func (e notFoundError) Is(target error) bool {
+	return target == exec.ErrNotFound || target == os.ErrNotExist
 }

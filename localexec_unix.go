@@ -87,15 +87,6 @@ func (l LocalExecer) start(ctx context.Context, c Command) (Process, error) {
 	return p, nil
 }
 
-const defaultKillDelay = time.Second
-
-func (l LocalExecer) killDelay() time.Duration {
-	if l.KillDelay <= 0 {
-		return defaultKillDelay
-	}
-	return l.KillDelay
-}
-
 // missingProgram makes the error of a missing program match exec.ErrNotFound and fs.ErrNotExist, whether the program is a
 // path or a name that is not in PATH.
 func missingProgram(err error) error {
@@ -106,14 +97,6 @@ func missingProgram(err error) error {
 		return notFoundError{err}
 	}
 	return err
-}
-
-type notFoundError struct{ error }
-
-func (e notFoundError) Unwrap() error { return e.error }
-
-func (e notFoundError) Is(target error) bool {
-	return target == exec.ErrNotFound || target == os.ErrNotExist
 }
 
 // startPipes starts the process with a pipe for each stream.

@@ -7,23 +7,39 @@ import (
 	"os"
 	"os/exec"
 	"sync"
-	"syscall"
 	"time"
 
-	"github.com/charmbracelet/x/conpty"
+	"golang.org/x/sys/windows"
 	"golang.org/x/xerrors"
 )
 
-// localProcess is a process of this machine. The tests compile this file and do not run it.
+// localProcess is a process of this machine.
 type localProcess struct {
-	process *os.Process
-	console *conpty.ConPty // nil without a terminal
+	process   *os.Process
+	killDelay time.Duration
 
 	stdin          io.WriteCloser
-	stdout, stderr io.Reader
+	input          *localStdin // the pipe behind stdin; nil without one
+	stdout, stderr *localOutput
+	console        *console // nil without a terminal
 
-	done   chan struct{} // closed when result is set
-	result error
+	exited   chan struct{} // closed when the process has exited
+	done     chan struct{} // closed after exited: result is set, and handles that no other process holds are closed
+	finished chan struct{} // closed when nothing of the process is left
+	result   error
+
+	mu        sync.Mutex // guards what follows
+	job       job        // closed with finished
+	asked     string     // the last signal that asked the process to exit
+	ending    bool       // the process has been asked to exit by Close or its context
+	killed    bool       // the job has been terminated
+	canceled  bool       // the context has ended
+	cause     error      // the context's error, if the process was running when the context ended
+	open      int        // the number of outputs that have not ended
+	reaped    bool
+	unbind    func() bool // unbinds the process from its context
+	killLimit *time.Timer // terminates the job of a process that has been asked to exit
+	waitLimit *time.Timer // ends the outputs of an exited process; nil without WaitDelay
 }
 
 func (l LocalExecer) start(ctx context.Context, c Command) (Process, error) {
@@ -32,99 +48,211 @@ func (l LocalExecer) start(ctx context.Context, c Command) (Process, error) {
 	}
 	cmd, err := l.command(c, nil)
 	if err != nil {
+		return nil, startReason(c.Command, err)
+	}
+	if err := prepareCommand(cmd); err != nil {
 		return nil, err
 	}
-	p := &localProcess{stdin: disabledStdin{}, done: make(chan struct{})}
-	if c.TTY {
-		err = p.startConsole(cmd, c)
-	} else {
-		err = p.startPipes(cmd, c, l.WaitDelay)
+	p := &localProcess{
+		killDelay: l.killDelay(),
+		stdin:     disabledStdin{},
+		exited:    make(chan struct{}),
+		done:      make(chan struct{}),
+		finished:  make(chan struct{}),
+		open:      2,
 	}
+	if p.job, err = newJob(); err != nil {
+		return nil, err
+	}
+	wait, err := p.startIn(cmd, c)
 	if err != nil {
-		return nil, err
+		p.job.close()
+		return nil, startReason(c.Command, err)
 	}
-	stop := context.AfterFunc(ctx, func() { _ = p.Close() })
-	go func() {
-		<-p.done
-		stop()
-	}()
+	p.stdout.ended, p.stderr.ended = p.outputEnded, p.outputEnded
+	if p.console != nil {
+		p.outputEnded() // A terminal has no stderr.
+	}
+	p.bind(ctx)
+	// Ends when the process has exited and its terminal is closed.
+	go p.reap(wait, l.WaitDelay)
 	return p, nil
 }
 
+// startIn starts the command in a terminal or with pipes. wait waits for its exit.
+func (p *localProcess) startIn(cmd *exec.Cmd, c Command) (wait func() (*os.ProcessState, error), err error) {
+	if c.TTY {
+		err = p.startConsole(cmd, c)
+		return func() (*os.ProcessState, error) { return p.process.Wait() }, err
+	}
+	err = p.startPipes(cmd, c)
+	return func() (*os.ProcessState, error) {
+		err := cmd.Wait()
+		if _, ok := errors.AsType[*exec.ExitError](err); ok {
+			err = nil
+		}
+		return cmd.ProcessState, err
+	}, err
+}
+
 // startPipes starts the process with a pipe for each stream.
-func (p *localProcess) startPipes(cmd *exec.Cmd, c Command, waitDelay time.Duration) error {
-	outR, outW, err := os.Pipe()
-	if err != nil {
-		return xerrors.Errorf("create pipe: %w", err)
-	}
-	errR, errW, err := os.Pipe()
-	if err != nil {
-		_, _ = outR.Close(), outW.Close()
-		return xerrors.Errorf("create pipe: %w", err)
-	}
-	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = outW, errW, waitDelay
-	if c.Stdin {
-		if p.stdin, err = cmd.StdinPipe(); err != nil {
-			return xerrors.Errorf("create pipe: %w", err)
+func (p *localProcess) startPipes(cmd *exec.Cmd, c Command) (err error) {
+	var files []*os.File // the child's ends; closed after the start
+	var ours []*os.File
+	pipe := func(write bool) (our, child *os.File) {
+		var h windows.Handle
+		if err == nil {
+			our, h, err = newPipe(write)
 		}
+		if err != nil {
+			return nil, nil
+		}
+		child = os.NewFile(uintptr(h), our.Name())
+		ours, files = append(ours, our), append(files, child)
+		return our, child
 	}
-	err = cmd.Start()
-	_, _ = outW.Close(), errW.Close()
+	out, outChild := pipe(false)
+	errOut, errChild := pipe(false)
+	if c.Stdin {
+		in, inChild := pipe(true)
+		cmd.Stdin = inChild
+		p.input = &localStdin{f: in, process: p.exited}
+		p.stdin = p.input
+	}
+	if err == nil {
+		cmd.Stdout, cmd.Stderr = outChild, errChild
+		cmd.SysProcAttr.CreationFlags |= windows.CREATE_NEW_PROCESS_GROUP | windows.CREATE_SUSPENDED
+		if !hasConsole() {
+			cmd.SysProcAttr.CreationFlags |= windows.CREATE_NO_WINDOW
+		}
+		err = p.job.start(cmd)
+	}
+	closeAll(files)
 	if err != nil {
-		_, _ = outR.Close(), errR.Close()
+		closeAll(ours)
 		return err
 	}
-	p.process, p.stdout, p.stderr = cmd.Process, outR, errR
-	// Ends when the process exits.
-	go func() {
-		defer close(p.done)
-		p.result = exitResult(cmd.Wait())
-	}()
+	p.process, p.stdout, p.stderr = cmd.Process, newLocalOutput(out), newLocalOutput(errOut)
 	return nil
 }
 
-// startConsole starts the process in a pseudo-console.
-func (p *localProcess) startConsole(cmd *exec.Cmd, c Command) error {
-	rows, cols := c.size()
-	console, err := conpty.New(int(cols), int(rows), 0)
-	if err != nil {
-		return xerrors.Errorf("open console: %w", err)
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		_ = f.Close()
 	}
-	pid, handle, err := console.Spawn(cmd.Path, cmd.Args, &syscall.ProcAttr{Dir: cmd.Dir, Env: cmd.Env})
-	if err != nil {
-		_ = console.Close()
-		return err
-	}
-	defer func() { _ = syscall.CloseHandle(syscall.Handle(handle)) }()
-	if p.process, err = os.FindProcess(pid); err != nil {
-		_ = console.Close()
-		return err
-	}
-	p.console = console
-	p.stdout, p.stderr = consoleOutput{console}, eofReader{}
-	if c.Stdin {
-		p.stdin = &consoleStdin{console: console}
-	}
-	// Ends when the process exits.
-	go func() {
-		defer close(p.done)
-		state, err := p.process.Wait()
-		if err == nil && !state.Success() {
-			err = &exec.ExitError{ProcessState: state}
-		}
-		p.result = exitResult(err)
-		// A console's output ends when the console is closed. The exit of its process does not end it.
-		_ = console.Close()
-	}()
-	return nil
 }
 
-func exitResult(err error) error {
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		return ExitError{code: exit.ExitCode(), error: exit.Error()}
-	}
-	return err
+// hasConsole reports whether this process has a console. A command without a terminal shares it, so that this process can
+// ask the command to exit.
+func hasConsole() bool {
+	_, err := windows.GetConsoleCP()
+	return err == nil
 }
+
+// bind makes the process end with its context.
+func (p *localProcess) bind(ctx context.Context) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.unbind = context.AfterFunc(ctx, func() { p.contextEnded(ctx.Err()) })
+}
+
+// reap waits for the exit, and closes the outputs that no other process holds.
+func (p *localProcess) reap(wait func() (*os.ProcessState, error), waitDelay time.Duration) {
+	state, err := wait()
+	p.mu.Lock()
+	p.reaped = true
+	p.result = p.resultOf(state, err)
+	canceled := p.canceled
+	p.mu.Unlock()
+	close(p.exited)
+	defer close(p.done) // After Wait the handles are closed.
+	p.closeInput()
+	p.settleOutputs(canceled)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if waitDelay > 0 && p.open > 0 {
+		p.waitLimit = time.AfterFunc(waitDelay, p.endOutputs)
+	}
+	p.finishIfDone()
+}
+
+// settleOutputs ends the outputs of an exited process, except those that other processes hold.
+func (p *localProcess) settleOutputs(canceled bool) {
+	if canceled {
+		p.drop()
+	}
+	if p.console != nil {
+		p.settleConsole()
+		return
+	}
+	p.stdout.drain()
+	p.stderr.drain()
+}
+
+// settleConsole closes the terminal, which writes the last of its output, and reads that. Another process that still uses the
+// terminal is asked to exit by this, and killed after the delay. If the system does not end the output then, this does.
+func (p *localProcess) settleConsole() {
+	p.console.hangUp()
+	kill := time.AfterFunc(p.killDelay, p.kill)
+	defer kill.Stop()
+	stop := time.AfterFunc(2*p.killDelay, p.stdout.interrupt)
+	defer stop.Stop()
+	p.stdout.drainToEnd()
+}
+
+// resultOf returns the result of Wait. The lock is held.
+func (p *localProcess) resultOf(state *os.ProcessState, err error) error {
+	if err != nil {
+		return err
+	}
+	code := uint32(state.ExitCode())
+	switch {
+	case code == 0 && p.cause != nil:
+		// The context ended the process, even if it then exited with code 0.
+		return xerrors.Errorf("process ended with its context: %w", p.cause)
+	case code == 0:
+		return nil
+	case code == killedCode && p.killed:
+		return NewSignalError("KILL", "signal: killed")
+	case code == uint32(windows.STATUS_CONTROL_C_EXIT) && p.asked == "TERM":
+		return NewSignalError("TERM", "signal: terminated")
+	case code == uint32(windows.STATUS_CONTROL_C_EXIT):
+		return NewSignalError("INT", "signal: interrupt")
+	}
+	return ExitError{code: state.ExitCode(), error: state.String()}
+}
+
+// endOutputs ends the outputs, even if another process holds them.
+func (p *localProcess) endOutputs() {
+	p.stdout.end()
+	p.stderr.end()
+}
+
+// outputEnded counts one output that has ended.
+func (p *localProcess) outputEnded() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.open--
+	p.finishIfDone()
+}
+
+// finishIfDone ends what the process has left behind, once its outputs have ended. The lock is held.
+func (p *localProcess) finishIfDone() {
+	if !p.isDone() || isClosed(p.finished) {
+		return
+	}
+	for _, t := range []*time.Timer{p.killLimit, p.waitLimit} {
+		if t != nil {
+			t.Stop()
+		}
+	}
+	p.unbind()
+	p.job.close()
+	close(p.finished)
+}
+
+// isDone reports whether the process has exited, and its outputs have ended. The lock is held.
+func (p *localProcess) isDone() bool { return p.reaped && p.open == 0 }
 
 // Pid implements Process.
 func (p *localProcess) Pid() int { return p.process.Pid }
@@ -147,48 +275,15 @@ func (p *localProcess) Wait() error {
 // Exited implements [Exiter].
 func (p *localProcess) Exited() <-chan struct{} { return p.done }
 
+func (p *localProcess) endDelay() time.Duration { return p.killDelay }
+
+// awaitGroup waits until nothing of the process is left. The process's context has ended.
+func (p *localProcess) awaitGroup() { <-p.finished }
+
 // Resize implements Process.
 func (p *localProcess) Resize(_ context.Context, rows, cols uint16) error {
 	if p.console == nil {
 		return nil
 	}
-	return p.console.Resize(int(cols), int(rows))
+	return p.console.resize(rows, cols)
 }
-
-// Close implements Process. The process is terminated, since there is no signal that asks it to end.
-func (p *localProcess) Close() error {
-	err := p.process.Kill()
-	if errors.Is(err, os.ErrProcessDone) {
-		return nil
-	}
-	return err
-}
-
-// consoleOutput reads the console's output.
-type consoleOutput struct{ console *conpty.ConPty }
-
-func (o consoleOutput) Read(p []byte) (int, error) {
-	n, err := o.console.Read(p)
-	if errors.Is(err, os.ErrClosed) || errors.Is(err, syscall.ERROR_BROKEN_PIPE) {
-		err = io.EOF
-	}
-	return n, err
-}
-
-// consoleStdin writes to a console's input.
-type consoleStdin struct {
-	console *conpty.ConPty
-	once    sync.Once
-}
-
-func (s *consoleStdin) Write(p []byte) (int, error) { return s.console.Write(p) }
-
-// Close writes the console's end of file.
-func (s *consoleStdin) Close() (err error) {
-	s.once.Do(func() { _, err = s.console.Write([]byte("\x1a\r\n")) })
-	return err
-}
-
-type eofReader struct{}
-
-func (eofReader) Read([]byte) (int, error) { return 0, io.EOF }

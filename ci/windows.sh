@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Runs the tests for Windows under Wine, in a Wine prefix of its own that is removed in the end. With an argument it runs only the
+# tests of the root package that match this pattern.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. ci/packages.sh
+
+needs=(wine wine64:/usr/lib/wine/wine64 gcc-mingw-w64-x86-64:x86_64-w64-mingw32-gcc bsdutils:script)
+require_packages "${needs[@]}"
+[ -z "$missing" ]
+
+work=$(mktemp -d)
+export WINEPREFIX=$work/prefix WINEDEBUG=-all WINEDLLOVERRIDES='mscoree,mshtml,winemenubuilder.exe='
+unset DISPLAY WAYLAND_DISPLAY
+
+finish() {
+	timeout 20 wineserver -k || true
+	rm -rf "$work" || true # A program of Wine may still write there.
+}
+trap finish EXIT
+
+# in_wine SECONDS PROGRAM ARGUMENT... runs a program under Wine, with a console, which is a terminal of script. Its output goes to
+# a file, and is printed when it has ended.
+in_wine() {
+	local limit=$1 status=0
+	shift
+	timeout -k 10 "$limit" script -qec "wine ${*@Q} >'$work/output' 2>&1" /dev/null </dev/null || status=$?
+	cat "$work/output"
+	return "$status"
+}
+
+# test_package PACKAGE ARGUMENT... runs a package's tests in its directory.
+test_package() {
+	local package=$1
+	shift
+	GOOS=windows GOARCH=amd64 go test -vet=off -ldflags='-s -w' -c -o "$work/tests.exe" "$package"
+	(cd "$package" && in_wine 180 "$work/tests.exe" -test.timeout 170s "$@")
+}
+
+echo "a Wine prefix"
+in_wine 120 wineboot -i
+x86_64-w64-mingw32-gcc -shared -O2 -o "$WINEPREFIX/drive_c/windows/system32/bcryptprimitives.dll" \
+	ci/windows/bcryptprimitives.c -ladvapi32
+
+echo "LocalExecer and Dialer under $(wine --version)"
+test_package . -test.v -test.run "${1-^TestWindows}"
+if [ $# -gt 0 ]; then exit; fi
+
+for package in internal/flow internal/proto internal/vt internal/origin internal/plain internal/peerlog internal/termmodes; do
+	echo "$package"
+	test_package "./$package" -test.short
+done

@@ -1,0 +1,133 @@
+package wsep
+
+import (
+	"math"
+	"os"
+	"os/exec"
+	"sync"
+
+	"github.com/charmbracelet/x/conpty"
+	"golang.org/x/sys/windows"
+	"golang.org/x/xerrors"
+)
+
+// console is a process's terminal, a pseudo-console.
+type console struct {
+	input *localStdin
+
+	mu     sync.Mutex // guards what follows
+	pty    *conpty.ConPty
+	hungUp bool
+}
+
+// newConsole makes a console, and the reading end of its output.
+func newConsole(rows, cols uint16) (c *console, output *os.File, err error) {
+	input, read, err := newPipe(true)
+	if err != nil {
+		return nil, nil, err
+	}
+	output, write, err := newPipe(false)
+	if err != nil {
+		_, _ = input.Close(), windows.CloseHandle(read)
+		return nil, nil, err
+	}
+	// The library gets the far ends of the pipes, and closes them. It gets no near end, so it closes none: the output is read
+	// after the console's end.
+	pty, err := conpty.NewWithPipes(uintptr(read), 0, 0, uintptr(write), characters(cols), characters(rows), 0)
+	if err != nil {
+		_, _ = windows.CloseHandle(read), windows.CloseHandle(write)
+		closeAll([]*os.File{input, output})
+		return nil, nil, xerrors.Errorf("open console: %w", err)
+	}
+	return &console{input: &localStdin{f: input}, pty: pty}, output, nil
+}
+
+// characters returns a width or height that the system accepts: it has 16 bits with a sign.
+func characters(n uint16) int { return min(int(n), math.MaxInt16) }
+
+// startConsole starts the process in a terminal of its own.
+func (p *localProcess) startConsole(cmd *exec.Cmd, c Command) error {
+	console, output, err := newConsole(c.size())
+	if err != nil {
+		return err
+	}
+	if p.process, err = p.job.spawn(console.pty, cmd); err != nil {
+		console.hangUp()
+		closeAll([]*os.File{output, console.input.f})
+		return err
+	}
+	console.input.process = p.exited
+	p.console, p.input = console, console.input
+	if c.Stdin {
+		p.stdin = &consoleStdin{input: console.input}
+	}
+	p.stdout, p.stderr = newLocalOutput(output), newLocalOutput(nil)
+	return nil
+}
+
+// hangUp closes the console. Its processes are told so, and the rest of the output is written. The output ends when they have
+// exited. Later calls do nothing.
+func (c *console) hangUp() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.hungUp {
+		return
+	}
+	c.hungUp = true
+	// Ends when the console's output has been read or closed, and on some versions of Windows when its processes have exited.
+	go func() { _ = c.pty.Close() }()
+}
+
+// interrupt types Ctrl-C.
+func (c *console) interrupt() error {
+	_, err := c.input.Write([]byte{'\x03'})
+	return err
+}
+
+func (c *console) resize(rows, cols uint16) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.hungUp {
+		return nil
+	}
+	return c.pty.Resize(characters(cols), characters(rows))
+}
+
+// consoleStdin writes to a console's input.
+type consoleStdin struct {
+	input *localStdin
+
+	mu      sync.Mutex // guards what follows
+	closed  bool
+	midLine bool
+}
+
+// Write implements io.Writer.
+func (s *consoleStdin) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return 0, xerrors.Errorf("write to stdin: %w", os.ErrClosed)
+	}
+	n, err := s.input.Write(b)
+	if n > 0 {
+		s.midLine = b[n-1] != '\r' && b[n-1] != '\n'
+	}
+	return n, err
+}
+
+// Close types an end of file: Ctrl-Z and Enter, at the beginning of a line. The console stays open.
+func (s *consoleStdin) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	end := "\x1a\r"
+	if s.midLine {
+		end = "\r" + end
+	}
+	_, err := s.input.Write([]byte(end))
+	return err
+}
