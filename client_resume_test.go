@@ -62,31 +62,6 @@ func (s *switchboard) start(ctx context.Context, t *testing.T) (Process, *wstest
 	return p, <-answered
 }
 
-// say sends a message.
-func say(t *testing.T, conn Conn, m any) {
-	msg, err := proto.Encode(m)
-	require.NoError(t, err)
-	require.NoError(t, conn.Write(t.Context(), msg))
-}
-
-// nextText reads a message.
-func nextText(t *testing.T, conn Conn) string {
-	r, err := conn.Reader(t.Context())
-	require.NoError(t, err)
-	msg, err := io.ReadAll(r)
-	require.NoError(t, err)
-	return string(msg)
-}
-
-// nextMessage reads a message, which must be of the type.
-func nextMessage[T any](t *testing.T, conn Conn) T {
-	header, _ := proto.Split([]byte(nextText(t, conn)))
-	m, err := proto.Decode(header)
-	require.NoError(t, err)
-	require.IsType(t, *new(T), m)
-	return m.(T)
-}
-
 // TestTakenIsFinal: a client does not answer a takeover by coming back.
 func TestTakenIsFinal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

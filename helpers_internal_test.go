@@ -3,7 +3,9 @@ package wsep
 import (
 	"context"
 	"io"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -77,6 +79,21 @@ func serveFake(t *testing.T, execer Execer, opts *Options) (client *wstest.Conn,
 	return client, result
 }
 
+// patience is how long a test waits for an event that must happen.
+const patience = 20 * time.Second
+
+// receive returns what comes from the channel, or its zero value when the channel is closed. That must not take long.
+func receive[T any](t testing.TB, from <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-from:
+		return v
+	case <-time.After(patience):
+		t.Fatal("nothing comes")
+		panic("unreachable")
+	}
+}
+
 // drain reads and drops messages until the connection ends.
 func drain(conn Conn) {
 	for {
@@ -104,4 +121,43 @@ func dialPipe(serve func(*wstest.Conn)) func(context.Context) (Conn, error) {
 		go serve(server)
 		return client, nil
 	}
+}
+
+// say sends a message.
+func say(t *testing.T, conn Conn, m any) {
+	msg, err := proto.Encode(m)
+	require.NoError(t, err)
+	require.NoError(t, conn.Write(t.Context(), msg))
+}
+
+// nextText reads a message.
+func nextText(t *testing.T, conn Conn) string {
+	r, err := conn.Reader(t.Context())
+	require.NoError(t, err)
+	msg, err := io.ReadAll(r)
+	require.NoError(t, err)
+	return string(msg)
+}
+
+// nextMessage reads a message, which must be of the type.
+func nextMessage[T any](t *testing.T, conn Conn) T {
+	header, _ := proto.Split([]byte(nextText(t, conn)))
+	m, err := proto.Decode(header)
+	require.NoError(t, err)
+	require.IsType(t, *new(T), m)
+	return m.(T)
+}
+
+// nullConn takes and forgets everything, and delivers one message for ever.
+type nullConn struct {
+	Conn
+	message string
+	r       strings.Reader
+}
+
+func (c *nullConn) Write(context.Context, []byte) error { return nil }
+
+func (c *nullConn) Reader(context.Context) (io.Reader, error) {
+	c.r.Reset(c.message)
+	return &c.r, nil
 }

@@ -72,20 +72,6 @@ func (c *scriptConn) Write(_ context.Context, p []byte) error {
 	return nil
 }
 
-// nullConn takes and forgets everything, and delivers one message for ever.
-type nullConn struct {
-	Conn
-	message string
-	r       strings.Reader
-}
-
-func (c *nullConn) Write(context.Context, []byte) error { return nil }
-
-func (c *nullConn) Reader(context.Context) (io.Reader, error) {
-	c.r.Reset(c.message)
-	return &c.r, nil
-}
-
 // wireVectors are the messages of the wire specification. Some are malformed or unknown.
 func wireVectors(t testing.TB) []wireVector {
 	t.Helper()
@@ -117,8 +103,8 @@ type received struct {
 	kind   string // of the error
 }
 
-// receive reads one message and its body.
-func receive(l *link, canonical string) received {
+// receiveOver reads one message and its body.
+func receiveOver(l *link, canonical string) received {
 	data, msg, err := l.read(canonical)
 	if err != nil {
 		return received{err: err.Error(), kind: errorKind(err)}
@@ -170,7 +156,7 @@ func TestLinkReadsVectors(t *testing.T) {
 					"end with the end": iotest.DataErrReader,
 				} {
 					l := &link{conn: &scriptConn{incoming: []io.Reader{pieces(bytes.NewReader(v.message()))}}}
-					got := receive(l, canonical)
+					got := receiveOver(l, canonical)
 					require.Equal(t, v.Error, got.kind, "%s: %s", name, got.err)
 					if v.Error != "" {
 						continue
@@ -221,7 +207,7 @@ func TestLinkReadPassesConnectionErrorsOn(t *testing.T) {
 		for _, lost := range []error{io.ErrClosedPipe, io.ErrUnexpectedEOF} {
 			failing := io.MultiReader(strings.NewReader(message), readFunc(func(p []byte) (int, error) { return copy(p, "?"), lost }))
 			l := &link{conn: &scriptConn{incoming: []io.Reader{failing}}}
-			got := receive(l, proto.StdoutHeader)
+			got := receiveOver(l, proto.StdoutHeader)
 			require.Equal(t, lost.Error(), got.err, "%q", message)
 			require.Equal(t, "connection", got.kind, "%q: a lost connection is not the peer's mistake", message)
 		}
@@ -238,9 +224,9 @@ func TestLinkKeepsNoLargeControlMessage(t *testing.T) {
 	large := `{"type":"exit_code","exit_code":1,"error":"` + strings.Repeat("x", 100000) + `"}`
 	small := `{"type":"exit_code","exit_code":1,"error":"x"}`
 	l := &link{conn: &scriptConn{incoming: []io.Reader{strings.NewReader(large), strings.NewReader(small)}}}
-	require.Len(t, receive(l, proto.StdoutHeader).msg.(proto.ExitCode).Error, 100000)
+	require.Len(t, receiveOver(l, proto.StdoutHeader).msg.(proto.ExitCode).Error, 100000)
 	require.LessOrEqual(t, cap(l.control), 4<<10)
-	require.Equal(t, "x", receive(l, proto.StdoutHeader).msg.(proto.ExitCode).Error)
+	require.Equal(t, "x", receiveOver(l, proto.StdoutHeader).msg.(proto.ExitCode).Error)
 	require.LessOrEqual(t, cap(l.control), 4<<10)
 }
 
@@ -310,7 +296,7 @@ func FuzzLinkBulk(f *testing.F) {
 					scriptedPieces([]byte(constant), sizes),
 				}}}
 				for range 3 {
-					require.Equal(t, want, receive(l, canonical))
+					require.Equal(t, want, receiveOver(l, canonical))
 				}
 			}
 		}
@@ -328,9 +314,9 @@ func FuzzLinkRead(f *testing.F) {
 			var results []received
 			for _, r := range []io.Reader{bytes.NewReader(msg), scriptedPieces(msg, sizes)} {
 				l := &link{conn: &scriptConn{incoming: []io.Reader{r, strings.NewReader(proto.StderrHeader + "after")}}}
-				results = append(results, receive(l, canonical))
+				results = append(results, receiveOver(l, canonical))
 				require.NotEqual(t, "connection", results[0].kind)
-				require.Equal(t, after, receive(l, canonical), "a message does not reach into the next")
+				require.Equal(t, after, receiveOver(l, canonical), "a message does not reach into the next")
 			}
 			require.Equal(t, results[0], results[1], "the pieces in which a message comes mean nothing")
 		}

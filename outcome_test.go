@@ -154,6 +154,7 @@ func (r failingReader) Read([]byte) (int, error) {
 
 // TestOutputCutShortThroughChains: output that fails before its end never looks complete.
 func TestOutputCutShortThroughChains(t *testing.T) {
+	t.Parallel()
 	for _, pause := range []time.Duration{0, 2 * pendingGrace} { // before the end is told, and after
 		for hops := 1; hops < 4; hops++ {
 			p, err := over(t, cutShort(pause), hops).Start(t.Context(), Command{Command: "x"})
@@ -315,7 +316,7 @@ func (e refusingExecer) Start(context.Context, Command) (Process, error) {
 func TestClientClosesWithoutAsking(t *testing.T) {
 	client, served := serveFake(t, refusingExecer{t}, nil)
 	require.NoError(t, client.Close(statusNormal, ""))
-	require.NoError(t, <-served)
+	require.NoError(t, receive(t, served))
 }
 
 // slowExecer starts nothing until its context ends.
@@ -334,7 +335,7 @@ func TestClientClosesWhileStarting(t *testing.T) {
 	start, err := proto.Encode(proto.Start{Command: proto.Command{Command: "x"}})
 	require.NoError(t, err)
 	require.NoError(t, client.Write(t.Context(), start))
-	<-execer.starting
+	receive(t, execer.starting)
 	require.NoError(t, client.Close(statusNormal, ""))
-	require.NoError(t, <-served)
+	require.NoError(t, receive(t, served))
 }

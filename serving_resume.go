@@ -43,19 +43,13 @@ func (s *serving) resume(ctx context.Context, m *proto.Resume) error {
 	if err == nil {
 		err = s.takeOver(ctx, c, m.Attempt)
 	}
-	if err == errOver {
-		_, err = s.server.findConversation(m, s.opts.Owner) // Now it says what is known about the key.
-	}
-	if err == errLeft {
+	switch err {
+	case nil:
+	case errLeft:
 		return nil
-	}
-	if err == errForwarded {
-		if err = s.forwardResume(ctx, m); err != errNotThere {
-			return err
-		}
-		err = &resumeError{kind: proto.ResumeUnknown, err: errNoConversation}
-	}
-	if err != nil {
+	case errOver, errForwarded:
+		return s.resumeElsewhere(ctx, m)
+	default:
 		return s.refuseResume(err)
 	}
 	s.conv = c
@@ -67,6 +61,20 @@ func (s *serving) resume(ctx context.Context, m *proto.Resume) error {
 		}
 	}
 	return d.run()
+}
+
+// resumeElsewhere takes up a conversation that this Server no longer holds. The next hop may hold it.
+func (s *serving) resumeElsewhere(ctx context.Context, m *proto.Resume) error {
+	if s.mayForward() {
+		if err := s.forwardResume(ctx, m); err != errNotThere {
+			return err
+		}
+	}
+	_, err := s.server.findConversation(m, s.opts.Owner) // It says what is known about the key.
+	if err == nil {
+		err = &resumeError{kind: proto.ResumeUnknown, err: errNoConversation}
+	}
+	return s.refuseResume(err)
 }
 
 const (

@@ -1,6 +1,7 @@
 package wsep
 
 import (
+	"context"
 	"errors"
 	"io"
 	"testing"
@@ -151,6 +152,43 @@ func TestForwardedLeaveCountsThoughAWriteFails(t *testing.T) {
 	}
 }
 
+// holdsKey makes a drive's conversation known by a key.
+func (d *drive) holdsKey(key *proto.Key) {
+	d.conv.key = hashKey(key)
+	d.server.byKey = map[keyHash]*conversation{d.conv.key: d.conv}
+}
+
+// TestNextHopHoldsWhatEndsHere: a gateway's conversation is over while its client asks for it. The next hop holds it.
+func TestNextHopHoldsWhatEndsHere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		d := newTestDrive(t, new(Server))
+		d.conv.failed = &StartError{xerrors.New("no")}
+		key := proto.Key{1}
+		d.holdsKey(&key)
+		next := Dialer{KeepAlive: -1, Dial: dialPipe(func(far *wstest.Conn) {
+			require.Equal(t, nextKey(&key, ""), nextMessage[proto.Resume](t, far).Key)
+			say(t, far, proto.Resumed{Pid: 7, Extensions: &granted})
+			<-ctx.Done()
+			_ = far.CloseNow()
+		})}
+		client, server := wstest.Pipe()
+		s := newServing(d.server, server, next, d.opts)
+		time.AfterFunc(time.Second/2, func() { d.conv.finish(true) })
+		served := make(chan error, 1)
+		go func() {
+			err := s.run(ctx)
+			_ = server.Close(CloseStatus(err))
+			served <- err
+		}()
+		say(t, client, proto.Resume{Key: key, Extensions: &granted})
+		require.Contains(t, nextText(t, client), `"type":"resumed","pid":7`)
+		cancel()
+		require.Error(t, <-served)
+		_ = client.CloseNow()
+	})
+}
+
 // TestConversationEndsUnderAResume: the conversation is found, and then it is over. The client learns what it would have learned
 // a moment later.
 func TestConversationEndsUnderAResume(t *testing.T) {
@@ -159,8 +197,7 @@ func TestConversationEndsUnderAResume(t *testing.T) {
 		d := newTestDrive(t, srv)
 		d.conv.failed = &StartError{xerrors.New("no")}
 		var key proto.Key
-		d.conv.key = hashKey(&key)
-		srv.byKey = map[keyHash]*conversation{d.conv.key: d.conv}
+		d.holdsKey(&key)
 		client, server := wstest.Pipe()
 		s := newServing(srv, server, untilEnded(), d.opts)
 		time.AfterFunc(time.Second/2, func() { d.conv.finish(true) })
