@@ -32,9 +32,9 @@ var errNoScreen = xerrors.New("no screen to keep the session in")
 // errSessionLost is matched by the error of a keeper that found nothing of its session.
 var errSessionLost = xerrors.Errorf("session is gone from its machine: %w", fs.ErrNotExist)
 
-// keeper is the process that keeps a session on the session's machine, and the session's connection to it. See
+// screenKeeper is the process that keeps a session on the session's machine, and the session's connection to it. See
 // session_screen.sh.
-type keeper struct {
+type screenKeeper struct {
 	process Process
 	cancel  context.CancelFunc
 	dir     string
@@ -56,7 +56,7 @@ type keeper struct {
 }
 
 // startKeeper starts the session's command, which then waits for the order to go. The context bounds the start.
-func startKeeper(ctx context.Context, execer Execer, name string, patience time.Duration, c Command) (*keeper, error) {
+func startKeeper(ctx context.Context, execer Execer, name string, patience time.Duration, c Command) (*screenKeeper, error) {
 	if err := validate(c); err != nil {
 		return nil, &StartError{err}
 	}
@@ -94,7 +94,7 @@ func dropSession(execer Execer, c Command, args []string) {
 
 // rejoinKeeper is startKeeper for a session whose keeper was lost. It does not use the command's working directory, which
 // may not exist any more.
-func rejoinKeeper(ctx context.Context, execer Execer, name string, patience time.Duration, c Command) (*keeper, error) {
+func rejoinKeeper(ctx context.Context, execer Execer, name string, patience time.Duration, c Command) (*screenKeeper, error) {
 	c.WorkingDir = ""
 	return newKeeper(ctx, execer, c, keeperArgs("join", name, patience), "")
 }
@@ -106,7 +106,7 @@ func keeperArgs(mode, name string, patience time.Duration) []string {
 
 // newKeeper starts a keeper and writes the input to it. If the keeper exits before the session has started, newKeeper
 // returns both the keeper and an error.
-func newKeeper(ctx context.Context, execer Execer, c Command, args []string, input string) (*keeper, error) {
+func newKeeper(ctx context.Context, execer Execer, c Command, args []string, input string) (*screenKeeper, error) {
 	// The keeper outlives the context of its start.
 	life, cancel := context.WithCancel(context.Background())
 	stop := context.AfterFunc(ctx, cancel)
@@ -126,7 +126,7 @@ func newKeeper(ctx context.Context, execer Execer, c Command, args []string, inp
 		cancel()
 		return nil, err
 	}
-	k := &keeper{
+	k := &screenKeeper{
 		process:     p,
 		cancel:      cancel,
 		orders:      make(chan string, maxOrders),
@@ -168,7 +168,7 @@ func newKeeper(ctx context.Context, execer Execer, c Command, args []string, inp
 }
 
 // killed reports whether the keeper was killed. The keeper has exited.
-func (k *keeper) killed() bool {
+func (k *screenKeeper) killed() bool {
 	exit, ok := errors.AsType[ExitError](k.err)
 	return ok && exit.Signal() == "KILL"
 }
@@ -178,7 +178,7 @@ const maxKeeperLine = 4 << 10
 
 // listen reads the keeper's lines until the keeper exits. It calls started once, when the session has started. The error
 // says why the session did not start.
-func (k *keeper) listen(started func()) error {
+func (k *screenKeeper) listen(started func()) error {
 	var begun bool
 	begin := sync.OnceFunc(func() {
 		begun = true
@@ -233,7 +233,7 @@ func (k *keeper) listen(started func()) error {
 }
 
 // setExit records the command's exit code.
-func (k *keeper) setExit(code string) {
+func (k *screenKeeper) setExit(code string) {
 	n, err := strconv.Atoi(code)
 	if err != nil {
 		return
@@ -252,7 +252,7 @@ const (
 )
 
 // order sends the keeper an order. A keeper that does not read is ended, so that another can replace it.
-func (k *keeper) order(words ...string) {
+func (k *screenKeeper) order(words ...string) {
 	t := time.NewTimer(orderTimeout)
 	defer t.Stop()
 	select {
@@ -265,7 +265,7 @@ func (k *keeper) order(words ...string) {
 
 // writeOrders writes the orders until the keeper exits. A write fails only when the keeper has exited. listen notices the
 // exit.
-func (k *keeper) writeOrders() {
+func (k *screenKeeper) writeOrders() {
 	for {
 		select {
 		case order := <-k.orders:
@@ -282,7 +282,7 @@ const fitTimeout = 3 * time.Second
 // fit gives the command's terminal the size of the client that attached last. It returns when screen has done so, or when
 // the keeper has not answered for fitTimeout. If the keeper is lost, the next one is told to fit the terminal. Clients that
 // wait at the same time share a fit, since each starts two programs.
-func (k *keeper) fit(ctx context.Context) error {
+func (k *screenKeeper) fit(ctx context.Context) error {
 	k.mu.Lock()
 	done := k.nextFit
 	if done == nil {
@@ -301,7 +301,7 @@ func (k *keeper) fit(ctx context.Context) error {
 }
 
 // fitNext orders a fit when the one before it is done, waits until it is done, and closes the channel.
-func (k *keeper) fitNext(done chan<- struct{}) {
+func (k *screenKeeper) fitNext(done chan<- struct{}) {
 	defer close(done)
 	k.fitting <- struct{}{}
 	defer func() { <-k.fitting }()
@@ -328,7 +328,7 @@ func (k *keeper) fitNext(done chan<- struct{}) {
 }
 
 // signal orders the keeper to send the command's process group a signal.
-func (k *keeper) signal(signal string) error {
+func (k *screenKeeper) signal(signal string) error {
 	if !signalName.MatchString(signal) {
 		return xerrors.Errorf("signal %q: %w", signal, errors.ErrUnsupported)
 	}
@@ -352,7 +352,7 @@ const (
 
 // end ends the session's command if it still runs: it hangs up the terminal, and then kills the command and all processes in
 // the terminal. In any case it then removes the session's files. It reports whether the keeper has done all that.
-func (k *keeper) end() bool {
+func (k *screenKeeper) end() bool {
 	defer k.cancel()
 	if !isClosed(k.commandDone) {
 		k.order("quit")

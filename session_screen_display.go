@@ -57,7 +57,7 @@ for try in 1 2 3; do
 done 2>/dev/null`
 
 // attach starts a process that shows the session in a terminal. The process ends when the context does.
-func (k *keeper) attach(ctx context.Context, execer Execer, c Command) (Process, error) {
+func (k *screenKeeper) attach(ctx context.Context, execer Execer, c Command) (Process, error) {
 	env := c.Env
 	if !slices.ContainsFunc(env, func(kv string) bool { return strings.HasPrefix(kv, "TERM=") }) {
 		env = append(slices.Clip(env), "TERM=xterm-256color")

@@ -18,7 +18,7 @@ type screenHost struct {
 
 	running bool        // the command has been told to go
 	fitting *time.Timer // runs fit; nil before it is needed
-	keeper  *keeper
+	keeper  *screenKeeper
 }
 
 const (
@@ -69,11 +69,11 @@ func (s *screenHost) keep() {
 	}
 }
 
-type keeperStart func(context.Context, Execer, string, time.Duration, Command) (*keeper, error)
+type keeperStart func(context.Context, Execer, string, time.Duration, Command) (*screenKeeper, error)
 
 // end ends what is left of the command and removes the session's files from its machine. If the keeper is lost, another
 // keeper does this.
-func (s *screenHost) end(k *keeper) {
+func (s *screenHost) end(k *screenKeeper) {
 	if k.end() {
 		return
 	}
@@ -83,7 +83,7 @@ func (s *screenHost) end(k *keeper) {
 }
 
 // runKeeper starts a keeper.
-func (s *screenHost) runKeeper(ctx context.Context, start keeperStart) (*keeper, error) {
+func (s *screenHost) runKeeper(ctx context.Context, start keeperStart) (*screenKeeper, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	c := s.command
@@ -92,7 +92,7 @@ func (s *screenHost) runKeeper(ctx context.Context, start keeperStart) (*keeper,
 }
 
 // howExited returns what Wait returns for the command's exit.
-func (s *screenHost) howExited(k *keeper) error {
+func (s *screenHost) howExited(k *screenKeeper) error {
 	select {
 	case exit := <-k.exit:
 		if exit.code == 0 {
@@ -106,7 +106,7 @@ func (s *screenHost) howExited(k *keeper) error {
 
 // rejoin replaces a keeper that was lost, for example because the connection of its Execer was. It tries for the session
 // timeout. If it fails the session is closing, and rejoin returns nil.
-func (s *screenHost) rejoin(lost *keeper) *keeper {
+func (s *screenHost) rejoin(lost *screenKeeper) *screenKeeper {
 	if isClosed(lost.commandDone) {
 		s.advance(StateClosing, errSessionDone, s.howExited(lost))
 		s.end(lost)
@@ -144,7 +144,7 @@ const (
 	maxRejoinPause = 5 * time.Second
 )
 
-func (s *screenHost) setKeeper(k *keeper) {
+func (s *screenHost) setKeeper(k *screenKeeper) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.keeper = k
@@ -155,7 +155,7 @@ func (s *screenHost) setKeeper(k *keeper) {
 	}
 }
 
-func (s *screenHost) currentKeeper() *keeper {
+func (s *screenHost) currentKeeper() *screenKeeper {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.keeper
