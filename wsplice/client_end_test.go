@@ -61,7 +61,7 @@ func TestClientsEndReachesRemotes(t *testing.T) {
 			elapsed := stopwatch(t)
 			tc.end(p)
 			for range 3 {
-				err := <-ended
+				err := receive(t, ended)
 				ce, ok := err.(*websocket.CloseError)
 				require.True(t, ok, "%v", err)
 				require.Equal(t, tc.code, ce.Code)
@@ -90,7 +90,7 @@ func TestShutdown(t *testing.T) {
 	require.NoError(t, s.Shutdown(ctx))
 	require.Less(t, elapsed(), 3*time.Second)
 	wg.Wait()
-	require.True(t, websocket.IsCloseError(<-said, 1001))
+	require.True(t, websocket.IsCloseError(receive(t, said), 1001))
 	_, resp, err := websocket.DefaultDialer.Dial(url, nil)
 	require.Error(t, err)
 	require.Equal(t, http.StatusServiceUnavailable, resp.StatusCode)

@@ -157,7 +157,7 @@ func TestWindow(t *testing.T) {
 		received += len(got)
 	}
 	requireRead(t, "all", silent)
-	require.NoError(t, <-written)
+	require.NoError(t, receive(t, written))
 }
 
 // answeredContext ends when all calls of its client have been answered.

@@ -25,6 +25,18 @@ import (
 // testTimeout is how long a test waits for an event that should happen at once.
 const testTimeout = 20 * time.Second
 
+// receive returns what comes from the channel, or its zero value when the channel is closed. That must not take long.
+func receive[T any](t testing.TB, from <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-from:
+		return v
+	case <-time.After(testTimeout):
+		t.Fatal("nothing comes")
+		panic("unreachable")
+	}
+}
+
 // soon is how long an action that waits for nothing may take on a busy machine. A faulty action takes longer.
 const soon = 4 * time.Second
 

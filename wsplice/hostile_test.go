@@ -220,7 +220,7 @@ func TestFragmentsPass(t *testing.T) {
 	b = append(b, appendMasked(nil, finBit|byte(ws.OpContinuation), 1, someMask)...)
 	_, err = p.Write(append(b, 'c'))
 	require.NoError(t, err)
-	headers := <-got
+	headers := receive(t, got)
 	require.Equal(t, ws.Header{OpCode: ws.OpBinary, Masked: true, Length: 2}, headers[0])
 	require.Equal(t, ws.Header{OpCode: ws.OpContinuation, Masked: true, Mask: someMask}, headers[1])
 	require.Equal(t, ws.Header{Fin: true, OpCode: ws.OpContinuation, Masked: true, Mask: someMask, Length: 1}, headers[2])

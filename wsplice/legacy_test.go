@@ -37,7 +37,7 @@ func TestClientWithoutWindows(t *testing.T) {
 		}
 	}
 	require.NoError(t, first.Close(4001, "enough"))
-	said := <-s.terminated
+	said := receive(t, s.terminated)
 	require.EqualValues(t, 0, *said.Index)
 	require.EqualValues(t, 4001, *said.Code)
 	require.Equal(t, "enough", said.Reason)

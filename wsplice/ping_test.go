@@ -39,7 +39,7 @@ func TestPingsOfAClient(t *testing.T) {
 	call := encodeCall(1, methodConnect, connectParams{URL: remote})
 	_, err := p.Write(appendFrame(nil, ws.OpBinary, true, controlPrefix, call))
 	require.NoError(t, err)
-	<-reached // The server has read all pings before.
+	receive(t, reached) // The server has read all pings before.
 	require.Less(t, growth(before), int64(floodMemory))
 }
 
@@ -114,7 +114,7 @@ func TestAnswersCountWithTheirCost(t *testing.T) {
 	for ; len(failed) == 0 && sent < 2*maxWaiting/queuedCost; sent++ {
 		o.enqueue(queued{frame: appendFrame(nil, ws.OpText, false)})
 	}
-	require.ErrorIs(t, <-failed, errPeerDeaf)
+	require.ErrorIs(t, receive(t, failed), errPeerDeaf)
 	require.LessOrEqual(t, growth(before), int64(maxWaiting+floodMemory))
 	t.Logf("%d answers", sent)
 	require.NoError(t, far.Close())
@@ -157,7 +157,7 @@ func TestNewestPongAnswersAllPings(t *testing.T) {
 		go func() { errs <- c.ping(ctx) }()
 	}
 	for range pings {
-		require.NoError(t, <-errs)
+		require.NoError(t, receive(t, errs))
 	}
 }
 

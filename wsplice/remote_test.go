@@ -74,7 +74,7 @@ func TestTerminate(t *testing.T) {
 		p.send(index, websocket.TextMessage, "first")
 		p.command(`{"id":9,"type":"method","method":"terminate","params":{"index":0,"code":4001,"reason":"enough"}}`)
 		p.expectControl(`{"id":9,"type":"reply","result":{}}`)
-		require.Equal(t, &websocket.CloseError{Code: 4001, Text: "enough"}, <-said)
+		require.Equal(t, &websocket.CloseError{Code: 4001, Text: "enough"}, receive(t, said))
 		p.send(index, websocket.TextMessage, "nobody there")
 		p.expectError(CodeUnknownConnection)
 	}

@@ -44,7 +44,7 @@ func TestDeadlineIsClearedUnderLock(t *testing.T) {
 	o.timeout = maxDelay
 	send()
 	wg.Wait()
-	require.ErrorIs(t, <-failed, errWriteTimeout)
+	require.ErrorIs(t, receive(t, failed), errWriteTimeout)
 }
 
 // hookedConn calls clearing before its write deadline is cleared.

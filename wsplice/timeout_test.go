@@ -35,7 +35,7 @@ func TestReadTimeoutOfClients(t *testing.T) {
 			_, err = io.Copy(io.Discard, p)
 			require.NoError(t, err, "the connection is to be closed")
 			require.GreaterOrEqual(t, time.Since(began), shortReadTimeout)
-			require.Error(t, <-ended)
+			require.Error(t, receive(t, ended))
 		})
 	}
 	quiet.send(index, websocket.TextMessage, "after a long silence")
@@ -99,7 +99,7 @@ func TestPongWaitsForTheFramesEnd(t *testing.T) {
 				_, err = p.Write(piece)
 				require.NoError(t, err)
 			}
-			require.Equal(t, tc.want, <-got)
+			require.Equal(t, tc.want, receive(t, got))
 		})
 	}
 }

@@ -42,7 +42,7 @@ func TestSecureBothWays(t *testing.T) {
 		require.True(t, message == got, "%d bytes of %d", len(got), n)
 	}
 	require.NoError(t, ch.Close(4001, "enough"))
-	require.Equal(t, &websocket.CloseError{Code: 4001, Text: "enough"}, <-said)
+	require.Equal(t, &websocket.CloseError{Code: 4001, Text: "enough"}, receive(t, said))
 }
 
 // TestUntrustedRemoteIsRefused has a remote with a certificate of no trusted authority.

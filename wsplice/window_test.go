@@ -88,7 +88,7 @@ func TestEmptyMessages(t *testing.T) {
 			}))
 			if tc.many > most {
 				require.Eventually(t, func() bool { return ch.failure() != nil }, testTimeout, time.Millisecond)
-				err := <-said
+				err := receive(t, said)
 				require.True(t, websocket.IsCloseError(err, websocket.ClosePolicyViolation), "%v", err)
 			} else {
 				require.Eventually(t, func() bool { return ch.held() == window }, testTimeout, time.Millisecond)
@@ -103,7 +103,7 @@ func TestEmptyMessages(t *testing.T) {
 			}
 			require.NoError(t, err)
 			require.NoError(t, ch.Close(1000, ""))
-			<-said
+			receive(t, said)
 		})
 	}
 }
