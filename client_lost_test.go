@@ -16,6 +16,7 @@ import (
 
 // TestLostConnectionIsNoEnd: after a lost connection no method says that the process has exited.
 func TestLostConnectionIsNoEnd(t *testing.T) {
+	t.Parallel()
 	far := newCable(t, serve(t, wsep.LocalExecer{}))
 	near := serve(t, wsep.Dialer{URL: far.url(), Resume: -1})
 	for name, execer := range map[string]wsep.Execer{
@@ -33,7 +34,7 @@ func TestLostConnectionIsNoEnd(t *testing.T) {
 				waiting <- err
 			}()
 			time.AfterFunc(100*time.Millisecond, func() { far.cut(true) })
-			answers := map[string]error{"Wait": p.Wait(), "a write that waits": <-waiting}
+			answers := map[string]error{"Wait": p.Wait(), "a write that waits": receive(t, waiting)}
 			_, answers["Write"] = p.Stdin().Write([]byte("x"))
 			_, answers["Read"] = io.ReadAll(p.Stdout())
 			answers["Resize"] = p.Resize(t.Context(), 30, 90)

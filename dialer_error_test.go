@@ -115,6 +115,7 @@ func TestHandshakeThatFailsAgain(t *testing.T) {
 
 // TestHandshakeThatMayPass: these failures may not happen the next time.
 func TestHandshakeThatMayPass(t *testing.T) {
+	t.Parallel()
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer silent.Close()

@@ -114,10 +114,11 @@ func TestWriteBlockedOnStdinDoesNotHoldTheRest(t *testing.T) {
 	exit, ok := errors.AsType[wsep.ExitError](p.Wait())
 	require.True(t, ok)
 	require.Equal(t, 3, exit.ExitCode())
-	require.ErrorIs(t, <-written, os.ErrProcessDone)
+	require.ErrorIs(t, receive(t, written), os.ErrProcessDone)
 }
 
 func TestWaitDelay(t *testing.T) {
+	t.Parallel()
 	const held = `sleep 1000 & echo $!`
 	start := func(t *testing.T, l wsep.LocalExecer, tty bool) (wsep.Process, int, context.CancelFunc) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -155,12 +156,13 @@ func TestWaitDelay(t *testing.T) {
 			}
 			cancel()
 			requireGone(t, patience, []int{pid})
-			require.NoError(t, <-ended)
+			require.NoError(t, receive(t, ended))
 		})
 	}
 }
 
 func TestWaitDelayLosesNothing(t *testing.T) {
+	t.Parallel()
 	const size = 8000 // A terminal holds as much.
 	wrote := strings.Repeat("x", size)
 	for _, tty := range []bool{false, true} {
@@ -200,6 +202,7 @@ func TestWaitDelayLosesNothing(t *testing.T) {
 }
 
 func TestExitCodeDoesNotWaitForOutput(t *testing.T) {
+	t.Parallel()
 	url := newServer(t, &wsep.Handler{})
 	for name, execer := range map[string]wsep.Execer{
 		"remote": wsep.Dialer{URL: url},
@@ -445,6 +448,7 @@ func TestWaitClosesDescriptors(t *testing.T) {
 
 // TestWriteThatWaitsEndsWithItsProcess: a waiting write fails at the exit, even if another process holds the other end.
 func TestWriteThatWaitsEndsWithItsProcess(t *testing.T) {
+	t.Parallel()
 	for _, tty := range []bool{false, true} {
 		t.Run(fmt.Sprintf("tty %t", tty), func(t *testing.T) {
 			c := sh(`exec 3<&0; sleep 100 <&3 >/dev/null 2>&1 & echo $!; sleep 0.2; exit 5`)
@@ -469,6 +473,7 @@ func descriptors(t *testing.T) int {
 
 func TestExitCodeArrivesWhileStdinStreams(t *testing.T) {
 	skipIfShort(t)
+	t.Parallel()
 	url := newServer(t, &wsep.Handler{})
 	for _, tc := range []struct{ name, script string }{
 		{"program ignores it", "exit 7"},
@@ -490,7 +495,7 @@ func TestExitCodeArrivesWhileStdinStreams(t *testing.T) {
 				exit, ok := errors.AsType[wsep.ExitError](err)
 				require.True(t, ok, "run %d: %v", i, err)
 				require.Equal(t, 7, exit.ExitCode())
-				<-stopped
+				receive(t, stopped)
 			}
 		})
 	}

@@ -4,6 +4,7 @@ package wsep_test
 
 import (
 	"net"
+	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -125,14 +126,23 @@ func (l *line) carry(to, from net.Conn) {
 // its client, until the test ends.
 func serveCut(t *testing.T, h *wsep.Handler) string {
 	t.Helper()
+	if h.Execer == nil {
+		h.Execer = wsep.LocalExecer{}
+	}
 	srv := wsep.NewServer()
 	h.Server = srv
-	url := newServer(t, h)
+	var served atomic.Int64 // connections
+	url := serveHTTP(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		served.Add(1)
+		defer served.Add(-1)
+		h.ServeHTTP(w, r)
+	}))
 	t.Cleanup(func() {
-		// A loss that the server has not noticed yet is noticed within moments.
-		for began := time.Now(); time.Since(began) < time.Second; time.Sleep(50 * time.Millisecond) {
+		// The Server may still have to notice that a connection is lost. If the line is mute, that takes long.
+		for began := time.Now(); served.Load() > 0 && time.Since(began) < time.Second; time.Sleep(5 * time.Millisecond) {
 			srv.Close()
 		}
+		srv.Close()
 	})
 	return url
 }

@@ -3,6 +3,7 @@
 package wsep_test
 
 import (
+	"context"
 	"encoding/base64"
 	"fmt"
 	"sync/atomic"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"cdr.dev/wsep"
 	"cdr.dev/wsep/internal/cuttest"
 )
 
@@ -113,3 +115,11 @@ func cutFirst(plan cuttest.Plan) func() cuttest.Plan {
 		return plan
 	}
 }
+
+// refusing is an Execer whose starts fail.
+type refusing struct{ err error }
+
+func (r refusing) Start(context.Context, wsep.Command) (wsep.Process, error) { return nil, r.err }
+
+// window is how many bytes of a stream may be on the way or unread.
+const window = 2 << 20

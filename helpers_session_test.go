@@ -404,3 +404,29 @@ const (
 	// withChildren exits when it is hung up. Its children ignore that.
 	withChildren = `(trap "" HUP TERM; sleep 1000) & (trap "" HUP; exec sleep 1000) & echo up; exec cat`
 )
+
+// environmentIn returns the variables of a command that is started with some, as the kernel has them.
+func environmentIn(t *testing.T, execer wsep.Execer, id string, env []string) []string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "environ")
+	p, s := startScreen(t, execer, wsep.Command{
+		ID: id, TTY: true, Command: "cp", Args: []string{"/proc/self/environ", file}, Env: env,
+	})
+	s.rest()
+	requireExit(t, p, 0)
+	environ, err := os.ReadFile(file)
+	require.NoError(t, err)
+	got := strings.Split(strings.TrimSuffix(string(environ), "\x00"), "\x00")
+	slices.Sort(got)
+	return got
+}
+
+// withShell returns a PATH that begins with another sh.
+func withShell(t *testing.T, shell string) string {
+	t.Helper()
+	dir := t.TempDir()
+	require.NoError(t, os.Symlink(must(t, shell), filepath.Join(dir, "sh")))
+	return dir + ":" + os.Getenv("PATH")
+}
+
+func origin(p wsep.Process) wsep.SessionOrigin { return p.(wsep.Sessioner).Session() }

@@ -154,3 +154,10 @@ var escapes = regexp.MustCompile(`\x1b(\[[0-9;?!>]*[a-zA-Z]|[()][A-Z0-9]|[>=78MD
 func textOf(shown string) string {
 	return strings.Join(strings.Fields(escapes.ReplaceAllString(shown, " ")), " ")
 }
+
+// bash2 is a shell with jobs.
+func bash2(id string) wsep.Command {
+	c := bash(id)
+	c.Args = append(c.Args, "-c", `set -m; sleep 1000 & sleep 1000 & echo up; exec bash --norc --noprofile`)
+	return c
+}

@@ -31,6 +31,18 @@ import (
 // patience is how long a test waits for an event that must happen.
 const patience = 20 * time.Second
 
+// receive returns what comes from the channel, or its zero value when the channel is closed. That must not take long.
+func receive[T any](t testing.TB, from <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-from:
+		return v
+	case <-time.After(patience):
+		t.Fatal("nothing comes")
+		panic("unreachable")
+	}
+}
+
 // longTests says whether tests may take long.
 var longTests = os.Getenv("WSEP_LONG_TESTS") != ""
 
@@ -310,4 +322,16 @@ func startV024Server(t *testing.T, program string, flags ...string) (url string,
 		_ = cmd.Wait()
 	})
 	return readLine(t, stdout), func() { _ = cmd.Process.Kill() }
+}
+
+// run runs a command. It returns stdout and stderr together, and the error of Wait.
+func run(t *testing.T, execer wsep.Execer, c wsep.Command) (string, error) {
+	t.Helper()
+	p, err := execer.Start(t.Context(), c)
+	require.NoError(t, err)
+	out, err := io.ReadAll(p.Stdout())
+	require.NoError(t, err)
+	errOut, err := io.ReadAll(p.Stderr())
+	require.NoError(t, err)
+	return string(out) + string(errOut), p.Wait()
 }

@@ -19,5 +19,5 @@ func TestReusedNumberIsAnothersGroup(t *testing.T) {
 	require.False(t, p.groupExists())
 	p.signalGroups(syscall.SIGTERM)
 	require.NoError(t, another.Process.Signal(syscall.SIGINT))
-	require.EqualError(t, <-ended, "signal: interrupt", "it has got no other signal")
+	require.EqualError(t, receive(t, ended), "signal: interrupt", "it has got no other signal")
 }

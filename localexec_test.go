@@ -21,18 +21,6 @@ import (
 	"cdr.dev/wsep"
 )
 
-// run runs a command. It returns stdout and stderr together, and the error of Wait.
-func run(t *testing.T, execer wsep.Execer, c wsep.Command) (string, error) {
-	t.Helper()
-	p, err := execer.Start(t.Context(), c)
-	require.NoError(t, err)
-	out, err := io.ReadAll(p.Stdout())
-	require.NoError(t, err)
-	errOut, err := io.ReadAll(p.Stderr())
-	require.NoError(t, err)
-	return string(out) + string(errOut), p.Wait()
-}
-
 func TestInheritEnv(t *testing.T) {
 	t.Setenv("WSEP_A", "a")
 	t.Setenv("WSEP_B", "b")
@@ -241,6 +229,7 @@ func TestTerminalOutputSurvivesItsProcess(t *testing.T) {
 }
 
 func TestEndOfFileOnTerminal(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct{ name, typed, want string }{
 		{"empty", "", "got "},
 		{"after a line", "line\n", "got line\n"},
@@ -271,6 +260,7 @@ func TestEndOfFileOnTerminal(t *testing.T) {
 }
 
 func TestTerminalThatItsProgramLetsGoOf(t *testing.T) {
+	t.Parallel()
 	c := sh(`exec <&- >&- 2>&-; sleep 0.2; exec >/dev/tty; echo back; exit 6`)
 	c.TTY = true
 	out, err := run(t, wsep.LocalExecer{}, c)

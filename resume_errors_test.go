@@ -4,7 +4,6 @@ package wsep_test
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -25,97 +24,9 @@ import (
 
 // How a lost connection can fail to come back: by name, in time, and without anything that runs twice.
 
-const resumeExtensions = `"extensions":{"window":65536,"outcome":true,"signal":true,"resume":%d}`
-
-// testKey returns a key as it is on the wire.
-func testKey(n byte) string {
-	return base64.RawURLEncoding.EncodeToString(append(make([]byte, 31), n))
-}
-
-// startWith returns a start message for a shell command, with a key and so many seconds of resume.
-func startWith(key string, seconds int, script string) string {
-	return fmt.Sprintf(`{"type":"start","key":%q,"command":{"command":"sh","args":["-c",%q],"stdin":true},`+resumeExtensions+`}`,
-		key, script, seconds)
-}
-
-// resumeWith returns a resume message.
-func resumeWith(key string, stdout int) string { return resumeMarked(key, stdout, "") }
-
-// resumeMarked returns the resume message of a client that has lost pid, and had a server's mark.
-func resumeMarked(key string, stdout int, mark string) string {
-	return fmt.Sprintf(`{"type":"resume","key":%q,"stdout":%d,"server":%q,`+resumeExtensions+`}`, key, stdout, mark, 60)
-}
-
-// next returns the next message, which must be of the type. Before it may come an ack.
-func (c *rawClient) next(typ string) message {
-	c.t.Helper()
-	for {
-		m, err := c.read()
-		require.NoError(c.t, err)
-		if m.Type == "ack" && typ != "ack" {
-			continue
-		}
-		require.Equal(c.t, typ, m.Type, "%+v", m)
-		return m
-	}
-}
-
-// leave closes the connection for good.
-func (c *rawClient) leave() { _ = c.conn.Close(1000, "") }
-
-// drop closes the client's connection without a close frame.
-func (c *rawClient) drop() { _ = c.conn.CloseNow() }
-
-// refused sends resume over a new connection and returns the refusal.
-func refused(t *testing.T, url, resume string) message {
-	t.Helper()
-	c := dialRaw(t, url)
-	defer c.drop()
-	c.send(resume)
-	return c.next("resume_error")
-}
-
 func TestResumeOnTheWire(t *testing.T) {
+	t.Parallel()
 	holdOnTheWire(t, serve(t, wsep.LocalExecer{}), (*rawClient).drop)
-}
-
-// holdOnTheWire has a conversation with a server whose connection ends twice. lose ends the connection.
-func holdOnTheWire(t *testing.T, url string, lose func(*rawClient)) {
-	t.Helper()
-	c := dialRaw(t, url)
-	c.send(startWith(testKey(1), 7, "read line; echo got $line; read line; exit 3"))
-	pid := c.next("pid")
-	require.EqualValues(t, 7, pid.Extensions["resume"])
-	c.send(`{"type":"signal","signal":"CONT","seq":1}`)
-	require.EqualValues(t, 1, c.next("ack").Seq)
-	c.send(`{"type":"stdin"}` + "\nfirst\nse")
-	require.Equal(t, "got first\n", c.next("stdout").body)
-	lose(c)
-
-	c = dialRaw(t, url)
-	c.send(resumeWith(testKey(1), 4))
-	resumed := c.next("resumed")
-	require.Equal(t, pid.Pid, resumed.Pid)
-	require.EqualValues(t, len("first\nse"), resumed.Stdin)
-	require.EqualValues(t, 1, resumed.Seq)
-	c.send(`{"type":"signal","signal":"KILL","seq":1}`) // It was taken before.
-	c.send(`{"type":"stdin"}` + "\ncond\n")
-	exit, stdout := c.result()
-	require.Equal(t, 3, exit.ExitCode)
-	require.Equal(t, "first\n", stdout)
-	lose(c)
-
-	// The end may not have arrived. It comes again.
-	c = dialRaw(t, url)
-	c.send(resumeWith(testKey(1), 10))
-	c.next("resumed")
-	exit, stdout = c.result()
-	require.Equal(t, 3, exit.ExitCode)
-	require.Empty(t, stdout)
-	c.leave()
-	require.Eventually(t, func() bool {
-		return refused(t, url, resumeWith(testKey(1), 10)).Kind == "unknown"
-	}, patience, 10*time.Millisecond)
 }
 
 // TestLateStart: a client asks for a conversation whose start is still under way. The start then starts nothing.
@@ -210,6 +121,7 @@ func fileHas(path, content string) bool {
 
 // TestSecondClientTakesOver: nothing of the first counts any more, and it is told so.
 func TestSecondClientTakesOver(t *testing.T) {
+	t.Parallel()
 	url := serve(t, wsep.LocalExecer{})
 	first := dialRaw(t, url)
 	first.send(startWith(testKey(1), 60, "read line; echo got $line"))
@@ -298,7 +210,7 @@ func TestGraceExpires(t *testing.T) {
 	err = p.Wait()
 	require.ErrorIs(t, err, wsep.ErrResumeFailed)
 	require.ErrorIs(t, err, wsep.ErrDisconnected)
-	require.GreaterOrEqual(t, time.Since(<-began), time.Second, "the server has granted a second")
+	require.GreaterOrEqual(t, time.Since(receive(t, began)), time.Second, "the server has granted a second")
 	_, err = io.ReadAll(p.Stdout())
 	require.ErrorIs(t, err, wsep.ErrResumeFailed)
 	requireGone(t, patience, pids)
@@ -309,7 +221,7 @@ func TestServerWithoutResume(t *testing.T) {
 	for name, d := range map[string]wsep.Dialer{
 		"the server grants none":   {URL: newServer(t, &wsep.Handler{Options: &wsep.Options{ResumeTimeout: -1}})},
 		"the client wants none":    {URL: serve(t, wsep.LocalExecer{}), Resume: -1},
-		"too many are promised it": {URL: newServer(t, &wsep.Handler{Options: &wsep.Options{MaxDetached: 1}})},
+		"too many are promised it": {URL: serveCut(t, &wsep.Handler{Options: &wsep.Options{MaxDetached: 1}})},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if strings.HasPrefix(name, "too many") {
@@ -415,7 +327,7 @@ func TestCancelWhileDisconnected(t *testing.T) {
 	require.NoError(t, err)
 	proxy.Stop()
 	proxy.CutAll(cuttest.Close)
-	<-retrying
+	receive(t, retrying)
 	_, err = p.Stdin().Write([]byte("kept for later"))
 	require.NoError(t, err)
 	require.NoError(t, p.(wsep.Signaler).Signal(ctx, "CONT"))
@@ -443,11 +355,11 @@ func TestCancelWithoutConnection(t *testing.T) {
 	pids := readPids(t, readLine(t, p.Stdout()))
 	cut.Store(true)
 	proxy.CutAll(cuttest.Reset)
-	<-tried
+	receive(t, tried)
 	cancel()
 	require.ErrorIs(t, p.Wait(), context.Canceled)
 	require.True(t, alive(pids[0]))
-	<-tried
+	receive(t, tried)
 	cut.Store(false)
 	requireGone(t, 10*time.Second, pids)
 }
@@ -468,7 +380,7 @@ func TestCloseWhileDisconnected(t *testing.T) {
 	require.NoError(t, p.Wait())
 	proxy.Stop()
 	proxy.CutAll(cuttest.Close)
-	<-retrying
+	receive(t, retrying)
 	require.NoError(t, p.Close())
 	_, err = io.ReadAll(p.Stdout())
 	require.ErrorIs(t, err, wsep.ErrDisconnected)

@@ -3,12 +3,7 @@
 package wsep_test
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
-	"errors"
-	"fmt"
-	"io"
 	"math/rand/v2"
 	"net/http/httptest"
 	"strings"
@@ -22,7 +17,6 @@ import (
 	"cdr.dev/wsep"
 	"cdr.dev/wsep/execertest"
 	"cdr.dev/wsep/internal/cuttest"
-	"cdr.dev/wsep/internal/streamtest"
 	"cdr.dev/wsep/wsplice"
 )
 
@@ -59,7 +53,7 @@ func TestStorm(t *testing.T) {
 	for n := range 4 {
 		workers.Go(func() {
 			for i := n; proxy.Cuts() < int64(often(share, all)); i++ {
-				if err := stormCommands[i%len(stormCommands)](execer); err != nil && !lostBeforeItBegan(err) {
+				if err := inStorm(i, execer); err != nil && !lostBeforeItBegan(err) {
 					t.Error(err)
 					return
 				}
@@ -81,120 +75,6 @@ func slowly(ways []cuttest.How, times int) (all []cuttest.How) {
 	return all
 }
 
-// lostBeforeItBegan reports whether the very first connection could not be made: a Start does not try again then.
-func lostBeforeItBegan(err error) bool {
-	var start *startFailed
-	return errors.As(err, &start) && errors.Is(err, wsep.ErrDisconnected) && !errors.Is(err, wsep.ErrResumeFailed)
-}
-
-// startFailed is an error of Start.
-type startFailed struct{ error }
-
-func (e *startFailed) Unwrap() error { return e.error }
-
-// stormCommands are what the storm runs. Each returns an error if anything was lost, came twice or was changed.
-var stormCommands = []func(execer wsep.Execer) error{holdPipes, holdUpload, holdDownload, holdEcho, holdTerminal, holdPending}
-
-const stormSize = 300_000
-
-func stormStart(execer wsep.Execer, c wsep.Command) (wsep.Process, error) {
-	p, err := execer.Start(context.Background(), c)
-	if err != nil {
-		return nil, &startFailed{err}
-	}
-	return p, nil
-}
-
-func holdUpload(execer wsep.Execer) error {
-	data := streamtest.RandomBytes(stormSize)
-	p, err := stormStart(execer, wsep.Command{Command: "sha256sum", Stdin: true})
-	if err != nil {
-		return err
-	}
-	go feed(p, data)
-	return expectOutput(p, fmt.Sprintf("%x  -\n", sha256.Sum256(data)))
-}
-
-func feed(p wsep.Process, data []byte) {
-	_, _ = io.Copy(p.Stdin(), bytes.NewReader(data))
-	_ = p.Stdin().Close()
-}
-
-func holdDownload(execer wsep.Execer) error {
-	p, err := stormStart(execer, sh("seq 40000"))
-	if err != nil {
-		return err
-	}
-	var want strings.Builder
-	for i := range 40000 {
-		fmt.Fprintln(&want, i+1)
-	}
-	return expectOutput(p, want.String())
-}
-
-func holdEcho(execer wsep.Execer) error {
-	data := streamtest.RandomBytes(stormSize)
-	p, err := stormStart(execer, wsep.Command{Command: "cat", Stdin: true})
-	if err != nil {
-		return err
-	}
-	go feed(p, data)
-	return expectOutput(p, string(data))
-}
-
-func holdTerminal(execer wsep.Execer) error {
-	p, err := stormStart(execer, wsep.Command{
-		Command: "sh", TTY: true, Stdin: true, Rows: 10, Cols: 20,
-		// The order of a resize among the bytes of stdin is not promised.
-		Args: []string{"-c", `stty -echo -onlcr; echo ready; until [ "$(stty size)" = "30 90" ]; do sleep 0.02; done; read -r line; echo "$line"`},
-	})
-	if err != nil {
-		return err
-	}
-	ready := make([]byte, len("ready\n"))
-	if _, err := io.ReadFull(p.Stdout(), ready); err != nil {
-		return err
-	}
-	if err := p.Resize(context.Background(), 30, 90); err != nil {
-		return err
-	}
-	if _, err := io.WriteString(p.Stdin(), "typed\n"); err != nil {
-		return err
-	}
-	return expectOutput(p, "typed\n")
-}
-
-// holdPending has output that goes on after the exit.
-func holdPending(execer wsep.Execer) error {
-	p, err := stormStart(execer, sh("(sleep 0.2; seq 1000) & exit 0"))
-	if err != nil {
-		return err
-	}
-	if err := p.Wait(); err != nil {
-		return fmt.Errorf("wait: %w", err)
-	}
-	var want strings.Builder
-	for i := range 1000 {
-		fmt.Fprintln(&want, i+1)
-	}
-	return expectOutput(p, want.String())
-}
-
-// expectOutput reads the output, and requires that the command exits with 0.
-func expectOutput(p wsep.Process, want string) error {
-	got, err := io.ReadAll(p.Stdout())
-	if err != nil {
-		return fmt.Errorf("read: %w", err)
-	}
-	if string(got) != want {
-		return fmt.Errorf("got %d bytes, want %d: other bytes", len(got), len(want))
-	}
-	if err := p.Wait(); err != nil {
-		return fmt.Errorf("wait: %w", err)
-	}
-	return nil
-}
-
 // TestChainSurvivesCuts cuts each hop of a chain of three, and a channel of wsplice.
 func TestChainSurvivesCuts(t *testing.T) {
 	t.Parallel()
@@ -209,8 +89,8 @@ func TestChainSurvivesCuts(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for range often(2, 50) {
-				for i, hold := range stormCommands {
-					err := hold(execer)
+				for i := range stormCommands {
+					err := inStorm(i, execer)
 					require.True(t, err == nil || lostBeforeItBegan(err), "command %d: %v", i, err)
 				}
 			}

@@ -74,6 +74,7 @@ func TestGatewayProcess(t *testing.T) {
 
 // TestGatewaysAreKilled kills each of two gateways in turn, while processes upload, download, and are typed to.
 func TestGatewaysAreKilled(t *testing.T) {
+	t.Parallel()
 	far := serveCut(t, &wsep.Handler{})
 	inner := newGatewayProcess(t, far)
 	outer := newGatewayProcess(t, inner.url())
@@ -83,7 +84,7 @@ func TestGatewaysAreKilled(t *testing.T) {
 	for i := range 6 {
 		workers.Go(func() {
 			for n := i; ctx.Err() == nil; n++ {
-				err := stormCommands[n%len(stormCommands)](execer)
+				err := inStorm(n, execer)
 				_, notStarted := errors.AsType[*startFailed](err)
 				if err != nil && !(notStarted && errors.Is(err, wsep.ErrDisconnected)) {
 					t.Errorf("command %d: %v", n%len(stormCommands), err)
@@ -105,6 +106,7 @@ func TestGatewaysAreKilled(t *testing.T) {
 // TestProcessOutlivesItsGateway: the process is the same, and its exit comes through, though it has exited while no gateway
 // was there.
 func TestProcessOutlivesItsGateway(t *testing.T) {
+	t.Parallel()
 	far := serveCut(t, &wsep.Handler{})
 	gateway := newGatewayProcess(t, far)
 	back := make(chan struct{}, 10)
@@ -120,7 +122,7 @@ func TestProcessOutlivesItsGateway(t *testing.T) {
 	require.NoError(t, err)
 	gateway.start()
 	require.Equal(t, "first", readLine(t, p.Stdout()))
-	<-back
+	receive(t, back)
 	require.Equal(t, pid, fmt.Sprint(p.Pid()))
 	require.NoError(t, p.(wsep.Signaler).Signal(t.Context(), "CONT"))
 	require.NoError(t, p.Stdin().Close())
@@ -142,12 +144,14 @@ func forwardingTo(t *testing.T, far string) (url string, replace func()) {
 
 // TestForwardedOnTheWire: offsets, numbers and acknowledgments are those of the next hop.
 func TestForwardedOnTheWire(t *testing.T) {
+	t.Parallel()
 	url, replace := forwardingTo(t, serveCut(t, &wsep.Handler{}))
 	holdOnTheWire(t, url, func(*rawClient) { replace() })
 }
 
 // TestForwardedRefusals: what the next hop refuses is refused, and a start that comes late, to any gateway, starts nothing.
 func TestForwardedRefusals(t *testing.T) {
+	t.Parallel()
 	far := serveCut(t, &wsep.Handler{})
 	first, second := serve(t, wsep.Dialer{URL: far}), serve(t, wsep.Dialer{URL: far})
 	late := dialRaw(t, first)
@@ -180,6 +184,7 @@ func TestForwardedRefusals(t *testing.T) {
 
 // TestForwardedKeyBelongsToItsOwner: two owners with the same key never meet at the next hop.
 func TestForwardedKeyBelongsToItsOwner(t *testing.T) {
+	t.Parallel()
 	url := newServer(t, &wsep.Handler{
 		Execer:    wsep.Dialer{URL: serveCut(t, &wsep.Handler{})},
 		Authorize: func(r *http.Request) (string, error) { return r.URL.Query().Get("owner"), nil },
@@ -198,6 +203,7 @@ func TestForwardedKeyBelongsToItsOwner(t *testing.T) {
 
 // TestGatewayThatGoes: the end of a gateway's context does not end what it forwards.
 func TestGatewayThatGoes(t *testing.T) {
+	t.Parallel()
 	far := serveCut(t, &wsep.Handler{})
 	ctx, shutDown := context.WithCancel(t.Context())
 	old := httptest.NewUnstartedServer(&wsep.Handler{Execer: wsep.Dialer{URL: far}})
@@ -218,6 +224,7 @@ func TestGatewayThatGoes(t *testing.T) {
 
 // TestNextHopThatDoesNotResume: the gateway then holds the conversation itself.
 func TestNextHopThatDoesNotResume(t *testing.T) {
+	t.Parallel()
 	url := serve(t, wsep.Dialer{URL: newServer(t, &wsep.Handler{Options: &wsep.Options{ResumeTimeout: -1}})})
 	c := dialRaw(t, url)
 	c.send(startWith(testKey(1), 60, "echo one; read line; exit 3"))
@@ -236,6 +243,7 @@ func TestNextHopThatDoesNotResume(t *testing.T) {
 
 // TestNextHopIsAway: the client comes back until the next hop does.
 func TestNextHopIsAway(t *testing.T) {
+	t.Parallel()
 	far := newCable(t, serveCut(t, &wsep.Handler{}))
 	url := serve(t, wsep.Dialer{URL: far.url()})
 	p, err := wsep.Dialer{URL: url}.Start(t.Context(), wsep.Command{Command: "cat", Stdin: true})
@@ -253,6 +261,7 @@ func TestNextHopIsAway(t *testing.T) {
 
 // TestGoodbyeReachesTheFarEnd: what a client ends is ended at once, and what a gateway loses is not.
 func TestGoodbyeReachesTheFarEnd(t *testing.T) {
+	t.Parallel()
 	srv := wsep.NewServer()
 	far := newServer(t, &wsep.Handler{Server: srv})
 	first, second := serve(t, wsep.Dialer{URL: far}), serve(t, wsep.Dialer{URL: far})
@@ -302,6 +311,7 @@ func (e embedsDialer) Start(ctx context.Context, c wsep.Command) (wsep.Process, 
 
 // TestWrappersAreNotBypassed: an Execer that wraps the processes keeps its conversations at the gateway.
 func TestWrappersAreNotBypassed(t *testing.T) {
+	t.Parallel()
 	far := wsep.Dialer{URL: serveCut(t, &wsep.Handler{})}
 	p, err := wsep.Dialer{URL: serve(t, embedsDialer{far})}.Start(t.Context(), sh("echo fine"))
 	require.NoError(t, err)

@@ -3,7 +3,6 @@
 package wsep_test
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"regexp"
@@ -27,11 +26,6 @@ func logTo() (*wsep.Options, *syncBuffer) {
 	logger := slog.Make(sloghuman.Sink(log)).Leveled(slog.LevelDebug)
 	return &wsep.Options{Logger: &logger}, log
 }
-
-// refusing is an Execer whose starts fail.
-type refusing struct{ err error }
-
-func (r refusing) Start(context.Context, wsep.Command) (wsep.Process, error) { return nil, r.err }
 
 // TestLogTakesNoOrders: each log entry is one line without control characters, also if clients, other servers or the
 // program's hooks send other text.

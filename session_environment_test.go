@@ -14,30 +14,6 @@ import (
 	"cdr.dev/wsep"
 )
 
-// environmentIn returns the variables of a command that is started with some, as the kernel has them.
-func environmentIn(t *testing.T, execer wsep.Execer, id string, env []string) []string {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "environ")
-	p, s := startScreen(t, execer, wsep.Command{
-		ID: id, TTY: true, Command: "cp", Args: []string{"/proc/self/environ", file}, Env: env,
-	})
-	s.rest()
-	requireExit(t, p, 0)
-	environ, err := os.ReadFile(file)
-	require.NoError(t, err)
-	got := strings.Split(strings.TrimSuffix(string(environ), "\x00"), "\x00")
-	slices.Sort(got)
-	return got
-}
-
-// withShell returns a PATH that begins with another sh.
-func withShell(t *testing.T, shell string) string {
-	t.Helper()
-	dir := t.TempDir()
-	require.NoError(t, os.Symlink(must(t, shell), filepath.Join(dir, "sh")))
-	return dir + ":" + os.Getenv("PATH")
-}
-
 // TestSessionHasTheEnvironmentOfAPlainCommand: this includes variables whose names a shell can't have, that a shell changes,
 // or that change a shell.
 func TestSessionHasTheEnvironmentOfAPlainCommand(t *testing.T) {

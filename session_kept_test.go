@@ -194,7 +194,7 @@ func TestKeptInputIsShared(t *testing.T) {
 		_, err := stuck.Stdin().Write(append([]byte("go\n"), data...))
 		wrote <- err
 	}()
-	require.NoError(t, <-wrote)
+	require.NoError(t, receive(t, wrote))
 	cancel()
 	p := attachKept(t, s)
 	require.NoError(t, p.Stdin().Close())
@@ -222,7 +222,7 @@ func TestKeptWriterLeaves(t *testing.T) {
 	case <-time.After(100 * time.Millisecond):
 	}
 	require.NoError(t, p.Close())
-	require.Error(t, <-wrote)
+	require.Error(t, receive(t, wrote))
 	require.NoError(t, attachKept(t, s).Close())
 }
 

@@ -24,10 +24,9 @@ func kept(id, script string) wsep.Command {
 	return c
 }
 
-func origin(p wsep.Process) wsep.SessionOrigin { return p.(wsep.Sessioner).Session() }
-
 // TestKeptOverTheWire: over one server, and over two, a command outlives its client's connection.
 func TestKeptOverTheWire(t *testing.T) {
+	t.Parallel()
 	far := serveCut(t, &wsep.Handler{})
 	for name, url := range map[string]string{"server": far, "gateway": serveCut(t, &wsep.Handler{Execer: wsep.Dialer{URL: far}})} {
 		t.Run(name, func(t *testing.T) {
@@ -64,6 +63,7 @@ func TestKeptOverTheWire(t *testing.T) {
 
 // TestKindOfSession: a session has a terminal, or it has none.
 func TestKindOfSession(t *testing.T) {
+	t.Parallel()
 	execer := wsep.Dialer{URL: serveCut(t, &wsep.Handler{})}
 	for _, tty := range []bool{false, true} {
 		_, err := execer.Start(t.Context(), wsep.Command{ID: "none", TTY: tty})
@@ -85,6 +85,7 @@ func TestKindOfSession(t *testing.T) {
 
 // TestSkippedOverTheWire: a client is told of all that it does not get, also over a gateway and after a lost connection.
 func TestSkippedOverTheWire(t *testing.T) {
+	t.Parallel()
 	const kept1, size = 50_000, 1_000_000
 	far := serveCut(t, &wsep.Handler{Options: &wsep.Options{KeepOutput: kept1}})
 	proxy := cuttest.New(t, serveCut(t, &wsep.Handler{Execer: wsep.Dialer{URL: far}}), func() cuttest.Plan { return cuttest.Plan{} })
@@ -146,6 +147,7 @@ func TestKeptBelongsToItsOwner(t *testing.T) {
 
 // TestKeptSurvivesCuts: the command is started once, whatever breaks, and its client loses nothing.
 func TestKeptSurvivesCuts(t *testing.T) {
+	t.Parallel()
 	url := serveCut(t, &wsep.Handler{})
 	for after := int64(0); after < 1200; after += 60 {
 		proxy := cuttest.New(t, url, cutFirst(cuttest.Plan{How: cuttest.Reset, Up: after%120 == 0, After: after}))

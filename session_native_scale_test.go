@@ -57,7 +57,7 @@ func TestManySessions(t *testing.T) {
 		}()
 	}
 	for range sessions {
-		<-closed
+		receive(t, closed)
 	}
 	t.Logf("closed in %v", time.Since(closing))
 	m.requireNone(t, patience)

@@ -23,89 +23,6 @@ import (
 	"cdr.dev/wsep/internal/vt"
 )
 
-// native are the options of sessions that a server keeps itself.
-func native() *wsep.Options { return &wsep.Options{Sessions: wsep.SessionsNative} }
-
-// newNative starts a session, which is closed at the test's end.
-func newNative(t testing.TB, c wsep.Command) *wsep.Session {
-	t.Helper()
-	s := wsep.NewSession(&c, wsep.LocalExecer{}, native())
-	t.Cleanup(func() { s.Close("the test is over") })
-	return s
-}
-
-// view is a client whose terminal is a model.
-type view struct {
-	t    testing.TB
-	p    wsep.Process
-	read chan struct{} // closed when the output has ended
-
-	mu   sync.Mutex // guards the next
-	term *vt.Terminal
-}
-
-// watch attaches a client to what the execer starts.
-func watch(t testing.TB, execer wsep.Execer, c wsep.Command) *view {
-	t.Helper()
-	p, err := execer.Start(t.Context(), c)
-	require.NoError(t, err)
-	rows, cols := 24, 80
-	if c.Rows > 0 {
-		rows, cols = int(c.Rows), int(c.Cols)
-	}
-	v := &view{t: t, p: p, read: make(chan struct{}), term: vt.New(rows, cols, 10_000)}
-	// Ends with the output.
-	go func() {
-		defer close(v.read)
-		buf := make([]byte, 4<<10)
-		for {
-			n, err := p.Stdout().Read(buf)
-			v.mu.Lock()
-			v.term.Write(buf[:n])
-			v.mu.Unlock()
-			if err != nil {
-				return
-			}
-		}
-	}()
-	return v
-}
-
-// text returns what the client's terminal shows, with some of what has scrolled off.
-func (v *view) text() string {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return textOf(string(v.term.Snapshot(100)))
-}
-
-func (v *view) snapshot() string {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return string(v.term.Snapshot(10_000))
-}
-
-func (v *view) waitFor(text string) {
-	v.t.Helper()
-	require.Eventually(v.t, func() bool { return strings.Contains(v.text(), text) }, patience, 5*time.Millisecond,
-		"%q: %q", text, lazy(v.text))
-}
-
-// lazy is a message that is made when it is printed.
-type lazy func() string
-
-func (l lazy) String() string {
-	const enough = 2000
-	s := l()
-	return s[max(0, len(s)-enough):]
-}
-
-func (v *view) leave() {
-	v.t.Helper()
-	require.NoError(v.t, v.p.Close())
-	require.ErrorContains(v.t, waitWithin(v.t, v.p, patience), "detached")
-	<-v.read
-}
-
 // TestNewcomerSeesWhatOthersSee: a client attaches at any time, and from then on its terminal shows what the terminal of one
 // that was there shows: text, colors, the alternate screen, modes, and what has scrolled off.
 func TestNewcomerSeesWhatOthersSee(t *testing.T) {
@@ -136,13 +53,14 @@ func TestNewcomerSeesWhatOthersSee(t *testing.T) {
 	typeLine(t, first.p, "exit 7")
 	for _, v := range []*view{first, next} {
 		requireExit(t, v.p, 7)
-		<-v.read
+		receive(t, v.read)
 	}
 }
 
 // TestSlowClientHoldsUpNobody: one client does not read. The command goes on, and so does another client. Then the slow one
 // reads, and sees what the other sees.
 func TestSlowClientHoldsUpNobody(t *testing.T) {
+	t.Parallel()
 	c := script("", "read x; seq -f %070.0f 1 30000; echo end; read x; exit 3")
 	session := newNative(t, c)
 	slow, err := session.Attach(t.Context())
@@ -168,13 +86,6 @@ func TestSlowClientHoldsUpNobody(t *testing.T) {
 	typeLine(t, slow, "")
 	requireExit(t, slow, 3)
 	requireExit(t, fast.p, 3)
-}
-
-// sessionsOf is an Execer that attaches to a session.
-type sessionsOf struct{ *wsep.Session }
-
-func (s sessionsOf) Start(ctx context.Context, _ wsep.Command) (wsep.Process, error) {
-	return s.Attach(ctx)
 }
 
 // TestLastWordsArrive: a command writes much, and exits at once. Its client reads only then.
@@ -208,6 +119,7 @@ func TestCommandThatExitsBeforeItsClient(t *testing.T) {
 
 // TestInputIsWhole: what two clients type arrives whole, each paste in one piece, though the command reads late.
 func TestInputIsWhole(t *testing.T) {
+	t.Parallel()
 	const size = 1 << 20
 	file := filepath.Join(t.TempDir(), "read")
 	session := newNative(t, script("", fmt.Sprintf("stty raw -echo; echo up; sleep 0.2; head -c %d >%s; exit 4", 2*size, file)))
@@ -249,10 +161,10 @@ func TestWriterThatLeaves(t *testing.T) {
 	time.Sleep(50 * time.Millisecond) // A write that did not wait would be done by then.
 	require.Empty(t, wrote)
 	a.leave()
-	require.ErrorIs(t, <-wrote, os.ErrClosed)
+	require.ErrorIs(t, receive(t, wrote), os.ErrClosed)
 	session.Close("it is over")
 	require.ErrorContains(t, waitWithin(t, b.p, patience), "it is over")
-	require.Error(t, <-wrote)
+	require.Error(t, receive(t, wrote))
 }
 
 // TestSizeIsThatOfTheLast: the client that has attached, typed or resized last sets the size. Others see what fits.
@@ -480,6 +392,7 @@ func TestCreatedOrFound(t *testing.T) {
 
 // TestCloseEndsTheWholeTerminal: jobs in groups of their own end with their session.
 func TestCloseEndsTheWholeTerminal(t *testing.T) {
+	t.Parallel()
 	m := newMark(t)
 	c := m.on(bash2("1"))
 	session := newNative(t, c)
@@ -491,7 +404,7 @@ func TestCloseEndsTheWholeTerminal(t *testing.T) {
 	session = newNative(t, m.on(script("", "trap '' HUP; sleep 1000 & echo up")))
 	v = watch(t, sessionsOf{session}, wsep.Command{})
 	requireExit(t, v.p, 0)
-	<-v.read
+	receive(t, v.read)
 	require.Contains(t, v.text(), "up")
 	session.Wait()
 	require.NoError(t, syscall.Kill(m.find(t, "sleep"), syscall.SIGKILL))
@@ -513,7 +426,7 @@ func TestOutputIsTheSame(t *testing.T) {
 	}()
 	time.Sleep(20 * time.Millisecond) // The client reads first. If it does not, the test shows less.
 	typeLine(t, p, "")
-	require.NoError(t, <-read)
+	require.NoError(t, receive(t, read))
 	requireExit(t, p, 0)
 	i := bytes.Index(shown.Bytes(), []byte("\x1b[31mred"))
 	require.GreaterOrEqual(t, i, 0)

@@ -230,13 +230,6 @@ func TestServerClose(t *testing.T) {
 	})
 }
 
-// bash2 is a shell with jobs.
-func bash2(id string) wsep.Command {
-	c := bash(id)
-	c.Args = append(c.Args, "-c", `set -m; sleep 1000 & sleep 1000 & echo up; exec bash --norc --noprofile`)
-	return c
-}
-
 func TestCloseOfStartingSession(t *testing.T) {
 	t.Parallel()
 	killed := wsep.LocalExecer{KillDelay: time.Nanosecond}
@@ -438,7 +431,7 @@ func TestSweepTouchesNobodyElse(t *testing.T) {
 			default:
 			}
 			_ = cmd.Process.Kill()
-			<-died
+			receive(t, died)
 		})
 		return strconv.Itoa(cmd.Process.Pid)
 	}
@@ -1082,7 +1075,7 @@ func TestScreenThatDoesNotSayItHasFitted(t *testing.T) {
 		return false
 	}, patience, time.Millisecond)
 	cancel() // Else it would get a new session.
-	require.ErrorIs(t, <-started, context.Canceled)
+	require.ErrorIs(t, receive(t, started), context.Canceled)
 	requireClosed(t, dir, srv, p, m)
 }
 

@@ -56,7 +56,7 @@ func TestCopyToRemoteStdin(t *testing.T) {
 		_, err = io.ReadFull(p.Stdout(), got)
 		require.NoError(t, err)
 		require.True(t, bytes.Equal(data, got))
-		require.NoError(t, <-copied)
+		require.NoError(t, receive(t, copied))
 		require.NoError(t, p.Stdin().Close(), "the copy has not closed it")
 		require.NoError(t, p.Wait())
 	})

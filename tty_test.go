@@ -104,7 +104,7 @@ func TestReconnectAfterEveryKindOfCut(t *testing.T) {
 				s := watchScreen(t, p)
 				cancel()
 				require.Error(t, waitWithin(t, p, patience), way.name)
-				<-s.ended
+				receive(t, s.ended)
 			}
 			cancel()
 			continue
@@ -122,16 +122,16 @@ func TestReconnectAfterEveryKindOfCut(t *testing.T) {
 		}
 		way.cut(p, cancel)
 		require.Error(t, waitWithin(t, p, patience), way.name)
-		<-s.ended
+		receive(t, s.ended)
 		cancel()
 		require.Equal(t, 1, srv.SessionCount())
 	}
 	slices.Sort(times)
-	most := times[len(times)*95/100]
+	usual, most := times[len(times)/2], times[len(times)*95/100]
 	t.Logf("returns took %v at most, all but 1 of 20 %v", times[len(times)-1], most)
 	// Screen stalls for a second if a display's terminal closes without a detach. Then 1 of 8 returns would be slow. On a busy
-	// machine a few returns may be slow too.
-	require.Less(t, most, 900*time.Millisecond)
+	// machine all returns are slow, and a few of them slower.
+	require.Less(t, most, max(900*time.Millisecond, 3*usual))
 	cable.cut(true)
 	require.Eventually(t, func() bool { return srv.Sessions()[0].Clients == 0 }, patience, time.Millisecond)
 	p, s = startScreen(t, execer, bash("1"))
@@ -219,7 +219,7 @@ func TestFirstAttachesAtOnceMakeOneSession(t *testing.T) {
 			}
 			_ = p.Close()
 			_ = p.Wait()
-			<-s.ended
+			receive(t, s.ended)
 		})
 	}
 	close(start)

@@ -23,9 +23,6 @@ import (
 	"cdr.dev/wsep/internal/timetest"
 )
 
-// window is how many bytes of a stream may be on the way or unread.
-const window = 2 << 20
-
 // resident returns a process's resident memory in bytes.
 func resident(t *testing.T, pid int) (size int64) {
 	t.Helper()
@@ -71,6 +68,7 @@ func TestUnreadOutputCostsAWindow(t *testing.T) {
 
 // TestFullStreamsHoldUpNothing: a program does not read its stdin, and its client does not read stderr.
 func TestFullStreamsHoldUpNothing(t *testing.T) {
+	t.Parallel()
 	const keepAlive = time.Second
 	execer := wsep.Dialer{URL: newServer(t, &wsep.Handler{Options: &wsep.Options{KeepAlive: keepAlive}})}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -99,7 +97,7 @@ func TestFullStreamsHoldUpNothing(t *testing.T) {
 	require.Empty(t, written)
 	require.NoError(t, p.Close())
 	require.Error(t, waitWithin(t, p, patience))
-	<-written
+	receive(t, written)
 }
 
 // slowCable carries one connection to an address at 1 Mbit/s in each direction. It returns its own address. While back is
@@ -153,6 +151,7 @@ func carrySlowly(to, from net.Conn, open sync.Locker) {
 func TestInterruptUnderFullOutput(t *testing.T) {
 	for _, tty := range []bool{true, false} {
 		t.Run(fmt.Sprintf("terminal %t", tty), func(t *testing.T) {
+			t.Parallel() // Only with the other one: this test itself is not parallel.
 			timetest.Within(t, 200*time.Millisecond, func() time.Duration { return interruptUnderFullOutput(t, tty) })
 		})
 	}

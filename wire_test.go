@@ -183,7 +183,7 @@ func TestMessageOverLimit(t *testing.T) {
 			code, _ := c.closed()
 			require.Equal(t, websocket.StatusMessageTooBig, code)
 			require.Less(t, heap(), before+8<<20)
-			<-done
+			receive(t, done)
 		})
 	}
 	requireServes(t, url)
