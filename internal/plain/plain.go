@@ -75,6 +75,10 @@ func certificate(err error) string {
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok || errors.Is(err, http.ErrSchemeMismatch) {
 		return "the server does not speak TLS there"
 	}
+	// crypto/tls tells so of an alert that the server has sent.
+	if alert, ok := errors.AsType[*net.OpError](err); ok && alert.Op == "remote error" {
+		return fmt.Sprintf("the server refused this client's certificate, or wants one (%v)", alert.Err)
+	}
 	return ""
 }
 

@@ -48,7 +48,9 @@ func TestConnection(t *testing.T) {
 		"the server does not speak TLS there":                                                    dial(t, strings.Replace(answering(200), "http:", "wss:", 1), nil),
 		"the server's certificate is for another name":                                           dial(t, secured.URL, otherName),
 		"the server's certificate has expired or is not valid yet":                               dial(t, secured.URL, later),
-		`there is no host "a.test"`:                                                              &net.DNSError{Name: "a.test", IsNotFound: true},
+		"the server refused this client's certificate, or wants one (tls: certificate required)": &net.OpError{
+			Op: "remote error", Err: errors.New("tls: certificate required")},
+		`there is no host "a.test"`: &net.DNSError{Name: "a.test", IsNotFound: true},
 		"192.0.2.1:80 does not answer": &net.OpError{
 			Op: "dial", Addr: &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 80}, Err: context.DeadlineExceeded},
 		"connection lost: the server was shut down, or gave the connection up": fmt.Errorf("lost: %w", closed{code: 1001}),
