@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -24,6 +25,7 @@ type stage struct {
 	keep   func(p *role) error // plays a keeper; the error is what its Wait returns
 	show   func(p *role) error // plays an attaching process
 	refuse func(n int) error   // why the nth Start fails, from 1 on
+	kind   wsep.SessionKind    // of the sessions
 
 	mu    sync.Mutex // guards what follows
 	roles []*role    // those that Start was called for
@@ -41,6 +43,35 @@ func onStage(t *testing.T, name string, test func(t *testing.T, st *stage)) {
 			test(t, st)
 		})
 	})
+}
+
+// overStages is onStage for each kind of session.
+func overStages(t *testing.T, name string, test func(t *testing.T, st *stage)) {
+	for kind, of := range map[string]wsep.SessionKind{"screen": wsep.SessionsScreen, "native": wsep.SessionsNative} {
+		onStage(t, name+", "+kind, func(t *testing.T, st *stage) {
+			st.kind = of
+			test(t, st)
+		})
+	}
+}
+
+// command returns the process that says how a session's command exits.
+func (st *stage) command() *role {
+	if st.kind == wsep.SessionsNative {
+		return st.last("command")
+	}
+	return st.last("new")
+}
+
+// options returns options with the stage's kind of session.
+func (st *stage) options(opts *wsep.Options) *wsep.Options {
+	if opts == nil {
+		opts = &wsep.Options{}
+	}
+	if opts.Sessions == wsep.SessionsAuto {
+		opts.Sessions = st.kind
+	}
+	return opts
 }
 
 func (st *stage) requireNothingLeft(t *testing.T) {
@@ -61,6 +92,9 @@ func (st *stage) Start(ctx context.Context, c wsep.Command) (wsep.Process, error
 		over: make(chan struct{}),
 	}
 	p.stdout, p.out = io.Pipe()
+	if st.kind == wsep.SessionsNative && c.TTY {
+		p.kind = "command"
+	}
 	if p.kind == "environment" { // It starts, and prints nothing.
 		p.end(nil)
 		return p, nil
@@ -74,8 +108,11 @@ func (st *stage) Start(ctx context.Context, c wsep.Command) (wsep.Process, error
 		return nil, err
 	}
 	play := st.show
-	if p.kind == "new" || p.kind == "join" {
+	switch p.kind {
+	case "new", "join":
 		play = st.keep
+	case "command":
+		play = command
 	}
 	context.AfterFunc(ctx, func() { p.end(ctx.Err()) })
 	// Ends when the process has ended.
@@ -109,7 +146,7 @@ func (st *stage) session(timeout time.Duration) *wsep.Session {
 
 // start is session for any options.
 func (st *stage) start(opts *wsep.Options) *wsep.Session {
-	s := wsep.NewSession(&wsep.Command{ID: "1", Command: "true"}, st, opts)
+	s := wsep.NewSession(&wsep.Command{ID: "1", Command: "true"}, st, st.options(opts))
 	st.sessions = append(st.sessions, s)
 	return s
 }
@@ -118,6 +155,7 @@ func (st *stage) start(opts *wsep.Options) *wsep.Session {
 func (st *stage) serve(
 	t *testing.T, srv *wsep.Server, opts *wsep.Options,
 ) (start func(wsep.Command) (wsep.Process, error)) {
+	opts = st.options(opts)
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(srv.Close)
 	t.Cleanup(cancel)
@@ -136,7 +174,7 @@ func (st *stage) serve(
 type role struct {
 	wsep.Command
 	stage  *stage
-	kind   string // "new" or "join" for a keeper, "attach", or "plain" for what is none of these
+	kind   string // "command" for that of a native session; "new" or "join" for a keeper, "attach", or "plain" for what is none of these
 	ctx    context.Context
 	began  time.Time
 	stdout *io.PipeReader
@@ -275,6 +313,19 @@ func keepWithout(p *role, ignored ...string) error {
 			p.commandEnds(e)
 		}
 	}
+}
+
+// command plays the command of a native session. Events from the test make it exit.
+func command(p *role) error {
+	var code int
+	for e := p.next(); e != ""; e = p.next() {
+		if n, _ := fmt.Sscanf(e, "exit %d", &code); n == 1 && code > 0 {
+			return wsep.NewExitError(code, "exit status "+strconv.Itoa(code))
+		} else if n == 1 {
+			return nil
+		}
+	}
+	return nil
 }
 
 // show plays an attaching process.

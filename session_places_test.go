@@ -38,7 +38,7 @@ func requirePlaces(t *testing.T, start func(wsep.Command) (wsep.Process, error),
 }
 
 func TestClientsOfASessionCount(t *testing.T) {
-	onStage(t, "one by one", func(t *testing.T, st *stage) {
+	overStages(t, "one by one", func(t *testing.T, st *stage) {
 		start := st.serve(t, wsep.NewServer(), &wsep.Options{MaxProcesses: 3})
 		var clients []wsep.Process
 		for range 3 {
@@ -60,11 +60,11 @@ func TestClientsOfASessionCount(t *testing.T) {
 		p, err := start(aSession)
 		require.NoError(t, err)
 		requirePlaces(t, start, 2)
-		st.last("new").do("exit 3")
+		st.command().do("exit 3")
 		require.EqualError(t, p.Wait(), "exit status 3")
 		requirePlaces(t, start, 3)
 	})
-	onStage(t, "many at once", func(t *testing.T, st *stage) {
+	overStages(t, "many at once", func(t *testing.T, st *stage) {
 		start := st.serve(t, wsep.NewServer(), &wsep.Options{MaxProcesses: 3})
 		var starting sync.WaitGroup
 		clients := make(chan wsep.Process, 20)
@@ -78,7 +78,7 @@ func TestClientsOfASessionCount(t *testing.T) {
 		starting.Wait()
 		require.Len(t, clients, 3)
 		requirePlaces(t, start, 0)
-		st.last("new").do("exit 3")
+		st.command().do("exit 3")
 		for range 3 {
 			require.EqualError(t, (<-clients).Wait(), "exit status 3")
 		}

@@ -22,6 +22,9 @@ import (
 
 // These tests run sessions in fake time, on a stage. They have a session's limits as numbers, because callers notice them:
 // 10 s for a start, 30 s for the first client, 1 s for a hang-up and 1 s more for a kill.
+//
+// What every session must do runs over both kinds. The rest is about a keeper of GNU screen, or the processes that attach to screen.
+// A native session has neither.
 
 func mustAttach(t *testing.T, s *wsep.Session) wsep.Process {
 	t.Helper()
@@ -120,11 +123,11 @@ func TestSessionTimeout(t *testing.T) {
 			_, again := s.Attach(t.Context())
 			require.ErrorIs(t, again, err)
 		}
-		onStage(t, fmt.Sprint(tc.timeout, " and no client comes"), func(t *testing.T, st *stage) {
+		overStages(t, fmt.Sprint(tc.timeout, " and no client comes"), func(t *testing.T, st *stage) {
 			requireClosesAfter(t, st.session(tc.timeout), tc.first)
 			require.Empty(t, st.all("attach"))
 		})
-		onStage(t, fmt.Sprint(tc.timeout, " and clients leave"), func(t *testing.T, st *stage) {
+		overStages(t, fmt.Sprint(tc.timeout, " and clients leave"), func(t *testing.T, st *stage) {
 			s := st.session(tc.timeout)
 			time.Sleep(tc.first - 1)
 			p, q := mustAttach(t, s), mustAttach(t, s)
@@ -230,7 +233,7 @@ func TestAttachWithContextThatEnds(t *testing.T) {
 		requireTook(t, began, 6*time.Second)
 		requireAlive(t, st, s)
 	})
-	onStage(t, "later", func(t *testing.T, st *stage) {
+	overStages(t, "later", func(t *testing.T, st *stage) {
 		s := st.session(0)
 		ctx, cancel := context.WithCancel(t.Context())
 		p, err := s.Attach(ctx)
@@ -302,7 +305,7 @@ func TestExecerThatFails(t *testing.T) {
 			return nil
 		}
 	}
-	onStage(t, "at its first Start, of the keeper", func(t *testing.T, st *stage) {
+	overStages(t, "at its first Start, of the keeper", func(t *testing.T, st *stage) {
 		st.refuse = failsAt(1, 1)
 		s := st.session(0)
 		for range 2 {
@@ -496,10 +499,10 @@ func TestSignalAfterASession(t *testing.T) {
 		require.Error(t, err)
 		return err
 	}
-	onStage(t, "whose command has exited", func(t *testing.T, st *stage) {
+	overStages(t, "whose command has exited", func(t *testing.T, st *stage) {
 		s := st.session(0)
 		p := mustAttach(t, s)
-		st.last("new").do("exit 5")
+		st.command().do("exit 5")
 		requireCode(t, p.Wait(), 5)
 		require.ErrorIs(t, signal(t, p), os.ErrProcessDone)
 	})
@@ -519,7 +522,7 @@ func TestSignalAfterASession(t *testing.T) {
 		require.ErrorIs(t, err, fs.ErrNotExist)
 		require.NotErrorIs(t, err, os.ErrProcessDone)
 	})
-	onStage(t, "that was closed", func(t *testing.T, st *stage) {
+	overStages(t, "that was closed", func(t *testing.T, st *stage) {
 		s := st.session(0)
 		p := mustAttach(t, s)
 		go s.Close("no reason")
@@ -556,7 +559,7 @@ func TestCloseOfASession(t *testing.T) {
 		require.ErrorContains(t, err, "session is closing: no reason")
 		require.True(t, st.last("new").isOver())
 	})
-	onStage(t, "before it has begun", func(t *testing.T, st *stage) {
+	overStages(t, "before it has begun", func(t *testing.T, st *stage) {
 		s := st.session(0)
 		s.Close("no reason")
 		_, err := s.Attach(t.Context())
