@@ -92,25 +92,27 @@ func keys() (all []string) {
 
 func TestKeysReachTheProgram(t *testing.T) {
 	skipIfShort(t)
-	_, execer := sessionServer(t, nil)
-	for _, terminal := range []string{"xterm-256color", "tmux-256color", "vt100"} {
-		for name, modes := range map[string]string{
-			"none": "", "mouse": `\033[?1000h\033[?1006h`, "paste, cursor and keypad": `\033[?2004h\033[?1h\033=`,
-		} {
-			t.Run(terminal+", modes: "+name, func(t *testing.T) {
-				k := newKeyboard(t, execer, terminal, modes)
-				for typed := range slices.Chunk(keys(), 20) {
-					typed := strings.Join(typed, " ")
-					require.Equal(t, typed, k.typeKeys(typed))
-				}
-				if name != "mouse" {
-					timetest.Within(t, 100*time.Millisecond, k.escape)
-				}
-				require.NoError(t, k.p.(wsep.Signaler).Signal(t.Context(), "KILL"))
-				requireExit(t, k.p, 128+9)
-			})
+	overKinds(t, func(t *testing.T, opts *wsep.Options) {
+		_, execer := sessionServer(t, opts)
+		for _, terminal := range []string{"xterm-256color", "tmux-256color", "vt100"} {
+			for name, modes := range map[string]string{
+				"none": "", "mouse": `\033[?1000h\033[?1006h`, "paste, cursor and keypad": `\033[?2004h\033[?1h\033=`,
+			} {
+				t.Run(terminal+", modes: "+name, func(t *testing.T) {
+					k := newKeyboard(t, execer, terminal, modes)
+					for typed := range slices.Chunk(keys(), 20) {
+						typed := strings.Join(typed, " ")
+						require.Equal(t, typed, k.typeKeys(typed))
+					}
+					if name != "mouse" {
+						timetest.Within(t, 100*time.Millisecond, k.escape)
+					}
+					require.NoError(t, k.p.(wsep.Signaler).Signal(t.Context(), "KILL"))
+					requireKilled(t, k.p, syscall.SIGKILL)
+				})
+			}
 		}
-	}
+	})
 }
 
 // escape types a single Esc, and returns how long it takes to reach the program.
@@ -157,18 +159,20 @@ func TestWhatIsTypedAtOnceIsShown(t *testing.T) {
 // TestLeavingUndoesModes: a command sets modes that a terminal keeps, and its client detaches.
 func TestLeavingUndoesModes(t *testing.T) {
 	t.Parallel()
-	_, execer := sessionServer(t, nil)
-	const set = `printf '\033[?1002h\033[?1006h\033[?2004h\033[?1h\033=\033[?25l\033[4 q\033[4h\033[1;31m\033[5;9r\033]2;title\007up'`
-	p, s := startScreen(t, execer, script("1", set+"; exec sleep 1000"))
-	shown := s.waitFor("\x1b[?2004h")
-	var modes termmodes.Modes
-	modes.Follow([]byte(shown))
-	require.NotEmpty(t, modes.Undo())
-	require.NoError(t, p.Close())
-	require.Error(t, waitWithin(t, p, patience))
-	shown += s.rest()
-	modes.Follow([]byte(shown))
-	require.Empty(t, modes.Undo(), "%q", shown)
+	overKinds(t, func(t *testing.T, opts *wsep.Options) {
+		_, execer := sessionServer(t, opts)
+		const set = `printf '\033[?1002h\033[?1006h\033[?2004h\033[?1h\033=\033[?25l\033[4 q\033[4h\033[1;31m\033[5;9r\033]2;title\007up'`
+		p, s := startScreen(t, execer, script("1", set+"; exec sleep 1000"))
+		shown := s.waitFor("\x1b[?2004h")
+		var modes termmodes.Modes
+		modes.Follow([]byte(shown))
+		require.NotEmpty(t, modes.Undo())
+		require.NoError(t, p.Close())
+		require.Error(t, waitWithin(t, p, patience))
+		shown += s.rest()
+		modes.Follow([]byte(shown))
+		require.Empty(t, modes.Undo(), "%q", shown)
+	})
 }
 
 // TestWhatIsTypedBeforeLeavingArrives stops screen for a moment. It reads the input only when the client detaches.

@@ -207,6 +207,7 @@ func TestAttachWithContextThatEnds(t *testing.T) {
 			requireTook(t, began, time.Second)
 			p := st.last("attach")
 			_ = p.Wait()
+			synctest.Wait() // The session has noticed.
 			requireTook(t, began, shows)
 			// It gets TERM once it shows the session, or after 2 s.
 			require.Equal(t, fmt.Sprint(min(shows, 3*time.Second), " TERM"), p.wasTold()[0])

@@ -27,27 +27,29 @@ import (
 
 func TestSessionIsReturnedTo(t *testing.T) {
 	t.Parallel()
-	srv, execer := sessionServer(t, nil)
-	ctx, cancel := context.WithCancel(t.Context())
-	p, err := execer.Start(ctx, bash("1"))
-	require.NoError(t, err)
-	s := watchScreen(t, p)
-	s.waitFor("ready> ")
-	typeLine(t, p, "x=kept")
-	require.Equal(t, "24 80", s.ask(p, "$(stty size)"))
-	require.Equal(t, 1, srv.SessionCount())
-	cancel()
-	require.Error(t, p.Wait())
+	overKinds(t, func(t *testing.T, opts *wsep.Options) {
+		srv, execer := sessionServer(t, opts)
+		ctx, cancel := context.WithCancel(t.Context())
+		p, err := execer.Start(ctx, bash("1"))
+		require.NoError(t, err)
+		s := watchScreen(t, p)
+		s.waitFor("ready> ")
+		typeLine(t, p, "x=kept")
+		require.Equal(t, "24 80", s.ask(p, "$(stty size)"))
+		require.Equal(t, 1, srv.SessionCount())
+		cancel()
+		require.Error(t, p.Wait())
 
-	c := bash("1")
-	c.Rows, c.Cols = 30, 100
-	p, s = startScreen(t, execer, c)
-	require.Contains(t, s.waitFor("24 80;"), "ready> x=kept")
-	require.Equal(t, "kept 30 100", s.ask(p, "$x $(stty size)"))
-	typeLine(t, p, "exit 9")
-	s.rest()
-	requireExit(t, p, 9)
-	requireSessions(t, srv, 0)
+		c := bash("1")
+		c.Rows, c.Cols = 30, 100
+		p, s = startScreen(t, execer, c)
+		require.Contains(t, s.waitFor("24 80;"), "ready> x=kept")
+		require.Equal(t, "kept 30 100", s.ask(p, "$x $(stty size)"))
+		typeLine(t, p, "exit 9")
+		s.rest()
+		requireExit(t, p, 9)
+		requireSessions(t, srv, 0)
+	})
 }
 
 func TestReconnectAfterEveryKindOfCut(t *testing.T) {
@@ -196,39 +198,41 @@ func TestFirstAttachesAtOnceMakeOneSession(t *testing.T) {
 	skipIfShort(t)
 	t.Parallel()
 	const clients = 50
-	srv, execer := sessionServer(t, nil)
-	shells := make([]string, clients)
-	var attaching, asking sync.WaitGroup
-	start := make(chan struct{})
-	attaching.Add(clients)
-	for i := range clients {
-		asking.Go(func() {
-			<-start
-			p, err := execer.Start(t.Context(), wsep.Command{
-				ID: "1", Command: "sh", Args: []string{"-c", `echo "shell $$."; exec sleep 1000`}, TTY: true, Stdin: true,
+	overKinds(t, func(t *testing.T, opts *wsep.Options) {
+		srv, execer := sessionServer(t, opts)
+		shells := make([]string, clients)
+		var attaching, asking sync.WaitGroup
+		start := make(chan struct{})
+		attaching.Add(clients)
+		for i := range clients {
+			asking.Go(func() {
+				<-start
+				p, err := execer.Start(t.Context(), wsep.Command{
+					ID: "1", Command: "sh", Args: []string{"-c", `echo "shell $$."; exec sleep 1000`}, TTY: true, Stdin: true,
+				})
+				attaching.Done()
+				if err != nil {
+					shells[i] = err.Error()
+					return
+				}
+				attaching.Wait() // No client detaches before all are attached.
+				s := watchScreen(t, p)
+				if shown, ok := s.within(patience, "."); ok {
+					shells[i] = textOf(shown)
+				}
+				_ = p.Close()
+				_ = p.Wait()
+				receive(t, s.ended)
 			})
-			attaching.Done()
-			if err != nil {
-				shells[i] = err.Error()
-				return
-			}
-			attaching.Wait() // No client detaches before all are attached.
-			s := watchScreen(t, p)
-			if shown, ok := s.within(patience, "."); ok {
-				shells[i] = textOf(shown)
-			}
-			_ = p.Close()
-			_ = p.Wait()
-			receive(t, s.ended)
-		})
-	}
-	close(start)
-	asking.Wait()
-	require.Equal(t, 1, srv.SessionCount())
-	require.Regexp(t, `^shell \d+\.$`, shells[0])
-	for _, shell := range shells {
-		require.Equal(t, shells[0], shell)
-	}
+		}
+		close(start)
+		asking.Wait()
+		require.Equal(t, 1, srv.SessionCount())
+		require.Regexp(t, `^shell \d+\.$`, shells[0])
+		for _, shell := range shells {
+			require.Equal(t, shells[0], shell)
+		}
+	})
 }
 
 // TestUTF8WithoutLocale runs commands in a locale that knows only ASCII, or that the machine does not have.
@@ -434,22 +438,24 @@ done`
 func TestResizeOfSession(t *testing.T) {
 	skipIfShort(t)
 	t.Parallel()
-	_, execer := sessionServer(t, nil)
-	p, s := startScreen(t, execer, wsep.Command{
-		ID: "1", Command: "sh", TTY: true, Args: []string{"-c", reportSizes},
-	})
-	s.waitFor("now 24 80.")
-	for range 10 {
-		for _, size := range [][2]uint16{{30, 100}, {10, 40}, {500, 500}, {24, 80}} {
-			require.NoError(t, p.Resize(t.Context(), size[0], size[1]))
-			s.waitFor(fmt.Sprintf("now %d %d.", size[0], size[1]))
+	overKinds(t, func(t *testing.T, opts *wsep.Options) {
+		_, execer := sessionServer(t, opts)
+		p, s := startScreen(t, execer, wsep.Command{
+			ID: "1", Command: "sh", TTY: true, Args: []string{"-c", reportSizes},
+		})
+		s.waitFor("now 24 80.")
+		for range 10 {
+			for _, size := range [][2]uint16{{30, 100}, {10, 40}, {500, 500}, {24, 80}} {
+				require.NoError(t, p.Resize(t.Context(), size[0], size[1]))
+				s.waitFor(fmt.Sprintf("now %d %d.", size[0], size[1]))
+			}
 		}
-	}
-	// This is what happens while a user drags a window's edge.
-	for cols := range uint16(200) {
-		require.NoError(t, p.Resize(t.Context(), 30, 100+cols))
-	}
-	s.waitFor("now 30 299.")
+		// This is what happens while a user drags a window's edge.
+		for cols := range uint16(200) {
+			require.NoError(t, p.Resize(t.Context(), 30, 100+cols))
+		}
+		s.waitFor("now 30 299.")
+	})
 }
 
 // TestSlowClient: a client does not read. It delays other clients only for a short time. When it reads again, it sees the
@@ -481,21 +487,23 @@ func TestSlowClient(t *testing.T) {
 // TestLastOutputIsSeen: a command prints much output right before its exit.
 func TestLastOutputIsSeen(t *testing.T) {
 	t.Parallel()
-	_, execer := sessionServer(t, nil)
-	for i := range often(20, 20) {
-		p, err := execer.Start(t.Context(), wsep.Command{
-			ID: "1", Command: "sh", TTY: true,
-			Args: []string{"-c", `i=0; while [ $i -lt 500 ]; do i=$((i+1)); echo "line $i"; done; printf last; exit 4`},
-		})
-		require.NoError(t, err)
-		if i == 0 {
-			time.Sleep(2 * time.Second) // Read late one time.
+	overKinds(t, func(t *testing.T, opts *wsep.Options) {
+		_, execer := sessionServer(t, opts)
+		for i := range often(20, 20) {
+			p, err := execer.Start(t.Context(), wsep.Command{
+				ID: "1", Command: "sh", TTY: true,
+				Args: []string{"-c", `i=0; while [ $i -lt 500 ]; do i=$((i+1)); echo "line $i"; done; printf last; exit 4`},
+			})
+			require.NoError(t, err)
+			if i == 0 {
+				time.Sleep(2 * time.Second) // Read late one time.
+			}
+			out, err := io.ReadAll(p.Stdout())
+			require.NoError(t, err)
+			require.Contains(t, string(out), "line 500\r\nlast")
+			requireExit(t, p, 4)
 		}
-		out, err := io.ReadAll(p.Stdout())
-		require.NoError(t, err)
-		require.Contains(t, string(out), "line 500\r\nlast")
-		requireExit(t, p, 4)
-	}
+	})
 }
 
 // TestServeSharesOneServer: sessions outlive a call of the deprecated Serve, as promised.

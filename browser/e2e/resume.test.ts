@@ -99,18 +99,3 @@ test("attaches to its session anew when the server does not wait any longer", as
   assert.equal(await tab.run("echo $$"), shell);
   await tab.close();
 });
-
-test("keeps its scrollback when it attaches anew to a session in GNU screen", async () => {
-  const { address } = await serve("--sessions", "screen", "--resume-timeout", "0");
-  const wire = await Wire.to(address);
-  const tab = await Tab.open(browser, wire.address);
-  await tab.connected();
-  await tab.run("seq 300");
-  wire.cut();
-  await tab.says("Disconnected");
-  wire.mend();
-  await tab.connected();
-  assert.equal(await tab.run("echo here"), "here");
-  assert.match(await tab.text(), /^100\n101\n102$/m);
-  await tab.close();
-});

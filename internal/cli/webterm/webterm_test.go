@@ -87,7 +87,12 @@ func TestServer(t *testing.T) {
 		require.NoError(t, json.Unmarshal([]byte(body), &answer))
 		require.Equal(t, machine{Host: host, Shell: tc.wantShell, Home: tc.wantHome}, answer.machine)
 		require.WithinDuration(t, time.Now(), time.UnixMilli(answer.Since), time.Minute)
+		require.True(t, answer.Scrollback)
 	}
+	url, handler := start(t, built, "")
+	handler.Options = &wsep.Options{Sessions: wsep.SessionsScreen}
+	_, body := ask(t, http.MethodGet, url+"/api/server", nil)
+	require.Contains(t, body, `"scrollback":false`)
 }
 
 // TestServerOfAnotherMachine: commands run on another machine, with another environment. At first it can't be reached.
