@@ -21,7 +21,7 @@ import (
 // acknowledges the first bytes of a message while the gateway still writes the last ones.
 func TestFullWindowsThroughGateway(t *testing.T) {
 	t.Parallel()
-	for range often(2, 30) {
+	for range often(1, 30) {
 		execer := narrowGateway(t, serveCut(t, &wsep.Handler{}))
 		p, err := execer.Start(t.Context(), wsep.Command{Command: "sh", Args: []string{"-c", "exec cat >/dev/null"}, Stdin: true})
 		require.NoError(t, err)
@@ -40,7 +40,7 @@ func TestFullWindowsThroughGateway(t *testing.T) {
 
 const (
 	// manyWindows is the size of a stream, in bytes.
-	manyWindows = 16 << 20
+	manyWindows = 8 << 20
 	// narrow is how many bytes the system holds for a connection, about.
 	narrow = 4 << 10
 )
