@@ -62,14 +62,14 @@ func startReason(name string, err error) error {
 	if !search && (!start || path.Op != startOp) {
 		return err
 	}
-	switch {
-	case strings.ContainsAny(name, `/\`) && exists(name):
+	if !errors.Is(err, exec.ErrNotFound) && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if strings.ContainsAny(name, `/\`) && exists(name) {
 		// The system takes no file for a program whose name does not say so: see PATHEXT.
 		return &exec.Error{Name: name, Err: fs.ErrPermission}
-	case errors.Is(err, exec.ErrNotFound), errors.Is(err, fs.ErrNotExist):
-		return notFoundError{err}
 	}
-	return err
+	return notFoundError{err}
 }
 
 func exists(path string) bool {
