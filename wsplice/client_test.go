@@ -103,7 +103,8 @@ func TestLostServer(t *testing.T) {
 
 // TestWindow writes more than a window both ways while neither end reads. Another channel works on meanwhile.
 func TestWindow(t *testing.T) {
-	_, url := testServer(t, nil)
+	// On a busy machine the remote waits longer than the default write timeout.
+	_, url := testServer(t, func(s *Server) { s.WriteTimeout = time.Minute })
 	c := dialTest(t, url, &DialOptions{Window: 100_000})
 	const total, size = 20 << 20, 20 << 10
 	goOn := make(chan struct{})
