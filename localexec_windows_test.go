@@ -223,7 +223,7 @@ func TestWindowsDir(t *testing.T) {
 
 // TestWindowsLongPath runs a program whose path is longer than MAX_PATH.
 func TestWindowsLongPath(t *testing.T) {
-	skipOnWine(t, "its CreateProcess takes no path of more than MAX_PATH characters")
+	skipOnWine(t, "a start with a path of more than MAX_PATH characters fails, for a reason that is not known")
 	dir := tempDir(t)
 	for len(dir) < 300 {
 		dir = filepath.Join(dir, strings.Repeat("d", 40))
@@ -442,7 +442,7 @@ func TestWindowsTerminal(t *testing.T) {
 			requireExitCode(t, p, 5)
 		})
 		t.Run("CtrlC", func(t *testing.T) {
-			skipOnWine(t, "Ctrl-C ends a program with exit code 0, and does not call its handler")
+			skipOnWine(t, "Ctrl-C ends a program with exit code 0, without its handler, for a reason that is not known")
 			p := launch(t, e, onConsole(program(t, "polite")))
 			readUntil(t, p.Stdout(), "ready")
 			typeIn(t, p, "\x03")
@@ -451,7 +451,7 @@ func TestWindowsTerminal(t *testing.T) {
 			requireExitCode(t, p, 5)
 		})
 		t.Run("Interrupt", func(t *testing.T) {
-			skipOnWine(t, "Ctrl-C ends a program with exit code 0, and does not call its handler")
+			skipOnWine(t, "Ctrl-C ends a program with exit code 0, without its handler, for a reason that is not known")
 			p := launch(t, e, onConsole(program(t, "polite")))
 			readUntil(t, p.Stdout(), "ready")
 			require.NoError(t, p.(wsep.Signaler).Signal(t.Context(), "INT"))
