@@ -23,8 +23,8 @@ import (
 // These tests run sessions in fake time, on a stage. They have a session's limits as numbers, because callers notice them:
 // 10 s for a start, 30 s for the first client, 1 s for a hang-up and 1 s more for a kill.
 //
-// What every session must do runs over both kinds. The rest is about a keeper of GNU screen, or the processes that attach to screen.
-// A native session has neither.
+// overStages runs a test over both kinds of sessions. onStage alone is about GNU screen: most such tests play its keeper and the
+// processes that attach to it, which a native session does not have.
 
 func mustAttach(t *testing.T, s *wsep.Session) wsep.Process {
 	t.Helper()
