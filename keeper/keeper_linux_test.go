@@ -507,12 +507,9 @@ func TestConnectionAtRest(t *testing.T) {
 	dir := newDir(t)
 	p, out := start(t, keeper.Execer{Dir: dir, Idle: shortIdle}, sh("echo $PPID.; read line"))
 	keeper := readPids(t, out)[0]
-	sockets, err := filepath.Glob(filepath.Join(dir, "keeper-*"))
-	require.NoError(t, err)
-	conn, err := net.Dial("unix", sockets[0])
-	require.NoError(t, err)
+	conn := connect(t, dir)
 	defer conn.Close()
-	_, err = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	_, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	require.NoError(t, err)
 	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	require.NoError(t, err)
@@ -520,6 +517,19 @@ func TestConnectionAtRest(t *testing.T) {
 	require.NoError(t, p.Stdin().Close())
 	_ = p.Wait()
 	requireGone(t, keeper)
+}
+
+// connect connects to the one keeper in a directory. A keeper that tries to end has no socket for a moment.
+func connect(t *testing.T, dir string) (conn net.Conn) {
+	require.Eventually(t, func() bool {
+		sockets, err := filepath.Glob(filepath.Join(dir, "keeper-*"))
+		if err != nil || len(sockets) == 0 {
+			return false
+		}
+		conn, err = net.Dial("unix", sockets[0])
+		return err == nil
+	}, patience, 10*time.Millisecond)
+	return conn
 }
 
 // TestUpgrade: new commands go to the keeper of the new version. The old one keeps its sessions, and ends after them.
