@@ -45,7 +45,8 @@ func (s settings) keep() error {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP) // To ignore it would make the commands ignore it.
 	ctx, stop := signal.NotifyContext(context.Background(), endSignals...)
 	defer stop()
-	k := &server{dir: dir(filepath.Dir(s.Socket)), socket: s.Socket, idle: s.Idle, sessions: wsep.NewServer(), last: time.Now()}
+	k := &server{dir: dir(filepath.Dir(s.Socket)), socket: s.Socket, idle: s.Idle, sessions: wsep.NewServer()}
+	k.last = time.Now().Add(askTimeout) // Whoever has started the keeper has time to ask it for something.
 	if k.idle == 0 {
 		k.idle = defaultIdle
 	}
