@@ -59,16 +59,17 @@ declare global {
   var opened: string[];
 }
 
-test("shows several code points as one character", async () => {
+test("gives characters as many columns as programs count", async () => {
   const tab = await Tab.open(browser, address);
   await tab.connected();
   await tab.prompted();
-  const place = await tab.page.evaluate(async () => {
-    await new Promise<void>((done) => terminal.write("\r👩‍👩‍👧x", done));
+  const cells = await tab.page.evaluate(async () => {
+    await new Promise<void>((done) => terminal.write("\re\u0301漢👩\u200d👩x", done));
     const { active } = terminal.buffer;
-    return active.getLine(active.baseY + active.cursorY)?.getCell(2)?.getChars();
+    const line = active.getLine(active.baseY + active.cursorY)!;
+    return [0, 1, 3, 5, 7].map((x) => line.getCell(x)!.getChars());
   });
-  assert.equal(place, "x");
+  assert.deepEqual(cells, ["e\u0301", "漢", "👩\u200d", "👩", "x"]);
   await tab.close();
 });
 
