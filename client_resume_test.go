@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,15 +18,19 @@ import (
 
 // switchboard hands the far ends of a Dialer's connections to the test.
 type switchboard struct {
-	made chan *wstest.Conn
-	down bool // no connection can be made
-	slow bool // none is made for now
-	mark string
+	made  chan *wstest.Conn
+	dials atomic.Int32 // how many were tried
+	down  bool         // no connection can be made
+	slow  bool         // none is made for now
+	mark  string
+
+	window int64 // what the server agrees to; 0 means as granted says
 }
 
 func newSwitchboard() *switchboard { return &switchboard{made: make(chan *wstest.Conn, 1000)} }
 
 func (s *switchboard) dial(ctx context.Context) (Conn, error) {
+	s.dials.Add(1)
 	if s.down {
 		return nil, errors.New("the line is cut")
 	}
@@ -54,7 +60,11 @@ func (s *switchboard) start(ctx context.Context, t *testing.T) (Process, *wstest
 	go func() {
 		far := <-s.made
 		_ = nextMessage[proto.Start](t, far)
-		say(t, far, proto.Pid{Pid: 1, Extensions: &granted})
+		agreed := granted
+		if s.window > 0 {
+			agreed.Window = s.window
+		}
+		say(t, far, proto.Pid{Pid: 1, Extensions: &agreed})
 		answered <- far
 	}()
 	p, err := Dialer{Dial: s.dial, KeepAlive: -1}.Start(ctx, Command{Command: "x", Stdin: true})
@@ -185,6 +195,34 @@ func TestStdinIsSentAgain(t *testing.T) {
 	})
 }
 
+// TestEndOfStdinIsSentAgain: the end of stdin comes behind its last byte, also over another connection, however long stdin takes.
+func TestEndOfStdinIsSentAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSwitchboard()
+		s.window = defaultWindow
+		p, far := s.start(t.Context(), t)
+		go drain(far)
+		_, err := io.WriteString(p.Stdin(), strings.Repeat("x", defaultWindow))
+		require.NoError(t, err)
+		require.NoError(t, p.Stdin().Close())
+		synctest.Wait()
+		_ = far.CloseNow()
+		far = <-s.made
+		_ = nextMessage[proto.Resume](t, far)
+		say(t, far, proto.Resumed{Pid: 1, Extensions: &granted})
+		synctest.Wait() // Not all of stdin fits into the connection.
+		for received := 0; received < defaultWindow; {
+			msg := nextText(t, far)
+			require.True(t, strings.HasPrefix(msg, proto.StdinHeader), "%.40q after %d bytes", msg, received)
+			received += len(msg) - len(proto.StdinHeader)
+		}
+		require.EqualValues(t, 1, nextMessage[proto.CloseStdin](t, far).Seq)
+		say(t, far, proto.ExitCode{})
+		require.NoError(t, p.Wait())
+		_ = far.CloseNow()
+	})
+}
+
 // TestEndWhileAway: a process is canceled or closed while it has no connection, whatever it waits for, and whether it has
 // exited or not. That ends it soon, and nothing is left.
 func TestEndWhileAway(t *testing.T) {
@@ -222,6 +260,9 @@ func TestEndWhileAway(t *testing.T) {
 					_, err = p.Stdin().Write([]byte("x"))
 					require.Error(t, err)
 					time.Sleep(leaveTimeout + 5*time.Second) // A close handshake may take that.
+					tried := s.dials.Load()
+					time.Sleep(time.Minute)
+					require.Equal(t, tried, s.dials.Load(), "%s, %s: nobody wants the process any more", name, end)
 				})
 			}
 		}

@@ -192,6 +192,7 @@ type message struct {
 	Stdin      int64
 	Seq        int64
 	Never      bool
+	Pending    bool
 	Extensions map[string]any
 	body       string
 }

@@ -29,6 +29,29 @@ func TestResumeOnTheWire(t *testing.T) {
 	holdOnTheWire(t, serve(t, wsep.LocalExecer{}), (*rawClient).drop)
 }
 
+// TestExitIsToldAgain: the output goes on after the exit. The client may not have heard of the exit when its connection is lost.
+func TestExitIsToldAgain(t *testing.T) {
+	url := serve(t, wsep.LocalExecer{})
+	goOn := filepath.Join(t.TempDir(), "on")
+	c := dialRaw(t, url)
+	c.send(startWith(testKey(1), 60, "{ until [ -e "+goOn+" ]; do sleep 0.02; done; echo late; } & exit 3"))
+	c.next("pid")
+	for range 2 {
+		exit := c.next("exit_code")
+		require.Equal(t, 3, exit.ExitCode)
+		require.True(t, exit.Pending)
+		c.drop()
+		c = dialRaw(t, url)
+		c.send(resumeWith(testKey(1), 0))
+		c.next("resumed")
+	}
+	require.Equal(t, 3, c.next("exit_code").ExitCode)
+	require.NoError(t, os.WriteFile(goOn, nil, 0o600))
+	require.Equal(t, "late\n", c.next("stdout").body)
+	c.next("end")
+	c.leave()
+}
+
 // TestLateStart: a client asks for a conversation whose start is still under way. The start then starts nothing.
 func TestLateStart(t *testing.T) {
 	url := serve(t, wsep.LocalExecer{})

@@ -50,21 +50,26 @@ func TestStorm(t *testing.T) {
 	proxy := cuttest.New(t, url, randomCuts(1, 200_000, ways...))
 	execer := wsep.Dialer{URL: proxy.URL(), KeepAlive: keepAlive}
 	var workers sync.WaitGroup
-	for n := range 4 {
+	var held, next atomic.Int64
+	for n := range often(4, 8) {
 		workers.Go(func() {
 			for i := n; proxy.Cuts() < int64(often(share, all)); i++ {
-				if err := inStorm(i, execer); err != nil && !lostBeforeItBegan(err) {
+				err := inStorm(i, execer)
+				if err != nil && !lostBeforeItBegan(err) {
 					t.Error(err)
 					return
 				}
-				if n == 0 && longTests && i%(4*100) == 0 {
+				if err == nil {
+					held.Add(1)
+				}
+				if told := next.Load(); proxy.Cuts() >= told && next.CompareAndSwap(told, told+500) {
 					t.Logf("%d cuts so far", proxy.Cuts())
 				}
 			}
 		})
 	}
 	workers.Wait()
-	t.Logf("%d cuts of %d connections", proxy.Cuts(), proxy.Connections())
+	t.Logf("%d commands, %d cuts of %d connections", held.Load(), proxy.Cuts(), proxy.Connections())
 }
 
 // slowly repeats the ways, so that the others are rare.

@@ -18,6 +18,10 @@ import (
 // newTestDrive returns a drive of a conversation that may be resumed.
 func newTestDrive(t *testing.T, srv *Server) *drive {
 	_, server := wstest.Pipe()
+	return newTestDriveOver(t, srv, server)
+}
+
+func newTestDriveOver(t *testing.T, srv *Server, server Conn) *drive {
 	s := newServing(srv, server, untilEnded(), new(Options).withDefaults())
 	s.conv = newConversation(s, new(proto.Start))
 	s.conv.grace = time.Minute
@@ -98,6 +102,27 @@ func TestFencedReader(t *testing.T) {
 		say(t, client, proto.Start{Command: proto.Command{Command: "x"}})
 		require.Equal(t, errTaken, s.take())
 		require.False(t, s.asked)
+	})
+}
+
+// TestFencedOffMessages: another connection takes over, and the client of this one talks on until it reads that. The
+// conversation takes nothing of it.
+func TestFencedOffMessages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, server := wstest.Pipe()
+		d := newTestDriveOver(t, new(Server), server)
+		d.asked, d.conv.stdinOn = true, true
+		go d.read()
+		go func() { _, _ = d.step() }()
+		granted := make(chan error, 1)
+		go func() { granted <- takeOverFrom(t, d, 0, false) }()
+		synctest.Wait()
+		require.Empty(t, granted, "the client has time to read why its connection is closed")
+		require.NoError(t, client.Write(t.Context(), []byte(proto.StdinHeader+"late")))
+		require.NoError(t, <-granted)
+		require.Zero(t, d.conv.stdin.Received())
+		d.conv.cancel()
+		_ = client.CloseNow()
 	})
 }
 
