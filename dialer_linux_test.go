@@ -15,7 +15,7 @@ import (
 func TestDialerConnectsAnew(t *testing.T) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/page", func(http.ResponseWriter, *http.Request) {})
-	mux.Handle("/exec", &wsep.Handler{Execer: wsep.LocalExecer{}})
+	mux.Handle("/exec", &wsep.Handler{Execer: wsep.LocalExecer{}, Options: &wsep.Options{ResumeTimeout: -1}})
 	site := httptest.NewServer(mux)
 	defer site.Close()
 	for name, client := range map[string]*http.Client{
