@@ -136,13 +136,15 @@ func TestContractOverCutLine(t *testing.T) {
 // TestDetachedProcessIsBounded: a process that talks on while its client is away holds its windows, and no more.
 func TestDetachedProcessIsBounded(t *testing.T) {
 	const processes, window = 8, 2 << 20
-	proxy := cuttest.New(t, serveCut(t, &wsep.Handler{}), func() cuttest.Plan { return cuttest.Plan{} })
+	const grace = 2 * time.Minute // No process's time may be over before it is measured.
+	url := serveCut(t, &wsep.Handler{Options: &wsep.Options{ResumeTimeout: grace}})
+	proxy := cuttest.New(t, url, func() cuttest.Plan { return cuttest.Plan{} })
 	before := heap()
 	var back atomic.Int32
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	for range processes {
-		p, err := wsep.Dialer{URL: proxy.URL(), OnConnection: func(e wsep.ConnectionEvent) {
+		p, err := wsep.Dialer{URL: proxy.URL(), Resume: grace, OnConnection: func(e wsep.ConnectionEvent) {
 			if e.State == wsep.ConnectionBack {
 				back.Add(1)
 			}
