@@ -2,7 +2,7 @@ package wsep
 
 import "time"
 
-// isClosed reports whether a channel is closed on which nothing is sent.
+// isClosed reports whether a channel is closed. Nothing is ever sent on it.
 func isClosed(c <-chan struct{}) bool {
 	select {
 	case <-c:

@@ -16,8 +16,8 @@ type Command struct {
 	// Keep is how long a command with an ID and without a terminal is remembered after its exit, while no client is attached.
 	// Such a command is a session too. Its client's context, Close and a lost connection make the client detach, and the command
 	// runs on. The newest output is kept: see [Options.KeepOutput]. A client that attaches gets all of that, then what is new,
-	// and then the exit. If another process holds an output open, the exit is told when that output has ended. All clients share
-	// the command's stdin: to close it is an end of file for the command, to detach is not.
+	// and then the exit. Another process may hold an output open after the exit. The output then goes on, and the session keeps it.
+	// All clients share the command's stdin: to close it is an end of file for the command, to detach is not.
 	//
 	// Keep counts in whole seconds, rounded up. [Options.SessionTimeout] of the server bounds it. 0 means that the command ends
 	// with its connection.

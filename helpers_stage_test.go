@@ -174,7 +174,7 @@ func (st *stage) serve(
 type role struct {
 	wsep.Command
 	stage  *stage
-	kind   string // "command" for that of a native session; "new" or "join" for a keeper, "attach", or "plain" for what is none of these
+	kind   string // "command" in a native session; otherwise see kindOfStart
 	ctx    context.Context
 	began  time.Time
 	stdout *io.PipeReader

@@ -35,9 +35,9 @@ type SessionInfo struct {
 	Exit   error
 	// Stdout and Stderr are how many bytes a command with [Command.Keep] has written.
 	Stdout, Stderr int64
-	// LastLine is the last line of the command's screen that is not blank. With [Command.Keep] it is that of the output which was
-	// written to last, of its newest KiB. It is empty if what keeps the session does not know it: GNU screen does not tell. It comes
-	// from the command, so print it with care.
+	// LastLine is the last line on the command's screen. A command with [Command.Keep] has no screen: then it is the last line that the
+	// command has written, in its last KiB. Blank lines do not count. LastLine is empty for a session in GNU screen, which does not
+	// tell. It comes from the command, so print it with care.
 	LastLine string
 }
 

@@ -144,7 +144,7 @@ func TestKeptHeldOutputEnds(t *testing.T) {
 	require.Error(t, err)
 }
 
-// TestKeptLastLine: the last line is that of the output which was written to last, as a terminal shows it.
+// TestKeptLastLine: the last line is the newest one, of stdout or stderr. It is told as a terminal shows it.
 func TestKeptLastLine(t *testing.T) {
 	execer := wsep.Dialer{URL: serveCut(t, &wsep.Handler{})}
 	p, err := execer.Start(t.Context(), kept("1", `while read -r line; do eval "$line"; done`))
