@@ -85,6 +85,7 @@ func (p *localProcess) terminate() {
 
 // drop ends the streams. Unread output is lost.
 func (p *localProcess) drop() {
+	// Each ends at once: close interrupts a waiting read.
 	go p.stdout.close()
 	go p.stderr.close()
 	p.closeInput()

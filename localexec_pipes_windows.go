@@ -48,6 +48,7 @@ type localOutput struct {
 	mu   sync.Mutex // held during a read; guards what follows
 	f    *os.File   // nil when closed
 	rest []byte     // what has been read and not returned
+	lost error      // why nothing follows rest, if that is not the output's end
 
 	file *os.File // f, for interrupting a read without the lock
 }
@@ -75,6 +76,9 @@ func (o *localOutput) read(b []byte) (int, error) {
 		n := copy(b, o.rest)
 		o.rest = o.rest[n:]
 		return n, nil
+	}
+	if o.f == nil && o.lost != nil {
+		return 0, o.lost
 	}
 	if o.f == nil {
 		return 0, io.EOF
@@ -126,7 +130,11 @@ func (o *localOutput) drain() {
 	}
 }
 
-// drainToEnd reads the output to its end, and closes the handle. It stops after maxHeld bytes, which a caller then reads.
+// errOutputHeld says that the system did not end an output, and the rest of it is lost.
+var errOutputHeld = xerrors.New("terminal did not end its output after the process's exit")
+
+// drainToEnd reads the output to its end, and closes the handle. It stops after maxHeld bytes, which a caller then reads. interrupt
+// ends it early, and then the output ends with errOutputHeld.
 func (o *localOutput) drainToEnd() {
 	if !o.take() {
 		return
@@ -136,6 +144,9 @@ func (o *localOutput) drainToEnd() {
 	for len(o.rest) < maxHeld {
 		n, err := o.f.Read(buf)
 		o.rest = append(o.rest, buf[:n]...)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			o.lost = errOutputHeld
+		}
 		if err != nil {
 			o.closeFile()
 			return
