@@ -158,7 +158,7 @@ func (t *terminal) closeSession(w http.ResponseWriter, r *http.Request, owner st
 	case errors.Is(err, fs.ErrNotExist):
 		http.Error(w, "there is no such session", http.StatusNotFound)
 	case err != nil:
-		http.Error(w, err.Error(), http.StatusBadGateway)
+		reply(w, http.StatusBadGateway, failure{fmt.Sprintf("The server can't close the session now: %v", err)})
 	default:
 		w.WriteHeader(http.StatusNoContent)
 	}
