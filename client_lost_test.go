@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"cdr.dev/wsep"
+	"cdr.dev/wsep/internal/timetest"
 )
 
 // TestLostConnectionIsNoEnd: after a lost connection no method says that the process has exited.
@@ -34,7 +35,7 @@ func TestLostConnectionIsNoEnd(t *testing.T) {
 				waiting <- err
 			}()
 			time.AfterFunc(100*time.Millisecond, func() { far.cut(true) })
-			answers := map[string]error{"Wait": p.Wait(), "a write that waits": receive(t, waiting)}
+			answers := map[string]error{"Wait": p.Wait(), "a write that waits": timetest.Receive(t, waiting)}
 			_, answers["Write"] = p.Stdin().Write([]byte("x"))
 			_, answers["Read"] = io.ReadAll(p.Stdout())
 			answers["Resize"] = p.Resize(t.Context(), 30, 90)

@@ -114,7 +114,7 @@ func TestWriteBlockedOnStdinDoesNotHoldTheRest(t *testing.T) {
 	exit, ok := errors.AsType[wsep.ExitError](p.Wait())
 	require.True(t, ok)
 	require.Equal(t, 3, exit.ExitCode())
-	require.ErrorIs(t, receive(t, written), os.ErrProcessDone)
+	require.ErrorIs(t, timetest.Receive(t, written), os.ErrProcessDone)
 }
 
 func TestWaitDelay(t *testing.T) {
@@ -156,7 +156,7 @@ func TestWaitDelay(t *testing.T) {
 			}
 			cancel()
 			requireGone(t, patience, []int{pid})
-			require.NoError(t, receive(t, ended))
+			require.NoError(t, timetest.Receive(t, ended))
 		})
 	}
 }
@@ -495,7 +495,7 @@ func TestExitCodeArrivesWhileStdinStreams(t *testing.T) {
 				exit, ok := errors.AsType[wsep.ExitError](err)
 				require.True(t, ok, "run %d: %v", i, err)
 				require.Equal(t, 7, exit.ExitCode())
-				receive(t, stopped)
+				timetest.Receive(t, stopped)
 			}
 		})
 	}

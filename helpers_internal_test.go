@@ -5,11 +5,11 @@ import (
 	"io"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"cdr.dev/wsep/internal/proto"
+	"cdr.dev/wsep/internal/timetest"
 	"cdr.dev/wsep/internal/wstest"
 )
 
@@ -80,19 +80,7 @@ func serveFake(t *testing.T, execer Execer, opts *Options) (client *wstest.Conn,
 }
 
 // patience is how long a test waits for an event that must happen.
-const patience = 20 * time.Second
-
-// receive returns what comes from the channel, or its zero value when the channel is closed. That must not take long.
-func receive[T any](t testing.TB, from <-chan T) T {
-	t.Helper()
-	select {
-	case v := <-from:
-		return v
-	case <-time.After(patience):
-		t.Fatal("nothing comes")
-		panic("unreachable")
-	}
-}
+const patience = timetest.Patience
 
 // drain reads and drops messages until the connection ends.
 func drain(conn Conn) {

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"cdr.dev/wsep"
+	"cdr.dev/wsep/internal/timetest"
 	"cdr.dev/wsep/internal/vt"
 )
 
@@ -95,7 +96,7 @@ func (v *view) leave() {
 	v.t.Helper()
 	require.NoError(v.t, v.p.Close())
 	require.ErrorContains(v.t, waitWithin(v.t, v.p, patience), "detached")
-	receive(v.t, v.read)
+	timetest.Receive(v.t, v.read)
 }
 
 // sessionsOf is an Execer that attaches to a session.

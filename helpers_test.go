@@ -26,22 +26,11 @@ import (
 	"nhooyr.io/websocket"
 
 	"cdr.dev/wsep"
+	"cdr.dev/wsep/internal/timetest"
 )
 
 // patience is how long a test waits for an event that must happen.
-const patience = 20 * time.Second
-
-// receive returns what comes from the channel, or its zero value when the channel is closed. That must not take long.
-func receive[T any](t testing.TB, from <-chan T) T {
-	t.Helper()
-	select {
-	case v := <-from:
-		return v
-	case <-time.After(patience):
-		t.Fatal("nothing comes")
-		panic("unreachable")
-	}
-}
+const patience = timetest.Patience
 
 // longTests says whether tests may take long.
 var longTests = os.Getenv("WSEP_LONG_TESTS") != ""

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"cdr.dev/wsep/internal/timetest"
 )
 
 // TestReusedNumberIsAnothersGroup: after a process is reaped and its group is empty, another process may have its number.
@@ -19,5 +21,5 @@ func TestReusedNumberIsAnothersGroup(t *testing.T) {
 	require.False(t, p.groupExists())
 	p.signalGroups(syscall.SIGTERM)
 	require.NoError(t, another.Process.Signal(syscall.SIGINT))
-	require.EqualError(t, receive(t, ended), "signal: interrupt", "it has got no other signal")
+	require.EqualError(t, timetest.Receive(t, ended), "signal: interrupt", "it has got no other signal")
 }

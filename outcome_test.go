@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"cdr.dev/wsep/internal/proto"
+	"cdr.dev/wsep/internal/timetest"
 	"cdr.dev/wsep/internal/wstest"
 )
 
@@ -316,7 +317,7 @@ func (e refusingExecer) Start(context.Context, Command) (Process, error) {
 func TestClientClosesWithoutAsking(t *testing.T) {
 	client, served := serveFake(t, refusingExecer{t}, nil)
 	require.NoError(t, client.Close(statusNormal, ""))
-	require.NoError(t, receive(t, served))
+	require.NoError(t, timetest.Receive(t, served))
 }
 
 // slowExecer starts nothing until its context ends.
@@ -335,7 +336,7 @@ func TestClientClosesWhileStarting(t *testing.T) {
 	start, err := proto.Encode(proto.Start{Command: proto.Command{Command: "x"}})
 	require.NoError(t, err)
 	require.NoError(t, client.Write(t.Context(), start))
-	receive(t, execer.starting)
+	timetest.Receive(t, execer.starting)
 	require.NoError(t, client.Close(statusNormal, ""))
-	require.NoError(t, receive(t, served))
+	require.NoError(t, timetest.Receive(t, served))
 }

@@ -20,6 +20,7 @@ import (
 
 	"cdr.dev/wsep"
 	"cdr.dev/wsep/internal/cuttest"
+	"cdr.dev/wsep/internal/timetest"
 )
 
 // How a lost connection can fail to come back: by name, in time, and without anything that runs twice.
@@ -233,7 +234,7 @@ func TestGraceExpires(t *testing.T) {
 	err = p.Wait()
 	require.ErrorIs(t, err, wsep.ErrResumeFailed)
 	require.ErrorIs(t, err, wsep.ErrDisconnected)
-	require.GreaterOrEqual(t, time.Since(receive(t, began)), time.Second, "the server has granted a second")
+	require.GreaterOrEqual(t, time.Since(timetest.Receive(t, began)), time.Second, "the server has granted a second")
 	_, err = io.ReadAll(p.Stdout())
 	require.ErrorIs(t, err, wsep.ErrResumeFailed)
 	requireGone(t, patience, pids)
@@ -350,7 +351,7 @@ func TestCancelWhileDisconnected(t *testing.T) {
 	require.NoError(t, err)
 	proxy.Stop()
 	proxy.CutAll(cuttest.Close)
-	receive(t, retrying)
+	timetest.Receive(t, retrying)
 	_, err = p.Stdin().Write([]byte("kept for later"))
 	require.NoError(t, err)
 	require.NoError(t, p.(wsep.Signaler).Signal(ctx, "CONT"))
@@ -378,11 +379,11 @@ func TestCancelWithoutConnection(t *testing.T) {
 	pids := readPids(t, readLine(t, p.Stdout()))
 	cut.Store(true)
 	proxy.CutAll(cuttest.Reset)
-	receive(t, tried)
+	timetest.Receive(t, tried)
 	cancel()
 	require.ErrorIs(t, p.Wait(), context.Canceled)
 	require.True(t, alive(pids[0]))
-	receive(t, tried)
+	timetest.Receive(t, tried)
 	cut.Store(false)
 	requireGone(t, 10*time.Second, pids)
 }
@@ -403,7 +404,7 @@ func TestCloseWhileDisconnected(t *testing.T) {
 	require.NoError(t, p.Wait())
 	proxy.Stop()
 	proxy.CutAll(cuttest.Close)
-	receive(t, retrying)
+	timetest.Receive(t, retrying)
 	require.NoError(t, p.Close())
 	_, err = io.ReadAll(p.Stdout())
 	require.ErrorIs(t, err, wsep.ErrDisconnected)

@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"cdr.dev/wsep"
+	"cdr.dev/wsep/internal/timetest"
 )
 
 // gatewayProcess is a gateway in a process of its own, at an address that its successors keep.
@@ -122,7 +123,7 @@ func TestProcessOutlivesItsGateway(t *testing.T) {
 	require.NoError(t, err)
 	gateway.start()
 	require.Equal(t, "first", readLine(t, p.Stdout()))
-	receive(t, back)
+	timetest.Receive(t, back)
 	require.Equal(t, pid, fmt.Sprint(p.Pid()))
 	require.NoError(t, p.(wsep.Signaler).Signal(t.Context(), "CONT"))
 	require.NoError(t, p.Stdin().Close())

@@ -19,6 +19,7 @@ import (
 
 	"cdr.dev/wsep"
 	"cdr.dev/wsep/internal/streamtest"
+	"cdr.dev/wsep/internal/timetest"
 )
 
 // startKept starts a session of a command that is kept. The test's end closes it.
@@ -194,7 +195,7 @@ func TestKeptInputIsShared(t *testing.T) {
 		_, err := stuck.Stdin().Write(append([]byte("go\n"), data...))
 		wrote <- err
 	}()
-	require.NoError(t, receive(t, wrote))
+	require.NoError(t, timetest.Receive(t, wrote))
 	cancel()
 	p := attachKept(t, s)
 	require.NoError(t, p.Stdin().Close())
@@ -222,7 +223,7 @@ func TestKeptWriterLeaves(t *testing.T) {
 	case <-time.After(100 * time.Millisecond):
 	}
 	require.NoError(t, p.Close())
-	require.Error(t, receive(t, wrote))
+	require.Error(t, timetest.Receive(t, wrote))
 	require.NoError(t, attachKept(t, s).Close())
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"cdr.dev/wsep"
 	"cdr.dev/wsep/internal/cuttest"
+	"cdr.dev/wsep/internal/timetest"
 )
 
 func TestManageSessions(t *testing.T) {
@@ -62,7 +63,7 @@ func requireManaged(t *testing.T, dialer wsep.Dialer, lines bool) {
 	go func() { ended <- m.WaitSession(t.Context(), c.ID) }()
 	require.ErrorIs(t, m.SignalSession(t.Context(), c.ID, "NONSENSE"), errors.ErrUnsupported)
 	require.NoError(t, m.SignalSession(t.Context(), c.ID, "USR1"))
-	requireEndedWith(t, receive(t, ended), 7)
+	requireEndedWith(t, timetest.Receive(t, ended), 7)
 	requireEndedWith(t, m.WaitSession(t.Context(), c.ID), 7, "it is remembered")
 
 	_, screen = startScreen(t, dialer, script("2", "echo ready; exec sleep 1000"))
@@ -181,7 +182,7 @@ func TestWaitSessionOverCuts(t *testing.T) {
 		go func() { ended <- wsep.Dialer{URL: proxy.URL(), Resume: patience}.WaitSession(t.Context(), "1") }()
 		require.Eventually(t, func() bool { return made.Load() == 2 }, patience, time.Millisecond)
 		require.NoError(t, direct.SignalSession(t.Context(), "1", "USR1"))
-		requireEndedWith(t, receive(t, ended), 7)
+		requireEndedWith(t, timetest.Receive(t, ended), 7)
 		require.EqualValues(t, 3, proxy.Cuts())
 		requireSessions(t, srv, 0)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"cdr.dev/wsep"
+	"cdr.dev/wsep/internal/timetest"
 )
 
 // TestManySessions: a session takes little memory, one process, and little time to start.
@@ -62,7 +63,7 @@ func TestManySessions(t *testing.T) {
 		}()
 	}
 	for range sessions {
-		receive(t, closed)
+		timetest.Receive(t, closed)
 	}
 	t.Logf("closed in %v", time.Since(closing))
 	m.requireNone(t, patience)

@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"cdr.dev/wsep"
+	"cdr.dev/wsep/internal/timetest"
 	"cdr.dev/wsep/internal/vt"
 )
 
@@ -53,7 +54,7 @@ func TestNewcomerSeesWhatOthersSee(t *testing.T) {
 	typeLine(t, first.p, "exit 7")
 	for _, v := range []*view{first, next} {
 		requireExit(t, v.p, 7)
-		receive(t, v.read)
+		timetest.Receive(t, v.read)
 	}
 }
 
@@ -161,10 +162,10 @@ func TestWriterThatLeaves(t *testing.T) {
 	time.Sleep(50 * time.Millisecond) // A write that did not wait would be done by then.
 	require.Empty(t, wrote)
 	a.leave()
-	require.ErrorIs(t, receive(t, wrote), os.ErrClosed)
+	require.ErrorIs(t, timetest.Receive(t, wrote), os.ErrClosed)
 	session.Close("it is over")
 	require.ErrorContains(t, waitWithin(t, b.p, patience), "it is over")
-	require.Error(t, receive(t, wrote))
+	require.Error(t, timetest.Receive(t, wrote))
 }
 
 // TestSizeIsThatOfTheLast: the client that has attached, typed or resized last sets the size. Others see what fits.
@@ -404,7 +405,7 @@ func TestCloseEndsTheWholeTerminal(t *testing.T) {
 	session = newNative(t, m.on(script("", "trap '' HUP; sleep 1000 & echo up")))
 	v = watch(t, sessionsOf{session}, wsep.Command{})
 	requireExit(t, v.p, 0)
-	receive(t, v.read)
+	timetest.Receive(t, v.read)
 	require.Contains(t, v.text(), "up")
 	session.Wait()
 	require.NoError(t, syscall.Kill(m.find(t, "sleep"), syscall.SIGKILL))
@@ -426,7 +427,7 @@ func TestOutputIsTheSame(t *testing.T) {
 	}()
 	time.Sleep(20 * time.Millisecond) // The client reads first. If it does not, the test shows less.
 	typeLine(t, p, "")
-	require.NoError(t, receive(t, read))
+	require.NoError(t, timetest.Receive(t, read))
 	requireExit(t, p, 0)
 	i := bytes.Index(shown.Bytes(), []byte("\x1b[31mred"))
 	require.GreaterOrEqual(t, i, 0)

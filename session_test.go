@@ -431,7 +431,7 @@ func TestSweepTouchesNobodyElse(t *testing.T) {
 			default:
 			}
 			_ = cmd.Process.Kill()
-			receive(t, died)
+			timetest.Receive(t, died)
 		})
 		return strconv.Itoa(cmd.Process.Pid)
 	}
@@ -1075,7 +1075,7 @@ func TestScreenThatDoesNotSayItHasFitted(t *testing.T) {
 		return false
 	}, patience, time.Millisecond)
 	cancel() // Else it would get a new session.
-	require.ErrorIs(t, receive(t, started), context.Canceled)
+	require.ErrorIs(t, timetest.Receive(t, started), context.Canceled)
 	requireClosed(t, dir, srv, p, m)
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"cdr.dev/wsep"
+	"cdr.dev/wsep/internal/timetest"
 )
 
 // copyTo copies a plain io.Reader to a process's stdin.
@@ -56,7 +57,7 @@ func TestCopyToRemoteStdin(t *testing.T) {
 		_, err = io.ReadFull(p.Stdout(), got)
 		require.NoError(t, err)
 		require.True(t, bytes.Equal(data, got))
-		require.NoError(t, receive(t, copied))
+		require.NoError(t, timetest.Receive(t, copied))
 		require.NoError(t, p.Stdin().Close(), "the copy has not closed it")
 		require.NoError(t, p.Wait())
 	})

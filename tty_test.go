@@ -23,6 +23,7 @@ import (
 	"nhooyr.io/websocket"
 
 	"cdr.dev/wsep"
+	"cdr.dev/wsep/internal/timetest"
 )
 
 func TestSessionIsReturnedTo(t *testing.T) {
@@ -106,7 +107,7 @@ func TestReconnectAfterEveryKindOfCut(t *testing.T) {
 				s := watchScreen(t, p)
 				cancel()
 				require.Error(t, waitWithin(t, p, patience), way.name)
-				receive(t, s.ended)
+				timetest.Receive(t, s.ended)
 			}
 			cancel()
 			continue
@@ -124,7 +125,7 @@ func TestReconnectAfterEveryKindOfCut(t *testing.T) {
 		}
 		way.cut(p, cancel)
 		require.Error(t, waitWithin(t, p, patience), way.name)
-		receive(t, s.ended)
+		timetest.Receive(t, s.ended)
 		cancel()
 		require.Equal(t, 1, srv.SessionCount())
 	}
@@ -222,7 +223,7 @@ func TestFirstAttachesAtOnceMakeOneSession(t *testing.T) {
 				}
 				_ = p.Close()
 				_ = p.Wait()
-				receive(t, s.ended)
+				timetest.Receive(t, s.ended)
 			})
 		}
 		close(start)

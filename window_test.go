@@ -97,7 +97,7 @@ func TestFullStreamsHoldUpNothing(t *testing.T) {
 	require.Empty(t, written)
 	require.NoError(t, p.Close())
 	require.Error(t, waitWithin(t, p, patience))
-	receive(t, written)
+	timetest.Receive(t, written)
 }
 
 // slowCable carries one connection to an address at 1 Mbit/s in each direction. It returns its own address. While back is

@@ -15,6 +15,7 @@ import (
 	"nhooyr.io/websocket"
 
 	"cdr.dev/wsep"
+	"cdr.dev/wsep/internal/timetest"
 )
 
 // requireServes checks that the server still runs commands.
@@ -183,7 +184,7 @@ func TestMessageOverLimit(t *testing.T) {
 			code, _ := c.closed()
 			require.Equal(t, websocket.StatusMessageTooBig, code)
 			require.Less(t, heap(), before+8<<20)
-			receive(t, done)
+			timetest.Receive(t, done)
 		})
 	}
 	requireServes(t, url)

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"cdr.dev/wsep/internal/leaktest"
+	"cdr.dev/wsep/internal/timetest"
 )
 
 // The end of a client's connection.
@@ -61,7 +62,7 @@ func TestClientsEndReachesRemotes(t *testing.T) {
 			elapsed := stopwatch(t)
 			tc.end(p)
 			for range 3 {
-				err := receive(t, ended)
+				err := timetest.Receive(t, ended)
 				ce, ok := err.(*websocket.CloseError)
 				require.True(t, ok, "%v", err)
 				require.Equal(t, tc.code, ce.Code)
@@ -90,7 +91,7 @@ func TestShutdown(t *testing.T) {
 	require.NoError(t, s.Shutdown(ctx))
 	require.Less(t, elapsed(), 3*time.Second)
 	wg.Wait()
-	require.True(t, websocket.IsCloseError(receive(t, said), 1001))
+	require.True(t, websocket.IsCloseError(timetest.Receive(t, said), 1001))
 	_, resp, err := websocket.DefaultDialer.Dial(url, nil)
 	require.Error(t, err)
 	require.Equal(t, http.StatusServiceUnavailable, resp.StatusCode)

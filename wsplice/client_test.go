@@ -11,6 +11,8 @@ import (
 	"github.com/gobwas/ws"
 	"github.com/gorilla/websocket"
 	"github.com/stretchr/testify/require"
+
+	"cdr.dev/wsep/internal/timetest"
 )
 
 func TestClientAndServer(t *testing.T) {
@@ -158,7 +160,7 @@ func TestWindow(t *testing.T) {
 		received += len(got)
 	}
 	requireRead(t, "all", silent)
-	require.NoError(t, receive(t, written))
+	require.NoError(t, timetest.Receive(t, written))
 }
 
 // answeredContext ends when all calls of its client have been answered.

@@ -73,7 +73,7 @@ func TestCloseFrameBeforeHangUpIsPassedOn(t *testing.T) {
 	require.Eventually(t, channel.terminated.Load, testTimeout, time.Millisecond)
 	require.NoError(t, tcp(channel.line.Conn).SetWriteBuffer(1<<20))
 	end()
-	require.Equal(t, &websocket.CloseError{Code: 4321, Text: "my reason"}, receive(t, said))
+	require.Equal(t, &websocket.CloseError{Code: 4321, Text: "my reason"}, timetest.Receive(t, said))
 	s.awaitNoClients(t)
 }
 

@@ -20,22 +20,12 @@ import (
 	"github.com/gobwas/ws"
 	"github.com/gorilla/websocket"
 	"github.com/stretchr/testify/require"
+
+	"cdr.dev/wsep/internal/timetest"
 )
 
 // testTimeout is how long a test waits for an event that should happen at once.
-const testTimeout = 20 * time.Second
-
-// receive returns what comes from the channel, or its zero value when the channel is closed. That must not take long.
-func receive[T any](t testing.TB, from <-chan T) T {
-	t.Helper()
-	select {
-	case v := <-from:
-		return v
-	case <-time.After(testTimeout):
-		t.Fatal("nothing comes")
-		panic("unreachable")
-	}
-}
+const testTimeout = timetest.Patience
 
 // soon is how long an action that waits for nothing may take on a busy machine. A faulty action takes longer.
 const soon = 4 * time.Second

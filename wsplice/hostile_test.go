@@ -11,6 +11,8 @@ import (
 	"github.com/gobwas/ws"
 	"github.com/gorilla/websocket"
 	"github.com/stretchr/testify/require"
+
+	"cdr.dev/wsep/internal/timetest"
 )
 
 // Clients and remotes that break the rules.
@@ -220,7 +222,7 @@ func TestFragmentsPass(t *testing.T) {
 	b = append(b, appendMasked(nil, finBit|byte(ws.OpContinuation), 1, someMask)...)
 	_, err = p.Write(append(b, 'c'))
 	require.NoError(t, err)
-	headers := receive(t, got)
+	headers := timetest.Receive(t, got)
 	require.Equal(t, ws.Header{OpCode: ws.OpBinary, Masked: true, Length: 2}, headers[0])
 	require.Equal(t, ws.Header{OpCode: ws.OpContinuation, Masked: true, Mask: someMask}, headers[1])
 	require.Equal(t, ws.Header{Fin: true, OpCode: ws.OpContinuation, Masked: true, Mask: someMask, Length: 1}, headers[2])

@@ -11,6 +11,8 @@ import (
 
 	"github.com/gorilla/websocket"
 	"github.com/stretchr/testify/require"
+
+	"cdr.dev/wsep/internal/timetest"
 )
 
 // The Go client with a server of version 0.1.0, which knows no windows.
@@ -37,7 +39,7 @@ func TestClientWithoutWindows(t *testing.T) {
 		}
 	}
 	require.NoError(t, first.Close(4001, "enough"))
-	said := receive(t, s.terminated)
+	said := timetest.Receive(t, s.terminated)
 	require.EqualValues(t, 0, *said.Index)
 	require.EqualValues(t, 4001, *said.Code)
 	require.Equal(t, "enough", said.Reason)

@@ -14,6 +14,8 @@ import (
 	"github.com/gobwas/ws"
 	"github.com/gorilla/websocket"
 	"github.com/stretchr/testify/require"
+
+	"cdr.dev/wsep/internal/timetest"
 )
 
 // The cost of pings from an end that reads nothing.
@@ -39,7 +41,7 @@ func TestPingsOfAClient(t *testing.T) {
 	call := encodeCall(1, methodConnect, connectParams{URL: remote})
 	_, err := p.Write(appendFrame(nil, ws.OpBinary, true, controlPrefix, call))
 	require.NoError(t, err)
-	receive(t, reached) // The server has read all pings before.
+	timetest.Receive(t, reached) // The server has read all pings before.
 	require.Less(t, growth(before), int64(floodMemory))
 }
 
@@ -114,7 +116,7 @@ func TestAnswersCountWithTheirCost(t *testing.T) {
 	for ; len(failed) == 0 && sent < 2*maxWaiting/queuedCost; sent++ {
 		o.enqueue(queued{frame: appendFrame(nil, ws.OpText, false)})
 	}
-	require.ErrorIs(t, receive(t, failed), errPeerDeaf)
+	require.ErrorIs(t, timetest.Receive(t, failed), errPeerDeaf)
 	require.LessOrEqual(t, growth(before), int64(maxWaiting+floodMemory))
 	t.Logf("%d answers", sent)
 	require.NoError(t, far.Close())
@@ -157,7 +159,7 @@ func TestNewestPongAnswersAllPings(t *testing.T) {
 		go func() { errs <- c.ping(ctx) }()
 	}
 	for range pings {
-		require.NoError(t, receive(t, errs))
+		require.NoError(t, timetest.Receive(t, errs))
 	}
 }
 

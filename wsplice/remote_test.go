@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"cdr.dev/wsep/internal/leaktest"
+	"cdr.dev/wsep/internal/timetest"
 )
 
 // The begin and the end of a remote's connection.
@@ -74,7 +75,7 @@ func TestTerminate(t *testing.T) {
 		p.send(index, websocket.TextMessage, "first")
 		p.command(`{"id":9,"type":"method","method":"terminate","params":{"index":0,"code":4001,"reason":"enough"}}`)
 		p.expectControl(`{"id":9,"type":"reply","result":{}}`)
-		require.Equal(t, &websocket.CloseError{Code: 4001, Text: "enough"}, receive(t, said))
+		require.Equal(t, &websocket.CloseError{Code: 4001, Text: "enough"}, timetest.Receive(t, said))
 		p.send(index, websocket.TextMessage, "nobody there")
 		p.expectError(CodeUnknownConnection)
 	}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/gobwas/ws"
 	"github.com/stretchr/testify/require"
+
+	"cdr.dev/wsep/internal/timetest"
 )
 
 // TestDeadlineIsClearedUnderLock checks that an outlet's goroutine clears the write deadline with the lock held.
@@ -44,7 +46,7 @@ func TestDeadlineIsClearedUnderLock(t *testing.T) {
 	o.timeout = maxDelay
 	send()
 	wg.Wait()
-	require.ErrorIs(t, receive(t, failed), errWriteTimeout)
+	require.ErrorIs(t, timetest.Receive(t, failed), errWriteTimeout)
 }
 
 // hookedConn calls clearing before its write deadline is cleared.

@@ -9,6 +9,8 @@ import (
 	"github.com/gobwas/ws"
 	"github.com/gorilla/websocket"
 	"github.com/stretchr/testify/require"
+
+	"cdr.dev/wsep/internal/timetest"
 )
 
 // Ends that pause within a frame or a message.
@@ -35,7 +37,7 @@ func TestReadTimeoutOfClients(t *testing.T) {
 			_, err = io.Copy(io.Discard, p)
 			require.NoError(t, err, "the connection is to be closed")
 			require.GreaterOrEqual(t, time.Since(began), shortReadTimeout)
-			require.Error(t, receive(t, ended))
+			require.Error(t, timetest.Receive(t, ended))
 		})
 	}
 	quiet.send(index, websocket.TextMessage, "after a long silence")
@@ -99,7 +101,7 @@ func TestPongWaitsForTheFramesEnd(t *testing.T) {
 				_, err = p.Write(piece)
 				require.NoError(t, err)
 			}
-			require.Equal(t, tc.want, receive(t, got))
+			require.Equal(t, tc.want, timetest.Receive(t, got))
 		})
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"cdr.dev/wsep/internal/leaktest"
+	"cdr.dev/wsep/internal/timetest"
 )
 
 // Connections without a descriptor: TLS on both sides.
@@ -42,7 +43,7 @@ func TestSecureBothWays(t *testing.T) {
 		require.True(t, message == got, "%d bytes of %d", len(got), n)
 	}
 	require.NoError(t, ch.Close(4001, "enough"))
-	require.Equal(t, &websocket.CloseError{Code: 4001, Text: "enough"}, receive(t, said))
+	require.Equal(t, &websocket.CloseError{Code: 4001, Text: "enough"}, timetest.Receive(t, said))
 }
 
 // TestUntrustedRemoteIsRefused has a remote with a certificate of no trusted authority.

@@ -11,6 +11,8 @@ import (
 	"github.com/gobwas/ws"
 	"github.com/gorilla/websocket"
 	"github.com/stretchr/testify/require"
+
+	"cdr.dev/wsep/internal/timetest"
 )
 
 // Guarantees for a sender that keeps to its window.
@@ -88,7 +90,7 @@ func TestEmptyMessages(t *testing.T) {
 			}))
 			if tc.many > most {
 				require.Eventually(t, func() bool { return ch.failure() != nil }, testTimeout, time.Millisecond)
-				err := receive(t, said)
+				err := timetest.Receive(t, said)
 				require.True(t, websocket.IsCloseError(err, websocket.ClosePolicyViolation), "%v", err)
 			} else {
 				require.Eventually(t, func() bool { return ch.held() == window }, testTimeout, time.Millisecond)
@@ -103,7 +105,7 @@ func TestEmptyMessages(t *testing.T) {
 			}
 			require.NoError(t, err)
 			require.NoError(t, ch.Close(1000, ""))
-			receive(t, said)
+			timetest.Receive(t, said)
 		})
 	}
 }

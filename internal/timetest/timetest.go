@@ -1,4 +1,4 @@
-// Package timetest checks durations on a machine that may be busy.
+// Package timetest checks durations, and waits, on a machine that may be busy.
 package timetest
 
 import (
@@ -19,4 +19,20 @@ func Within(t testing.TB, limit time.Duration, run func() (took time.Duration)) 
 		}
 	}
 	t.Fatalf("took %v, the limit is %v", all, limit)
+}
+
+// Patience is how long a test waits for an event that must happen.
+const Patience = 20 * time.Second
+
+// Receive returns what comes from the channel, or its zero value when the channel is closed. It fails the test if that takes longer
+// than Patience.
+func Receive[T any](t testing.TB, from <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-from:
+		return v
+	case <-time.After(Patience):
+		t.Fatal("nothing comes")
+		panic("unreachable")
+	}
 }
