@@ -4,7 +4,7 @@ import { Outbox, Receipts } from "./flow.js";
 import { Link } from "./link.js";
 import type { Close } from "./link.js";
 import { MAX_STDIN, ProtocolError } from "./message.js";
-import type { Answer, ExitMessage, Extensions, Order, Resumed, SessionOrigin, Start } from "./message.js";
+import type { Answer, ExitMessage, Extensions, Order, Request, Resumed, SessionOrigin, Start } from "./message.js";
 import { Orders } from "./orders.js";
 import type { Output } from "./output.js";
 import type { Exit } from "./process.js";
@@ -107,7 +107,7 @@ export class Conversation {
 
   /** Takes the conversation up over another connection. */
   resume(socket: Socket): void {
-    this.#connect(socket, () => this.#askToResume(), RESUME_TIMEOUT_MS, (answer) => this.#handleResumed(answer));
+    this.#connect(socket, () => this.#link?.send(this.askToResume()), RESUME_TIMEOUT_MS, (answer) => this.#handleResumed(answer));
   }
 
   /** Gives up the connection that is being made in resume. There is no event. */
@@ -265,9 +265,10 @@ export class Conversation {
     this.#wake();
   }
 
-  #askToResume(): void {
+  /** Returns the first message on another connection. The server heeds the newest alone. */
+  askToResume(): Request {
     const { key = "", extensions = {} } = this.#start;
-    this.#link?.send({
+    return {
       type: "resume",
       key,
       stdout: this.#receipts?.stdout.received ?? 0,
@@ -275,7 +276,7 @@ export class Conversation {
       ...(!this.#peer && this.#mark !== undefined && { server: this.#mark }),
       attempt: ++this.#resumes,
       extensions,
-    });
+    };
   }
 
   #handleResumed(answer: Answer): void {

@@ -3,6 +3,7 @@ import { checkSize } from "./command.js";
 import { Conversation } from "./conversation.js";
 import type { Events, Failure } from "./conversation.js";
 import { DisconnectedError, EndedError, OutcomeError, StartError, worthRetrying } from "./errors.js";
+import { takeLeave } from "./leave.js";
 import { MAX_SENT, encode } from "./message.js";
 import type { Start } from "./message.js";
 import { Output, readAll } from "./output.js";
@@ -362,9 +363,17 @@ export class RemoteProcess implements Process {
   #disconnect(error: unknown): void {
     clearTimeout(this.#retryTimer);
     this.#attempting.abort();
+    if (this.#resuming) this.#takeLeave();
     this.#conversation?.hangUp();
     this.#conversation = undefined;
     this.#fail(error);
+  }
+
+  /** Tells the server, which waits for another connection, that there is no use. */
+  #takeLeave(): void {
+    const { dial, protocols } = this.#plan;
+    const conversation = this.#conversation;
+    if (conversation) void takeLeave({ protocols, dial, resume: () => conversation.askToResume() });
   }
 
   #fail(error: unknown): void {

@@ -97,18 +97,17 @@ test("pid is lost: the command runs once", async (t) => {
   let plans: Plan[] = [];
   const cutter = await Cutter.before(t, url, () => plans.shift());
   const client = connect(cutter.url, { WebSocket });
-  // The handshake's answer has about 130 bytes. The requests have about 250 and more than 400.
-  for (let after = 100; after < 900; after += 100) {
-    plans = [{ cut: "reset", up: after % 200 === 0, after }];
-    const command = client.spawn("sh", { args: ["-c", `echo run >>${after}; echo done`], cwd: dir });
-    try {
+  // The start has more than 300 bytes, and pid more than 75.
+  for (const up of [true, false]) {
+    for (let after = 0; after <= (up ? 300 : 75); after += up ? 100 : 25) {
+      plans = [{ cut: "reset", up, after }];
+      const name = `${up}${after}`;
+      const command = client.spawn("sh", { args: ["-c", `echo run >>${name}; echo done`], cwd: dir });
       assert.equal(await command.text(), "done\n");
-    } catch (error) {
-      assert.ok(error instanceof DisconnectedError && error.kind === "unreachable", `${after}: ${error}`);
-      continue; // The connection was cut before it was made.
+      assert.equal(readFileSync(join(dir, name), "utf8"), "run\n");
     }
-    assert.equal(readFileSync(join(dir, `${after}`), "utf8"), "run\n");
   }
+  assert.equal(cutter.cuts, 8);
 });
 
 test("a second client with the key takes over, and the first does not come back", async (t) => {
@@ -177,8 +176,32 @@ test("a process is lost with its connection if the server does not wait", async 
   }
 });
 
+test("a command that is given up without a connection does not last until its server's time is over", { timeout: 60_000 }, async (t) => {
+  const { client, cutter } = await cuttable(t, { resume: 600_000 }, "--resume-timeout", "10m");
+  for (const end of ["abort", "close"]) {
+    const ending = new AbortController();
+    const command = client.spawn("sh", { args: ["-c", "echo $$; exec sleep 1000"], signal: ending.signal });
+    const pid = Number(await readUntil(command.stdout.getReader(), /\n/));
+    cutter.down = true;
+    cutter.cutAll("reset");
+    await stateIs(command, "waiting");
+    if (end === "abort") ending.abort();
+    else void command.close().catch(() => {});
+    cutter.down = false;
+    while (isAlive(pid)) await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+});
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+}
+
 /** How many connections a storm cuts. */
-const STORM = process.env["WSEP_LONG_TESTS"] ? 10_000 : 200;
+const STORM = process.env["WSEP_LONG_TESTS"] ? 10_000 : 150;
 
 const cuts: readonly Cut[] = ["reset", "close", "swallow", "half"];
 
@@ -228,32 +251,28 @@ const kinds: Record<string, (client: Client) => Promise<void>> = {
 
 test(`a storm of ${STORM} cuts loses nothing`, { timeout: 3_600_000 }, async (t) => {
   const { url } = await serve(t, THIS, ...local);
-  let stormy = true;
-  const plan = (): Plan | undefined => {
-    if (!stormy) return undefined;
-    return { cut: cuts[randomInt(cuts.length)]!, up: randomInt(2) === 0, after: 500 + randomInt(100_000) };
-  };
+  const plan = (): Plan => ({
+    cut: cuts[randomInt(cuts.length)]!,
+    up: randomInt(2) === 0,
+    after: randomInt(10 ** (3 + randomInt(3))), // Short conversations are cut too.
+    ...(randomInt(4) === 0 && { piece: 1 + randomInt(100) }),
+  });
   const cutter = await Cutter.before(t, url, plan);
   const client = connect(cutter.url, { WebSocket });
-  const timer = setInterval(() => (cutter.cutAll(cuts[randomInt(cuts.length)]!), cutter.cuts++), 150);
-  t.after(() => clearInterval(timer));
   let done = 0;
-  const work = async (): Promise<void> => {
-    while (cutter.cuts < STORM) {
-      for (const [name, run] of Object.entries(kinds)) {
-        try {
-          await run(client);
-          done++;
-        } catch (error) {
-          // The command's first connection was never made. So the command has not started.
-          if (error instanceof DisconnectedError && error.kind === "unreachable") continue;
-          stormy = false;
-          throw new Error(`${name}, after ${cutter.cuts} cuts`, { cause: error });
-        }
+  const all = Object.entries(kinds);
+  const work = async (first: number): Promise<void> => {
+    for (let i = first; cutter.cuts < STORM; i++) {
+      const [name, run] = all[i % all.length]!;
+      try {
+        await run(client);
+        done++;
+      } catch (error) {
+        throw new Error(`${name}, after ${cutter.cuts} cuts: ${error}`, { cause: error });
       }
     }
   };
-  await Promise.all([work(), work(), work(), work()]);
+  await Promise.all(Array.from({ length: 8 }, (_, i) => work(i)));
   t.diagnostic(`${done} commands over ${cutter.made} connections, ${cutter.cuts} cuts`);
   assert.ok(done > 10);
 });

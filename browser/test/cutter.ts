@@ -6,11 +6,13 @@ import type { TestContext } from "node:test";
 /** How a connection is cut: by a reset, by its end, or by silence in one direction or both. A reset follows the silence. */
 export type Cut = "reset" | "close" | "swallow" | "half";
 
-/** When a connection is cut: after this many bytes in a direction. The bytes of the handshake count. */
+/** When a connection is cut: after this many bytes in a direction. The bytes of the HTTP handshake do not count. */
 export interface Plan {
   readonly cut: Cut;
   readonly up: boolean;
   readonly after: number;
+  /** How many bytes are carried at a time in that direction. Without it, as many as there are. */
+  readonly piece?: number;
 }
 
 /** How long a connection is silent before it is reset. */
@@ -26,7 +28,7 @@ export class Cutter {
   readonly #listener: Server;
   readonly #lines = new Set<Line>();
   readonly #plan: () => Plan | undefined;
-  /** How many connections were made, and how many of them were cut by their plan. */
+  /** How many connections were made, and how many of them were cut by their plan. Those had carried a message, or a part. */
   made = 0;
   cuts = 0;
   /** Whether new connections are refused. */
@@ -80,22 +82,30 @@ export class Cutter {
   }
 
   #carry(line: Line, from: Socket, to: Socket, plan: Plan | undefined): void {
+    const handshake = new Handshake();
     let left = plan?.after ?? Infinity;
+    let busy = false;
     from.setNoDelay();
     from.on("error", () => {});
     from.on("close", () => {
       this.#lines.delete(line);
       to.destroy();
     });
+    to.on("drain", () => busy || from.resume());
     from.on("data", (bytes) => {
-      const passed = left < bytes.length ? bytes.subarray(0, left) : bytes;
-      left -= passed.length;
-      if (!to.write(passed)) from.pause();
-      if (!plan || left > 0) return;
-      this.cuts++;
-      this.#cut(line, plan.cut, plan.up);
+      const counted = bytes.length - handshake.partOf(bytes);
+      const dropped = Math.max(0, counted - left);
+      left -= counted - dropped;
+      busy = true;
+      from.pause();
+      writePieces(to, bytes.subarray(0, bytes.length - dropped), plan?.piece, (full) => {
+        busy = false;
+        if (!full) from.resume();
+        if (!plan || left > 0 || counted === 0 || from.destroyed) return;
+        this.cuts++;
+        this.#cut(line, plan.cut, plan.up);
+      });
     });
-    to.on("drain", () => from.resume());
   }
 
   #cut({ near, far }: Line, how: Cut, up: boolean): void {
@@ -107,6 +117,8 @@ export class Cutter {
       case "close":
         near.end();
         far.end();
+        mute(near);
+        mute(far);
         return;
       case "swallow":
         mute(near);
@@ -123,14 +135,39 @@ export class Cutter {
   }
 }
 
+/** Finds the end of the HTTP handshake in one direction. */
+class Handshake {
+  #head = "";
+  #done = false;
+
+  /** Returns how many of the next bytes belong to the handshake. */
+  partOf(bytes: Buffer): number {
+    if (this.#done) return 0;
+    const before = this.#head.length;
+    this.#head += bytes.toString("latin1");
+    const end = this.#head.indexOf("\r\n\r\n");
+    this.#done = end >= 0;
+    return this.#done ? end + 4 - before : bytes.length;
+  }
+}
+
+/** Writes bytes so many at a time. Calls done after the last, and says whether the socket has so much to send that more should wait. */
+function writePieces(to: Socket, bytes: Buffer, piece: number | undefined, done: (full: boolean) => void): void {
+  const now = bytes.subarray(0, piece);
+  const full = !to.write(now);
+  if (now.length === bytes.length) done(full);
+  else setImmediate(() => writePieces(to, bytes.subarray(now.length), piece, done));
+}
+
 /** Resets a connection. While Node ends a connection it can't reset it: its handle then stays, and Node never exits. */
 function reset(socket: Socket): void {
   if (socket.writableEnded) socket.destroy();
   else socket.resetAndDestroy();
 }
 
-/** Drops all bytes that come from a socket from now on. */
+/** Drops all bytes that come from a socket from now on. A socket that is not read does not notice its end. */
 function mute(socket: Socket): void {
   socket.removeAllListeners("data");
   socket.on("data", () => {});
+  socket.resume();
 }

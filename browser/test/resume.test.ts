@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { mock, test } from "node:test";
+import type { TestContext } from "node:test";
 
 import { DisconnectedError, StartError } from "../src/index.js";
 import { FakeSocket, allExtensions, settle } from "./fake.js";
@@ -511,7 +512,7 @@ test("an abort ends the attempts", async (t) => {
   aborting.abort();
   await assert.rejects(s.process.exited, { name: "AbortError" });
   await s.pass(60_000);
-  assert.equal(s.sockets.length, 1);
+  assert.equal(s.sockets.length, 2); // The second takes leave.
 });
 
 test("each attempt asks for a token, and its refusal ends the attempts", async (t) => {
@@ -534,4 +535,92 @@ test("half jitter", async (t) => {
   mock.method(Math, "random", () => 0);
   s.socket.drop();
   await s.expectAttemptAfter(25);
+});
+
+/** Starts a process, whose connection is then lost. */
+async function away(t: TestContext): Promise<{ s: Session; key: string; ending: AbortController }> {
+  const ending = new AbortController();
+  const s = await Session.begin(t, { id: "", signal: ending.signal });
+  const { key } = s.socket.start(resumable);
+  s.socket.drop();
+  return { s, key, ending };
+}
+
+/** Ends a process in one of the ways that do not wait for its server. */
+const givenUp: Record<string, (s: Session, ending: AbortController) => unknown> = {
+  "an abort": (_, ending) => ending.abort(new Error("enough")),
+  "a close": async (s) => {
+    const closing = s.process.close().catch(() => {});
+    await s.pass(10_000);
+    await closing;
+  },
+};
+for (const [name, giveUp] of Object.entries(givenUp)) {
+  test(`${name} without a connection: the server is told over another one`, async (t) => {
+    for (const when of ["waiting", "dialing", "asking"]) {
+      await t.test(when, async (t) => {
+        const { s, key, ending } = await away(t);
+        if (when !== "waiting") await s.pass(50);
+        if (when === "asking") s.socket.open({ "wsep-server": "a.1" });
+        const before = s.sockets.length;
+        await giveUp(s, ending);
+        await settle();
+        await assert.rejects(s.process.exited);
+        s.socket.drop();
+        await settle();
+        await s.pass(100);
+        assert.ok(s.sockets.length > before + 1);
+        s.socket.open();
+        const [asked] = s.socket.take();
+        assert.deepEqual([asked!["type"], asked!["key"]], ["resume", key]);
+        s.socket.deliver({ type: "future" });
+        assert.equal(s.socket.closedWith, undefined);
+        s.socket.deliver({ type: "resumed", pid: 42, extensions: resumable });
+        assert.equal(s.socket.closedWith, 1000);
+        const made = s.sockets.length;
+        await s.pass(60_000);
+        assert.equal(s.sockets.length, made);
+      });
+    }
+  });
+}
+
+test("a server that can't be told that a command is not wanted is not asked for long", async (t) => {
+  const { s, ending } = await away(t);
+  ending.abort();
+  await settle();
+  for (let i = 0; i < 20; i++) {
+    s.socket.drop();
+    await settle();
+    await s.pass(1_000);
+  }
+  const tried = s.sockets.length;
+  await s.pass(60_000);
+  assert.ok(tried > 3 && tried < 10, `${tried}`);
+  assert.equal(s.sockets.length, tried);
+});
+
+test("a server that does not answer is left alone when a command is not wanted", async (t) => {
+  const { s, ending } = await away(t);
+  ending.abort();
+  await settle();
+  s.socket.open();
+  let closed = false;
+  s.socket.close = () => void (closed = true);
+  await s.pass(4_999);
+  assert.equal(closed, false);
+  await s.pass(1);
+  assert.equal(closed, true);
+  await s.pass(60_000);
+  assert.equal(s.sockets.length, 2);
+});
+
+test("a refusal ends the leave", async (t) => {
+  const { s, ending } = await away(t);
+  ending.abort();
+  await settle();
+  s.socket.open();
+  s.socket.drop(3000);
+  await s.pass(60_000);
+  assert.equal(s.sockets.length, 2);
 });

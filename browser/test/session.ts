@@ -24,12 +24,12 @@ export class Session {
   static async begin(t: TestContext, spawnOptions: SpawnOptions = {}, options: ConnectOptions = {}): Promise<Session> {
     mock.timers.enable({ apis: ["setTimeout", "setInterval", "Date"] });
     const random = mock.method(Math, "random", () => 1);
+    const ending = new AbortController();
     t.after(() => {
+      ending.abort(); // While time is the test's: what it starts waits for nothing else.
       mock.timers.reset();
       random.mock.restore();
     });
-    const ending = new AbortController();
-    t.after(() => ending.abort());
     const session = new Session({ tty: true, id: "s", signal: ending.signal, ...spawnOptions }, options);
     await settle();
     return session;
