@@ -9,7 +9,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"cdr.dev/wsep/internal/proto"
-	"cdr.dev/wsep/internal/timetest"
 	"cdr.dev/wsep/internal/wstest"
 )
 
@@ -78,9 +77,6 @@ func serveFake(t *testing.T, execer Execer, opts *Options) (client *wstest.Conn,
 	}()
 	return client, result
 }
-
-// patience is how long a test waits for an event that must happen.
-const patience = timetest.Patience
 
 // drain reads and drops messages until the connection ends.
 func drain(conn Conn) {

@@ -39,9 +39,8 @@ func holdPipes(ctx context.Context, execer wsep.Execer) error {
 	if _, err := io.WriteString(p.Stdin(), "first\n"); err != nil {
 		return fmt.Errorf("write: %w", err)
 	}
-	first := make([]byte, len("out first\n"))
-	if _, err := io.ReadFull(p.Stdout(), first); err != nil {
-		return fmt.Errorf("read: %w", err)
+	if err := expectNext(p, "out first\n"); err != nil {
+		return err
 	}
 	if err := p.(wsep.Signaler).Signal(ctx, "USR1"); err != nil {
 		return fmt.Errorf("signal: %w", err)
@@ -61,8 +60,8 @@ func holdPipes(ctx context.Context, execer wsep.Execer) error {
 		return fmt.Errorf("read stderr: %w", err)
 	}
 	exit, _ := errors.AsType[wsep.ExitError](p.Wait())
-	got := fmt.Sprintf("%s%s%s%d", first, rest, complaints, exit.ExitCode())
-	const want = "out first\nsecond\nsignals x\nerr first\n7"
+	got := fmt.Sprintf("%s%s%d", rest, complaints, exit.ExitCode())
+	const want = "second\nsignals x\nerr first\n7"
 	if got != want {
 		return fmt.Errorf("got %q, want %q", got, want)
 	}
@@ -142,26 +141,56 @@ func holdEcho(ctx context.Context, execer wsep.Execer) error {
 	return expectOutput(p, string(data))
 }
 
+// terminal has a terminal's size as it changes. The program says how many changes it got. It has a change before it sees the
+// size: the kernel sends the signal first.
+var terminal = wsep.Command{Command: "sh", TTY: true, Stdin: true, Rows: 10, Cols: 20, Args: []string{"-c", `
+	changes=
+	trap 'changes=x$changes' WINCH
+	stty -echo -onlcr
+	echo ready
+	for size in "30 90" "31 91"; do
+		until [ "$(stty size)" = "$size" ]; do sleep 0.02; done
+		echo "$size"
+	done
+	read -r line
+	echo "$line $changes"`,
+}}
+
+// holdTerminal has the conversation of terminal over an Execer. Each size must take effect once, and in order.
 func holdTerminal(ctx context.Context, execer wsep.Execer) error {
-	p, err := stormStart(ctx, execer, wsep.Command{
-		Command: "sh", TTY: true, Stdin: true, Rows: 10, Cols: 20,
-		// The order of a resize among the bytes of stdin is not promised.
-		Args: []string{"-c", `stty -echo -onlcr; echo ready; until [ "$(stty size)" = "30 90" ]; do sleep 0.02; done; read -r line; echo "$line"`},
-	})
+	p, err := stormStart(ctx, execer, terminal)
 	if err != nil {
 		return err
 	}
-	ready := make([]byte, len("ready\n"))
-	if _, err := io.ReadFull(p.Stdout(), ready); err != nil {
+	if err := expectNext(p, "ready\n"); err != nil {
 		return err
 	}
-	if err := p.Resize(ctx, 30, 90); err != nil {
-		return err
+	for i := range uint16(2) {
+		rows, cols := 30+i, 90+i
+		if err := p.Resize(ctx, rows, cols); err != nil {
+			return fmt.Errorf("resize: %w", err)
+		}
+		// The order of a resize among the bytes of stdin is not promised.
+		if err := expectNext(p, fmt.Sprintf("%d %d\n", rows, cols)); err != nil {
+			return err
+		}
 	}
 	if _, err := io.WriteString(p.Stdin(), "typed\n"); err != nil {
-		return err
+		return fmt.Errorf("write: %w", err)
 	}
-	return expectOutput(p, "typed\n")
+	return expectOutput(p, "typed xx\n")
+}
+
+// expectNext reads the next part of the output.
+func expectNext(p wsep.Process, want string) error {
+	got := make([]byte, len(want))
+	if _, err := io.ReadFull(p.Stdout(), got); err != nil {
+		return fmt.Errorf("read: %w", err)
+	}
+	if string(got) != want {
+		return fmt.Errorf("got %q, want %q", got, want)
+	}
+	return nil
 }
 
 // holdPending has output that goes on after the exit.
@@ -187,7 +216,7 @@ func expectOutput(p wsep.Process, want string) error {
 		return fmt.Errorf("read: %w", err)
 	}
 	if string(got) != want {
-		return fmt.Errorf("got %d bytes, want %d: other bytes", len(got), len(want))
+		return fmt.Errorf("got %d bytes, want %d: other bytes: %.40q", len(got), len(want), got)
 	}
 	if err := p.Wait(); err != nil {
 		return fmt.Errorf("wait: %w", err)

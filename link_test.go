@@ -710,6 +710,38 @@ func (c *stuckConn) Write(ctx context.Context, p []byte) error {
 	return c.scriptConn.Write(ctx, p)
 }
 
+// newFailingConn returns a stuckConn whose writes fail once it is let go.
+func newFailingConn() *stuckConn {
+	return &stuckConn{scriptConn: scriptConn{onWrite: refuseWrite}, free: make(chan struct{})}
+}
+
+func refuseWrite() error { return io.ErrClosedPipe }
+
+// TestStreamFailsOverFormerLink: a write to a connection that is lost may fail after the next connection is there. The bytes
+// go over that one.
+func TestStreamFailsOverFormerLink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		former, next := newFailingConn(), &scriptConn{}
+		lost, current := &link{conn: former}, &link{conn: next}
+		s := newSender(proto.StdoutHeader, nil)
+		s.lasting = true
+		s.attach(lost, &offer)
+		written := make(chan error, 1)
+		go func() {
+			_, err := s.write([]byte("bytes"))
+			written <- err
+		}()
+		synctest.Wait()
+		s.detach(lost)
+		require.NoError(t, s.rewind(0))
+		s.attach(current, &offer)
+		close(former.free)
+		require.NoError(t, <-written)
+		synctest.Wait()
+		require.Equal(t, []string{proto.StdoutHeader + "bytes"}, stringsOf(next.sent))
+	})
+}
+
 // TestReceiptWaitsForNobody: acks wait behind a message that can't be written. Their senders do not wait.
 func TestReceiptWaitsForNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -4,6 +4,7 @@ package wsep_test
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"math/rand/v2"
 	"testing"
@@ -15,26 +16,40 @@ import (
 	"cdr.dev/wsep/internal/streamtest"
 )
 
-// TestCutAtEveryByte cuts a conversation's connection at each byte, in either direction, once.
+// TestCutAtEveryByte cuts a conversation's connection at each byte, in either direction, once. One conversation is over pipes, the
+// other is over a terminal.
 func TestCutAtEveryByte(t *testing.T) {
 	t.Parallel()
 	url := serveCut(t, &wsep.Handler{})
-	step := int64(17)
-	switch {
-	case longTests:
-		step = 1
-	case testing.Short():
-		step = 51
+	for name, c := range map[string]struct {
+		hold func(context.Context, wsep.Execer) error
+		step int64 // of the short test, in bytes
+	}{"pipes": {holdPipes, 17}, "terminal": {holdTerminal, 71}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			step := c.step
+			switch {
+			case longTests:
+				step = 1
+			case testing.Short():
+				step *= 3
+			}
+			cutAtEvery(t, url, step, c.hold)
+		})
 	}
+}
+
+// cutAtEvery holds a conversation again and again. It is cut so many bytes later each time, until it has fewer bytes.
+func cutAtEvery(t *testing.T, url string, step int64, hold func(context.Context, wsep.Execer) error) {
 	for _, up := range []bool{true, false} {
 		for after := int64(0); ; after += step {
 			how := []cuttest.How{cuttest.Reset, cuttest.Close}[after%2]
 			proxy := cuttest.New(t, url, cutFirst(cuttest.Plan{How: how, Up: up, After: after}))
-			err := inTime(holdPipes, wsep.Dialer{URL: proxy.URL()})
+			err := inTime(hold, wsep.Dialer{URL: proxy.URL()})
 			require.NoError(t, err, "up %v, cut %v after %d bytes", up, how, after)
 			if proxy.Cuts() == 0 {
 				require.Greater(t, after, int64(100))
-				break // The conversation has fewer bytes.
+				break
 			}
 		}
 	}

@@ -67,6 +67,19 @@ func TestTakeoverIsOfferedInVain(t *testing.T) {
 	})
 }
 
+// TestDetachWaitsForTheReader: until the reader of a lost connection has ended, it may still have stdin for the process. The next
+// connection must not say before that how much has come.
+func TestDetachWaitsForTheReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newTestDrive(t, new(Server))
+		began := time.Now()
+		time.AfterFunc(time.Second, func() { close(d.closed) })
+		d.detach()
+		require.Equal(t, time.Second, time.Since(began))
+		d.conv.cancel()
+	})
+}
+
 // TestTakeoverLeavesNothingBehind: once a connection has the conversation, the drive before it does nothing to it any more.
 func TestTakeoverLeavesNothingBehind(t *testing.T) {
 	for _, detached := range []bool{true, false} {
