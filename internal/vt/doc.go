@@ -14,6 +14,8 @@
 //   - REP repeats at most a thousand times more than there are columns.
 //   - After a resize, xterm.js still has the cells that the alternate screen has lost, and may keep rows of it that have
 //     scrolled off. The model drops both. Programs redraw that screen.
+//   - A resize can wrap more rows than the scrollback has room for. The model drops the oldest. xterm.js then puts some of them in
+//     place of the newest rows, or drops them too, which depends on what has scrolled off before.
 //   - Half a wide character, which a resize or an insertion can leave, is a blank in a snapshot.
 //   - Restoring a cursor can bring back an underline or a link that the pen had left. If another cursor is saved after that,
 //     a snapshot's pen prints the same, but later changes of it may have other effects. A cursor that was saved in a row

@@ -19,6 +19,23 @@ type script struct {
 	inexact, mayInexact int
 }
 
+// checkSoups holds count soups to the law. One soup may have few snapshots that are exact, but of all soups most are.
+func checkSoups(t *testing.T, count uint64, soup func(seed uint64) script) {
+	exact, inexact := 0, 0
+	for seed := range count {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			s := soup(seed)
+			s.mayInexact = len(s.cuts) + 1
+			checkLaw(t, &s)
+			exact += len(s.cuts)
+			inexact += s.inexact
+		})
+	}
+	if inexact > exact/10 {
+		t.Errorf("%d snapshots are not exact, and %d are", inexact, exact)
+	}
+}
+
 // halfCell tells whether there is half of a wide character. A resize leaves the first, insertion the second. xterm.js
 // shows the row shifted, and a snapshot leaves a blank.
 func (t *Terminal) halfCell() bool {
@@ -83,7 +100,7 @@ func (s *script) question() (question, *Terminal) {
 var ownReplies = regexp.MustCompile("\x1b(\\]|P>)[^\x1b]*\x1b\\\\")
 
 // checkLaw holds the snapshots to the law: each, with what follows, shows the same as all.
-func checkLaw(t *testing.T, s script) {
+func checkLaw(t *testing.T, s *script) {
 	t.Helper()
 	defer func() {
 		if s.inexact > s.mayInexact {

@@ -57,7 +57,7 @@ func TestLawSequences(t *testing.T) {
 			for _, before := range []string{"one\r\n中文 two\r\nthree\x1b[2;3H", strings.Repeat("\r\nab中c", 6) + strings.Repeat("z", 6)} {
 				b := []byte(before + seq + "Z\r\n\u0301y")
 				cuts := everyCut(len(b))[len(before):]
-				checkLaw(t, script{rows: 5, cols: 12, scrollback: 100, steps: []any{b}, cuts: cuts})
+				checkLaw(t, &script{rows: 5, cols: 12, scrollback: 100, steps: []any{b}, cuts: cuts})
 			}
 		})
 	}
@@ -70,7 +70,7 @@ func TestLawParser(t *testing.T) {
 	for _, state := range states {
 		for _, c := range next {
 			for _, after := range []string{"", "1", "8m", "\x1b\\e\u0301"} {
-				checkLaw(t, script{rows: 3, cols: 10, scrollback: 10, steps: []any{[]byte("x" + state + string(c) + after)}})
+				checkLaw(t, &script{rows: 3, cols: 10, scrollback: 10, steps: []any{[]byte("x" + state + string(c) + after)}})
 			}
 		}
 	}

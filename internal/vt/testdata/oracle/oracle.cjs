@@ -23,6 +23,7 @@ function fresh(rows, cols, scrollback) {
     core = terminal._core;
     core.coreService.onData((s) => { replies += s; });
     core._inputHandler.onColor((events) => events.forEach(setColor));
+    dropRowsWithoutRoom(core.buffers.normal.lines);
   }
   replies = '';
   colors = {};
@@ -33,6 +34,14 @@ function fresh(rows, cols, scrollback) {
   core.coreService.isCursorHidden = false;
   core.options.cursorBlink = core.options.convertEol = false;
   core.reset();
+}
+
+// dropRowsWithoutRoom mends a fault of xterm.js 6. If a narrower screen wraps more rows than the scrollback has room for, it
+// stores those without room at negative places of its ring. They land on the newest rows, or nowhere, as the ring lies.
+function dropRowsWithoutRoom(lines) {
+  const prototype = Object.getPrototypeOf(lines), { set } = prototype;
+  if (set.name === 'setWithRoom') return;
+  prototype.set = function setWithRoom(index, line) { if (index >= 0) set.call(this, index, line); };
 }
 
 function setColor({ type, index, color }) {
