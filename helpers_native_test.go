@@ -16,6 +16,9 @@ import (
 	"cdr.dev/wsep/internal/vt"
 )
 
+// toAlternate is how a snapshot goes to the alternate screen.
+const toAlternate = "\x1b[?47h"
+
 // native are the options of sessions that a server keeps itself.
 func native() *wsep.Options { return &wsep.Options{Sessions: wsep.SessionsNative} }
 
@@ -75,6 +78,18 @@ func (v *view) snapshot() string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return string(v.term.Snapshot(10_000))
+}
+
+// page returns what the screen shows that the client's terminal is on now, the normal or the alternate one.
+func (v *view) page() string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	// A snapshot prints the last character twice, in case that what follows joins it. Nothing joins after a carriage return.
+	rows, cols := v.term.Size()
+	shown := vt.New(rows, cols, 0)
+	shown.Write(append(v.term.Snapshot(0), '\r'))
+	snapshot := string(shown.Snapshot(0))
+	return textOf(snapshot[max(0, strings.LastIndex(snapshot, toAlternate)):])
 }
 
 func (v *view) waitFor(text string) {

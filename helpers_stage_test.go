@@ -26,6 +26,7 @@ type stage struct {
 	show   func(p *role) error // plays an attaching process
 	refuse func(n int) error   // why the nth Start fails, from 1 on
 	kind   wsep.SessionKind    // of the sessions
+	ending time.Duration       // how long a native session's command takes to exit when it is hung up
 
 	mu    sync.Mutex // guards what follows
 	roles []*role    // those that Start was called for
@@ -264,7 +265,16 @@ func (p *role) Stdin() io.WriteCloser                        { return orders{p} 
 func (p *role) Stdout() io.Reader                            { return p.stdout }
 func (p *role) Stderr() io.Reader                            { return strings.NewReader("complaint") }
 func (p *role) Resize(context.Context, uint16, uint16) error { return nil }
-func (p *role) Close() error                                 { p.end(nil); return nil }
+
+// Close hangs the process up.
+func (p *role) Close() error {
+	if p.kind == "command" && p.stage.ending > 0 {
+		time.AfterFunc(p.stage.ending, func() { p.end(nil) })
+	} else {
+		p.end(nil)
+	}
+	return nil
+}
 
 func (p *role) Wait() error {
 	<-p.over
@@ -315,10 +325,13 @@ func keepWithout(p *role, ignored ...string) error {
 	}
 }
 
-// command plays the command of a native session. Events from the test make it exit.
+// command plays the command of a native session. Events from the test make it exit, or lose it.
 func command(p *role) error {
 	var code int
 	for e := p.next(); e != ""; e = p.next() {
+		if e == "gone" {
+			return fmt.Errorf("%w, so its exit is unknown", wsep.ErrDisconnected)
+		}
 		if n, _ := fmt.Sscanf(e, "exit %d", &code); n == 1 && code > 0 {
 			return wsep.NewExitError(code, "exit status "+strconv.Itoa(code))
 		} else if n == 1 {

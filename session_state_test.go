@@ -71,8 +71,12 @@ func TestStatesOfASession(t *testing.T) {
 	requireSeen := func(t *testing.T, got []seen, text string, after ...time.Duration) {
 		t.Helper()
 		for i, s := range got {
-			require.EqualValues(t, i, s.state)
 			require.Equal(t, after[i].String(), s.after.String(), "state %d", i)
+			if i < wsep.StateDone && after[i+1] == after[i] {
+				require.LessOrEqual(t, wsep.State(i), s.state)
+			} else {
+				require.EqualValues(t, i, s.state)
+			}
 			if i < wsep.StateClosing {
 				require.NoError(t, s.err)
 			} else {
@@ -80,23 +84,39 @@ func TestStatesOfASession(t *testing.T) {
 			}
 		}
 	}
-	onStage(t, "its command ends", func(t *testing.T, st *stage) {
-		st.keep = slow
+	// slowly makes a session take two seconds to start, and one to close.
+	slowly := func(st *stage) {
+		st.keep, st.ending = slow, time.Second
+		if st.kind == wsep.SessionsNative {
+			st.refuse = func(int) error {
+				time.Sleep(2 * time.Second)
+				return nil
+			}
+		}
+	}
+	overStages(t, "its command ends", func(t *testing.T, st *stage) {
+		slowly(st)
+		done := 8 * time.Second
+		if st.kind == wsep.SessionsNative {
+			done = 7 * time.Second // Nothing of it is left to close.
+		}
 		s := st.session(0)
 		result := watch(s)
 		mustAttach(t, s)
 		requireState(t, s, wsep.StateReady)
 		time.Sleep(5 * time.Second)
-		st.last("new").do("exit 0")
+		st.command().do("exit 0")
 		s.Wait()
-		requireState(t, s, wsep.StateClosing)
+		if st.kind == wsep.SessionsScreen {
+			requireState(t, s, wsep.StateClosing)
+		}
 		// Too late to be the first error.
 		s.Close("late")
-		requireSeen(t, result(), "session is done", 0, 2*time.Second, 7*time.Second, 8*time.Second)
+		requireSeen(t, result(), "session is done", 0, 2*time.Second, 7*time.Second, done)
 		requireState(t, s, wsep.StateDone)
 	})
-	onStage(t, "it is closed", func(t *testing.T, st *stage) {
-		st.keep = slow
+	overStages(t, "it is closed", func(t *testing.T, st *stage) {
+		slowly(st)
 		s := st.session(0)
 		result := watch(s)
 		time.Sleep(4 * time.Second)
@@ -585,7 +605,7 @@ func TestCloseOfASession(t *testing.T) {
 		require.ErrorContains(t, <-attached, "session is closing: no reason")
 		requireTook(t, began, 0)
 	})
-	onStage(t, "by many at once", func(t *testing.T, st *stage) {
+	overStages(t, "by many at once", func(t *testing.T, st *stage) {
 		s := st.session(0)
 		p, q := mustAttach(t, s), mustAttach(t, s)
 		began := time.Now()
@@ -598,10 +618,14 @@ func TestCloseOfASession(t *testing.T) {
 		require.ErrorContains(t, p.Wait(), "session is closing: first")
 		require.ErrorContains(t, q.Wait(), "session is closing: first")
 		requireTook(t, began, 0)
-		require.Equal(t, []string{"quit", "kill", "clean"}, ordersAtTheEnd(st.last("new")))
+		requireOrdersAtTheEnd(t, st)
 	})
-	onStage(t, "by many at once, which takes time", func(t *testing.T, st *stage) {
-		st.keep = func(p *role) error { return keepWithout(p, "quit") }
+	// slowly makes a session take a second to close.
+	slowly := func(st *stage) {
+		st.keep, st.ending = func(p *role) error { return keepWithout(p, "quit") }, time.Second
+	}
+	overStages(t, "by many at once, which takes time", func(t *testing.T, st *stage) {
+		slowly(st)
 		s := st.session(0)
 		mustAttach(t, s)
 		began := time.Now()
@@ -615,10 +639,10 @@ func TestCloseOfASession(t *testing.T) {
 			})
 		}
 		closing.Wait()
-		require.Equal(t, []string{"quit", "kill", "clean"}, ordersAtTheEnd(st.last("new")))
+		requireOrdersAtTheEnd(t, st)
 	})
-	onStage(t, "and of all others of its server, which takes no longer", func(t *testing.T, st *stage) {
-		st.keep = func(p *role) error { return keepWithout(p, "quit") }
+	overStages(t, "and of all others of its server, which takes no longer", func(t *testing.T, st *stage) {
+		slowly(st)
 		srv := wsep.NewServer()
 		start := st.serve(t, srv, nil)
 		for id := range 7 {
@@ -628,6 +652,15 @@ func TestCloseOfASession(t *testing.T) {
 		began := time.Now()
 		srv.Close()
 		requireTook(t, began, time.Second)
+	})
+	onStage(t, "whose command ignores that it is hung up", func(t *testing.T, st *stage) {
+		st.kind, st.ending = wsep.SessionsNative, time.Minute
+		s := st.session(0)
+		requireState(t, s, wsep.StateReady)
+		began := time.Now()
+		s.Close("no reason")
+		requireTook(t, began, 5*time.Second) // Then its context ends.
+		requireState(t, s, wsep.StateDone)
 	})
 	for _, tc := range []struct {
 		ignored []string
@@ -673,17 +706,21 @@ func TestCloseOfASession(t *testing.T) {
 	})
 }
 
-// ordersAtTheEnd returns the orders that a keeper gets when its session closes.
-func ordersAtTheEnd(p *role) []string {
+// requireOrdersAtTheEnd checks the orders that screen's keeper gets when its session closes. A native session has no keeper.
+func requireOrdersAtTheEnd(t *testing.T, st *stage) {
+	t.Helper()
+	if st.kind == wsep.SessionsNative {
+		return
+	}
 	var orders []string
-	for _, told := range p.wasTold() {
+	for _, told := range st.last("new").wasTold() {
 		switch words := strings.Fields(told); words[1] {
 		case "go", "fit", "check":
 		default:
 			orders = append(orders, words[1])
 		}
 	}
-	return orders
+	require.Equal(t, []string{"quit", "kill", "clean"}, orders)
 }
 
 func TestHowACommandEnds(t *testing.T) {
@@ -694,14 +731,22 @@ func TestHowACommandEnds(t *testing.T) {
 		"gone":     requireUnknown,
 		"exit x":   requireUnknown,
 	} {
-		onStage(t, said, func(t *testing.T, st *stage) {
+		over := overStages
+		if said == "exit x" {
+			over = onStage // Only screen's keeper can say that.
+		}
+		over(t, said, func(t *testing.T, st *stage) {
 			s := st.session(0)
 			p, q := mustAttach(t, s), mustAttach(t, s)
-			st.last("new").do(said)
+			st.command().do(said)
 			want(t, p.Wait())
 			want(t, q.Wait())
 			_, err := s.Attach(t.Context())
-			require.ErrorContains(t, err, "session is done")
+			if said == "gone" && st.kind == wsep.SessionsNative {
+				require.ErrorIs(t, err, wsep.ErrDisconnected)
+			} else {
+				require.ErrorContains(t, err, "session is done")
+			}
 		})
 		onStage(t, said+", after the client's process", func(t *testing.T, st *stage) {
 			s := st.session(0)
@@ -875,7 +920,11 @@ func TestStartWaitsForClosingSession(t *testing.T) {
 		{"that does not close", wsep.Command{Command: "true"}, false, 0, true, 0},
 		{"that can be returned to", again, false, 0, false, 0},
 	} {
-		onStage(t, tc.name, func(t *testing.T, st *stage) {
+		over, most := overStages, 5*time.Second
+		if tc.closing > most {
+			over = onStage // A native session is done with its command.
+		}
+		over(t, tc.name, func(t *testing.T, st *stage) {
 			st.keep = func(p *role) (err error) {
 				if p.kind == "new" { // The next keeper, which finishes the work, takes as long.
 					err = keep(p)
@@ -883,18 +932,22 @@ func TestStartWaitsForClosingSession(t *testing.T) {
 				p.pause(tc.closing)
 				return err
 			}
+			took := tc.took
+			if st.kind == wsep.SessionsNative {
+				took = 0
+			}
 			start := st.serve(t, wsep.NewServer(), &wsep.Options{MaxProcesses: 1})
 			p, err := start(again)
 			require.NoError(t, err)
 			if tc.ends {
-				st.last("new").do("exit 3")
+				st.command().do("exit 3")
 				require.EqualError(t, p.Wait(), "exit status 3")
 			} else {
 				leave(t, p)
 			}
 			began := time.Now()
 			_, err = start(tc.next)
-			require.InDelta(t, tc.took, time.Since(began), float64(100*time.Millisecond))
+			require.InDelta(t, took, time.Since(began), float64(100*time.Millisecond))
 			if tc.refused {
 				require.ErrorIs(t, err, wsep.ErrBusy)
 			} else {
@@ -902,7 +955,7 @@ func TestStartWaitsForClosingSession(t *testing.T) {
 			}
 		})
 	}
-	onStage(t, "by many at once", func(t *testing.T, st *stage) {
+	overStages(t, "by many at once", func(t *testing.T, st *stage) {
 		st.keep = func(p *role) error {
 			err := keep(p)
 			p.pause(2 * time.Second)
@@ -911,7 +964,7 @@ func TestStartWaitsForClosingSession(t *testing.T) {
 		start := st.serve(t, wsep.NewServer(), &wsep.Options{MaxProcesses: 10})
 		p, err := start(again)
 		require.NoError(t, err)
-		st.last("new").do("exit 3")
+		st.command().do("exit 3")
 		require.EqualError(t, p.Wait(), "exit status 3")
 		var starting sync.WaitGroup
 		for range 10 {
@@ -921,6 +974,6 @@ func TestStartWaitsForClosingSession(t *testing.T) {
 			})
 		}
 		starting.Wait()
-		require.Len(t, st.all("new"), 2, "all share the next")
+		require.Len(t, st.all(st.command().kind), 2, "all share the next")
 	})
 }

@@ -147,10 +147,15 @@ func TestReconnectAfterEveryKindOfCut(t *testing.T) {
 
 func TestSessionIsShared(t *testing.T) {
 	t.Parallel()
-	srv, execer := sessionServer(t, nil)
+	overKinds(t, testSessionIsShared)
+}
+
+func testSessionIsShared(t *testing.T, opts *wsep.Options) {
+	srv, execer := sessionServer(t, opts)
 	c := bash("1")
 	a, onA := startScreen(t, execer, c)
 	require.Equal(t, "24 80", onA.ask(a, "$(stty size)"))
+	terminal := onA.ask(a, "$(tty)")
 
 	// The terminal has the size of the client that attached last.
 	c.Rows, c.Cols = 30, 100
@@ -169,9 +174,13 @@ func TestSessionIsShared(t *testing.T) {
 		}
 	}
 
+	// Nobody types now: in a native session that would change the size.
 	requireSize := func(size string) {
 		t.Helper()
-		require.Eventually(t, func() bool { return onA.ask(a, "$(stty size)") == size }, patience, 10*time.Millisecond)
+		require.Eventually(t, func() bool {
+			out, err := exec.Command("stty", "-F", terminal, "size").Output()
+			return err == nil && strings.TrimSpace(string(out)) == size
+		}, patience, 10*time.Millisecond)
 	}
 	leave := func(p wsep.Process, left int) {
 		t.Helper()
@@ -183,7 +192,6 @@ func TestSessionIsShared(t *testing.T) {
 	requireSize("30 100")
 	require.NoError(t, b.Resize(t.Context(), 40, 120))
 	requireSize("40 120")
-	onB.waitFor("=40 120;")
 	leave(b, 1)
 	requireSize("24 80")
 	require.NoError(t, a.Resize(t.Context(), 50, 90))
@@ -239,78 +247,90 @@ func TestFirstAttachesAtOnceMakeOneSession(t *testing.T) {
 // TestUTF8WithoutLocale runs commands in a locale that knows only ASCII, or that the machine does not have.
 func TestUTF8WithoutLocale(t *testing.T) {
 	t.Parallel()
-	for _, locale := range []string{"LANG=", "LC_ALL=C", "LC_ALL=tlh_QO.UTF-8"} {
-		t.Run(locale, func(t *testing.T) {
-			_, execer := handlerServer(t, &wsep.Handler{
-				Execer: wsep.LocalExecer{InheritEnv: &[]string{"PATH", "HOME"}},
-			})
-			c := bash("1")
-			c.Env = append(c.Env, locale)
-			p, s := startScreen(t, execer, c)
-			s.waitFor("ready> ")
-			_, value, _ := strings.Cut(locale, "=")
-			require.Equal(t, value, s.ask(p, "$LANG$LC_ALL$LC_CTYPE"), "as in a plain terminal")
-			typeLine(t, p, `printf '<%s>\n' 'äöü αβγ 漢字 ｗｉｄｅ ├─┤ €'`)
-			s.waitFor("<äöü αβγ 漢字 ｗｉｄｅ ├─┤ €>")
-			typeLine(t, p, `read -rp "line $((40+2))? " line`)
-			s.waitFor("line 42? ")
-			typeLine(t, p, "äß漢字🙂")
-			require.Equal(t, "äß漢字🙂", s.ask(p, "$line"))
-			s.waitFor("ready> ") // Earlier input would be echoed twice: by the terminal and by the shell.
-			// A wide character takes two columns, in screen too.
-			typeLine(t, p, "\x15"+`printf '漢🙂\033[6n'; IFS=';' read -rsdR row column; echo "col $column"`)
-			s.waitFor("col 5\r\n")
-			require.NoError(t, p.Close())
-			require.Error(t, waitWithin(t, p, patience))
+	overKinds(t, func(t *testing.T, opts *wsep.Options) {
+		for _, locale := range []string{"LANG=", "LC_ALL=C", "LC_ALL=tlh_QO.UTF-8"} {
+			t.Run(locale, func(t *testing.T) { testUTF8(t, opts, locale) })
+		}
+	})
+}
 
-			_, s = startScreen(t, execer, c)
-			shown := s.waitFor("=äß漢字🙂")
-			require.Contains(t, shown, "<äöü αβγ 漢字 ｗｉｄｅ ├─┤ €>", "redrawn")
-		})
+func testUTF8(t *testing.T, opts *wsep.Options, locale string) {
+	_, execer := handlerServer(t, &wsep.Handler{
+		Execer: wsep.LocalExecer{InheritEnv: &[]string{"PATH", "HOME"}}, Options: opts,
+	})
+	c := bash("1")
+	c.Env = append(c.Env, locale)
+	p, s := startScreen(t, execer, c)
+	s.waitFor("ready> ")
+	_, value, _ := strings.Cut(locale, "=")
+	require.Equal(t, value, s.ask(p, "$LANG$LC_ALL$LC_CTYPE"), "as in a plain terminal")
+	typeLine(t, p, `printf '<%s>\n' 'äöü αβγ 漢字 ｗｉｄｅ ├─┤ €'`)
+	s.waitFor("<äöü αβγ 漢字 ｗｉｄｅ ├─┤ €>")
+	typeLine(t, p, `read -rp "line $((40+2))? " line`)
+	s.waitFor("line 42? ")
+	typeLine(t, p, "äß漢字🙂")
+	require.Equal(t, "äß漢字🙂", s.ask(p, "$line"))
+	s.waitFor("ready> ") // Earlier input would be echoed twice: by the terminal and by the shell.
+	// A wide character takes two columns, in screen too. In a native session the client's terminal would answer.
+	if opts.Sessions == wsep.SessionsScreen {
+		typeLine(t, p, "\x15"+`printf '漢🙂\033[6n'; IFS=';' read -rsdR row column; echo "col $column"`)
+		s.waitFor("col 5\r\n")
 	}
+	require.NoError(t, p.Close())
+	require.Error(t, waitWithin(t, p, patience))
+
+	_, s = startScreen(t, execer, c)
+	shown := s.waitFor("=äß漢字🙂")
+	require.Contains(t, shown, "<äöü αβγ 漢字 ｗｉｄｅ ├─┤ €>", "redrawn")
 }
 
 func TestSessionInheritsNoMoreThanItMay(t *testing.T) {
 	t.Setenv("WSEP_SECRET", "secret")
-	_, execer := handlerServer(t, &wsep.Handler{Execer: wsep.LocalExecer{InheritEnv: &[]string{}}})
-	p, s := startScreen(t, execer, wsep.Command{ID: "1", Command: "env", TTY: true})
-	shown := textOf(s.rest())
-	require.Contains(t, shown, "WSEP_TTY=true")
-	require.NotContains(t, shown, "WSEP_SECRET")
-	requireExit(t, p, 0)
+	overKinds(t, func(t *testing.T, opts *wsep.Options) {
+		_, execer := handlerServer(t, &wsep.Handler{Execer: wsep.LocalExecer{InheritEnv: &[]string{}}, Options: opts})
+		p, s := startScreen(t, execer, wsep.Command{ID: "1", Command: "env", TTY: true})
+		shown := textOf(s.rest())
+		require.Contains(t, shown, "WSEP_TTY=true")
+		require.NotContains(t, shown, "WSEP_SECRET")
+		requireExit(t, p, 0)
+	})
 }
 
 func TestAlternateScreenIsRedrawn(t *testing.T) {
 	t.Parallel()
-	_, execer := sessionServer(t, nil)
-	p, s := startScreen(t, execer, bash("1"))
-	s.ask(p, "before the page")
-	typeLine(t, p, "sh ci/alt.sh")
-	s.waitFor("a page of 24 by 80")
-	s.waitFor("the last line")
-	require.NoError(t, p.Close())
-	require.Error(t, waitWithin(t, p, patience))
+	overKinds(t, func(t *testing.T, opts *wsep.Options) {
+		_, execer := sessionServer(t, opts)
+		requireShows := func(v *view, want string) {
+			t.Helper()
+			require.Eventually(t, func() bool { return v.page() == want }, patience, 5*time.Millisecond, "%q: %q", want, lazy(v.page))
+		}
+		v := watch(t, execer, bash("1"))
+		v.waitFor("ready>")
+		typeLine(t, v.p, "echo before the page; sh ci/alt.sh")
+		requireShows(v, "a page of 24 by 80 the last line")
+		v.leave()
 
-	// The display shows the same page, and nothing else.
-	p, s = startScreen(t, execer, bash("1"))
-	require.Equal(t, "a page of 24 by 80 the last line", textOf(s.waitFor("the last line")))
-	require.NoError(t, p.Close())
-	require.Error(t, waitWithin(t, p, patience))
+		// The client that comes back sees the same page, and nothing else.
+		v = watch(t, execer, bash("1"))
+		requireShows(v, "a page of 24 by 80 the last line")
+		v.leave()
 
-	// The command draws a page for the new size.
-	c := bash("1")
-	c.Rows, c.Cols = 30, 100
-	p, s = startScreen(t, execer, c)
-	require.NotContains(t, s.waitFor("a page of 30 by 100"), "before the page")
-	s.waitFor("the last line")
+		// The command draws a page for the new size.
+		c := bash("1")
+		c.Rows, c.Cols = 30, 100
+		v = watch(t, execer, c)
+		requireShows(v, "a page of 30 by 100 the last line")
 
-	// After the page the display shows the text from before it.
-	_, err := io.WriteString(p.Stdin(), "q")
-	require.NoError(t, err)
-	shown := s.waitFor("before the page;")
-	require.NotContains(t, shown, "the last line")
-	s.waitFor("ready> ")
-	require.Equal(t, "0", s.ask(p, "$?"))
+		// After the page the client sees the text from before it.
+		_, err := io.WriteString(v.p.Stdin(), "q")
+		require.NoError(t, err)
+		require.Eventually(t, func() bool {
+			page := v.page()
+			return strings.Contains(page, "before the page ready>") && !strings.Contains(page, "the last line")
+		}, patience, 5*time.Millisecond, "%q", lazy(v.page))
+		typeLine(t, v.p, "echo status $?")
+		v.waitFor("status 0")
+	})
 }
 
 func TestDisplayShowsNothingButTheCommand(t *testing.T) {
@@ -464,25 +484,27 @@ func TestResizeOfSession(t *testing.T) {
 func TestSlowClient(t *testing.T) {
 	skipIfShort(t)
 	t.Parallel()
-	_, execer := sessionServer(t, nil)
-	slow, err := execer.Start(t.Context(), bash("1"))
-	require.NoError(t, err)
-	p, s := startScreen(t, execer, bash("1"))
-	// This is more than all buffers between the shell and the client hold.
-	typeLine(t, p, "x=$(head -c 1000 /dev/zero | tr '\\0' x); for i in {1..6000}; do echo $x; done; echo done $((40+2))")
-	began := time.Now()
-	_, ok := s.within(time.Minute, "done 42") // A busy machine may take long.
-	require.True(t, ok)
-	t.Logf("took %v", time.Since(began))
-	onSlow := watchScreen(t, slow)
-	_, ok = onSlow.within(time.Minute, "done 42")
-	require.True(t, ok)
-	require.NotEmpty(t, onSlow.ask(slow, "$$"))
-	typeLine(t, p, "exit 5")
-	s.rest()
-	onSlow.rest()
-	requireExit(t, p, 5)
-	requireExit(t, slow, 5)
+	overKinds(t, func(t *testing.T, opts *wsep.Options) {
+		_, execer := sessionServer(t, opts)
+		slow, err := execer.Start(t.Context(), bash("1"))
+		require.NoError(t, err)
+		p, s := startScreen(t, execer, bash("1"))
+		// This is more than all buffers between the shell and the client hold.
+		typeLine(t, p, "x=$(head -c 1000 /dev/zero | tr '\\0' x); for i in {1..6000}; do echo $x; done; echo done $((40+2))")
+		began := time.Now()
+		_, ok := s.within(time.Minute, "done 42") // A busy machine may take long.
+		require.True(t, ok)
+		t.Logf("took %v", time.Since(began))
+		onSlow := watchScreen(t, slow)
+		_, ok = onSlow.within(time.Minute, "done 42")
+		require.True(t, ok)
+		require.NotEmpty(t, onSlow.ask(slow, "$$"))
+		typeLine(t, p, "exit 5")
+		s.rest()
+		onSlow.rest()
+		requireExit(t, p, 5)
+		requireExit(t, slow, 5)
+	})
 }
 
 // TestLastOutputIsSeen: a command prints much output right before its exit.
