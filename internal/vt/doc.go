@@ -18,8 +18,10 @@
 //     place of the newest rows, or drops them too, which depends on what has scrolled off before.
 //   - Half a wide character, which a resize or an insertion can leave, is a blank in a snapshot.
 //   - Restoring a cursor can bring back an underline or a link that the pen had left. If another cursor is saved after that,
-//     a snapshot's pen prints the same, but later changes of it may have other effects. A cursor that was saved in a row
-//     that has scrolled off may then be at the screen's edge.
+//     a snapshot's pen prints the same, but later changes of it may have other effects. On the alternate screen a pending wrap is
+//     lost then. A cursor that was saved in a row that has scrolled off may then be at the screen's edge.
+//   - Without wraparound, what xterm.js leaves of a wide character at the right edge depends on what comes in one write. The model
+//     takes each character as a write of its own.
 //   - The model does not know a theme's colors. It answers queries with those of xterm.
 //
 // xterm.js loses a character whose bytes come in two writes, if the first write ends with a byte 0x80: U+2014 after its

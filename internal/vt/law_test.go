@@ -56,6 +56,13 @@ func TestLawResizes(t *testing.T) {
 	})
 }
 
+// TestLawResizeWithoutRoom wraps more rows than the scrollback has room for.
+func TestLawResizeWithoutRoom(t *testing.T) {
+	lines := []byte(strings.Repeat("a line that will wrap more than once\r\n", 60))
+	steps := []any{lines, [2]int{5, 9}, []byte("the end")}
+	checkLaw(t, &script{rows: 5, cols: 40, scrollback: 18, steps: steps, cuts: []int{0, len(lines) / 2, len(lines)}})
+}
+
 // TestLawAlternateResizes resizes while the alternate screen is shown, which a program then redraws.
 func TestLawAlternateResizes(t *testing.T) {
 	checkSoups(t, *soups/5, func(seed uint64) script {

@@ -63,6 +63,21 @@ func TestLawSequences(t *testing.T) {
 	}
 }
 
+// TestLawOddCells has cells that only an unusual order of sequences leads to.
+func TestLawOddCells(t *testing.T) {
+	for name, input := range map[string]string{
+		"underlined without a style": "\x1b[4m\x1b7\x1b[m\x1b8\x1b]8;;\x1b\\ \x1b[m",
+		"two null cells at the edge": "\x1b[2m\x1b[1;11H中\x1b[1;12Hx\x1b[1;12H中",
+		"no room for a wide one":     "\x1b[?7l0123456789中文e",
+		"erased above the last row":  "\x1b[5;12Hx\x1b[1J",
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := []byte(input)
+			checkLaw(t, &script{rows: 5, cols: 12, scrollback: 100, steps: []any{b}, cuts: []int{len(b)}})
+		})
+	}
+}
+
 // TestLawParser takes the parser from each of its states with each kind of character.
 func TestLawParser(t *testing.T) {
 	states := []string{"", "\x1b", "\x1b#", "\x1b[", "\x1b[?1", "\x1b[ ", "\x1b[1<", "\x1b_", "\x1b]", "\x1b]2;t", "\x1bP", "\x1bP1", "\x1bP1<", "\x1bP$", "\x1bP$q"}

@@ -31,13 +31,14 @@ func (s *snapshot) late(b *buffer) {
 	if b == &s.t.normal && s.early && !s.saves {
 		return
 	}
-	s.inexact = s.inexact || s.early && b == &s.t.normal
 	c := b.saved
+	line := c.line - b.history.n
+	s.inexact = s.inexact || s.saves && b == &s.t.normal && (line < 0 || line >= s.t.rows)
 	if b == s.t.on && s.t.oddSet() {
 		c.charset = s.t.active // it comes from the other screen's saved cursor: better that one is wrong
 	}
 	if c != (saved{}) || s.saves {
-		s.save(c, c.line-b.history.n, b == &s.t.normal)
+		s.save(c, line, b == &s.t.normal)
 	}
 	s.saves = false
 }
@@ -101,6 +102,7 @@ func (s *snapshot) place(mayPrint bool) {
 	}
 	s.cursor(last, max(y, 0))
 	if !mayPrint {
+		s.inexact = true
 		return
 	}
 	s.setPen(t.lookOf(c))

@@ -56,6 +56,10 @@ func (s *snapshot) setPen(l look) {
 	s.str("\x1b7")
 	s.setUsual(l.extraOnly())
 	s.str("\x1b8")
+	if l.bg&bgExtra == 0 && l.empty() {
+		s.link(look{}) // which clears the flag of the extra
+		flags.bg &^= bgExtra
+	}
 	s.pen = look{flags.fg, flags.bg, l.extra}
 	s.saves = true
 }

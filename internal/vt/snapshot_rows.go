@@ -228,8 +228,17 @@ func (s *snapshot) flagged(cells []cell, x int, base cell) {
 		s.erase(base.bg, 1)
 		return
 	}
+	s.flaggedAlone(cells, x)
+}
+
+// flaggedAlone is flagged for a cell whose right neighbor stays as it is.
+func (s *snapshot) flaggedAlone(cells []cell, x int) {
+	if x == 0 {
+		s.inexact = true
+		return
+	}
 	s.csi(x, "G")
-	s.setPen(l)
+	s.setPen(s.t.lookOf(cells[x]))
 	s.str("\u3000")
 	s.csi(x, "G")
 	s.str(" ")
@@ -243,9 +252,12 @@ func (s *snapshot) rewrite(cells []cell, x int) {
 	}
 	s.csi(x+1, "G")
 	s.x = x
-	if cells[x].hasContent() {
+	switch c := cells[x]; {
+	case c.hasContent():
 		s.char(cells[x:], x)
-	} else {
-		s.erase(cells[x].bg, 1)
+	case c.fg == 0 && c.bg&^colorMask == 0:
+		s.erase(c.bg, 1)
+	default:
+		s.flaggedAlone(cells, x)
 	}
 }

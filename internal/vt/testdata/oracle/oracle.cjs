@@ -24,6 +24,7 @@ function fresh(rows, cols, scrollback) {
     core.coreService.onData((s) => { replies += s; });
     core._inputHandler.onColor((events) => events.forEach(setColor));
     dropRowsWithoutRoom(core.buffers.normal.lines);
+    eraseInTheLastRow(core._inputHandler);
   }
   replies = '';
   colors = {};
@@ -44,17 +45,30 @@ function dropRowsWithoutRoom(lines) {
   prototype.set = function setWithRoom(index, line) { if (index >= 0) set.call(this, index, line); };
 }
 
+// eraseInTheLastRow mends another: erasing above, it throws if the cursor is in the last column and there is no row below.
+function eraseInTheLastRow(handler) {
+  const erase = handler.eraseInDisplay;
+  handler.eraseInDisplay = function (...args) {
+    const { lines } = core._bufferService.buffer, get = lines.get;
+    lines.get = (index) => get.call(lines, index) ?? {};
+    try { return erase.apply(this, args); } finally { delete lines.get; }
+  };
+}
+
 function setColor({ type, index, color }) {
   if (type === 1) colors[index] = String(color);
   if (type === 2 && index === undefined) for (let i = 0; i < 256; i++) delete colors[i];
   else if (type === 2) delete colors[index];
 }
 
-// feed writes bytes, never splitting a character: xterm.js can lose one that is split.
+// feed writes bytes, never splitting a character: xterm.js can lose one that is split. Where wraparound may be off, each
+// character is a write of its own: what xterm.js does with half a wide character at the edge depends on what comes in one write.
 function feed(bytes) {
+  let edge = bytes.indexOf('\x1b[?7l');
+  if (edge < 0) edge = bytes.length;
   for (let start = 0; start < bytes.length;) {
-    let end = Math.min(start + 100000, bytes.length);
-    while (end < bytes.length && bytes[end] >= 0x80) end++;
+    let end = start < edge ? Math.min(start + 100000, edge) : start + 1;
+    while (end < bytes.length && (bytes[end] & 0xc0) === 0x80) end++;
     core._inputHandler.parse(bytes.subarray(start, end));
     start = end;
   }
