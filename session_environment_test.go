@@ -34,7 +34,8 @@ func TestSessionHasTheEnvironmentOfAPlainCommand(t *testing.T) {
 		} {
 			t.Run(shell+" "+where, func(t *testing.T) {
 				there := localWith(append(env.machine, "PATH="+withShell(t, shell))...)
-				srv, execer := handlerServer(t, &wsep.Handler{Execer: there})
+				dir := sessionDir(t)
+				srv, execer := serverIn(t, dir, &wsep.Handler{Execer: there})
 				plain := environmentIn(t, execer, "", env.client)
 				ofTerminal := func(kv string) bool {
 					name, _, _ := strings.Cut(kv, "=")
@@ -42,8 +43,13 @@ func TestSessionHasTheEnvironmentOfAPlainCommand(t *testing.T) {
 				}
 				got := environmentIn(t, execer, "1", env.client)
 				require.Contains(t, got, "TERM=screen-256color")
-				require.Equal(t, slices.DeleteFunc(plain, ofTerminal), slices.DeleteFunc(got, ofTerminal))
+				plain = slices.DeleteFunc(plain, ofTerminal)
+				require.Equal(t, plain, slices.DeleteFunc(got, ofTerminal))
 				requireSessions(t, srv, 0)
+
+				// A native session needs no shell.
+				_, execer = serverIn(t, dir, &wsep.Handler{Execer: there, Options: native()})
+				require.Equal(t, plain, slices.DeleteFunc(environmentIn(t, execer, "1", env.client), ofTerminal))
 			})
 		}
 	}
@@ -90,11 +96,13 @@ func TestEnvironmentIsInNoArguments(t *testing.T) {
 // TestProgramThatLooksLikeAVariable runs a program that env would take for a variable.
 func TestProgramThatLooksLikeAVariable(t *testing.T) {
 	t.Parallel()
-	_, execer := sessionServer(t, nil)
-	program := filepath.Join(t.TempDir(), "a=b")
-	require.NoError(t, os.WriteFile(program, []byte("#!/bin/sh\necho \"$A $# $2\"\nexit 9\n"), 0o755))
-	c := wsep.Command{ID: "1", TTY: true, Command: program, Args: []string{"x", "'y  z"}, Env: []string{"A=a"}}
-	p, s := startScreen(t, execer, c)
-	s.waitFor("a 2 'y  z")
-	requireExit(t, p, 9)
+	overKinds(t, func(t *testing.T, opts *wsep.Options) {
+		_, execer := sessionServer(t, opts)
+		program := filepath.Join(t.TempDir(), "a=b")
+		require.NoError(t, os.WriteFile(program, []byte("#!/bin/sh\necho \"$A $# $2\"\nexit 9\n"), 0o755))
+		c := wsep.Command{ID: "1", TTY: true, Command: program, Args: []string{"x", "'y  z"}, Env: []string{"A=a"}}
+		p, s := startScreen(t, execer, c)
+		s.waitFor("a 2 'y  z")
+		requireExit(t, p, 9)
+	})
 }

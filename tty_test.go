@@ -335,29 +335,31 @@ func TestAlternateScreenIsRedrawn(t *testing.T) {
 
 func TestDisplayShowsNothingButTheCommand(t *testing.T) {
 	t.Parallel()
-	srv, execer := sessionServer(t, nil)
-	c := wsep.Command{
-		ID: "1", Command: "sh", Args: []string{"-c", `echo first; read x; echo last`}, TTY: true, Stdin: true,
-	}
-	p, s := startScreen(t, execer, c)
-	require.Equal(t, "first", textOf(s.waitFor("first\r\n")))
-	require.NoError(t, p.Close())
-	require.Error(t, waitWithin(t, p, patience))
-	require.Empty(t, textOf(s.rest()), "detaching")
+	overKinds(t, func(t *testing.T, opts *wsep.Options) {
+		srv, execer := sessionServer(t, opts)
+		c := wsep.Command{
+			ID: "1", Command: "sh", Args: []string{"-c", `echo first; read x; echo last`}, TTY: true, Stdin: true,
+		}
+		p, s := startScreen(t, execer, c)
+		require.Equal(t, "first", textOf(s.waitFor("first\r\n")))
+		require.NoError(t, p.Close())
+		require.Error(t, waitWithin(t, p, patience))
+		require.Empty(t, textOf(s.rest()), "detaching")
 
-	p, s = startScreen(t, execer, c)
-	require.Equal(t, "first", textOf(s.waitFor("first")))
-	typeLine(t, p, "")
-	require.Equal(t, "last", textOf(s.rest()), "the command's end")
-	requireExit(t, p, 0)
+		p, s = startScreen(t, execer, c)
+		require.Equal(t, "first", textOf(s.waitFor("first")))
+		typeLine(t, p, "")
+		require.Equal(t, "last", textOf(s.rest()), "the command's end")
+		requireExit(t, p, 0)
 
-	// Only the server ends this session.
-	c.ID = "2"
-	p, s = startScreen(t, execer, c)
-	s.waitFor("first\r\n")
-	srv.Close()
-	require.Empty(t, textOf(s.rest()), "the server's end")
-	require.Error(t, waitWithin(t, p, patience))
+		// Only the server ends this session.
+		c.ID = "2"
+		p, s = startScreen(t, execer, c)
+		s.waitFor("first\r\n")
+		srv.Close()
+		require.Empty(t, textOf(s.rest()), "the server's end")
+		require.Error(t, waitWithin(t, p, patience))
+	})
 }
 
 func TestTerminalType(t *testing.T) {
@@ -410,43 +412,45 @@ func TestTerminalThatScreenRefuses(t *testing.T) {
 // TestSessionIsLikeAnyTerminal compares a session with a plain terminal, as a command sees them.
 func TestSessionIsLikeAnyTerminal(t *testing.T) {
 	t.Parallel()
-	_, execer := sessionServer(t, nil)
-	const look = `
-		echo BEGIN
-		env | sed 's/^/env /' | sort
-		echo "umask $(umask)"
-		echo "dir $(pwd)"
-		echo "nice $(nice)"
-		ulimit -a | sed 's/^/limit /'
-		grep -E 'Sig(Blk|Ign)' /proc/self/status
-		for fd in 0 1 2 3 4 5 6 7 8 9; do [ -e /proc/$$/fd/$fd ] && echo "open $fd"; done
-		stty -a
-		echo 'a  b' "$@"
-		echo THE-END`
-	see := func(id string) string {
-		c := wsep.Command{
-			ID: id, Command: "sh", Args: []string{"-c", look, "sh", "-x", "$HOME `id` \\ '\"", ""}, TTY: true,
-			Rows: 100, Cols: 200, Env: []string{"A=1 2", "B=$(id)"}, WorkingDir: "/usr",
+	overKinds(t, func(t *testing.T, opts *wsep.Options) {
+		_, execer := sessionServer(t, opts)
+		const look = `
+			echo BEGIN
+			env | sed 's/^/env /' | sort
+			echo "umask $(umask)"
+			echo "dir $(pwd)"
+			echo "nice $(nice)"
+			ulimit -a | sed 's/^/limit /'
+			grep -E 'Sig(Blk|Ign)' /proc/self/status
+			for fd in 0 1 2 3 4 5 6 7 8 9; do [ -e /proc/$$/fd/$fd ] && echo "open $fd"; done
+			stty -a
+			echo 'a  b' "$@"
+			echo THE-END`
+		see := func(id string) string {
+			c := wsep.Command{
+				ID: id, Command: "sh", Args: []string{"-c", look, "sh", "-x", "$HOME `id` \\ '\"", ""}, TTY: true,
+				Rows: 100, Cols: 200, Env: []string{"A=1 2", "B=$(id)"}, WorkingDir: "/usr",
+			}
+			p, s := startScreen(t, execer, c)
+			s.waitFor("BEGIN\r\n")
+			shown := s.waitFor("THE-END")
+			requireExit(t, p, 0)
+			// Screen may draw blanks in other ways.
+			lines := strings.Split(escapes.ReplaceAllString(shown, ""), "\r\n")
+			for i, l := range lines {
+				lines[i] = strings.Join(strings.Fields(l), " ")
+			}
+			// The terminals differ. A shell's own variables change with its history.
+			lines = slices.DeleteFunc(lines, func(l string) bool {
+				return strings.HasPrefix(l, "env TERM=") || strings.HasPrefix(l, "env COLORTERM=") || strings.HasPrefix(l, "env _=")
+			})
+			return strings.Join(lines, "\n")
 		}
-		p, s := startScreen(t, execer, c)
-		s.waitFor("BEGIN\r\n")
-		shown := s.waitFor("THE-END")
-		requireExit(t, p, 0)
-		// Screen may draw blanks in other ways.
-		lines := strings.Split(escapes.ReplaceAllString(shown, ""), "\r\n")
-		for i, l := range lines {
-			lines[i] = strings.Join(strings.Fields(l), " ")
-		}
-		// The terminals differ. A shell's own variables change with its history.
-		lines = slices.DeleteFunc(lines, func(l string) bool {
-			return strings.HasPrefix(l, "env TERM=") || strings.HasPrefix(l, "env _=")
-		})
-		return strings.Join(lines, "\n")
-	}
-	plain := see("")
-	require.Contains(t, plain, "env A=1 2\n")
-	require.Contains(t, plain, "env B=$(id)\n")
-	require.Equal(t, plain, see("1"))
+		plain := see("")
+		require.Contains(t, plain, "env A=1 2\n")
+		require.Contains(t, plain, "env B=$(id)\n")
+		require.Equal(t, plain, see("1"))
+	})
 }
 
 // reportSizes prints the terminal's size after each change.
@@ -532,25 +536,27 @@ func TestLastOutputIsSeen(t *testing.T) {
 // TestServeSharesOneServer: sessions outlive a call of the deprecated Serve, as promised.
 func TestServeSharesOneServer(t *testing.T) {
 	t.Parallel()
-	dir := sessionDir(t)
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		conn, err := websocket.Accept(w, r, nil)
-		if err != nil {
-			return
-		}
-		err = wsep.Serve(r.Context(), conn, localIn(dir), &wsep.Options{})
-		code, reason := wsep.CloseStatus(err)
-		_ = conn.Close(websocket.StatusCode(code), reason)
-	}))
-	defer srv.Close()
-	execer := wsep.Dialer{URL: srv.URL}
-	p, s := startScreen(t, execer, bash("shared by Serve"))
-	shell := s.ask(p, "$$")
-	require.NoError(t, p.Close())
-	require.Error(t, waitWithin(t, p, patience))
-	p, s = startScreen(t, execer, bash("shared by Serve"))
-	require.Equal(t, shell, s.ask(p, "$$"))
-	typeLine(t, p, "exit 3")
-	requireExit(t, p, 3)
-	requireNoFiles(t, dir)
+	overKinds(t, func(t *testing.T, opts *wsep.Options) {
+		dir := sessionDir(t)
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			conn, err := websocket.Accept(w, r, nil)
+			if err != nil {
+				return
+			}
+			err = wsep.Serve(r.Context(), conn, localIn(dir), opts)
+			code, reason := wsep.CloseStatus(err)
+			_ = conn.Close(websocket.StatusCode(code), reason)
+		}))
+		defer srv.Close()
+		execer := wsep.Dialer{URL: srv.URL}
+		p, s := startScreen(t, execer, bash(t.Name()))
+		shell := s.ask(p, "$$")
+		require.NoError(t, p.Close())
+		require.Error(t, waitWithin(t, p, patience))
+		p, s = startScreen(t, execer, bash(t.Name()))
+		require.Equal(t, shell, s.ask(p, "$$"))
+		typeLine(t, p, "exit 3")
+		requireExit(t, p, 3)
+		requireNoFiles(t, dir)
+	})
 }
