@@ -16,6 +16,7 @@
 //     scrolled off. The model drops both. Programs redraw that screen.
 //   - A resize can wrap more rows than the scrollback has room for. The model drops the oldest. xterm.js then puts some of them in
 //     place of the newest rows, or drops them too, which depends on what has scrolled off before.
+//   - The oldest row that is left may have continued another one. To the model it begins a line.
 //   - Half a wide character, which a resize or an insertion can leave, is a blank in a snapshot.
 //   - Restoring a cursor can bring back an underline or a link that the pen had left. If another cursor is saved after that,
 //     a snapshot's pen prints the same, but later changes of it may have other effects. On the alternate screen a pending wrap is

@@ -63,6 +63,12 @@ func TestLawResizeWithoutRoom(t *testing.T) {
 	checkLaw(t, &script{rows: 5, cols: 40, scrollback: 18, steps: steps, cuts: []int{0, len(lines) / 2, len(lines)}})
 }
 
+// TestLawResizeOfOldest has a row that has lost the row which it continued.
+func TestLawResizeOfOldest(t *testing.T) {
+	b := []byte("0123456789x\x1b[44m\x1b[K\x1b[m" + strings.Repeat("\r\ny", 4))
+	checkLaw(t, &script{rows: 2, cols: 10, scrollback: 3, steps: []any{b, [2]int{2, 6}}, cuts: []int{len(b)}})
+}
+
 // TestLawAlternateResizes resizes while the alternate screen is shown, which a program then redraws.
 func TestLawAlternateResizes(t *testing.T) {
 	checkSoups(t, *soups/5, func(seed uint64) script {

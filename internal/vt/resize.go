@@ -21,6 +21,9 @@ func (t *Terminal) resizeBuffer(b *buffer, rows, cols int) {
 	if b.rows == nil {
 		return
 	}
+	if b == &t.normal {
+		b.unwrapOldest()
+	}
 	b.top = 0
 	if cols > t.cols {
 		b.setCols(cols)
@@ -32,6 +35,15 @@ func (t *Terminal) resizeBuffer(b *buffer, rows, cols int) {
 		t.reflow(b, rows, cols)
 	}
 	b.setCols(cols)
+}
+
+// unwrapOldest makes the oldest row continue nothing: what came before is lost. A snapshot does not have it either.
+func (b *buffer) unwrapOldest() {
+	if b.history.n > 0 {
+		b.history.unwrap(0)
+	} else {
+		b.rows[0].wrapped = false
+	}
 }
 
 func (b *buffer) setCols(cols int) {

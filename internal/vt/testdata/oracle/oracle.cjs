@@ -83,6 +83,7 @@ function run(steps, first) {
     }
     feed(pending);
     pending = Buffer.alloc(0);
+    core.buffers.normal.lines.get(0).isWrapped = false; // Nothing is before the oldest row.
     terminal.resize(step[1], step[0]);
   }
   feed(pending);
