@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"cdr.dev/wsep"
@@ -67,6 +68,47 @@ func TestManySessions(t *testing.T) {
 	}
 	t.Logf("closed in %v", time.Since(closing))
 	m.requireNone(t, patience)
+}
+
+// TestSessionStartsLikeTerminal starts sessions and plain terminals in turns, so that a busy machine delays both alike. Both
+// take about as long. Only the code can make that five times.
+func TestSessionStartsLikeTerminal(t *testing.T) {
+	skipIfShort(t)
+	const atOnce, rounds = 10, 10
+	c := script("", "exec sleep 1000")
+	// timed starts some commands at once, and returns how long that takes. Each start returns what ends the command.
+	timed := func(start func() (end func())) (took time.Duration) {
+		began, ends := time.Now(), make(chan func(), atOnce)
+		for range atOnce {
+			go func() { ends <- start() }() // Ends when the command has started.
+		}
+		for range atOnce {
+			end := timetest.Receive(t, ends)
+			defer end()
+		}
+		return time.Since(began)
+	}
+	var sessions, terminals time.Duration
+	for range rounds {
+		sessions += timed(func() func() {
+			s := wsep.NewSession(&c, wsep.LocalExecer{}, native())
+			_, err := s.WaitForState(wsep.StateReady)
+			assert.NoError(t, err)
+			return func() { s.Close("the test is over") }
+		})
+		terminals += timed(func() func() {
+			p, err := wsep.LocalExecer{}.Start(t.Context(), c)
+			if !assert.NoError(t, err) {
+				return func() {}
+			}
+			return func() {
+				assert.NoError(t, p.Close())
+				assert.Error(t, waitWithin(t, p, patience))
+			}
+		})
+	}
+	t.Logf("%d sessions started in %v, as many terminals in %v", atOnce*rounds, sessions, terminals)
+	require.Less(t, sessions, 5*terminals)
 }
 
 // TestManyAttaches: clients come and leave, and nothing of them is left.
