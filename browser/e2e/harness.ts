@@ -12,7 +12,9 @@ import { after } from "node:test";
 import { chromium } from "playwright-core";
 import type { Browser, BrowserContextOptions, Page } from "playwright-core";
 import type { Terminal } from "@xterm/xterm";
+import { WebSocket } from "ws";
 
+import * as wsep from "../src/index.js";
 import { THIS } from "../test/servers.js";
 
 declare global {
@@ -51,6 +53,11 @@ export async function serve(...flags: string[]): Promise<Site> {
     if (address) return { address, process: child };
   }
   throw new Error("server does not say where its page is");
+}
+
+/** Returns a client for the server of a page's address. */
+export function clientOf(address: string): wsep.Client {
+  return wsep.connect(address, { WebSocket });
 }
 
 /** Starts the system's browser, until the tests have ended. */

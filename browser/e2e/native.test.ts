@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 
-import { Tab, browse, poll, serve } from "./harness.js";
+import { Tab, browse, clientOf, poll, serve } from "./harness.js";
 
 // The page's sessions in the server's own terminal model.
 
@@ -252,7 +252,7 @@ test("says that a session has ended meanwhile, but not at its first start or aft
   const { hash } = new URL(tab.page.url());
   await tab.page.goto("about:blank");
   const id = decodeURIComponent(hash.slice(1));
-  assert.equal((await fetch(`${own.address}api/sessions?id=${id}`, { method: "DELETE" })).status, 204);
+  await clientOf(own.address).closeSession(id);
   await tab.page.goto(`${own.address}${hash}`);
   await notice.getByText("The session has ended meanwhile. This is a new shell.").waitFor();
 

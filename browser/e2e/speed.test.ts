@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 
 import { BarePage } from "./bare.js";
-import { poll, serve } from "./harness.js";
+import { clientOf, poll, serve } from "./harness.js";
 
 /** How much output is shown, and how much longer a session may take for it than a terminal without one. */
 const SIZE = 20e6;
@@ -33,8 +33,7 @@ test("cat of 20 MB in a session takes at most 1.5 times as long as without one",
     ratios.push(with_ / without);
     t.diagnostic(`${with_.toFixed(0)} ms in a session, ${without.toFixed(0)} ms without one`);
   }
-  const sessions = await (await fetch(`${address}api/sessions`)).json();
-  assert.equal((sessions as unknown[]).length, 1, "one of the two pages has a session");
+  assert.equal((await clientOf(address).sessions()).length, 1, "one of the two pages has a session");
   assert.ok(Math.min(...ratios) <= RATIO, `${ratios}`);
 });
 

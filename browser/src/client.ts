@@ -1,3 +1,5 @@
+import { closeSession, listSessions } from "./ask.js";
+import type { SessionInfo } from "./ask.js";
 import { checkSignal, startMessage } from "./command.js";
 import type { SpawnOptions } from "./command.js";
 import type { Process } from "./process.js";
@@ -44,6 +46,16 @@ export interface Client {
    * what `Process.exited` rejects with, or why the input could not be read.
    */
   run(command: string, options?: RunOptions): Promise<Result>;
+  /**
+   * Returns the sessions that the server keeps for this client, or for others of the same owner, oldest first. Rejects with a
+   * DisconnectedError if there is no connection, and else with a QuestionError.
+   */
+  sessions(): Promise<SessionInfo[]>;
+  /**
+   * Ends a session, and waits until nothing is left of its command. The reason is for its clients. Rejects as `sessions` does: with
+   * the kind "not_exist" if there is no such session.
+   */
+  closeSession(id: string, reason?: string): Promise<void>;
 }
 
 /**
@@ -59,11 +71,14 @@ export function connect(url: string | URL, options: ConnectOptions = {}): Client
   if (!Array.isArray(offered)) throw new TypeError("protocols is no array");
   checkSignal(signal);
   const resume = resumeTime(options.resume);
+  const connection = {
+    protocols: (asking: AbortSignal) => protocols(offered, token, asking),
+    dial: (offering: string[]) => new Constructor(address, offering),
+  };
   const spawn = (command: string, spawnOptions: SpawnOptions = {}): Process =>
     new RemoteProcess({
       start: startMessage(command, spawnOptions, resume / 1000),
-      protocols: (asking) => protocols(offered, token, asking),
-      dial: (offering) => new Constructor(address, offering),
+      ...connection,
       resume,
       reconnect: (options.reconnect ?? true) && !!spawnOptions.tty && !!spawnOptions.id,
       signals: [signal, spawnOptions.signal].filter((s) => s !== undefined),
@@ -72,6 +87,8 @@ export function connect(url: string | URL, options: ConnectOptions = {}): Client
     });
   return {
     spawn,
+    sessions: () => listSessions({ ...connection, signal }),
+    closeSession: (id, reason = "") => closeSession({ ...connection, signal }, id, reason),
     run: async (command, runOptions = {}) => {
       checkRun(runOptions);
       const { args, env, cwd, signal, timeout, window, input } = runOptions;

@@ -4,7 +4,7 @@ import { Outbox, Receipts } from "./flow.js";
 import { Link } from "./link.js";
 import type { Close } from "./link.js";
 import { MAX_STDIN, ProtocolError } from "./message.js";
-import type { Answer, ExitMessage, Extensions, Order, Request, Resumed, SessionOrigin, Start } from "./message.js";
+import type { Answer, Exit as WireExit, ExitMessage, Extensions, Order, Request, Resumed, SessionOrigin, Start } from "./message.js";
 import { Orders } from "./orders.js";
 import type { Output } from "./output.js";
 import type { Exit } from "./process.js";
@@ -437,7 +437,8 @@ function closedStart({ code, reason }: Close): Failure {
   return startFailure(code === CLOSE_TRY_AGAIN_LATER ? "busy" : "other", reason.replace(START_FAILED, ""));
 }
 
-function outcome(message: ExitMessage): Exit | OutcomeError {
+/** How a command has exited, as a message tells it. */
+export function outcome(message: WireExit): Exit | OutcomeError {
   if (message.kind !== "") return new OutcomeError(toKind(message.kind), message.error);
   if (message.signal !== "") return { signal: message.signal };
   if (message.exit_code !== 0) return { code: message.exit_code };

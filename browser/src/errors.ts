@@ -105,6 +105,18 @@ export class OutcomeError extends Error {
   }
 }
 
+/** The server has not answered a question about sessions, or not done what was asked. */
+export class QuestionError extends Error {
+  override readonly name = "QuestionError";
+  /** "not_exist" if there is no such session, "unsupported" if the server is of a version that takes no questions. */
+  readonly kind: Kind;
+
+  constructor(kind: Kind, message: string) {
+    super(message);
+    this.kind = kind;
+  }
+}
+
 /** Something was asked of a process that has ended. */
 export class EndedError extends Error {
   override readonly name = "EndedError";

@@ -1,7 +1,8 @@
+export type { SessionInfo } from "./ask.js";
 export { connect } from "./client.js";
 export type { Client, ConnectOptions } from "./client.js";
 export type { SpawnOptions } from "./command.js";
-export { DisconnectedError, EndedError, OutcomeError, RunError, StartError } from "./errors.js";
+export { DisconnectedError, EndedError, OutcomeError, QuestionError, RunError, StartError } from "./errors.js";
 export type { DisconnectedOptions, Kind, Loss } from "./errors.js";
 export type { Chunk, Exit, Finished, Process, State } from "./process.js";
 export type { Result, RunOptions, Written } from "./run.js";

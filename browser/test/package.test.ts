@@ -10,7 +10,7 @@ import manifest from "@wsep/client/package.json" with { type: "json" };
 import * as xterm from "@wsep/client/xterm";
 
 test("the built package has these exports", () => {
-  assert.deepEqual(Object.keys(client), ["DisconnectedError", "EndedError", "OutcomeError", "RunError", "StartError", "connect"]);
+  assert.deepEqual(Object.keys(client), ["DisconnectedError", "EndedError", "OutcomeError", "QuestionError", "RunError", "StartError", "connect"]);
   assert.deepEqual(Object.keys(xterm), ["ProcessAddon", "SafePasteAddon"]);
   const typed: client.Client = client.connect("ws://host.test", { WebSocket: client.connect as never });
   assert.equal(typeof typed.spawn, "function");

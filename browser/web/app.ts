@@ -14,7 +14,7 @@ import { Session } from "./session.js";
 import { SessionList } from "./sessions.js";
 import { listenForShortcuts } from "./shortcuts.js";
 import type { Action, Words } from "./status.js";
-import { keepTitle, shortTitle } from "./titles.js";
+import { shortTitle } from "./titles.js";
 import { TouchScroll } from "./touch.js";
 import { followViewport } from "./viewport.js";
 
@@ -126,7 +126,6 @@ export class App {
   #takeTitle(title: string): void {
     if (!title || this.#words?.tone === "done") return;
     this.#showTitle(title);
-    keepTitle(this.#session.id, title);
   }
 
   /**

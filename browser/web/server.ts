@@ -1,3 +1,6 @@
+import { QuestionError, connect } from "@wsep/client";
+import type { Client, SessionInfo } from "@wsep/client";
+
 import type { SocketConstructor } from "../src/socket.js";
 import { ask } from "./ask.js";
 import { ABOUT, EarlyWebSocket, earlyAnswer } from "./early.js";
@@ -13,14 +16,6 @@ export interface About {
   readonly since: number;
   /** Whether sessions show again what has scrolled off. */
   readonly scrollback: boolean;
-}
-
-/** A session that the server keeps. */
-export interface SessionInfo {
-  readonly id: string;
-  readonly command: string;
-  readonly started: number;
-  readonly clients: number;
 }
 
 /** The server has answered with an error. */
@@ -66,17 +61,24 @@ export class Server {
     await this.#ask("GET", ABOUT, this.token);
   }
 
-  async sessions(): Promise<SessionInfo[]> {
-    return (await this.#request("GET", "api/sessions")).json();
+  /** Returns the sessions that the server keeps. The user may have to enter a token first. */
+  async sessions(): Promise<readonly SessionInfo[]> {
+    await this.#request("GET", ABOUT); // A WebSocket's error does not say that the token was refused.
+    return this.#client().sessions();
   }
 
   async closeSession(id: string): Promise<void> {
+    await this.#request("GET", ABOUT);
     try {
-      await this.#request("DELETE", `api/sessions?id=${encodeURIComponent(id)}`);
+      await this.#client().closeSession(id, "session was closed in the list of sessions");
     } catch (error) {
       // The session is done already.
-      if (!(error instanceof RefusedError) || error.status !== 404) throw error;
+      if (!(error instanceof QuestionError) || error.kind !== "not_exist") throw error;
     }
+  }
+
+  #client(): Client {
+    return connect(".", { token: this.token, WebSocket: this.WebSocket });
   }
 
   /** Makes a request. It repeats the request with other tokens until the server takes one. */

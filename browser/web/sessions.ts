@@ -1,9 +1,11 @@
+import { OutcomeError, QuestionError } from "@wsep/client";
+import type { SessionInfo } from "@wsep/client";
+
 import { linkTo, newID } from "./address.js";
 import { find, make } from "./dom.js";
 import { RefusedError } from "./server.js";
-import type { Server, SessionInfo } from "./server.js";
+import type { Server } from "./server.js";
 import { ago, sentence } from "./status.js";
-import { keepOnly, titleOf } from "./titles.js";
 
 /** The list of the server's sessions, to return to or to close. */
 export class SessionList {
@@ -48,7 +50,8 @@ export class SessionList {
 
   async #refresh(): Promise<void> {
     try {
-      this.#fill(await this.#server.sessions());
+      const [sessions, { host }] = [await this.#server.sessions(), await this.#server.about()];
+      this.#fill(sessions, host);
     } catch (error) {
       this.#list.replaceChildren();
       this.#say(why(error));
@@ -57,9 +60,8 @@ export class SessionList {
     first.focus();
   }
 
-  #fill(sessions: readonly SessionInfo[]): void {
-    keepOnly(sessions.map(({ id }) => id));
-    this.#list.replaceChildren(...sessions.map((session) => this.#item(session)));
+  #fill(sessions: readonly SessionInfo[], host: string): void {
+    this.#list.replaceChildren(...sessions.map((session) => this.#item(session, host)));
     this.#say(sessions.length ? "" : "There are no sessions.");
   }
 
@@ -68,16 +70,24 @@ export class SessionList {
     this.#empty.hidden = !text;
   }
 
-  #item(session: SessionInfo): HTMLElement {
-    const name = titleOf(session.id) ?? programName(session.command);
-    const link = make("a", { href: linkTo(session.id) }, make("strong", {}, name), make("small", {}, detail(session)));
-    if (session.id === this.#current()) link.setAttribute("aria-current", "true");
+  /** Shows what runs, where, since when, and its last line. All of it comes from the server, so that all browsers show the same. */
+  #item(session: SessionInfo, host: string): HTMLElement {
+    const name = programLine(session);
+    const link = make("a", {}, make("strong", {}, name), make("small", {}, detail(session, host)));
+    if (session.lastLine) link.append(make("code", {}, session.lastLine));
+    if (session.tty) this.#lead(link, session.id);
+    return make("li", {}, link, this.#closeButton(session.id, name));
+  }
+
+  /** Makes a link show a session. Those without a terminal can't be shown. */
+  #lead(link: HTMLElement, id: string): void {
+    link.setAttribute("href", linkTo(id));
+    if (id === this.#current()) link.setAttribute("aria-current", "true");
     link.addEventListener("click", (event) => {
       if (event.ctrlKey || event.metaKey || event.shiftKey) return; // a window of its own
       event.preventDefault();
-      this.#show(session.id);
+      this.#show(id);
     });
-    return make("li", {}, link, this.#closeButton(session.id, name));
   }
 
   /** Closing ends programs, so the button has to be pressed twice. */
@@ -114,14 +124,26 @@ export class SessionList {
 }
 
 function why(error: unknown): string {
-  return error instanceof RefusedError ? sentence(error.message) : "The server can't be reached.";
+  if (error instanceof RefusedError) return sentence(error.message);
+  if (error instanceof QuestionError) return sentence(`The server says: ${error.message}`);
+  return "The server can't be reached.";
 }
 
-function programName(path: string): string {
-  return path.slice(path.lastIndexOf("/") + 1);
+function programLine({ command, args }: SessionInfo): string {
+  return [command.slice(command.lastIndexOf("/") + 1), ...args].join(" ");
 }
 
-function detail({ command, started, clients }: SessionInfo): string {
-  const windows = clients === 0 ? "open nowhere" : clients === 1 ? "open in 1 window" : `open in ${clients} windows`;
-  return `${programName(command)}, started ${ago(started)}, ${windows}`;
+function detail({ cwd, started, tty, clients, exit }: SessionInfo, host: string): string {
+  const place = cwd ? `in ${cwd} on ${host}` : `on ${host}`;
+  return [place, `started ${ago(started)}`, exit ? ending(exit) : tty ? windows(clients) : "without a terminal"].join(", ");
+}
+
+function windows(clients: number): string {
+  if (clients === 0) return "open nowhere";
+  return clients === 1 ? "open in 1 window" : `open in ${clients} windows`;
+}
+
+function ending(exit: NonNullable<SessionInfo["exit"]>): string {
+  if (exit instanceof OutcomeError) return exit.message;
+  return exit.signal === undefined ? `exited with code ${exit.code}` : `ended by signal ${exit.signal}`;
 }

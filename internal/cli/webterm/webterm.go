@@ -1,10 +1,9 @@
-// Package webterm serves a web terminal: the page that is built from browser/web, the page's requests about the server and its
-// sessions, and wsep itself.
+// Package webterm serves a web terminal: the page that is built from browser/web, the page's request about the server, and wsep
+// itself.
 package webterm
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io/fs"
 	"net/http"
@@ -15,16 +14,14 @@ import (
 	"cdr.dev/wsep"
 )
 
-// New returns a handler. It passes WebSockets of any path to the wsep.Handler, whose Server must be set. For other requests it
+// New returns a handler. It passes WebSockets of any path to the wsep.Handler. For other requests it
 // serves the web terminal from files. The page may be built after New.
 //
-// The page itself is public. Its requests need the same admission as WebSockets.
+// The page itself is public. Its request needs the same admission as WebSockets.
 func New(handler *wsep.Handler, files fs.FS) http.Handler {
 	t := &terminal{wsep: handler, files: files, since: time.Now()}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /api/server", t.admitted(t.server))
-	mux.HandleFunc("GET /api/sessions", t.admitted(t.sessions))
-	mux.HandleFunc("DELETE /api/sessions", t.admitted(t.closeSession))
 	mux.HandleFunc("GET /", t.page)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if isWebSocket(r) {
@@ -89,16 +86,16 @@ func (t *terminal) page(w http.ResponseWriter, r *http.Request) {
 }
 
 // admitted serves a request if the wsep.Handler admits it.
-func (t *terminal) admitted(serve func(w http.ResponseWriter, r *http.Request, owner string)) http.HandlerFunc {
+func (t *terminal) admitted(serve http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if owner, ok := t.wsep.Admit(w, r); ok {
-			serve(w, r, owner)
+		if _, ok := t.wsep.Admit(w, r); ok {
+			serve(w, r)
 		}
 	}
 }
 
 // server describes the machine where commands run. It asks the machine once, or again after a failure.
-func (t *terminal) server(w http.ResponseWriter, r *http.Request, _ string) {
+func (t *terminal) server(w http.ResponseWriter, r *http.Request) {
 	known := t.machine.Load()
 	if known == nil {
 		answer, err := askMachine(r.Context(), t.wsep.Execer)
@@ -127,46 +124,6 @@ func (t *terminal) hasScrollback() bool {
 // failure is the answer after an error: a sentence for the page's user.
 type failure struct {
 	Error string `json:"error"`
-}
-
-// session describes a session to the page.
-type session struct {
-	ID      string   `json:"id"`
-	Command string   `json:"command"`
-	Args    []string `json:"args"`
-	Started int64    `json:"started"` // in milliseconds since 1970
-	Clients int      `json:"clients"`
-}
-
-func (t *terminal) sessions(w http.ResponseWriter, r *http.Request, owner string) {
-	infos, err := t.manager(owner).Sessions(r.Context())
-	if err != nil {
-		reply(w, http.StatusBadGateway, failure{fmt.Sprintf("The server can't list sessions now: %v", err)})
-		return
-	}
-	list := []session{}
-	for _, s := range infos {
-		list = append(list, session{s.ID, s.Command.Command, s.Command.Args, s.Started.UnixMilli(), s.Clients})
-	}
-	reply(w, http.StatusOK, list)
-}
-
-func (t *terminal) closeSession(w http.ResponseWriter, r *http.Request, owner string) {
-	id := r.URL.Query().Get("id")
-	err := t.manager(owner).CloseSession(r.Context(), id, "session was closed in the list of sessions")
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		http.Error(w, "there is no such session", http.StatusNotFound)
-	case err != nil:
-		reply(w, http.StatusBadGateway, failure{fmt.Sprintf("The server can't close the session now: %v", err)})
-	default:
-		w.WriteHeader(http.StatusNoContent)
-	}
-}
-
-// manager returns what manages an owner's sessions. They may be a keeper's.
-func (t *terminal) manager(owner string) wsep.SessionManager {
-	return t.wsep.Server.SessionsOf(t.wsep.Execer, owner)
 }
 
 // reply answers a request. It ignores a lost connection.

@@ -4,9 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
-	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"testing/fstest"
@@ -41,30 +39,24 @@ func TestPageNotBuilt(t *testing.T) {
 }
 
 func TestRequestsAreAdmittedLikeWebSockets(t *testing.T) {
-	requests := []struct{ method, path string }{
-		{http.MethodGet, "/api/server"},
-		{http.MethodGet, "/api/sessions"},
-		{http.MethodDelete, "/api/sessions?id=1"},
-	}
 	right := []string{"Bearer secret"}
 	url, _ := start(t, built, "secret")
-	for _, r := range requests {
-		for name, tc := range map[string]struct {
-			header http.Header
-			status int
-		}{
-			"no token":       {http.Header{}, http.StatusUnauthorized},
-			"wrong token":    {http.Header{"Authorization": {"Bearer x"}}, http.StatusUnauthorized},
-			"foreign origin": {http.Header{"Authorization": right, "Origin": {"http://evil.example"}}, http.StatusForbidden},
-			"foreign name":   {http.Header{"Authorization": right, "Host": {"evil.example"}}, http.StatusForbidden},
-		} {
-			resp, _ := ask(t, r.method, url+r.path, tc.header)
-			require.Equal(t, tc.status, resp.StatusCode, "%s %s: %s", r.method, r.path, name)
-		}
-		for _, header := range []http.Header{{"Authorization": right}, {"Cookie": {wsep.TokenCookie + "=secret"}}} {
-			resp, _ := ask(t, r.method, url+r.path, header)
-			require.NotContains(t, []int{http.StatusUnauthorized, http.StatusForbidden}, resp.StatusCode)
-		}
+	const path = "/api/server"
+	for name, tc := range map[string]struct {
+		header http.Header
+		status int
+	}{
+		"no token":       {http.Header{}, http.StatusUnauthorized},
+		"wrong token":    {http.Header{"Authorization": {"Bearer x"}}, http.StatusUnauthorized},
+		"foreign origin": {http.Header{"Authorization": right, "Origin": {"http://evil.example"}}, http.StatusForbidden},
+		"foreign name":   {http.Header{"Authorization": right, "Host": {"evil.example"}}, http.StatusForbidden},
+	} {
+		resp, _ := ask(t, http.MethodGet, url+path, tc.header)
+		require.Equal(t, tc.status, resp.StatusCode, name)
+	}
+	for _, header := range []http.Header{{"Authorization": right}, {"Cookie": {wsep.TokenCookie + "=secret"}}} {
+		resp, _ := ask(t, http.MethodGet, url+path, header)
+		require.NotContains(t, []int{http.StatusUnauthorized, http.StatusForbidden}, resp.StatusCode)
 	}
 }
 
@@ -115,53 +107,4 @@ func TestServerOfAnotherMachine(t *testing.T) {
 	resp, again := ask(t, http.MethodGet, url+"/api/server", nil)
 	require.Equal(t, http.StatusOK, resp.StatusCode)
 	require.Equal(t, body, again)
-}
-
-func TestSessions(t *testing.T) {
-	if _, err := exec.LookPath("screen"); err != nil {
-		t.Skip("screen is not installed")
-	}
-	const id = "../a b&c?#"
-	address, handler := start(t, built, "")
-	list := func() (sessions []session) {
-		_, body := ask(t, http.MethodGet, address+"/api/sessions", nil)
-		require.NoError(t, json.Unmarshal([]byte(body), &sessions))
-		require.NotNil(t, sessions, "an empty list is no null")
-		return sessions
-	}
-	require.Empty(t, list())
-
-	p, err := wsep.Dialer{URL: address}.Start(t.Context(), wsep.Command{
-		ID: id, Command: "sleep", Args: []string{"300"}, TTY: true, Rows: 24, Cols: 80,
-	})
-	require.NoError(t, err)
-	sessions := list()
-	require.Len(t, sessions, 1)
-	require.WithinDuration(t, time.Now(), time.UnixMilli(sessions[0].Started), time.Minute)
-	sessions[0].Started = 0
-	require.Equal(t, session{ID: id, Command: "sleep", Args: []string{"300"}, Clients: 1}, sessions[0])
-
-	resp, _ := ask(t, http.MethodDelete, address+"/api/sessions?id=another", nil)
-	require.Equal(t, http.StatusNotFound, resp.StatusCode)
-	require.Len(t, list(), 1)
-	resp, _ = ask(t, http.MethodDelete, address+"/api/sessions?id="+url.QueryEscape(id), nil)
-	require.Equal(t, http.StatusNoContent, resp.StatusCode)
-	require.Empty(t, list())
-	require.Error(t, p.Wait())
-
-	// A session of another owner does not exist for this one.
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	handler.Options = &wsep.Options{Owner: "another"}
-	_, err = wsep.Dialer{URL: address}.Start(ctx, wsep.Command{
-		ID: id, Command: "sleep", Args: []string{"300"}, TTY: true, Rows: 24, Cols: 80,
-	})
-	require.NoError(t, err)
-	require.Len(t, list(), 1)
-	handler.Options = nil
-	require.Empty(t, list())
-	require.Equal(t, 1, handler.Server.SessionCount())
-	resp, _ = ask(t, http.MethodDelete, address+"/api/sessions?id="+url.QueryEscape(id), nil)
-	require.Equal(t, http.StatusNotFound, resp.StatusCode)
-	require.Equal(t, 1, handler.Server.SessionCount())
 }
