@@ -68,7 +68,8 @@ for (const [name, server] of [
     assert.equal(result.stdout, `${"x".repeat(50)}\n[2999900 bytes left out]\n${"x".repeat(50)}`);
     assert.equal(result.stderr, "err\n");
     assert.equal((await c.run("echo", { args: ["$HOME"] })).stdout, "$HOME\n");
-    assert.equal((await c.run("true", { input: "x".repeat(3_000_000) })).exit.code, 0);
+    // A server of v0.2.4 may lose the connection when a command does not read its stdin.
+    if (name === "this server") assert.equal((await c.run("true", { input: "x".repeat(3_000_000) })).exit.code, 0);
   });
 
   test(`${name}: a start that fails`, async (t) => {
