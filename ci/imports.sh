@@ -70,7 +70,7 @@ never internal/peerlog '(/.*)?'
 only internal/readiness 'golang\.org/x/sys/unix(/.*)?'
 only internal/origin 'golang\.org/x/xerrors(/.*)?'
 only internal/wsconn '((nhooyr\.io|github\.com/coder)/websocket|golang\.org/x/xerrors)(/.*)?'
-never . "/(sshexec|coderws|execertest|keeper|wsplice|internal/(wstest|sshtest))(/.*)?"
+never . "/(sshexec|coderws|execertest|keeper|wsplice|internal/(wstest|sshtest|certtest))(/.*)?"
 never wsplice/... ''
 for library in . sshexec/... coderws/... execertest/... keeper/... wsplice/...; do
 	never "$library" "$programs"

@@ -3,14 +3,8 @@
 package main
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -24,6 +18,7 @@ import (
 	"github.com/gorilla/websocket"
 	"github.com/stretchr/testify/require"
 
+	"cdr.dev/wsep/internal/certtest"
 	"cdr.dev/wsep/internal/cli/certificate"
 )
 
@@ -67,7 +62,7 @@ func TestAuthorityIsReloaded(t *testing.T) {
 	}
 	require.True(t, lets(&a))
 	require.False(t, lets(&next))
-	f.replace("ca", encode("CERTIFICATE", next.cert.Raw))
+	f.replace("ca", next.PEM())
 	require.Eventually(t, func() bool { return lets(&next) }, testTimeout, 50*time.Millisecond)
 	require.False(t, lets(&a))
 }
@@ -135,55 +130,27 @@ func testTriedAgain(t *testing.T) {
 
 // authority issues certificates.
 type authority struct {
-	t    *testing.T
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-}
-
-// template returns the common part of all certificates.
-func template(serial int64) *x509.Certificate {
-	return &x509.Certificate{
-		SerialNumber: big.NewInt(serial),
-		Subject:      pkix.Name{CommonName: "test"},
-		NotBefore:    time.Now().Add(-time.Hour),
-		NotAfter:     time.Now().Add(time.Hour),
-	}
+	certtest.Authority
+	t *testing.T
 }
 
 func newAuthority(t *testing.T) authority {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	a, err := certtest.New()
 	require.NoError(t, err)
-	own := template(1)
-	own.IsCA, own.BasicConstraintsValid, own.KeyUsage = true, true, x509.KeyUsageCertSign
-	der, err := x509.CreateCertificate(rand.Reader, own, own, key.Public(), key)
-	require.NoError(t, err)
-	cert, err := x509.ParseCertificate(der)
-	require.NoError(t, err)
-	return authority{t, cert, key}
+	return authority{a, t}
 }
 
 // issue returns a certificate for 127.0.0.1 and its key, as PEM.
 func (a authority) issue(serial int64) (cert, key []byte) {
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	cert, key, err := a.Issue(serial)
 	require.NoError(a.t, err)
-	leaf := template(serial)
-	leaf.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)}
-	leaf.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
-	der, err := x509.CreateCertificate(rand.Reader, leaf, a.cert, private.Public(), a.key)
-	require.NoError(a.t, err)
-	text, err := x509.MarshalPKCS8PrivateKey(private)
-	require.NoError(a.t, err)
-	return encode("CERTIFICATE", der), encode("PRIVATE KEY", text)
-}
-
-func encode(kind string, der []byte) []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
+	return cert, key
 }
 
 // pool returns a pool with the authority.
 func (a authority) pool() *x509.CertPool {
 	pool := x509.NewCertPool()
-	pool.AddCert(a.cert)
+	pool.AddCert(a.Cert)
 	return pool
 }
 
@@ -223,7 +190,7 @@ func (f files) replace(name string, content []byte) {
 func newFiles(t *testing.T, a authority, serial int64) files {
 	f := files{t, t.TempDir()}
 	f.renew(a, serial)
-	f.replace("ca", encode("CERTIFICATE", a.cert.Raw))
+	f.replace("ca", a.PEM())
 	return f
 }
 

@@ -20,8 +20,16 @@ import (
 
 // line is a line to the server that can be cut.
 type line struct {
-	proxy *cuttest.Proxy
+	proxy *cuttest.Proxy // nil if there is none
 	isCut atomic.Bool
+	spawn int64 // how many bytes had been answered when the last program was spawned
+}
+
+// spawned is called before a program is spawned.
+func (l *line) spawned() {
+	if l.proxy != nil {
+		l.spawn = l.proxy.Answered()
+	}
 }
 
 type lineKey struct{}
@@ -32,15 +40,22 @@ const nowhere = "http://127.0.0.1:1"
 // cmdLine returns the command line. The line ends with t.
 func cmdLine(t *testing.T) func(*testscript.TestScript, bool, []string) {
 	return func(ts *testscript.TestScript, neg bool, args []string) {
-		checkUsage(ts, neg, args, 0, 0)
-		l, url := ts.Value(lineKey{}).(*line), ts.Getenv("URL")
+		checkUsage(ts, neg, args, 0, 1)
+		l := ts.Value(lineKey{}).(*line)
+		scheme, address, _ := strings.Cut(ts.Getenv("URL"), "://")
+		plan := cuttest.Plan{}
+		if len(args) > 0 {
+			after, err := strconv.ParseInt(args[0], 10, 64)
+			ts.Check(err)
+			plan = cuttest.Plan{How: cuttest.Reset, Up: true, After: after}
+		}
 		l.proxy = cuttest.NewTo(t, func() string {
 			if l.isCut.Load() {
 				return nowhere
 			}
-			return "http" + strings.TrimPrefix(url, "ws")
-		}, func() cuttest.Plan { return cuttest.Plan{} })
-		ts.Setenv("URL", "ws"+strings.TrimPrefix(l.proxy.URL(), "http"))
+			return "http://" + address
+		}, func() cuttest.Plan { return plan })
+		ts.Setenv("URL", scheme+strings.TrimPrefix(l.proxy.URL(), "http"))
 	}
 }
 
@@ -54,6 +69,14 @@ func cmdCut(ts *testscript.TestScript, neg bool, args []string) {
 func cmdMend(ts *testscript.TestScript, neg bool, args []string) {
 	checkUsage(ts, neg, args, 0, 0)
 	ts.Value(lineKey{}).(*line).isCut.Store(false)
+}
+
+func cmdAnswered(ts *testscript.TestScript, neg bool, args []string) {
+	checkUsage(ts, neg, args, 0, 0)
+	l := ts.Value(lineKey{}).(*line)
+	if !eventually(func() bool { return l.proxy.Answered() > l.spawn }) {
+		ts.Fatalf("the server has not answered")
+	}
 }
 
 // screen returns what the program's terminal shows.

@@ -47,6 +47,7 @@ func cmdSpawn(ts *testscript.TestScript, neg bool, args []string) {
 	checkUsage(ts, neg, args, 1, -1)
 	s := &spawned{exited: make(chan struct{}), changed: make(chan struct{})}
 	*ts.Value(spawnedKey{}).(**spawned) = s
+	ts.Value(lineKey{}).(*line).spawned()
 	if args[0] == "-tty" {
 		checkUsage(ts, neg, args, 3, -1)
 		s.startInTerminal(ts, args[1], args[2:])

@@ -34,6 +34,7 @@ func TestMain(m *testing.M) {
 //	serve [-wsep] [FLAG...]          start a server on a free port, as wsep serve if asked for; set $URL and $SERVER to its
 //	                                 URL and its pid, and $PAGE to the address of its page without the last /
 //	serverended CODE                 wait until the server has exited, with this code; its log is in the file serverlog
+//	certificates NAME...             make an authority for each name: NAME-ca.pem, and NAME.pem with NAME.key, which it has issued
 //	silent                           start a server that takes connections and never answers; set $URL
 //	connected                        wait until a client has sent something to it
 //	exits CODE PROGRAM [ARG...]      run a program, which must exit with the code
@@ -50,7 +51,9 @@ func TestMain(m *testing.M) {
 //	ended CODE                       wait until the spawned program has exited, with this code
 //	signal NAME PID                  send a signal
 //	gone PID                         wait until the process does not run
-//	line                             put a line that can be cut before the server; set $URL to its end
+//	line [BYTES]                     put a line that can be cut before the server; set $URL to its end; each connection is cut
+//	                                 when it has carried so many bytes to the server
+//	answered                         wait until the server has sent something to the spawned program over the line
 //	cut                              cut the line: connections end, and none can be made
 //	mend                             mend the line
 //	screen FILE                      write what the program's terminal shows to a file
@@ -84,27 +87,29 @@ func TestScript(t *testing.T) {
 			return len(sshEnv) > 0, nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"serve":       cmdServe,
-			"serverended": cmdServerEnded,
-			"silent":      cmdSilent,
-			"connected":   cmdConnected,
-			"exits":       cmdExits,
-			"spawn":       cmdSpawn,
-			"expect":      cmdExpect,
-			"send":        cmdSend,
-			"closestdin":  cmdCloseStdin,
-			"resize":      cmdResize,
-			"raw":         cmdRaw,
-			"restored":    cmdRestored,
-			"ended":       cmdEnded,
-			"signal":      cmdSignal,
-			"gone":        cmdGone,
-			"line":        cmdLine(t),
-			"cut":         cmdCut,
-			"mend":        cmdMend,
-			"screen":      cmdScreen,
-			"showsagain":  cmdShowsAgain,
-			"wrote":       cmdWrote,
+			"serve":        cmdServe,
+			"serverended":  cmdServerEnded,
+			"silent":       cmdSilent,
+			"connected":    cmdConnected,
+			"exits":        cmdExits,
+			"spawn":        cmdSpawn,
+			"expect":       cmdExpect,
+			"send":         cmdSend,
+			"closestdin":   cmdCloseStdin,
+			"resize":       cmdResize,
+			"raw":          cmdRaw,
+			"restored":     cmdRestored,
+			"ended":        cmdEnded,
+			"signal":       cmdSignal,
+			"gone":         cmdGone,
+			"line":         cmdLine(t),
+			"answered":     cmdAnswered,
+			"certificates": cmdCertificates,
+			"cut":          cmdCut,
+			"mend":         cmdMend,
+			"screen":       cmdScreen,
+			"showsagain":   cmdShowsAgain,
+			"wrote":        cmdWrote,
 		},
 	})
 }

@@ -47,6 +47,7 @@ type Proxy struct {
 	all      sync.WaitGroup
 	cuts     atomic.Int64
 	made     atomic.Int64
+	answered atomic.Int64
 
 	mu    sync.Mutex // guards lines
 	lines map[*line]bool
@@ -79,6 +80,9 @@ func (p *Proxy) Cuts() int64 { return p.cuts.Load() }
 
 // Connections returns how many connections were made.
 func (p *Proxy) Connections() int64 { return p.made.Load() }
+
+// Answered returns how many bytes servers have sent over all connections, not counting the HTTP handshakes.
+func (p *Proxy) Answered() int64 { return p.answered.Load() }
 
 // CutAll cuts all connections now.
 func (p *Proxy) CutAll(how How) {
@@ -126,8 +130,8 @@ func (p *Proxy) accept() {
 // serve carries a connection until it ends.
 func (p *Proxy) serve(l *line) {
 	var both sync.WaitGroup
-	both.Go(func() { l.carry(l.server, l.client, true, &p.cuts) })
-	both.Go(func() { l.carry(l.client, l.server, false, &p.cuts) })
+	both.Go(func() { l.carry(l.server, l.client, true, &p.cuts, new(atomic.Int64)) })
+	both.Go(func() { l.carry(l.client, l.server, false, &p.cuts, &p.answered) })
 	both.Wait()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -156,8 +160,8 @@ func (l *line) cut(how How) {
 	_ = l.server.Close()
 }
 
-// carry carries one direction until it is cut or ends.
-func (l *line) carry(to, from *net.TCPConn, up bool, cuts *atomic.Int64) {
+// carry carries one direction until it is cut or ends. It adds the bytes behind the handshake to carried.
+func (l *line) carry(to, from *net.TCPConn, up bool, cuts, carried *atomic.Int64) {
 	defer to.Close()
 	defer from.Close()
 	buf := make([]byte, 64<<10)
@@ -191,6 +195,7 @@ func (l *line) carry(to, from *net.TCPConn, up bool, cuts *atomic.Int64) {
 		if err := l.write(to, p); err != nil {
 			return
 		}
+		carried.Add(int64(len(body)))
 	}
 }
 
