@@ -29,9 +29,16 @@ var (
 	// ErrInUse is returned by the second Start of an [Execer] that runs only one command.
 	ErrInUse = xerrors.New("connection is in use by another command")
 
-	errProcessDone   = xerrors.Errorf("process has ended: %w", os.ErrProcessDone)
 	errStdinDisabled = xerrors.New("stdin is not enabled for this command")
 )
+
+// errProcessDone is [os.ErrProcessDone] in the words of this package.
+var errProcessDone error = processDoneError{}
+
+type processDoneError struct{}
+
+func (processDoneError) Error() string        { return "process has ended" }
+func (processDoneError) Is(target error) bool { return target == os.ErrProcessDone }
 
 // StartError says why a command did not start. Its chain matches [exec.ErrNotFound] for a missing program, [fs.ErrNotExist]
 // for a missing program or directory, [fs.ErrPermission], [errors.ErrUnsupported], [ErrBusy] or [ErrInvalidCommand], if one

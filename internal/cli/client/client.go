@@ -21,6 +21,7 @@ type client struct {
 	// terminal is this program's terminal. It is nil if the command has no terminal.
 	terminal *terminal
 	notice   *notice
+	watch    bool // signals are for this program, and not for the command
 }
 
 // notty runs a command without a terminal.
@@ -31,12 +32,16 @@ func (c *client) notty(command wsep.Command) error {
 	if err != nil {
 		return c.because(err)
 	}
-	started <- p
+	if !c.watch {
+		started <- p
+	}
 	if command.Stdin {
 		// Ends with stdin, or with the program.
 		c.spawn(func() { c.feed(p.Stdin(), os.Stdin) })
 	}
-	return c.finish(p, os.Stdout)
+	err = c.finish(p, os.Stdout)
+	ReportSkipped(c.program, p)
+	return err
 }
 
 // tty runs a command in a terminal as large as this program's.

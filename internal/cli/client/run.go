@@ -20,6 +20,7 @@ type Options struct {
 	Timeout  time.Duration // 0 means none
 	Server   Server
 	Embedded bool // run the command at a server inside this program
+	Watch    bool // signals make this program leave the command, and do not reach the command
 }
 
 // Main is the program dev/client. It returns the exit code.
@@ -69,7 +70,7 @@ func carry(o Options, execer wsep.Execer, notices *notice) error {
 		ctx, stop = context.WithTimeoutCause(ctx, o.Timeout, errTimeout)
 		defer stop()
 	}
-	c := &client{program: o.Program, execer: execer, ctx: ctx, leave: leave, notice: notices}
+	c := &client{program: o.Program, execer: execer, ctx: ctx, leave: leave, notice: notices, watch: o.Watch}
 	if o.Command.TTY {
 		return c.tty(o.Command)
 	}

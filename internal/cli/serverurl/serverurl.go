@@ -4,6 +4,7 @@ package serverurl
 import (
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/xerrors"
@@ -21,8 +22,11 @@ func Parse(s string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if !slices.Contains([]string{"ws", "wss", "http", "https"}, u.Scheme) || u.Host == "" {
+	if !slices.Contains([]string{"ws", "wss", "http", "https"}, u.Scheme) || u.Hostname() == "" {
 		return "", xerrors.Errorf("%q is not HOST:PORT, ws://HOST or wss://HOST", s)
+	}
+	if _, err := strconv.ParseUint(u.Port(), 10, 16); u.Port() != "" && err != nil {
+		return "", xerrors.Errorf("%q has a port above 65535", s)
 	}
 	return s, nil
 }

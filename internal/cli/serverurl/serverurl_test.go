@@ -21,7 +21,7 @@ func TestParse(t *testing.T) {
 		require.NoError(t, err, text)
 		require.Equal(t, want, got)
 	}
-	for _, text := range []string{"", "ws://", "ftp://host", "host:port", "ws://a b"} {
+	for _, text := range []string{"", "ws://", "ftp://host", "host:port", "ws://a b", ":8080", "ws://:8080", "host:65536"} {
 		_, err := Parse(text)
 		require.Error(t, err, text)
 	}

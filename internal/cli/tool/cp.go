@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -38,7 +39,7 @@ If TARGET is a folder, the copy goes into it. Modes, times and symbolic links ar
 compare hashes (SHA-256) of what was copied. The host needs sh and tar. Nothing is written outside of TARGET, whatever the host
 sends.`,
 		Example: "  wsep cp file :/tmp\n  wsep cp :/var/log logs\n  wsep cp folder box:backup",
-		Args:    cobra.ExactArgs(2),
+		Args:    between(2, 2),
 	}
 	c.Flags().BoolVarP(&quiet, "quiet", "q", false, "show no progress")
 	server := addServer(c)
@@ -115,7 +116,9 @@ const bufferSize = 256 << 10
 
 // upload copies a path of this machine to the host.
 func (c *copier) upload(ctx context.Context, from, to string) error {
-	if _, err := os.Lstat(from); err != nil {
+	if _, err := os.Lstat(from); errors.Is(err, fs.ErrNotExist) {
+		return xerrors.Errorf("%s: there is no such file or folder", from)
+	} else if err != nil {
 		return err
 	}
 	absolute, err := filepath.Abs(from)
@@ -180,6 +183,9 @@ func (c *copier) download(ctx context.Context, from, to string) error {
 		return xerrors.Errorf("%s has no name: name the copy in TARGET", from)
 	}
 	root, err := os.OpenRoot(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return xerrors.Errorf("%s: there is no such folder", dir)
+	}
 	if err != nil {
 		return err
 	}

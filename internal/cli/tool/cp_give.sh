@@ -1,7 +1,7 @@
 # Packs $1 into an archive on stdout. The last line of stderr is the archive's hash.
 command -v tar >/dev/null || exit 97
 if ! [ -e "$1" ] && ! [ -L "$1" ]; then
-	printf '%s: there is no such file or folder\n' "$1" >&2
+	echo 'there is no such file or folder' >&2
 	exit 1
 fi
 hash() { cat >/dev/null && echo none; }

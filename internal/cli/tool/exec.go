@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/xerrors"
 
 	"cdr.dev/wsep"
 	"cdr.dev/wsep/internal/cli/client"
@@ -38,7 +39,7 @@ func (t *tool) exec() *cobra.Command {
   wsep exec -it --id main -- bash
   tar c folder | wsep exec -- tar x
   wsep exec --detach --id job -- make`,
-		Args: cobra.MinimumNArgs(1),
+		Args: between(1, -1),
 	}
 	flags := c.Flags()
 	flags.SetInterspersed(false)
@@ -91,9 +92,13 @@ func (t *tool) detach(o client.Options) error {
 		client.Report(program, err)
 		return status(client.ExitCode(err))
 	}
-	fmt.Fprintln(t.stdout, o.Command.ID)
 	_ = p.Close()
 	_ = p.Wait() // The server has been told then.
+	if s, ok := p.(wsep.Sessioner); ok && s.Session() == wsep.SessionFound {
+		client.Report(program, xerrors.Errorf("there is a command with the ID %q already: see wsep attach and wsep kill", o.Command.ID))
+		return status(client.ExitNotStarted)
+	}
+	fmt.Fprintln(t.stdout, o.Command.ID)
 	return nil
 }
 
@@ -106,7 +111,7 @@ func (t *tool) attach() *cobra.Command {
 		Long: `Returns to a command that was started with --id. What it has written before is shown again: a terminal's screen, or what is
 kept of the outputs. The exit code is as of wsep exec.`,
 		Example: "  wsep attach main",
-		Args:    cobra.ExactArgs(1),
+		Args:    between(1, 1),
 	}
 	c.Flags().BoolVarP(&noStdin, "no-stdin", "n", false, "read nothing, and pass nothing on")
 	client.AddScrollback(c.Flags(), &o)

@@ -1,6 +1,7 @@
 package tool
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,6 +19,7 @@ import (
 	"cdr.dev/wsep"
 	"cdr.dev/wsep/internal/cli/client"
 	"cdr.dev/wsep/internal/peerlog"
+	"cdr.dev/wsep/internal/signame"
 )
 
 func noSession(id string) error { return &noSessionError{id} }
@@ -37,7 +39,7 @@ func (t *tool) ps() *cobra.Command {
 		Aliases: []string{"ls"},
 		Short:   "List the commands that were started with --id",
 		Example: "  wsep ps\n  wsep ps -q\n  wsep ps -o json",
-		Args:    cobra.NoArgs,
+		Args:    between(0, 0),
 	}
 	c.Flags().BoolVarP(&quiet, "quiet", "q", false, "print IDs only")
 	c.Flags().StringVarP(&output, "output", "o", "table", "print a `FORM`: table or json")
@@ -80,7 +82,7 @@ func (t *tool) printTable(list []wsep.SessionInfo) error {
 	for _, info := range list {
 		line := strings.Join(append([]string{info.Command.Command}, info.Command.Args...), " ")
 		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%s\t%s\n", cell(info.ID), age(info.Started), info.Clients, state(info),
-			cell(info.Command.WorkingDir), cell(line), cell(info.LastLine))
+			cell(cmp.Or(info.Command.WorkingDir, "-")), cell(line), cell(info.LastLine))
 	}
 	return w.Flush()
 }
@@ -158,7 +160,7 @@ func (t *tool) wait() *cobra.Command {
 		Short:   "Wait until a command exits, and exit as it does",
 		Long:    "Waits until a command that was started with --id exits, and exits as wsep exec would. Codes of its own are 1 and 255.",
 		Example: "  wsep wait job",
-		Args:    cobra.ExactArgs(1),
+		Args:    between(1, 1),
 	}
 	server := addServer(c)
 	c.ValidArgsFunction = completeSessions(server)
@@ -185,30 +187,56 @@ func (t *tool) kill() *cobra.Command {
 		Long: `Ends commands that were started with --id, and waits until nothing is left of them: they are hung up, and then killed. With
 --signal it only sends a signal.`,
 		Example: "  wsep kill main\n  wsep kill -s INT job",
-		Args:    cobra.MinimumNArgs(1),
+		Args:    between(1, -1),
 	}
-	c.Flags().StringVarP(&signal, "signal", "s", "", "send the signal `NAME`, such as INT or TERM, and do not wait")
+	c.Flags().StringVarP(&signal, "signal", "s", "", "send the signal `NAME`, such as INT, TERM or 9, and do not wait")
 	server := addServer(c)
 	c.ValidArgsFunction = completeSessions(server)
 	c.RunE = func(_ *cobra.Command, ids []string) error {
+		name, err := signalName(signal)
+		if err != nil {
+			return err
+		}
 		s, err := server()
 		if err != nil {
 			return err
 		}
-		dialer := s.Dialer()
-		for _, id := range ids {
-			if signal == "" {
-				err = dialer.CloseSession(context.Background(), id, "ended with wsep kill")
-			} else {
-				err = dialer.SignalSession(context.Background(), id, strings.TrimPrefix(strings.ToUpper(signal), "SIG"))
-			}
-			if err != nil {
-				return fail(err)
-			}
-		}
-		return nil
+		return killAll(s.Dialer(), ids, name)
 	}
 	return c
+}
+
+// killAll ends sessions, or sends them a signal. It goes on after a failure.
+func killAll(m wsep.SessionManager, ids []string, signal string) error {
+	var failed error
+	for _, id := range ids {
+		var err error
+		if signal == "" {
+			err = m.CloseSession(context.Background(), id, "ended with wsep kill")
+		} else {
+			err = m.SignalSession(context.Background(), id, signal)
+		}
+		if err != nil {
+			client.Report(program, err)
+			failed = status(failureCode(err))
+		}
+	}
+	return failed
+}
+
+// signalNumbers are the signals that kill(1) takes as numbers (POSIX).
+var signalNumbers = map[string]string{"1": "HUP", "2": "INT", "3": "QUIT", "6": "ABRT", "9": "KILL", "14": "ALRM", "15": "TERM"}
+
+// signalName returns the name of a signal as the wire has it. It is empty if none is given.
+func signalName(given string) (string, error) {
+	name := strings.TrimPrefix(strings.ToUpper(given), "SIG")
+	if known, ok := signalNumbers[name]; ok {
+		name = known
+	}
+	if name != "" && !signame.Known(name) {
+		return "", usagef("--signal: there is no signal %q", given)
+	}
+	return name, nil
 }
 
 func (t *tool) logs() *cobra.Command {
@@ -219,7 +247,7 @@ func (t *tool) logs() *cobra.Command {
 		Long: `Prints what is kept of the outputs of a command that was started with --id and without a terminal: the newest 4 MiB of each,
 unless the server keeps another size. With --follow it goes on until the command exits, and exits as that does.`,
 		Example: "  wsep logs job\n  wsep logs -f job",
-		Args:    cobra.ExactArgs(1),
+		Args:    between(1, 1),
 	}
 	c.Flags().BoolVarP(&follow, "follow", "f", false, "print also what comes from now on")
 	server := addServer(c)
@@ -238,7 +266,7 @@ unless the server keeps another size. With --follow it goes on until the command
 		}
 		command := wsep.Command{ID: args[0]}
 		if follow {
-			return exit(client.Run(client.Options{Program: program, Server: s, Command: command}))
+			return exit(client.Run(client.Options{Program: program, Server: s, Command: command, Watch: true}))
 		}
 		return fail(t.printKept(s.Dialer(), command, info))
 	}
@@ -253,10 +281,7 @@ func (t *tool) printKept(execer wsep.Execer, c wsep.Command, info wsep.SessionIn
 	if err != nil {
 		return err
 	}
-	skipped := func() (stdout, stderr int64) { return 0, 0 }
-	if s, ok := p.(wsep.Skipper); ok {
-		skipped = s.Skipped
-	}
+	skipped := client.Skipped(p)
 	var copying sync.WaitGroup
 	copying.Go(func() {
 		copyUpTo(t.stdout, p.Stdout(), info.Stdout, func() int64 { n, _ := skipped(); return n })
@@ -265,9 +290,7 @@ func (t *tool) printKept(execer wsep.Execer, c wsep.Command, info wsep.SessionIn
 		copyUpTo(t.stderr, p.Stderr(), info.Stderr, func() int64 { _, n := skipped(); return n })
 	})
 	copying.Wait()
-	if out, _ := skipped(); out > 0 {
-		fmt.Fprintf(t.stderr, "%s: the first %d bytes are no longer kept\n", program, out)
-	}
+	client.ReportSkipped(program, p)
 	_ = p.Close()
 	_ = p.Wait()
 	return nil

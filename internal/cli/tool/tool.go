@@ -6,10 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"runtime/debug"
+	"slices"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/xerrors"
 
 	"cdr.dev/wsep"
 	"cdr.dev/wsep/internal/cli/client"
@@ -22,13 +23,6 @@ const program = "wsep"
 type status int
 
 func (s status) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
-
-// usageError says that the arguments make no sense.
-type usageError struct{ error }
-
-func (e usageError) Unwrap() error { return e.error }
-
-func usagef(format string, args ...any) error { return usageError{xerrors.Errorf(format, args...)} }
 
 // Main runs the program and returns the exit code.
 func Main(args []string, stdout, stderr io.Writer) int {
@@ -102,10 +96,17 @@ func (t *tool) root() *cobra.Command {
 		Short:         "Runs commands over WebSockets",
 		Long:          fmt.Sprintf(about, configPath()),
 		Example:       examples,
+		Version:       ownVersion(),
+		Args:          cobra.ArbitraryArgs,
+		RunE:          chooseCommand,
 		SilenceUsage:  true,
 		SilenceErrors: true,
+
+		SuggestionsMinimumDistance: 2,
 	}
+	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	root.AddCommand(t.serve(), t.exec(), t.ps(), t.attach(), t.logs(), t.wait(), t.kill(), t.cp(), t.version())
+	addCompletion(root)
 	return root
 }
 
@@ -121,7 +122,7 @@ users of this machine can reach loopback addresses too. /healthz answers 200 whi
 		Example: `  wsep serve
   wsep serve --listen :8443 --tls-cert cert.pem --tls-key key.pem --token-file token --drain 30s
   wsep serve --ssh user@host`,
-		Args: cobra.NoArgs,
+		Args: between(0, 0),
 	}
 	flags.Add(c.Flags())
 	c.RunE = func(*cobra.Command, []string) error {
@@ -142,7 +143,7 @@ func (t *tool) version() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
-		Args:  cobra.NoArgs,
+		Args:  between(0, 0),
 		Run:   func(*cobra.Command, []string) { fmt.Fprintln(t.stdout, program, ownVersion()) },
 	}
 }
@@ -160,7 +161,14 @@ func ownVersion() string {
 func addServer(c *cobra.Command) func() (client.Server, error) {
 	var flags client.ServerFlags
 	flags.Add(c.Flags(), "", "connect to the server at `URL`, HOST:PORT, or a name of the configuration")
+	_ = c.RegisterFlagCompletionFunc("url", completeHosts) // The flag exists, and has no other.
 	return func() (client.Server, error) { return chooseServer(flags) }
+}
+
+// completeHosts completes the names of the configuration.
+func completeHosts(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	c, _ := readConfig(configPath())
+	return slices.Sorted(maps.Keys(c.Hosts)), cobra.ShellCompDirectiveNoFileComp
 }
 
 // completeSessions completes the IDs of sessions.
