@@ -1,13 +1,15 @@
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { execFile, execFileSync } from "node:child_process";
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { after, before, test } from "node:test";
+import { promisify } from "node:util";
 
 import * as client from "@wsep/client";
 import manifest from "@wsep/client/package.json" with { type: "json" };
 import * as xterm from "@wsep/client/xterm";
+import { THIS, serve } from "./servers.js";
 
 test("the built package has these exports", () => {
   assert.deepEqual(Object.keys(client), ["DisconnectedError", "EndedError", "OutcomeError", "QuestionError", "RunError", "StartError", "connect"]);
@@ -28,16 +30,16 @@ test("nothing else is needed to run it", () => {
 class Installed {
   readonly dir = mkdtempSync(join(tmpdir(), "wsep-package-"));
   readonly package: string = join(this.dir, "node_modules/@wsep/client");
+  readonly tarball: string = join(this.dir, `wsep-client-${manifest.version}.tgz`);
 
   constructor() {
     const checkout = join(this.dir, "checkout");
     const tracked = execFileSync("git", ["ls-files", "-z"], { encoding: "utf8" }).split("\0").filter(existsSync);
     for (const file of tracked) cpSync(file, join(checkout, file));
     execFileSync("npm", ["pack", "--silent", "--pack-destination", this.dir], { cwd: checkout });
-    mkdirSync(this.package, { recursive: true });
-    execFileSync("tar", ["-xf", join(this.dir, "wsep-client-0.0.0.tgz"), "-C", this.package, "--strip-components=1"]);
     writeFileSync(join(this.dir, "package.json"), '{ "type": "module" }');
-    symlinkSync(resolve("node_modules/@xterm"), join(this.dir, "node_modules/@xterm"));
+    execFileSync("npm", ["install", "--silent", "--offline", "--no-audit", "--no-fund", this.tarball], { cwd: this.dir });
+    for (const name of ["@xterm", "ws"]) symlinkSync(resolve("node_modules", name), join(this.dir, "node_modules", name));
   }
 
   /** Checks the types of a program that uses the package. */
@@ -65,6 +67,32 @@ test("a package that was packed in a clean checkout is complete", () => {
   }
   assert.equal(readFileSync(join(dir, "LICENSE"), "utf8"), readFileSync("../LICENSE.txt", "utf8"));
   assert.equal(manifest.repository.directory, "browser");
+});
+
+test("nothing else is in the package", () => {
+  const wanted = /^package\/(package\.json|README\.md|LICENSE|dist\/[\w.-]+\.(js|js\.map|d\.ts))$/;
+  const files = execFileSync("tar", ["-tf", installed.tarball], { encoding: "utf8" }).trim().split("\n");
+  assert.deepEqual(files.filter((file) => !wanted.test(file)), []);
+});
+
+test("the package can be published, in the version that CHANGELOG.md names", () => {
+  assert.ok(!("private" in manifest));
+  assert.equal(manifest.publishConfig.access, "public");
+  const [, named] = /^## (.*)/m.exec(readFileSync("../CHANGELOG.md", "utf8"))!;
+  assert.ok(named === "Unreleased" || named!.includes(manifest.version), named);
+});
+
+test("a program in Node runs a command with the installed package", async (t) => {
+  const { url } = await serve(t, THIS, "--listen", "127.0.0.1:0");
+  const program = `
+    import { WebSocket } from "ws";
+    import { connect } from "@wsep/client";
+    const { stdout, exit } = await connect(${JSON.stringify(url)}, { WebSocket }).run("cat", { input: "through" });
+    console.log(stdout, exit);
+  `;
+  writeFileSync(join(installed.dir, "program.mjs"), program);
+  const { stdout } = await promisify(execFile)(process.execPath, ["program.mjs"], { cwd: installed.dir });
+  assert.equal(stdout, "through { code: 0 }\n");
 });
 
 test("the links in the package's README lead somewhere", () => {
