@@ -64,17 +64,17 @@ type receipt struct {
 
 	mu     sync.Mutex    // guards what follows
 	value  int64         // the newest
-	sender *numberSender // nil while there is no connection
+	link   *link         // nil while there is no connection
+	sender *numberSender // sends over link; nil before the first
 }
 
 // attach begins to acknowledge over a link. What an earlier link may not have carried comes first.
 func (r *receipt) attach(l *link) {
-	sender := l.newNumberSender(func(dst []byte, n int64) []byte { return proto.AppendAck(dst, r.field, n) })
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.sender = sender
+	r.link, r.sender = l, nil
 	if r.value > 0 {
-		sender.send(r.value)
+		r.sendNow()
 	}
 }
 
@@ -82,7 +82,7 @@ func (r *receipt) attach(l *link) {
 func (r *receipt) detach() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.sender = nil
+	r.link, r.sender = nil, nil
 }
 
 // send acknowledges everything up to value. It does not wait for that.
@@ -90,7 +90,15 @@ func (r *receipt) send(value int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.value = value
-	if r.sender != nil {
-		r.sender.send(value)
+	if r.link != nil {
+		r.sendNow()
 	}
+}
+
+// sendNow acknowledges the newest value over the link. The lock is held.
+func (r *receipt) sendNow() {
+	if r.sender == nil {
+		r.sender = r.link.newNumberSender(func(dst []byte, n int64) []byte { return proto.AppendAck(dst, r.field, n) })
+	}
+	r.sender.send(r.value)
 }

@@ -20,7 +20,6 @@ import (
 // other is over a terminal.
 func TestCutAtEveryByte(t *testing.T) {
 	t.Parallel()
-	url := serveCut(t, &wsep.Handler{})
 	for name, c := range map[string]struct {
 		hold func(context.Context, wsep.Execer) error
 		step int64 // of the short test, in bytes
@@ -34,14 +33,15 @@ func TestCutAtEveryByte(t *testing.T) {
 			case testing.Short():
 				step *= 3
 			}
-			cutAtEvery(t, url, step, c.hold)
+			cutAtEvery(t, step, c.hold)
 		})
 	}
 }
 
 // cutAtEvery holds a conversation again and again. It is cut so many bytes later each time, until it has fewer bytes.
-func cutAtEvery(t *testing.T, url string, step int64, hold func(context.Context, wsep.Execer) error) {
+func cutAtEvery(t *testing.T, step int64, hold func(context.Context, wsep.Execer) error) {
 	for _, up := range []bool{true, false} {
+		url := serveCut(t, &wsep.Handler{}) // A server remembers so many lost starts alone.
 		for after := int64(0); ; after += step {
 			how := []cuttest.How{cuttest.Reset, cuttest.Close}[after%2]
 			proxy := cuttest.New(t, url, cutFirst(cuttest.Plan{How: how, Up: up, After: after}))

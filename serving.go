@@ -22,14 +22,14 @@ type serving struct {
 
 	offered *proto.Extensions // what the client offered, or nil; set by the reader before it sends on first, as is peer
 	peer    proto.Extensions  // the same, or none
-	conv    *conversation     // set by the reader before it sends a start, by the owner before it closes adopted
+	conv    *conversation     // set by the reader before it sends a start, by the owner before it sets adopted
 
-	first   chan any      // the client's first message: *proto.Start, *proto.Resume or *proto.Ask; the reader sends once
-	asked   bool          // the first message has come; owned by the reader, as is resumes
-	resumes bool          // it was a resume
-	asks    bool          // it was a question; owned by the reader
-	adopted chan struct{} // closed when the reader may read on after a resume
-	fenced  chan struct{} // closed when another connection takes over. Nothing that the reader reads counts any more
+	first   chan any    // the client's first message: *proto.Start, *proto.Resume or *proto.Ask; the reader sends once
+	asked   bool        // the first message has come; owned by the reader, as is resumes
+	resumes bool        // it was a resume
+	asks    bool        // it was a question; owned by the reader
+	adopted atomic.Bool // the reader may read on after a resume
+	fenced  atomic.Bool // another connection takes over. Nothing that the reader reads counts any more
 
 	echoes *numberSender // answers echoes; nil if the client sends none; owned by the reader
 
@@ -51,8 +51,6 @@ func newServing(srv *Server, conn Conn, execer Execer, opts *Options) *serving {
 		execer:   execer,
 		opts:     opts,
 		first:    make(chan any, 1),
-		adopted:  make(chan struct{}),
-		fenced:   make(chan struct{}),
 		readErr:  make(chan error, 1),
 		closed:   make(chan struct{}),
 		lost:     make(chan error, 1),

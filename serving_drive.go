@@ -301,7 +301,7 @@ func (d *drive) detach() {
 // letGo leaves the conversation to another connection.
 func (d *drive) letGo() {
 	if !d.detached {
-		close(d.fenced)
+		d.fenced.Store(true)
 		d.closeConn(errTaken)
 		d.detach()
 	}

@@ -103,7 +103,7 @@ func (d *drive) forwardStart(p *remoteProcess, release func()) error {
 		f.drop()
 		return d.cause
 	case d.resuming != nil:
-		close(d.adopted)
+		d.adopted.Store(true)
 		return f.run(proto.Resumed{Pid: p.pid, Session: p.session.onWire(), Extensions: f.accept()})
 	}
 	return f.run(proto.Pid{Pid: p.pid, Session: p.session.onWire(), Extensions: f.accept()})

@@ -54,7 +54,7 @@ func (s *serving) forwardResume(ctx context.Context, m *proto.Resume) error {
 	f := newForward(d, hop.clientLink, resumed.Extensions, s.server.countResumed())
 	f.pinging = hop.pinging
 	s.conv.forwardTo(f)
-	close(s.adopted) // The client may send once it has the answer.
+	s.adopted.Store(true) // The client may send once it has the answer.
 	answer := *resumed
 	answer.Extensions = f.accept()
 	return d.end(f.run(answer))

@@ -19,8 +19,9 @@ import (
 func (s *serving) read() {
 	err := s.take()
 	if err == nil {
-		// Decoding the start message grew the stack. A new goroutine frees that memory while the process idles. Ends when
-		// the connection is closed.
+		// The start message took memory, and decoding it grew the stack. Both are freed while the process idles: the stack with
+		// its goroutine. The new one ends when the connection is closed.
+		s.control = nil
 		go s.read()
 		return
 	}
@@ -32,7 +33,7 @@ func (s *serving) read() {
 func (s *serving) take() error {
 	for {
 		data, msg, err := s.link.read(proto.StdinHeader)
-		if isClosed(s.fenced) {
+		if s.fenced.Load() {
 			return errTaken
 		}
 		if unknown, ok := errors.AsType[proto.UnknownTypeError](err); ok {
@@ -68,7 +69,7 @@ func (s *serving) handle(data bulk, msg any) error {
 	if !s.asked {
 		return protocolErrorf("%s sent before command started", describe(data, msg))
 	}
-	if s.resumes && !isClosed(s.adopted) {
+	if s.resumes && !s.adopted.Load() {
 		return protocolErrorf("%s sent before command resumed", describe(data, msg))
 	}
 	if s.asks {

@@ -143,7 +143,7 @@ func (d *drive) adopt() (ended bool, err error) {
 		Pid: c.process.Pid(), Session: d.session(), Stdin: c.stdin.Received(), Seq: c.requests.lastTaken(),
 		Extensions: d.accept(),
 	}
-	close(d.adopted) // The client may send once it has the answer.
+	d.adopted.Store(true) // The client may send once it has the answer.
 	if err := d.send(answer); err != nil {
 		return d.connectionLost(disconnected(xerrors.Errorf("send resumed: %w", err)))
 	}

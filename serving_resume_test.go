@@ -111,7 +111,7 @@ func TestFencedReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, server := wstest.Pipe()
 		s := newServing(new(Server), server, untilEnded(), new(Options).withDefaults())
-		close(s.fenced)
+		s.fenced.Store(true)
 		say(t, client, proto.Start{Command: proto.Command{Command: "x"}})
 		require.Equal(t, errTaken, s.take())
 		require.False(t, s.asked)

@@ -184,10 +184,10 @@ func (w *joiningWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	j := &joinedConn{Conn: conn, joiner: joiner{w: conn}}
 	w.under = conn
-	// The handshake's response has been flushed by Hijack.
-	rw.Writer = bufio.NewWriterSize(j, smallBuffer)
+	// The buffers are replaced in place, because the server's goroutine keeps them as long as its handler runs. The response
+	// to the handshake was flushed by Hijack.
+	*rw.Writer = *bufio.NewWriterSize(j, smallBuffer)
 	if rw.Reader.Buffered() == 0 {
-		// It is replaced in place, because the server's goroutine keeps the reader as long as its handler runs.
 		*rw.Reader = *bufio.NewReaderSize(j, smallBuffer)
 	}
 	return j, rw, nil
