@@ -10,6 +10,8 @@ needs=(screen busybox openssh-server:sshd procps:pgrep dropbear-bin:dropbear mks
 fuzz_runs=20000x
 # Runs of a target that starts a program each time.
 fuzz_programs=300x
+# Runs of the terminal model's target.
+fuzz_terminal=$fuzz_runs
 timeout=30m
 case "${1-}" in
 "") ;;
@@ -17,6 +19,7 @@ case "${1-}" in
 	export WSEP_LONG_TESTS=1
 	fuzz_runs=1000000x
 	fuzz_programs=100000x
+	fuzz_terminal=3000000x # about ten minutes
 	timeout=1h
 	;;
 *)
@@ -83,7 +86,10 @@ targets=$(grep -rEo --include='*_test.go' --exclude-dir=node_modules \
 for target in $targets; do
 	dir=$(dirname "${target%:*}") name=${target##*:}
 	runs=$fuzz_runs
-	[ "$name" != FuzzQuote ] || runs=$fuzz_programs
+	case $name in
+	FuzzQuote) runs=$fuzz_programs ;;
+	FuzzTerminal) runs=$fuzz_terminal ;;
+	esac
 	echo "fuzz $dir $name"
 	go test -C "$dir" -vet=off -run '^$' -fuzz "^$name\$" -fuzztime "$runs" -fuzzminimizetime 100x . </dev/null
 done
