@@ -99,3 +99,19 @@ test("attaches to its session anew when the server does not wait any longer", as
   assert.equal(await tab.run("echo $$"), shell);
   await tab.close();
 });
+
+test("keeps its scrollback when it attaches anew to a session in GNU screen", async () => {
+  const { address } = await serve("--sessions", "screen", "--resume-timeout", "1s");
+  const wire = await Wire.to(address);
+  const tab = await Tab.open(browser, wire.address);
+  await tab.connected();
+  await tab.run("seq 300");
+  wire.cut();
+  await tab.says("The connection is lost.");
+  assert.ok(await poll(async () => (await tab.page.locator("#status").textContent()) === "Disconnected"));
+  wire.mend();
+  await tab.connected();
+  assert.equal(await tab.run("echo here"), "here");
+  assert.match(await tab.text(), /^100\n101\n102$/m);
+  await tab.close();
+});
