@@ -86,7 +86,8 @@ func run(c config, stdout io.Writer, logger slog.Logger) error {
 	server := serve.Start(listener, withHealth(drained, webterm.New(handler, page)), handler.Server, logger)
 	fmt.Fprintf(stdout, "listening on %s\nweb terminal at %s\n", server.URL(), c.pageURL(server))
 	if !webterm.Built(page) {
-		logger.Warn(ctx, "web terminal is not built", slog.F("folder", c.web), slog.F("build", webterm.BuildCommand))
+		logger.Warn(ctx, "web terminal is not built: build it in the repository, and name its folder with --web",
+			slog.F("folder", c.web), slog.F("build", webterm.BuildCommand))
 	}
 	select {
 	case <-ctx.Done():

@@ -72,7 +72,8 @@ func Built(files fs.FS) bool {
 // BuildCommand builds the page.
 const BuildCommand = "ci/browser.sh --build"
 
-const notBuilt = "The web terminal is not built. Run this in the repository, then reload:\n\n    " + BuildCommand
+const notBuilt = "The web terminal is not built. Run this in the repository, then reload:\n\n    " + BuildCommand +
+	"\n\nA server that runs elsewhere finds it with --web and the folder browser/web/dist of the repository."
 
 func (t *terminal) page(w http.ResponseWriter, r *http.Request) {
 	if !Built(t.files) {
