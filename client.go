@@ -197,6 +197,7 @@ func (p *remoteProcess) start(ctx context.Context, conn Conn, start []byte) erro
 		return err
 	}
 	p.pid, p.session, p.begun = pid.Pid, originOf(pid.Session), true
+	l.mark(pid.Server)
 	if pid.Extensions != nil {
 		p.peer = *pid.Extensions
 	}
@@ -236,6 +237,7 @@ func (p *remoteProcess) handshake(l *clientLink, start []byte) (proto.Pid, error
 		if err := l.write(start); err != nil {
 			return proto.Pid{}, disconnected(xerrors.Errorf("send start: %w", err))
 		}
+		defer p.doubt(l)()
 		return readPid(l)
 	})
 }
@@ -276,6 +278,11 @@ func readPid(l *clientLink) (proto.Pid, error) {
 			return msg, nil
 		case proto.StartError:
 			return proto.Pid{}, startError(&remoteError{kind: msg.Kind, message: msg.Message})
+		case *proto.Ack:
+			if _, reused := l.conn.(*idleConn); reused {
+				continue // It belongs to the conversation before.
+			}
+			return proto.Pid{}, disconnected(protocolErrorf("ack before pid"))
 		default:
 			return proto.Pid{}, disconnected(protocolErrorf("unexpected message before pid"))
 		}

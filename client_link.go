@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // clientLink is a client's end of a connection.
@@ -12,8 +13,22 @@ type clientLink struct {
 	used    context.Context // ends when the conversation no longer uses the connection
 	endUse  context.CancelFunc
 	gone    atomic.Pointer[error] // why the client gave the connection up; nil if it did not
+	marks   marks                 // for the connection's next start
 	closing sync.Once
 	closed  chan struct{} // closed when close has closed the connection
+}
+
+// marks is a server's mark, and when it was given.
+type marks struct {
+	mark  string
+	given time.Time
+}
+
+// mark takes the server's mark for the connection's next start.
+func (l *clientLink) mark(mark string) {
+	if len(mark) <= maxServerMark {
+		l.marks = marks{mark, time.Now()}
+	}
 }
 
 // newClientLink returns the link over a new connection. It is used until ctx ends at most.
@@ -64,6 +79,12 @@ func (l *clientLink) giveUp(err error) {
 
 // detach stops using a link.
 func (p *remoteProcess) detach(l *clientLink) {
+	p.unuse(l)
+	_ = l.conn.CloseNow()
+}
+
+// unuse stops using a link, and leaves its connection open.
+func (p *remoteProcess) unuse(l *clientLink) {
 	l.endUse()
 	p.stdoutReceipt.detach()
 	p.stderrReceipt.detach()
@@ -74,7 +95,26 @@ func (p *remoteProcess) detach(l *clientLink) {
 	p.mu.Lock()
 	p.link = nil
 	p.mu.Unlock()
-	_ = l.conn.CloseNow()
+}
+
+// part ends the conversation's time with a link whose last message has come. If the connection can carry another conversation it
+// is kept for that. Otherwise it is closed.
+func (p *remoteProcess) part(l *clientLink) {
+	if !p.mayKeep(l) || !l.tryEndWrites() {
+		l.close(p.lasting.Load())
+		return
+	}
+	l.closing.Do(func() {
+		p.unuse(l)
+		close(l.closed)
+		p.resumer.keep(newIdleConn(l))
+	})
+}
+
+// mayKeep reports whether the server lets the connection carry another conversation, and the Dialer wants that. A server that does
+// has given a mark.
+func (p *remoteProcess) mayKeep(l *clientLink) bool {
+	return l.marks.mark != "" && p.resumer != nil && p.resumer.keep != nil && p.ctx.Err() == nil
 }
 
 // close closes the connection with 1000, which tells the server that the client wants no more. A server that

@@ -31,7 +31,7 @@ func (p *remoteProcess) read(l *clientLink) {
 // complete ends a conversation whose last message has come.
 func (p *remoteProcess) complete(l *clientLink) {
 	if p.stdin == nil || p.stdin.isIdle() {
-		l.close(p.lasting.Load()) // Before Wait returns: the program may exit then.
+		p.part(l) // Before Wait returns: the program may exit then.
 	}
 	p.setResult(p.exit)
 	p.endConversation(io.EOF)

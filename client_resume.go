@@ -20,6 +20,7 @@ type resumer struct {
 	offered proto.Extensions
 	limit   time.Duration         // how long it tries at most
 	tell    func(ConnectionEvent) // tells the user; may be nil
+	keep    func(*idleConn)       // keeps a connection for the next process, or closes it; nil if none is kept
 
 	key     proto.Key
 	attempt int64  // how many resumes were sent under any key
@@ -132,6 +133,7 @@ func (p *remoteProcess) adopt(l *clientLink, resumed *proto.Resumed) error {
 	if err := p.requests.acknowledged(resumed.Seq); err != nil {
 		return &resumeFailedError{err}
 	}
+	l.mark(resumed.Server)
 	p.attach(l)
 	return nil
 }
@@ -338,7 +340,7 @@ func (p *remoteProcess) recoverStart(l *clientLink, lost error) (*clientLink, pr
 		p.detach(l)
 		next, resumed, err := p.resume(lost)
 		if err == nil {
-			return next, proto.Pid{Pid: resumed.Pid, Session: resumed.Session, Extensions: resumed.Extensions}, nil
+			return next, proto.Pid{Pid: resumed.Pid, Session: resumed.Session, Server: resumed.Server, Extensions: resumed.Extensions}, nil
 		}
 		refused, ok := errors.AsType[*resumeError](err)
 		if !ok || !refused.never {

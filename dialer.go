@@ -9,8 +9,9 @@ import (
 	"cdr.dev/wsep/internal/wsconn"
 )
 
-// Dialer is an [Execer] that opens a new connection for every command. Given to a [Server] or a [Handler] it chains: the
-// commands of the server's clients run at the URL. A Dialer is safe for concurrent use while nobody changes its fields.
+// Dialer is an [Execer] that opens a connection for every command, or uses one again that an earlier command has left: see MaxIdle.
+// Given to a [Server] or a [Handler] it chains: the commands of the server's clients run at the URL. A Dialer is safe for
+// concurrent use while nobody changes its fields.
 type Dialer struct {
 	// URL is the address of the peer's [Handler]: ws://, wss://, http:// or https://.
 	URL string
@@ -34,6 +35,16 @@ type Dialer struct {
 	// command is started again only if the Conn has a method ServerMark() string. It returns the value of the header
 	// Wsep-Server in the answer to the handshake.
 	Dial func(context.Context) (Conn, error)
+	// MaxIdle is how many connections are kept for later commands, once they have carried one to its end. A start over such a
+	// connection takes one round trip, and no handshake. It is kept for Dialers with the same URL, Header, Subprotocols and
+	// HTTPClient, or with the same Dial, and for no others. A negative value keeps none. 0 means 2. But it means none for a
+	// Dialer with Dial, with a Jar in its HTTPClient, or with a Transport that is no [http.Transport]: the connection may then
+	// depend on the context of its start. A Dialer without Resume keeps none, since a lost start could not be repeated. The
+	// server may refuse to be kept: see [Options.MaxLife].
+	MaxIdle int
+	// IdleTimeout is how long a connection is kept for a later command. 0 or less means 30 seconds. A connection that has rested
+	// for some seconds is pinged before it is used. See also [Dialer.CloseIdleConnections].
+	IdleTimeout time.Duration
 	// KeepAlive is how often a silent server is pinged. A connection whose server is silent for two intervals is lost. The
 	// default is 15 seconds; a negative value turns pings off. Servers of a version without flow control are not pinged.
 	KeepAlive time.Duration
@@ -74,7 +85,7 @@ func (d Dialer) Start(ctx context.Context, c Command) (Process, error) {
 	if err := d.check(); err != nil {
 		return nil, &StartError{err}
 	}
-	conn, err := r.dial(ctx)
+	conn, err := d.connection(ctx, r)
 	if err != nil {
 		return nil, err
 	}
@@ -135,6 +146,10 @@ func (d Dialer) connect(ctx context.Context) (Conn, error) {
 func (d Dialer) resumer(c Command) *resumer {
 	r := &resumer{dial: d.connect, offered: offer, limit: d.resumeLimit(), tell: d.OnConnection}
 	r.offered.Resume = int64(r.limit / time.Second)
+	r.offered.Reuse = r.limit > 0 && d.maxIdle() > 0
+	if r.offered.Reuse {
+		r.keep = d.keepIdle
+	}
 	r.encode = func(key *proto.Key) ([]byte, error) {
 		if r.limit == 0 {
 			key = nil

@@ -1,7 +1,7 @@
 // Package wsep runs commands over WebSockets: SSH without the encryption layer, which is TLS's job.
 //
 // An [Execer] starts a [Command] and returns a [Process]. [LocalExecer] runs commands on this machine, [RemoteExecer] over a
-// WebSocket, [Dialer] over a new WebSocket for each command. At the other end of the WebSocket a [Handler], or a [Server],
+// WebSocket, [Dialer] over a WebSocket for each command. At the other end of the WebSocket a [Handler], or a [Server],
 // passes the command on to any Execer: to a LocalExecer, or to another Dialer, so that servers chain. Package sshexec has
 // an Execer for SSH hosts, and package keeper one whose commands outlive their server. [Run] and [Output] run a command from
 // start to end in one call.

@@ -5,7 +5,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 	"time"
+
+	"golang.org/x/xerrors"
 
 	"cdr.dev/wsep/internal/flow"
 	"cdr.dev/wsep/internal/proto"
@@ -26,6 +29,9 @@ type link struct {
 	echo proto.Echo
 
 	life liveness
+	// writes is held for reading by each write. endWrites holds it, and sets ended.
+	writes sync.RWMutex
+	ended  bool // nothing is written any more
 
 	// failed is called when a stream can't be written, sent when a whole stream was. Neither may wait. nil calls nothing.
 	failed func(error)
@@ -213,10 +219,34 @@ func (l *link) write(msg []byte) error {
 		ctx, cancel = context.WithTimeout(ctx, l.writeTimeout)
 		defer cancel()
 	}
+	l.writes.RLock()
+	defer l.writes.RUnlock()
+	if l.ended {
+		return errLinkEnded
+	}
 	l.life.begin()
 	err := l.conn.Write(ctx, msg)
 	l.life.end(len(msg))
 	return err
+}
+
+var errLinkEnded = xerrors.New("connection carries another conversation")
+
+// endWrites waits for the writes under way, and lets no other begin. The connection then carries another conversation.
+func (l *link) endWrites() {
+	l.writes.Lock()
+	defer l.writes.Unlock()
+	l.ended = true
+}
+
+// tryEndWrites is endWrites, but does nothing and returns false while a write is under way.
+func (l *link) tryEndWrites() bool {
+	if !l.writes.TryLock() {
+		return false
+	}
+	defer l.writes.Unlock()
+	l.ended = true
+	return true
 }
 
 // sizeLimit returns the size, in bytes, of the largest message that a peer with these extensions takes.

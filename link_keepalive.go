@@ -139,12 +139,25 @@ func (l *link) probe(ctx context.Context, timeout time.Duration, blocked bool) b
 		<-ctx.Done()
 		return false
 	}
+	return l.answers(ctx)
+}
+
+// answers pings the peer until it answers, ctx ends or the connection is lost. It reports whether the peer has answered. If ctx
+// is canceled, a ping under way goes on: the libraries close a connection when the context of a write ends, and the next
+// conversation may have this connection.
+func (l *link) answers(ctx context.Context) bool {
+	pinging := context.WithoutCancel(ctx)
+	if deadline, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		pinging, cancel = context.WithDeadline(pinging, deadline)
+		defer cancel()
+	}
 	for {
-		err := l.conn.Ping(ctx)
+		err := l.conn.Ping(pinging)
 		if err == nil {
 			return true
 		}
-		// The library has its own timeout for a ping that waits behind a message.
+		// The libraries have a timeout of their own, which a ping behind a long message can exceed.
 		if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
 			return false
 		}

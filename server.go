@@ -64,6 +64,10 @@ type Options struct {
 	// processes are started without the promise. Each process that waits may hold up to 6 MiB of unread streams. The default
 	// is 1,000; a negative value means no bound.
 	MaxDetached int
+	// MaxLife is how long a connection may take up conversations: see [Dialer.MaxIdle]. A connection was authorized once, when it
+	// was made. So this bounds how long a client can start commands after it has lost the right to. What runs then goes on. The
+	// default is 5 minutes; a negative value means that each connection carries one conversation.
+	MaxLife time.Duration
 	// Owner names the client in the embedding program's terms. Only the owner of a session can attach to it. Each owner has
 	// session IDs of its own. Only the owner can take up a process whose connection is lost.
 	Owner string
@@ -76,6 +80,7 @@ const (
 	defaultStartTimeout   = 10 * time.Second
 	defaultResumeTimeout  = time.Minute
 	defaultMaxDetached    = 1000
+	defaultMaxLife        = 5 * time.Minute
 )
 
 // withDefaults returns a copy of the options in which each zero value is replaced by its default. The receiver may be nil.
@@ -101,6 +106,9 @@ func (o *Options) withDefaults() *Options {
 	}
 	if opts.ResumeTimeout == 0 {
 		opts.ResumeTimeout = defaultResumeTimeout
+	}
+	if opts.MaxLife == 0 {
+		opts.MaxLife = defaultMaxLife
 	}
 	if opts.MaxDetached == 0 {
 		opts.MaxDetached = defaultMaxDetached
@@ -176,7 +184,7 @@ func (srv *Server) ServeConn(ctx context.Context, conn Conn, execer Execer, opti
 
 // serve is ServeConn for options with their defaults.
 func (srv *Server) serve(ctx context.Context, conn Conn, execer Execer, opts *Options) error {
-	return newServing(srv, conn, execer, opts).run(ctx)
+	return srv.serveAll(ctx, conn, execer, opts)
 }
 
 // start starts a command for a connection. The process counts until release is called. A session and its clients are counted

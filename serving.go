@@ -22,6 +22,7 @@ type serving struct {
 
 	offered *proto.Extensions // what the client offered, or nil; set by the reader before it sends on first, as is peer
 	peer    proto.Extensions  // the same, or none
+	reuse   reuse             // whether the connection may carry another conversation
 	conv    *conversation     // set by the reader before it sends a start, by the owner before it sets adopted
 
 	first   chan any    // the client's first message: *proto.Start, *proto.Resume or *proto.Ask; the reader sends once
@@ -102,8 +103,8 @@ const callerTimeout = 10 * time.Second
 // nor an error.
 func (s *serving) awaitFirst(ctx context.Context) (any, error) {
 	var timeout <-chan time.Time
-	if s.opts.StartTimeout > 0 {
-		t := time.NewTimer(s.opts.StartTimeout)
+	if limit := s.startTimeout(); limit > 0 {
+		t := time.NewTimer(limit)
 		defer t.Stop()
 		timeout = t.C
 	}
@@ -111,8 +112,15 @@ func (s *serving) awaitFirst(ctx context.Context) (any, error) {
 	case first := <-s.first:
 		return first, nil
 	case err := <-s.readErr:
-		return nil, s.connectionEnd(err)
+		err = s.connectionEnd(err)
+		if s.reuse.again && isLoss(err) {
+			return nil, nil // Nothing was under way.
+		}
+		return nil, err
 	case <-timeout:
+		if s.reuse.again {
+			return nil, nil
+		}
 		return nil, &protocolError{err: xerrors.New("no start message came in time"), code: statusPolicy}
 	case <-ctx.Done():
 		return nil, ctx.Err()
@@ -148,6 +156,9 @@ func (s *serving) outputSent() {
 func (s *serving) connectionEnd(err error) error {
 	if _, ok := errors.AsType[*protocolError](err); ok {
 		return err
+	}
+	if err == errDone {
+		return nil
 	}
 	if code, _, ok := peerClose(err); ok && code == statusNormal {
 		return nil
@@ -217,5 +228,6 @@ func (s *serving) accept() *proto.Extensions {
 		taken.Keep = p.keptFor()
 	}
 	taken.Resume = int64(s.conv.grace / time.Second)
+	taken.Reuse = s.grantReuse()
 	return &taken
 }

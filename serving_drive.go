@@ -158,7 +158,8 @@ func (d *drive) begun(r started) (ended bool, err error) {
 	case d.resuming != nil:
 		return d.adopt()
 	}
-	if err := d.send(proto.Pid{Pid: c.process.Pid(), Session: d.session(), Extensions: d.accept()}); err != nil {
+	pid := proto.Pid{Pid: c.process.Pid(), Session: d.session(), Extensions: d.accept(), Server: d.nextMark()}
+	if err := d.send(pid); err != nil {
 		return d.connectionLost(disconnected(xerrors.Errorf("send pid: %w", err)))
 	}
 	d.attach()
@@ -216,7 +217,7 @@ func (d *drive) askWhetherRead() {
 	d.answered = answered
 	// Most clients close the connection at once.
 	asking := time.AfterFunc(askDelay, func() {
-		if d.ask(d.phase) {
+		if d.answers(d.phase) {
 			close(answered)
 		}
 	})

@@ -83,6 +83,8 @@ func (s *serving) tell(exit proto.ExitCode, pending bool) report {
 }
 
 func (s *serving) tellEnd(m any) error {
+	exit, ok := m.(proto.ExitCode)
+	s.reuse.last.Store(!ok || !exit.Pending)
 	if err := s.send(m); err != nil {
 		return disconnected(xerrors.Errorf("send end: %w", err))
 	}
@@ -91,17 +93,3 @@ func (s *serving) tellEnd(m any) error {
 
 // askDelay is how long a client has to close the connection before it is asked whether it has read everything.
 const askDelay = 100 * time.Millisecond
-
-// ask pings the client until it answers, ctx ends or the connection is lost. It reports whether the client has answered.
-func (s *serving) ask(ctx context.Context) bool {
-	for {
-		err := s.conn.Ping(ctx)
-		if err == nil {
-			return true
-		}
-		// The library has a timeout of its own, which a ping behind a long message can exceed.
-		if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
-			return false
-		}
-	}
-}

@@ -104,9 +104,9 @@ func (d *drive) forwardStart(p *remoteProcess, release func()) error {
 		return d.cause
 	case d.resuming != nil:
 		d.adopted.Store(true)
-		return f.run(proto.Resumed{Pid: p.pid, Session: p.session.onWire(), Extensions: f.accept()})
+		return f.run(proto.Resumed{Pid: p.pid, Session: p.session.onWire(), Extensions: f.accept(), Server: f.nextMark()})
 	}
-	return f.run(proto.Pid{Pid: p.pid, Session: p.session.onWire(), Extensions: f.accept()})
+	return f.run(proto.Pid{Pid: p.pid, Session: p.session.onWire(), Extensions: f.accept(), Server: f.nextMark()})
 }
 
 // forwardTo makes the conversation go through this Server. From now on the next hop finds it.
@@ -342,8 +342,8 @@ func (f *forward) tell() {
 			return
 		}
 		f.tellSkipped()
-		if err := f.send(m); err != nil {
-			f.lose(xerrors.Errorf("send end: %w", err))
+		if err := f.tellEnd(m); err != nil {
+			f.lose(err)
 			return
 		}
 		if last {
@@ -368,7 +368,7 @@ func (f *forward) awaitOutput() bool {
 // awaitRead waits until the client has read the last message. Most clients close the connection at once.
 func (f *forward) awaitRead() {
 	await(nil, f.done, askDelay)
-	if f.ask(f.phase) {
+	if f.answers(f.phase) {
 		close(f.heard)
 	}
 }
@@ -379,7 +379,9 @@ func (f *forward) clientLeft(err error) error {
 	if err == nil {
 		f.final = true
 		f.hop.close(true)
-		await(f.hop.closed, nil, goodbyeGrace)
+		if !f.reuse.done.Load() { // Else this Serve goes on.
+			await(f.hop.closed, nil, goodbyeGrace)
+		}
 		return nil
 	}
 	return err

@@ -57,6 +57,7 @@ func (s *serving) forwardResume(ctx context.Context, m *proto.Resume) error {
 	s.adopted.Store(true) // The client may send once it has the answer.
 	answer := *resumed
 	answer.Extensions = f.accept()
+	answer.Server = f.nextMark()
 	return d.end(f.run(answer))
 }
 

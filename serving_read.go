@@ -32,7 +32,7 @@ func (s *serving) read() {
 // take handles messages. It returns nil after the start message, and an error when it can't read another message.
 func (s *serving) take() error {
 	for {
-		data, msg, err := s.link.read(proto.StdinHeader)
+		data, msg, err := s.next()
 		if s.fenced.Load() {
 			return errTaken
 		}
@@ -58,6 +58,9 @@ func (s *serving) logUnknown(unknown proto.UnknownTypeError) {
 
 // handle handles one message of the client.
 func (s *serving) handle(data bulk, msg any) error {
+	if s.follows(msg) {
+		return errDone
+	}
 	switch msg := msg.(type) {
 	case proto.Start:
 		return s.handleStart(msg)
@@ -93,6 +96,8 @@ func (s *serving) handle(data bulk, msg any) error {
 		return s.conv.requests.add(msg, msg.Seq)
 	case proto.Close:
 		return s.conv.requests.add(msg, msg.Seq)
+	case proto.Done:
+		return s.handleDone()
 	default:
 		s.logMisplaced(describe(data, msg))
 	}
@@ -260,6 +265,8 @@ func describe(data bulk, msg any) string {
 		return proto.TypeSessions
 	case proto.AskError:
 		return proto.TypeAskError
+	case proto.Done:
+		return proto.TypeDone
 	}
 	return "message"
 }

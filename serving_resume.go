@@ -141,7 +141,7 @@ func (d *drive) adopt() (ended bool, err error) {
 	}
 	answer := proto.Resumed{
 		Pid: c.process.Pid(), Session: d.session(), Stdin: c.stdin.Received(), Seq: c.requests.lastTaken(),
-		Extensions: d.accept(),
+		Extensions: d.accept(), Server: d.nextMark(),
 	}
 	d.adopted.Store(true) // The client may send once it has the answer.
 	if err := d.send(answer); err != nil {

@@ -125,7 +125,8 @@ const (
 
 // dialer returns a Dialer to the keeper at a socket.
 func dialer(socket string) wsep.Dialer {
-	return wsep.Dialer{URL: keeperURL, HTTPClient: httpClient(socket)}
+	// A connection at rest would be one more thing to keep, and over a socket a handshake costs little.
+	return wsep.Dialer{URL: keeperURL, HTTPClient: httpClient(socket), MaxIdle: -1}
 }
 
 func httpClient(socket string) *http.Client {

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"cdr.dev/wsep/internal/idle"
 )
 
 // patience is how long goroutines and processes may take to end after the tests. A close handshake with a peer that
@@ -32,6 +34,7 @@ func Main(m *testing.M) {
 	mark()
 	before := take()
 	code := m.Run()
+	idle.ClearAll()
 	if left := wait(before, patience); left != "" {
 		fmt.Fprintf(os.Stderr, "the tests leave behind:\n%s\n", left)
 		code = max(code, 1)

@@ -83,6 +83,8 @@ type Extensions struct {
 	// Keep is for how many seconds after its exit a command without a terminal is remembered: in a client's message the number
 	// that it asks for, in a server's the number that it grants.
 	Keep int64 `json:"keep,omitempty"`
+	// Reuse says that the connection may carry another conversation after this one. It is in force only with Window and Outcome.
+	Reuse bool `json:"reuse,omitempty"`
 }
 
 func (s Start) validate() error { return s.Extensions.validate() }
@@ -187,7 +189,9 @@ type Signal struct {
 type Pid struct {
 	Pid int `json:"pid"`
 	// Session says where the process's session comes from. It is empty if there is none, and without the session extension.
-	Session    Session     `json:"session,omitempty"`
+	Session Session `json:"session,omitempty"`
+	// Server is the server's mark on the connection, if the connection may carry another conversation.
+	Server     string      `json:"server,omitempty"`
 	Extensions *Extensions `json:"extensions,omitempty"`
 }
 
@@ -215,6 +219,10 @@ type ExitCode struct {
 
 // End is the last message after an exit message that was not.
 type End struct{}
+
+// Done says that the client wants no more of the conversation. The connection is free for the next one. It is part of the reuse
+// extension.
+type Done struct{}
 
 // StartError says why the command did not start. It takes pid's place and ends the conversation.
 type StartError struct {
@@ -253,6 +261,7 @@ type Resumed struct {
 	Session    Session     `json:"session,omitempty"`
 	Stdin      int64       `json:"stdin"`
 	Seq        int64       `json:"seq"`
+	Server     string      `json:"server,omitempty"` // as in Pid
 	Extensions *Extensions `json:"extensions,omitempty"`
 }
 

@@ -31,6 +31,8 @@ const (
 
 	TypeSkipped = "skipped"
 
+	TypeDone = "done"
+
 	TypeResume      = "resume"
 	TypeResumed     = "resumed"
 	TypeResumeError = "resume_error"
@@ -134,6 +136,8 @@ func Decode(header []byte) (any, error) {
 		return asAny(decodeAs[StartError](typ, header))
 	case TypeSkipped:
 		return decodeValid[Skipped](typ, header)
+	case TypeDone:
+		return Done{}, nil
 	case TypeResume:
 		return decodeValid[Resume](typ, header)
 	case TypeResumed:
@@ -206,6 +210,8 @@ func Encode(m any) ([]byte, error) {
 		return encodeAs(TypeStartError, m)
 	case Skipped:
 		return encodeAs(TypeSkipped, m)
+	case Done:
+		return encodeAs(TypeDone, m)
 	case Resume:
 		return encodeAs(TypeResume, m)
 	case Resumed:

@@ -43,6 +43,7 @@ func TestVectorsFollowTheirFormat(t *testing.T) {
 		proto.TypeAck, proto.TypePid, proto.TypeStdout, proto.TypeStderr, proto.TypeExitCode, proto.TypeEnd,
 		proto.TypeStartError, proto.TypeEcho, proto.TypeSkipped, proto.TypeResume, proto.TypeResumed, proto.TypeResumeError,
 		proto.TypeAsk, proto.TypeAsked, proto.TypeSessions, proto.TypeAskError,
+		proto.TypeDone,
 	}
 	require.Len(t, decoded, len(types))
 	for _, typ := range types {
@@ -134,7 +135,9 @@ func decodedForm(t *testing.T, msg any) string {
 	case proto.Echo:
 		return marshal(t, fields{"type": "echo", "n": m.N})
 	case proto.Pid:
-		return marshal(t, fields{"type": "pid", "pid": m.Pid, "session": m.Session, "extensions": decodedExtensions(m.Extensions)})
+		return marshal(t, marked(m.Server, fields{
+			"type": "pid", "pid": m.Pid, "session": m.Session, "extensions": decodedExtensions(m.Extensions),
+		}))
 	case proto.ExitCode:
 		return marshal(t, fields{
 			"type": "exit_code", "exit_code": m.ExitCode, "error": m.Error, "signal": m.Signal, "kind": m.Kind,
@@ -152,10 +155,10 @@ func decodedForm(t *testing.T, msg any) string {
 	case proto.Skipped:
 		return marshal(t, fields{"type": "skipped", "stdout": m.Stdout, "stderr": m.Stderr})
 	case proto.Resumed:
-		return marshal(t, fields{
+		return marshal(t, marked(m.Server, fields{
 			"type": "resumed", "pid": m.Pid, "session": m.Session, "stdin": m.Stdin, "seq": m.Seq,
 			"extensions": decodedExtensions(m.Extensions),
-		})
+		}))
 	case proto.ResumeError:
 		return marshal(t, fields{"type": "resume_error", "kind": m.Kind, "message": m.Message, "never": m.Never})
 	case proto.Ask:
@@ -166,6 +169,8 @@ func decodedForm(t *testing.T, msg any) string {
 		return marshal(t, fields{"type": "asked"})
 	case proto.Sessions:
 		return marshal(t, fields{"type": "sessions", "sessions": decodedSessions(m), "more": m.More})
+	case proto.Done:
+		return marshal(t, fields{"type": "done"})
 	case proto.AskError:
 		return marshal(t, fields{"type": "ask_error", "kind": m.Kind, "message": m.Message})
 	}
@@ -174,6 +179,14 @@ func decodedForm(t *testing.T, msg any) string {
 }
 
 type fields map[string]any
+
+// marked adds a server's mark, if there is one.
+func marked(mark string, f fields) fields {
+	if mark != "" {
+		f["server"] = mark
+	}
+	return f
+}
 
 func marshal(t *testing.T, f fields) string {
 	t.Helper()
@@ -214,6 +227,9 @@ func decodedExtensions(e *proto.Extensions) any {
 	}
 	if e.Keep != 0 {
 		f["keep"] = e.Keep
+	}
+	if e.Reuse {
+		f["reuse"] = true
 	}
 	return f
 }
@@ -264,6 +280,8 @@ func encodeDecodedForm(t *testing.T, v vector) []byte {
 		return encodeAs[proto.Asked](t, v)
 	case proto.TypeSessions:
 		return encodeAs[proto.Sessions](t, v)
+	case proto.TypeDone:
+		return encodeAs[proto.Done](t, v)
 	case proto.TypeAskError:
 		return encodeAs[proto.AskError](t, v)
 	default:

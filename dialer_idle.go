@@ -1,0 +1,244 @@
+package wsep
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+	"unsafe"
+
+	"cdr.dev/wsep/internal/idle"
+	"cdr.dev/wsep/internal/proto"
+)
+
+// How a Dialer keeps connections for later commands. A Dialer is a value, so the program keeps them: see idleConns. Each is read all the time.
+
+const (
+	defaultMaxIdle     = 2
+	defaultIdleTimeout = 30 * time.Second
+	// freshMark is how old a server's mark may be. A start that was lost is repeated only if the server's memory of keys reaches
+	// back to the mark: see keyMemory.
+	freshMark = 5 * time.Minute
+	// trusted is how long after its last message a connection counts as alive without a ping.
+	trusted = 3 * time.Second
+	// probeTimeout is how long a connection that has rested has to answer a ping.
+	probeTimeout = 2 * time.Second
+)
+
+// idleConn is a connection that has carried a conversation to its end. Its watcher, a goroutine, reads it while nobody uses it, so
+// that pings are answered and its loss is noticed. Whoever uses it next gets the first message from the watcher.
+type idleConn struct {
+	Conn
+	marks           // for the next start
+	since time.Time // when it was kept
+
+	mu    sync.Mutex // guards what follows
+	taken bool       // somebody uses it
+	lost  bool
+
+	first  chan firstMessage // from the watcher, once it is taken
+	gotten bool              // the first message was read; owned by the reader
+}
+
+type firstMessage struct {
+	body io.Reader
+	err  error
+}
+
+// newIdleConn returns the connection of a link that is no longer used.
+func newIdleConn(l *clientLink) *idleConn {
+	conn := l.conn
+	if before, ok := conn.(*idleConn); ok {
+		conn = before.Conn
+	}
+	return &idleConn{Conn: conn, marks: l.marks, since: time.Now(), first: make(chan firstMessage, 1)}
+}
+
+// ServerMark returns the mark that the server gave for the next start.
+func (c *idleConn) ServerMark() string { return c.mark }
+
+// Reader implements Conn.
+func (c *idleConn) Reader(ctx context.Context) (io.Reader, error) {
+	if c.gotten {
+		return c.Conn.Reader(ctx)
+	}
+	select {
+	case m := <-c.first:
+		c.gotten = true
+		return m.body, m.err
+	case <-ctx.Done():
+		_ = c.CloseNow()
+		return nil, ctx.Err()
+	}
+}
+
+// watch reads the connection until it is taken and a message has come, or it is lost. gone is called if it is lost before.
+func (c *idleConn) watch(gone func()) {
+	for {
+		body, err := c.Conn.Reader(context.Background())
+		if c.handOver(firstMessage{body, err}) {
+			return
+		}
+		if err == nil {
+			err = discardAck(body)
+		}
+		if err != nil {
+			c.mu.Lock()
+			c.lost = true
+			c.mu.Unlock()
+			gone()
+			_ = c.Conn.CloseNow()
+			c.handOver(firstMessage{nil, err})
+			return
+		}
+	}
+}
+
+// discardAck reads a message of the conversation before. An acknowledgment may still have been on its way, and nothing else.
+func discardAck(body io.Reader) error {
+	n, err := io.Copy(io.Discard, io.LimitReader(body, maxNumberMessage+1))
+	if err == nil && n > maxNumberMessage {
+		return protocolErrorf("message of %d bytes or more between two conversations", n)
+	}
+	return err
+}
+
+// handOver gives a message to the one that has taken the connection. It reports whether there is one.
+func (c *idleConn) handOver(m firstMessage) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.taken {
+		c.first <- m
+	}
+	return c.taken
+}
+
+// Take takes the connection, unless it is lost.
+func (c *idleConn) Take() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.taken = !c.lost
+	return c.taken
+}
+
+// Drop closes the connection, without waiting.
+func (c *idleConn) Drop() {
+	// Ends within the time that Conn.Close gives the peer.
+	go func() { _ = c.Conn.Close(statusNormal, "") }()
+}
+
+// sayDone tells the server that the conversation is over.
+func (c *idleConn) sayDone() error {
+	msg, err := proto.Encode(proto.Done{})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), lastWriteGrace)
+	defer cancel()
+	return c.Conn.Write(ctx, msg)
+}
+
+// doubt watches over a connection that has rested, while its server has not answered start: the connection may be lost without
+// notice. It returns what ends that.
+func (p *remoteProcess) doubt(l *clientLink) (end func()) {
+	if _, rested := l.conn.(*idleConn); !rested || p.pinging < 0 {
+		return func() {}
+	}
+	ctx, end := context.WithCancel(l.used)
+	l.keepAlive(ctx, min(p.pinging, doubtInterval), false, 0, l.giveUp)
+	return end
+}
+
+// doubtInterval is how often a server is pinged that does not answer start.
+const doubtInterval = 5 * time.Second
+
+// answers reports whether the server is there.
+func (c *idleConn) answers(ctx context.Context) bool {
+	if time.Since(c.since) < trusted {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	return c.Conn.Ping(ctx) == nil
+}
+
+// idleConns are the program's connections that are kept for later commands.
+var idleConns = idle.NewPool[peer, *idleConn]()
+
+// peer tells which Dialers can share connections.
+type peer struct {
+	url, handshake string
+	client         *http.Client
+	dial           unsafe.Pointer // of Dialer.Dial: one function value, with what it has captured
+}
+
+func (d Dialer) peer() peer {
+	return peer{
+		url:       d.URL,
+		handshake: fmt.Sprintf("%q %q", d.Subprotocols, d.Header), // Maps are printed in the order of their keys.
+		client:    d.HTTPClient,
+		dial:      *(*unsafe.Pointer)(unsafe.Pointer(&d.Dial)),
+	}
+}
+
+// maxIdle returns how many connections are kept.
+func (d Dialer) maxIdle() int {
+	if d.MaxIdle != 0 || d.isPlain() {
+		if d.MaxIdle == 0 {
+			return defaultMaxIdle
+		}
+		return d.MaxIdle
+	}
+	return 0
+}
+
+// isPlain reports whether the handshake is the same for every start.
+func (d Dialer) isPlain() bool {
+	if d.Dial != nil {
+		return false
+	}
+	client := d.HTTPClient
+	if client == nil {
+		client = http.DefaultClient
+	}
+	_, plain := client.Transport.(*http.Transport)
+	return client.Jar == nil && (client.Transport == nil || plain)
+}
+
+// connection returns a connection for a command: one that was kept, or a new one.
+func (d Dialer) connection(ctx context.Context, r *resumer) (Conn, error) {
+	for r.keep != nil {
+		c, ok := idleConns.Take(d.peer())
+		if !ok {
+			break
+		}
+		if c.answers(ctx) {
+			return c, nil
+		}
+		_ = c.CloseNow()
+	}
+	return r.dial(ctx)
+}
+
+// keepIdle tells the server that a conversation is over, and keeps the connection for the next.
+func (d Dialer) keepIdle(c *idleConn) {
+	if time.Since(c.given) > freshMark || c.sayDone() != nil || !idleConns.Put(d.peer(), c, d.maxIdle(), d.idleTimeout()) {
+		c.Drop()
+		return
+	}
+	// Ends when the connection is taken and a message comes, or when it is closed.
+	go c.watch(func() { idleConns.Remove(d.peer(), c) })
+}
+
+func (d Dialer) idleTimeout() time.Duration {
+	if d.IdleTimeout <= 0 {
+		return defaultIdleTimeout
+	}
+	return d.IdleTimeout
+}
+
+// CloseIdleConnections closes the connections that are kept for commands of this Dialer. Those in use are not affected, and may be
+// kept later.
+func (d Dialer) CloseIdleConnections() { idleConns.Clear(d.peer()) }
