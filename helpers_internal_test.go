@@ -139,6 +139,8 @@ type nullConn struct {
 	r       strings.Reader
 }
 
+func (c *nullConn) SetReadLimit(int64)                  {}
+func (c *nullConn) CloseNow() error                     { return nil }
 func (c *nullConn) Write(context.Context, []byte) error { return nil }
 
 func (c *nullConn) Reader(context.Context) (io.Reader, error) {
