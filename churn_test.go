@@ -41,8 +41,12 @@ type churner struct {
 // TestSessionChurn lets clients attach, detach and do everything else with sessions, at random.
 func TestSessionChurn(t *testing.T) {
 	skipIfShort(t)
+	overKinds(t, testSessionChurn)
+}
+
+func testSessionChurn(t *testing.T, opts *wsep.Options) {
 	const clients = 8
-	length := 3 * time.Second
+	length := 2 * time.Second
 	if longTests {
 		length = time.Minute
 	}
@@ -55,11 +59,11 @@ func TestSessionChurn(t *testing.T) {
 	const keepAlive = 500 * time.Millisecond
 	c := &churn{t: t, srv: wsep.NewServer(), mark: newMark(t), counts: map[string]int{}}
 	c.patient = newServer(t, &wsep.Handler{
-		Server: c.srv, Execer: localIn(dir), Options: &wsep.Options{KeepAlive: keepAlive},
+		Server: c.srv, Execer: localIn(dir), Options: &wsep.Options{Sessions: opts.Sessions, KeepAlive: keepAlive},
 	})
 	c.hasty = newServer(t, &wsep.Handler{
 		Server: c.srv, Execer: localIn(dir),
-		Options: &wsep.Options{KeepAlive: keepAlive, SessionTimeout: 20 * time.Millisecond},
+		Options: &wsep.Options{Sessions: opts.Sessions, KeepAlive: keepAlive, SessionTimeout: 20 * time.Millisecond},
 	})
 	end := time.Now().Add(length)
 	var running sync.WaitGroup

@@ -55,12 +55,17 @@ func TestSessionIsReturnedTo(t *testing.T) {
 
 func TestReconnectAfterEveryKindOfCut(t *testing.T) {
 	skipIfShort(t)
-	const returns = 200
+	overKinds(t, testReconnect)
+}
+
+func testReconnect(t *testing.T, opts *wsep.Options) {
+	const returns = 150
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
 	// A client that is cut off silently stays attached until it misses a ping.
-	srv, direct := sessionServer(t, &wsep.Options{KeepAlive: 2 * time.Second})
+	opts.KeepAlive = 2 * time.Second
+	srv, direct := sessionServer(t, opts)
 	cable := newCable(t, direct.URL)
 	execer := wsep.Dialer{URL: cable.url(), Resume: -1}
 	cuts := []struct {
