@@ -1,7 +1,9 @@
 import { closeSession, listSessions } from "./ask.js";
 import type { SessionInfo } from "./ask.js";
+import { onAbort } from "./abort.js";
 import { checkSignal, startMessage } from "./command.js";
 import type { SpawnOptions } from "./command.js";
+import { Idle } from "./idle.js";
 import type { Process } from "./process.js";
 import { RemoteProcess } from "./remote.js";
 import { checkRun, run } from "./run.js";
@@ -30,13 +32,21 @@ export interface ConnectOptions {
    * The server may grant less. 0 and false mean not at all, and so does less than a second. The default is one minute.
    */
   resume?: number | false | undefined;
+  /**
+   * How many connections are kept for later commands, once they have carried one to its end. A start over such a connection takes
+   * one round trip, and asks for no token. It needs `resume`. The default is 2 in a browser and 0 elsewhere: Node does not exit
+   * before a connection is closed.
+   */
+  maxIdle?: number | undefined;
+  /** How many milliseconds a connection is kept for a later command. The default is 30 seconds. */
+  idleTimeout?: number | undefined;
   /** Whether to connect again to a command with an ID, when its connection is lost for good. The default is true. */
   reconnect?: boolean | undefined;
 }
 
 export interface Client {
   /**
-   * Starts a command on a connection of its own. Throws if an argument is not of its type. What the server refuses,
+   * Starts a command on a connection of its own, or on one that an earlier command has left. Throws if an argument is not of its type. What the server refuses,
    * the process tells.
    */
   spawn(command: string, options?: SpawnOptions): Process;
@@ -56,6 +66,8 @@ export interface Client {
    * the kind "not_exist" if there is no such session.
    */
   closeSession(id: string, reason?: string): Promise<void>;
+  /** Closes the connections that are kept for later commands: see `maxIdle`. Node then can exit. */
+  closeIdleConnections(): void;
 }
 
 /**
@@ -71,14 +83,17 @@ export function connect(url: string | URL, options: ConnectOptions = {}): Client
   if (!Array.isArray(offered)) throw new TypeError("protocols is no array");
   checkSignal(signal);
   const resume = resumeTime(options.resume);
+  const idle = new Idle(resume > 0 ? maxIdle(options.maxIdle) : 0, idleTimeout(options.idleTimeout));
+  if (signal) onAbort(signal, () => idle.clear());
   const connection = {
     protocols: (asking: AbortSignal) => protocols(offered, token, asking),
     dial: (offering: string[]) => new Constructor(address, offering),
   };
   const spawn = (command: string, spawnOptions: SpawnOptions = {}): Process =>
     new RemoteProcess({
-      start: startMessage(command, spawnOptions, resume / 1000),
+      start: startMessage(command, spawnOptions, resume / 1000, idle.most > 0),
       ...connection,
+      idle,
       resume,
       reconnect: (options.reconnect ?? true) && !!spawnOptions.tty && !!spawnOptions.id,
       signals: [signal, spawnOptions.signal].filter((s) => s !== undefined),
@@ -87,6 +102,7 @@ export function connect(url: string | URL, options: ConnectOptions = {}): Client
     });
   return {
     spawn,
+    closeIdleConnections: () => idle.clear(),
     sessions: () => listSessions({ ...connection, signal }),
     closeSession: (id, reason = "") => closeSession({ ...connection, signal }, id, reason),
     run: async (command, runOptions = {}) => {
@@ -95,6 +111,20 @@ export function connect(url: string | URL, options: ConnectOptions = {}): Client
       return run(spawn(command, { args, env, cwd, signal, timeout, window, stdin: input !== undefined }), runOptions);
     },
   };
+}
+
+const DEFAULT_MAX_IDLE = 2;
+const DEFAULT_IDLE_MS = 30_000;
+
+function maxIdle(n: number | undefined): number {
+  if (n === undefined) return "document" in globalThis || "WorkerGlobalScope" in globalThis ? DEFAULT_MAX_IDLE : 0;
+  if (!(Number.isInteger(n) && n >= 0)) throw new RangeError(`maxIdle of ${n}`);
+  return n;
+}
+
+function idleTimeout(ms = DEFAULT_IDLE_MS): number {
+  if (!(ms > 0 && ms <= MAX_TIMER_MS)) throw new RangeError(`idleTimeout of ${ms} ms`);
+  return ms;
 }
 
 /** Resolves a URL. A page's base URL is not its address if it has a base element, or came from a srcdoc attribute. */
@@ -107,11 +137,11 @@ function socketURL(url: string | URL): string {
 
 const DEFAULT_RESUME_MS = 60_000;
 /** The longest that a timer runs. */
-const MAX_RESUME_MS = 2 ** 31 - 1;
+const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** How long a lost connection may be resumed: whole seconds, in milliseconds. */
 function resumeTime(ms: number | false = DEFAULT_RESUME_MS): number {
   if (ms === false) return 0;
-  if (!(ms >= 0 && ms <= MAX_RESUME_MS)) throw new RangeError(`resume within ${ms} ms`);
+  if (!(ms >= 0 && ms <= MAX_TIMER_MS)) throw new RangeError(`resume within ${ms} ms`);
   return Math.floor(ms / 1000) * 1000;
 }

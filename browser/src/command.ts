@@ -62,9 +62,9 @@ const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
 /**
  * Returns the message that starts a command. It throws if an argument has a wrong type. resume is how many seconds the
- * server is asked to wait for a lost connection.
+ * server is asked to wait for a lost connection, reuse whether the connection is wanted for another command.
  */
-export function startMessage(command: string, options: SpawnOptions, resume: number): Start {
+export function startMessage(command: string, options: SpawnOptions, resume: number, reuse = false): Start {
   const { args = [], tty = false, stdin = tty, rows = 24, cols = 80, env = {}, cwd = "", id = "" } = options;
   const { window = DEFAULT_WINDOW, scrollback = 0, keep = 0 } = options;
   if (!Array.isArray(args)) throw new TypeError("args is no array");
@@ -103,6 +103,7 @@ export function startMessage(command: string, options: SpawnOptions, resume: num
       ...(resume > 0 && { resume }),
       ...(id !== "" && (tty || keep > 0 || command === "") && { session: true }),
       ...(id !== "" && !tty && keep > 0 && { keep: Math.ceil(keep / 1000) }),
+      ...(reuse && { reuse }),
     },
   };
 }

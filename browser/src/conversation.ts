@@ -1,10 +1,11 @@
 import { DisconnectedError, OutcomeError, StartError, toKind, worthRetrying } from "./errors.js";
 import type { Kind } from "./errors.js";
 import { Outbox, Receipts } from "./flow.js";
+import type { Idle, Rested } from "./idle.js";
 import { Link } from "./link.js";
 import type { Close } from "./link.js";
 import { MAX_STDIN, ProtocolError } from "./message.js";
-import type { Answer, Exit as WireExit, ExitMessage, Extensions, Order, Request, Resumed, SessionOrigin, Start } from "./message.js";
+import type { Answer, Exit as WireExit, ExitMessage, Extensions, Order, Pid, Request, Resumed, SessionOrigin, Start } from "./message.js";
 import { Orders } from "./orders.js";
 import type { Output } from "./output.js";
 import type { Exit } from "./process.js";
@@ -13,8 +14,14 @@ import type { Socket } from "./socket.js";
 
 /** How long the server has from the beginning to the answer to start. */
 const ANSWER_TIMEOUT_MS = 30_000;
-/** How long it takes to make a connection again, and how long the server then has to answer. An older one never does. */
+/**
+ * How long it takes to make a connection again, and how long the server then has to answer. An older one never does. A connection
+ * that has rested may be lost without notice, and has so long too.
+ */
 const RESUME_TIMEOUT_MS = 10_000;
+
+/** How old a server's mark may be for the next start. */
+const FRESH_MARK_MS = 300_000;
 
 /** How much is taken off a write at a time. */
 const MAX_TAKEN = 1 << 20;
@@ -63,6 +70,10 @@ export class Conversation {
   #attached = false;
   /** The server's mark on the connection that start was sent over, or may have been. */
   #mark: string | undefined;
+  /** The server's mark for the next start over this connection, and when it came. Without one there is none. */
+  #nextMark: { readonly mark: string; readonly at: number } | undefined;
+  /** Keeps the connection when the conversation is over. */
+  readonly #idle: Idle | undefined;
   /** How many resumes were sent. */
   #resumes = 0;
   /** Ends the wait for another connection; undefined while one carries the conversation. */
@@ -81,13 +92,16 @@ export class Conversation {
   /** Continues a write that waits. */
   #wake: () => void = () => {};
 
-  /** A start with a key may be resumed, for grace milliseconds after a loss. */
-  constructor(socket: Socket, start: Start, grace: number, outputs: Outputs, events: Events) {
+  /** A start with a key may be resumed, for grace milliseconds after a loss. The line may have carried a conversation before. */
+  constructor(line: Socket | Rested, start: Start, grace: number, outputs: Outputs, events: Events, idle?: Idle) {
     this.#start = start;
+    this.#idle = idle;
     this.#grace = start.key === undefined ? 0 : grace;
     this.#outputs = outputs;
     this.#events = events;
-    this.#connect(socket, () => this.#link?.send(start), ANSWER_TIMEOUT_MS, (answer) => this.#handleFirst(answer));
+    const rested = "mark" in line;
+    const limit = rested ? RESUME_TIMEOUT_MS : ANSWER_TIMEOUT_MS;
+    this.#connect(line, () => this.#link?.send(start), limit, (answer) => this.#handleFirst(answer, rested));
   }
 
   /** The command has started. */
@@ -213,21 +227,32 @@ export class Conversation {
 
   #finish(failure?: Failure): void {
     if (this.#over) return;
+    if (!failure) this.#part();
     this.hangUp();
     this.#events.over(failure);
   }
 
+  /** Leaves the connection to another conversation, if it can carry one. */
+  #part(): void {
+    const next = this.#nextMark;
+    if (!this.#idle || !next || Date.now() - next.at > FRESH_MARK_MS) return;
+    const socket = this.#link?.release();
+    if (socket) this.#idle.put({ socket, mark: next.mark });
+  }
+
   // Connections.
 
-  #connect(socket: Socket, open: () => void, answerMs: number, first: (answer: Answer) => void): void {
-    const link = new Link(socket, {
+  #connect(line: Socket | Rested, open: () => void, answerMs: number, first: (answer: Answer) => void): void {
+    const { socket, mark } = "mark" in line ? line : { socket: line, mark: undefined };
+    const events = {
       opened: () => {
         if (this.#graceTimer !== undefined) link.expectAnswer(answerMs);
         open();
       },
-      answer: (answer) => (this.#attached ? this.#handleLater(answer) : first(answer)),
-      lost: (error, close) => this.#linkLost(link, error, close),
-    });
+      answer: (answer: Answer) => (this.#attached ? this.#handleLater(answer) : first(answer)),
+      lost: (error: DisconnectedError, close?: Close) => this.#linkLost(link, error, close),
+    };
+    const link: Link = new Link(socket, events, mark);
     link.expectAnswer(answerMs);
     this.#link = link;
   }
@@ -306,6 +331,7 @@ export class Conversation {
   }
 
   #resumed(answer: Resumed): void {
+    this.#marked(answer);
     if (this.#peer) {
       this.#outbox.rewind(answer.stdin);
       this.#orders.rewind(answer.seq);
@@ -331,9 +357,12 @@ export class Conversation {
 
   // What the server says.
 
-  #handleFirst(answer: Answer): void {
+  /** Of the conversation before, these two may still have been on their way. */
+  #handleFirst(answer: Answer, rested: boolean): void {
+    if (rested && (answer.type === "ack" || answer.type === "echo")) return;
     switch (answer.type) {
       case "pid":
+        this.#marked(answer);
         this.#begin(answer);
         return;
       case "start_error":
@@ -343,6 +372,11 @@ export class Conversation {
         if (!answer.known) return;
     }
     throw new ProtocolError("unexpected message before pid");
+  }
+
+  /** The connection may carry another conversation, if the server has given a mark for it. */
+  #marked({ server }: Pid | Resumed): void {
+    this.#nextMark = server === undefined ? undefined : { mark: server, at: Date.now() };
   }
 
   #begin({ pid, session, extensions }: Answer & { type: "pid" | "resumed" }): void {

@@ -39,7 +39,8 @@ export class Link {
   /** The server's mark, where the socket tells it. */
   mark: string | undefined;
 
-  constructor(socket: Socket, events: LinkEvents) {
+  /** The server's mark is given for a socket that has carried a conversation before. It is open. */
+  constructor(socket: Socket, events: LinkEvents, mark?: string) {
     this.#socket = socket;
     this.#events = events;
     this.#echo = new Echo(
@@ -55,8 +56,14 @@ export class Link {
     socket.onmessage = (event: { readonly data: unknown }) => this.#receive(event.data);
     socket.onclose = (event: Close) => this.#closed(event);
     socket.onerror = (event: { readonly error?: unknown; readonly message?: unknown }) => this.#failed(causeOf(event));
-    onRefusal(socket, (status) => this.#finish(refusedWith(status)));
-    onMark(socket, (mark) => (this.mark = mark));
+    if (mark === undefined) {
+      onRefusal(socket, (status) => this.#finish(refusedWith(status)));
+      onMark(socket, (told) => (this.mark = told));
+      return;
+    }
+    this.mark = mark;
+    this.#opened = true;
+    queueMicrotask(() => this.#over || events.opened());
   }
 
   /** Whether anything may have been sent. */
@@ -97,14 +104,29 @@ export class Link {
     if (this.echoes) this.#echo.typed();
   }
 
+  /**
+   * Ends the link, and leaves its socket to another conversation. There is no event. It does nothing, and returns undefined, while
+   * something is on its way to the server.
+   */
+  release(): Socket | undefined {
+    if (this.#over || this.#socket.bufferedAmount > 0) return undefined;
+    this.send({ type: "done" });
+    this.#end();
+    return this.#socket;
+  }
+
   /** Ends the link. There is no event. Without a code the server does not take it for the client's last word. */
   close(code: typeof CLOSE_NORMAL | undefined): void {
     if (this.#over) return;
+    this.#end();
+    this.#socket.close(code);
+  }
+
+  #end(): void {
     this.#over = true;
     this.answered();
     this.#echo.stop();
     this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = null;
-    this.#socket.close(code);
   }
 
   #receive(data: unknown): void {

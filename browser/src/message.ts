@@ -6,6 +6,9 @@ export const MAX_SENT = 64_000;
 /** The largest message that this client takes. */
 export const MAX_RECEIVED = 262_144;
 
+/** The largest message that may come between two conversations: an ack with four numbers. */
+export const MAX_RESTING = 128;
+
 export const MIN_WINDOW = 4096;
 
 export interface Extensions {
@@ -20,6 +23,8 @@ export interface Extensions {
   readonly session: boolean;
   /** For how many seconds after its exit the server remembers a command without a terminal. */
   readonly keep?: number;
+  /** Whether the connection may carry another conversation after this one. */
+  readonly reuse?: boolean;
 }
 
 /** Where a session comes from: empty without a session, or if the server does not tell. */
@@ -82,6 +87,7 @@ export type Request =
   | Resume
   | Ask
   | Order
+  | { readonly type: "done" }
   | { readonly type: "ack"; readonly stdout?: number; readonly stderr?: number }
   | { readonly type: "echo"; readonly n: number };
 
@@ -94,6 +100,16 @@ export interface ExitMessage {
   readonly pending: boolean;
 }
 
+/** The answer to start. */
+export interface Pid {
+  readonly type: "pid";
+  readonly pid: number;
+  readonly session: SessionOrigin;
+  /** The server's mark for the next start, if the connection may carry another conversation. */
+  readonly server?: string;
+  readonly extensions: Extensions | null;
+}
+
 /** The answer to resume. */
 export interface Resumed {
   readonly type: "resumed";
@@ -101,6 +117,7 @@ export interface Resumed {
   readonly session: SessionOrigin;
   readonly stdin: number;
   readonly seq: number;
+  readonly server?: string;
   readonly extensions: Extensions | null;
 }
 
@@ -125,7 +142,7 @@ export type Exit = Pick<ExitMessage, "exit_code" | "error" | "signal" | "kind">;
 
 /** A message of a server. A body that its type has no use for is gone. */
 export type Answer =
-  | { readonly type: "pid"; readonly pid: number; readonly session: SessionOrigin; readonly extensions: Extensions | null }
+  | Pid
   | { readonly type: "stdout" | "stderr"; readonly body: Uint8Array<ArrayBuffer> }
   | Resumed
   | { readonly type: "resume_error"; readonly kind: string; readonly message: string; readonly never: boolean }
@@ -212,7 +229,13 @@ function interpret(fields: Fields, body: Uint8Array<ArrayBuffer>): Answer {
     case "stderr":
       return { type, body };
     case "pid":
-      return { type, pid: integer(fields, "pid"), session: sessionOrigin(fields), extensions: extensions(fields["extensions"]) };
+      return {
+        type,
+        pid: integer(fields, "pid"),
+        session: sessionOrigin(fields),
+        ...mark(fields),
+        extensions: extensions(fields["extensions"]),
+      };
     case "resumed":
       return {
         type,
@@ -220,6 +243,7 @@ function interpret(fields: Fields, body: Uint8Array<ArrayBuffer>): Answer {
         session: sessionOrigin(fields),
         stdin: integer(fields, "stdin", 0),
         seq: integer(fields, "seq", 0),
+        ...mark(fields),
         extensions: extensions(fields["extensions"]),
       };
     case "resume_error":
@@ -268,6 +292,7 @@ const clientTypes: ReadonlySet<string> = new Set([
   "resize",
   "signal",
   "close",
+  "done",
 ]);
 
 function session(value: unknown): Session {
@@ -312,7 +337,13 @@ function extensions(value: unknown): Extensions | null {
     resume: integer(fields, "resume", 0),
     session: boolean(fields, "session"),
     ...(keep > 0 && { keep }),
+    ...(boolean(fields, "reuse") && { reuse: true }),
   };
+}
+
+function mark(fields: Fields): { readonly server?: string } {
+  const server = string(fields, "server");
+  return server === "" ? {} : { server };
 }
 
 function sessionOrigin(fields: Fields): SessionOrigin {

@@ -4,6 +4,7 @@ import { Conversation } from "./conversation.js";
 import type { Events, Failure } from "./conversation.js";
 import { DisconnectedError, EndedError, OutcomeError, StartError, worthRetrying } from "./errors.js";
 import { takeLeave } from "./leave.js";
+import type { Idle, Rested } from "./idle.js";
 import { MAX_SENT, encode } from "./message.js";
 import type { Start } from "./message.js";
 import { Output, readAll } from "./output.js";
@@ -31,6 +32,8 @@ export interface Plan {
   readonly protocols: (signal: AbortSignal) => Promise<string[]>;
   /** Makes a connection. */
   readonly dial: (protocols: string[]) => Socket;
+  /** Connections that earlier commands have left. */
+  readonly idle: Idle;
   /** How long a lost connection may be replaced, in milliseconds, so that nothing is lost with it. 0 is not at all. */
   readonly resume: number;
   /** Whether to start again when the connection is lost for good: the start leads back to a session. */
@@ -234,6 +237,11 @@ export class RemoteProcess implements Process {
     const { signal } = (this.#attempting = new AbortController());
     this.#setState({ status: "connecting", attempt, ...this.#marks() });
     if (signal.aborted) return; // A listener has had enough.
+    const rested = this.#conversation ? undefined : this.#plan.idle.take();
+    if (rested) {
+      this.#converse(rested);
+      return;
+    }
     try {
       const protocols = await this.#plan.protocols(signal);
       // The handlers are set in the same turn as the socket is made. An event before that would be lost.
@@ -264,9 +272,9 @@ export class RemoteProcess implements Process {
   }
 
   /** Takes the conversation up over a socket, or begins one. */
-  #converse(socket: Socket): void {
+  #converse(line: Socket | Rested): void {
     if (this.#conversation) {
-      this.#conversation.resume(socket);
+      this.#conversation.resume(line as Socket); // Only a new one is taken for that.
       return;
     }
     const { start, resume } = this.#plan;
@@ -286,7 +294,7 @@ export class RemoteProcess implements Process {
     };
     const command = { ...start.command, rows, cols };
     this.#lostConversation = false;
-    this.#conversation = new Conversation(socket, keyed({ ...start, command }, resume), resume, this.#outputs, events);
+    this.#conversation = new Conversation(line, keyed({ ...start, command }, resume), resume, this.#outputs, events, this.#plan.idle);
   }
 
   #startedAs(pid: number): void {

@@ -28,7 +28,7 @@ function bytes(text: string | undefined, base64: string | undefined): Uint8Array
 const message = (v: Vector): Uint8Array<ArrayBuffer> => bytes(v.message, v.message_base64);
 const body = (v: Vector): Uint8Array<ArrayBuffer> => bytes(v.body, v.body_base64);
 
-const clientTypes = new Set(["start", "resume", "ask", "stdin", "close_stdin", "resize", "signal", "close"]);
+const clientTypes = new Set(["start", "resume", "ask", "stdin", "close_stdin", "resize", "signal", "close", "done"]);
 
 const readable = vectors.filter((v) => v.direction !== "client" || (v.decoded && !v.optional));
 const sent = vectors.filter((v) => v.direction !== "server" && v.canonical);
