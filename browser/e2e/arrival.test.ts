@@ -79,10 +79,12 @@ test("asks for the token for as long as its user takes", async () => {
   await answerLate();
   const shell = await tab.run("echo $$");
 
-  // The server may also stop taking it. Then the page connects again, and asks once more.
-  await tab.page.route("**/api/server", (route) => route.fulfill({ status: 401 }), { times: 2 });
+  // The server may also stop taking it, for a while. Then the page connects again, and asks once more.
+  await tab.page.route("**/api/server", (route) => route.fulfill({ status: 401 }));
   wire.cut();
   wire.mend();
+  await tab.page.getByRole("dialog", { name: "This server asks for a token" }).waitFor();
+  await tab.page.unroute("**/api/server");
   await answerLate();
   assert.equal(await tab.run("echo $$"), shell);
   await tab.close();
