@@ -33,6 +33,9 @@ type Start func(ctx context.Context, c Command) (Process, error)
 // Bench has the means and the sizes of the works.
 type Bench struct {
 	Start Start
+	// Kept starts commands over connections that earlier ones have left, KeptFar over such with a round trip of Trip. They are nil
+	// where every command has a connection of its own.
+	Kept, KeptFar Start
 	// Stats asks the server about itself.
 	Stats func(ctx context.Context) (Stats, error)
 	// Size is how many bytes are moved.
@@ -63,7 +66,9 @@ var works = []work{
 	{"download", "MiB/s", (*Bench).download},
 	{"echo", "MiB/s", (*Bench).echo},
 	{"rtt", "us", (*Bench).roundTrip},
-	{"start", "us", (*Bench).starts},
+	{"start", "us", func(b *Bench, ctx context.Context) (float64, error) { return b.starts(ctx, b.Start) }},
+	{"again", "us", func(b *Bench, ctx context.Context) (float64, error) { return b.starts(ctx, b.Kept) }},
+	{"far", "us", func(b *Bench, ctx context.Context) (float64, error) { return b.starts(ctx, b.KeptFar) }},
 	{"many", "MiB/s", (*Bench).many},
 	{"idle", "KiB", (*Bench).idle},
 	{"allocs", "", (*Bench).allocs},

@@ -3,16 +3,19 @@ package load
 import (
 	"context"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 )
 
 // small is a Bench that does little, with processes of this machine and the test as the server.
 func small(start Start) *Bench {
 	return &Bench{
-		Start:  start,
+		Start: start,
+		Kept:  start, KeptFar: start,
 		Stats:  func(context.Context) (Stats, error) { return ownStats() },
 		Size:   1<<20 + 1,
 		Piece:  64 << 10,
@@ -98,4 +101,37 @@ func (p *localProcess) Close() error {
 		return nil
 	}
 	return p.cmd.Process.Kill()
+}
+
+// TestFar: a byte there and back takes a whole round trip more.
+func TestFar(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	go func() {
+		for conn, err := listener.Accept(); err == nil; conn, err = listener.Accept() {
+			go func() { _, _ = io.Copy(conn, conn) }()
+		}
+	}()
+	far, err := Far("http://" + listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := net.Dial("tcp", strings.TrimPrefix(far, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for range 3 {
+		began := time.Now()
+		_, err := conn.Write([]byte("x"))
+		if err == nil {
+			_, err = io.ReadFull(conn, make([]byte, 1))
+		}
+		if took := time.Since(began); err != nil || took < Trip {
+			t.Fatalf("%v, in %v", err, took)
+		}
+	}
 }

@@ -23,6 +23,8 @@ type Program struct {
 	Server func() error
 	// Connect returns a function that starts commands at the URL. over names the way to connect, if there are several.
 	Connect func(url, over string) (Start, error)
+	// Kept is Connect for commands that have connections which earlier ones have left. nil means that there are none.
+	Kept func(url string) Start
 	// Piece is how many bytes are written at a time. 0 means 64 KiB.
 	Piece int
 }
@@ -69,6 +71,13 @@ func (p Program) client(args []string) (err error) {
 	b.Stats = func(ctx context.Context) (Stats, error) { return fetchStats(ctx, *url) }
 	if b.Start, err = p.Connect(*url, *over); err != nil {
 		return err
+	}
+	if p.Kept != nil {
+		far, err := Far(*url)
+		if err != nil {
+			return err
+		}
+		b.Kept, b.KeptFar = p.Kept(*url), p.Kept(far)
 	}
 	for _, work := range flags.Args() {
 		result, err := b.Run(context.Background(), work)

@@ -33,12 +33,13 @@ const (
 var (
 	streams = []string{"upload", "download", "echo", "rtt"}
 	starts  = append(slices.Clone(streams), "start")
-	all     = []string{"upload", "download", "echo", "rtt", "start", "many", "idle", "allocs"}
+	common  = []string{"upload", "download", "echo", "rtt", "start", "many", "idle", "allocs"}
+	all     = []string{"upload", "download", "echo", "rtt", "start", "again", "far", "many", "idle", "allocs"}
 )
 
 var contenders = []contender{
-	{old, "v024", "", all},
-	{user, "ours", "user", all},
+	{old, "v024", "", common},
+	{user, "ours", "user", common},
 	{own, "ours", "own", all},
 	{local, "ours", "local", starts},
 	{raw, "raw", "nhooyr", streams},

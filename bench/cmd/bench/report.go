@@ -39,6 +39,8 @@ var descriptions = map[string]string{
 	"echo":     "echo through `cat`, each way, checked",
 	"rtt":      "one byte there and back through `cat`",
 	"start":    "connect, run `true`, exit",
+	"again":    "run `true`, exit, over a connection that was kept",
+	"far":      "the same over a round trip of 50 ms",
 	"many":     "downloads at once, in all",
 	"idle":     "server's memory per idle process",
 	"allocs":   "allocations per 64,000 bytes, client and server",

@@ -59,7 +59,7 @@ func (r runner) measure(ctx context.Context, contenders []contender) (measured [
 
 // turns is how often the contenders do a work in a round, if not once. A work that takes microseconds mostly waits for a core to
 // wake up. The time for that can double from one moment to the next.
-var turns = map[string]int{"rtt": 5, "start": 3}
+var turns = map[string]int{"rtt": 5, "start": 3, "again": 3}
 
 // turn lets each of the contenders do a work.
 func (r runner) turn(ctx context.Context, measured []*measurement, contenders []contender, work string) ([]*measurement, error) {

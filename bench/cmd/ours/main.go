@@ -16,16 +16,18 @@ func main() {
 	load.Program{
 		Server:  func() error { return load.Serve(&wsep.Handler{Execer: wsep.LocalExecer{}}) },
 		Connect: connect,
+		Kept:    func(url string) load.Start { return through(wsep.Dialer{URL: url}) },
 	}.Main()
 }
 
-// connect returns a function that starts commands: over a connection that the user dialed, with a Dialer, or on this machine.
+// connect returns a function that starts commands: over a connection that the user dialed, with a Dialer that
+// keeps no connections, or on this machine.
 func connect(url, over string) (load.Start, error) {
 	switch over {
 	case "user":
 		return through(userExecer{url}), nil
 	case "own":
-		return through(wsep.Dialer{URL: url}), nil
+		return through(wsep.Dialer{URL: url, MaxIdle: -1}), nil
 	case "local":
 		return through(wsep.LocalExecer{}), nil
 	}
