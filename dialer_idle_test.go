@@ -129,6 +129,21 @@ func TestConnectionsOfOnesOwnAreReused(t *testing.T) {
 	require.EqualValues(t, 2, server.made.Load())
 }
 
+// TestChannelIsReused: a channel of wsplice is a connection like any other.
+func TestChannelIsReused(t *testing.T) {
+	t.Parallel()
+	server := countConnections(t, &wsep.Handler{})
+	client := dialSplice(t)
+	d := wsep.Dialer{MaxIdle: 1, Dial: func(ctx context.Context) (wsep.Conn, error) {
+		return client.Connect(ctx, strings.Replace(server.url, "http", "ws", 1), nil)
+	}}
+	defer d.CloseIdleConnections()
+	for range 5 {
+		exits(t, d, "cat; echo hi; exit 3", 3, "hi\n")
+	}
+	require.EqualValues(t, 1, server.made.Load())
+}
+
 // TestConnectionIsNotReused: what keeps a connection for one command.
 func TestConnectionIsNotReused(t *testing.T) {
 	t.Parallel()

@@ -119,6 +119,13 @@ func each(newExecer func(*testing.T) wsep.Execer) func(*testing.T) func(*testing
 
 // throughSplice has a channel for each command, all through one connection.
 func throughSplice(t *testing.T) func(*testing.T) wsep.Execer {
+	client := dialSplice(t)
+	host := strings.Replace(serve(t, wsep.LocalExecer{}), "http", "ws", 1)
+	return func(*testing.T) wsep.Execer { return channelPerStart{client, host} }
+}
+
+// dialSplice returns a client of a wsplice server of the test's own.
+func dialSplice(t *testing.T) *wsplice.Client {
 	allowed, err := wsplice.ParseAllowlist("127.0.0.1")
 	require.NoError(t, err)
 	splice := httptest.NewServer(&wsplice.Server{Allowed: allowed})
@@ -126,8 +133,7 @@ func throughSplice(t *testing.T) func(*testing.T) wsep.Execer {
 	client, err := wsplice.Dial(t.Context(), splice.URL, nil)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = client.Close() })
-	host := strings.Replace(serve(t, wsep.LocalExecer{}), "http", "ws", 1)
-	return func(*testing.T) wsep.Execer { return channelPerStart{client, host} }
+	return client
 }
 
 // overSSH has a connection for each line, to one host.
