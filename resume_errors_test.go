@@ -4,6 +4,8 @@ package wsep_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -24,6 +26,40 @@ import (
 )
 
 // How a lost connection can fail to come back: by name, in time, and without anything that runs twice.
+
+// TestKeysAreInNoLog: who has a key has the process. Whatever becomes of it, the log at its most talkative has neither the key nor
+// the hash by which the server knows it.
+func TestKeysAreInNoLog(t *testing.T) {
+	t.Parallel()
+	opts, log := logTo()
+	url := serveCut(t, &wsep.Handler{Options: opts})
+	holdOnTheWire(t, url, (*rawClient).drop)
+	for _, message := range []string{
+		startWith(testKey(1), 60, "true"),                      // The key was used before.
+		resumeWith(testKey(1), 1<<40),                          // It is over, and the offset is wrong.
+		strings.Replace(resumeWith(testKey(1), 0), "A", "", 1), // It is no key.
+		startWith(testKey(2), 60, "echo hi; exit 3"),
+		resumeWith(testKey(2), 1<<40),
+	} {
+		c := dialRaw(t, url)
+		c.send(message)
+		_, _ = c.read()
+		c.drop()
+	}
+	require.Eventually(t, func() bool { return strings.Count(log.String(), "connection ended") >= 5 }, patience, time.Millisecond)
+	for n := range byte(3) {
+		key := testKey(n)
+		bytes, err := base64.RawURLEncoding.DecodeString(key)
+		require.NoError(t, err)
+		hash := sha256.Sum256(bytes)
+		for _, secret := range []string{
+			key, key[1:], fmt.Sprintf("%x", bytes), fmt.Sprint(bytes), fmt.Sprintf("%x", hash), fmt.Sprint(hash),
+			base64.RawURLEncoding.EncodeToString(hash[:]), base64.StdEncoding.EncodeToString(hash[:]),
+		} {
+			require.NotContains(t, log.String(), strings.Trim(secret, "[]"))
+		}
+	}
+}
 
 func TestResumeOnTheWire(t *testing.T) {
 	t.Parallel()
