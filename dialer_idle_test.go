@@ -190,6 +190,26 @@ func TestReusedConnectionsHaveAnOwner(t *testing.T) {
 	require.Positive(t, server.refused.Load())
 }
 
+// TestServerClosesIdleConnections: a server that is to end need not wait for connections at rest.
+func TestServerClosesIdleConnections(t *testing.T) {
+	t.Parallel()
+	srv := wsep.NewServer()
+	server := countConnections(t, &wsep.Handler{Server: srv})
+	d := reusing(t, server.url)
+	running, err := d.Start(t.Context(), wsep.Command{Command: "cat", Stdin: true})
+	require.NoError(t, err)
+	for want, end := range []func(){srv.CloseIdleConnections, srv.Close} {
+		exits(t, d, "echo hi", 0, "hi\n")
+		require.EqualValues(t, 2+want, server.made.Load())
+		require.Eventually(t, func() bool {
+			end() // The server may still have to read that the command is done with the connection.
+			return server.open.Load() == 1
+		}, timetest.Patience, 5*time.Millisecond)
+	}
+	require.NoError(t, running.Stdin().Close())
+	require.NoError(t, running.Wait(), "it is not affected")
+}
+
 // TestNothingIsLeftToTheNext: whatever a command leaves unread or unsaid, the next one on the connection has a clean start.
 func TestNothingIsLeftToTheNext(t *testing.T) {
 	t.Parallel()

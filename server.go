@@ -131,6 +131,7 @@ type Server struct {
 	all       map[*registered]struct{}   // those that are not done
 	vacated   chan struct{}              // closed when a place may be free; nil if no start waits
 	ended     endedSessions
+	resting   map[chan struct{}]struct{} // connections that wait for another command; closed to end that
 	conversations
 }
 

@@ -260,11 +260,13 @@ func (srv *Server) SessionCount() int {
 	return len(srv.sessions)
 }
 
-// Close ends all processes that wait for a client whose connection is lost: see [Options.ResumeTimeout]. It closes all
+// Close ends all processes that wait for a client whose connection is lost: see [Options.ResumeTimeout]. It closes idle
+// connections, and all
 // sessions at the same time and waits until they are done. This takes some seconds, or up to a minute if their machine does
 // not answer. The sessions' clients are told that the server is closing. The Server can be used again after that.
 func (srv *Server) Close() {
 	srv.endDetached()
+	srv.CloseIdleConnections()
 	srv.mu.Lock()
 	sessions := slices.Collect(maps.Keys(srv.all))
 	srv.mu.Unlock()

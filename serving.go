@@ -102,9 +102,12 @@ const callerTimeout = 10 * time.Second
 // awaitFirst waits for the client's first message. If the client closes the connection instead, it returns neither a message
 // nor an error.
 func (s *serving) awaitFirst(ctx context.Context) (any, error) {
+	if s.reuse.again {
+		return s.awaitNext(ctx)
+	}
 	var timeout <-chan time.Time
-	if limit := s.startTimeout(); limit > 0 {
-		t := time.NewTimer(limit)
+	if s.opts.StartTimeout > 0 {
+		t := time.NewTimer(s.opts.StartTimeout)
 		defer t.Stop()
 		timeout = t.C
 	}
@@ -112,15 +115,8 @@ func (s *serving) awaitFirst(ctx context.Context) (any, error) {
 	case first := <-s.first:
 		return first, nil
 	case err := <-s.readErr:
-		err = s.connectionEnd(err)
-		if s.reuse.again && isLoss(err) {
-			return nil, nil // Nothing was under way.
-		}
-		return nil, err
+		return nil, s.connectionEnd(err)
 	case <-timeout:
-		if s.reuse.again {
-			return nil, nil
-		}
 		return nil, &protocolError{err: xerrors.New("no start message came in time"), code: statusPolicy}
 	case <-ctx.Done():
 		return nil, ctx.Err()

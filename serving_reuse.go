@@ -75,12 +75,60 @@ func (s *serving) next() (bulk, any, error) {
 	return s.link.read(proto.StdinHeader)
 }
 
-// startTimeout returns how long the client has for its first message. 0 or less means no bound.
-func (s *serving) startTimeout() time.Duration {
-	if s.reuse.again {
-		return max(time.Until(s.reuse.until), 1)
+// awaitNext waits for the message that begins the next conversation. It returns nil when the connection has ended before, or has
+// rested for too long: nothing is under way then.
+func (s *serving) awaitNext(ctx context.Context) (any, error) {
+	dismissed, rise := s.server.rest()
+	defer rise()
+	tooLong := time.NewTimer(time.Until(s.reuse.until))
+	defer tooLong.Stop()
+	select {
+	case first := <-s.first:
+		return first, nil
+	case err := <-s.readErr:
+		if err = s.connectionEnd(err); isLoss(err) {
+			return nil, nil
+		}
+		return nil, err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-dismissed:
+	case <-tooLong.C:
 	}
-	return s.opts.StartTimeout
+	select {
+	case first := <-s.first: // It has come at the same time.
+		return first, nil
+	default:
+		return nil, nil
+	}
+}
+
+// rest counts a connection among those that wait for another conversation, until rise is called. dismissed is closed when the
+// connection is no longer wanted.
+func (srv *Server) rest() (dismissed <-chan struct{}, rise func()) {
+	c := make(chan struct{})
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	if srv.resting == nil {
+		srv.resting = make(map[chan struct{}]struct{})
+	}
+	srv.resting[c] = struct{}{}
+	return c, func() {
+		srv.mu.Lock()
+		defer srv.mu.Unlock()
+		delete(srv.resting, c)
+	}
+}
+
+// CloseIdleConnections makes Serve return for the connections that wait for another command: see [Options.MaxLife]. It does not
+// wait for that. The other connections are not affected, and may wait for another command later.
+func (srv *Server) CloseIdleConnections() {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	for c := range srv.resting {
+		close(c)
+		delete(srv.resting, c)
+	}
 }
 
 // serveAll serves a connection's conversations until the client closes the connection, or one of them fails.

@@ -102,9 +102,11 @@ func (s *Server) Failed() <-chan error { return s.failed }
 // idlePause is how often AwaitIdle looks.
 const idlePause = 50 * time.Millisecond
 
-// AwaitIdle waits until there are no sessions and nobody is served, or until the context ends.
+// AwaitIdle waits until there are no sessions and nobody is served, or until the context ends. Connections that wait for another
+// command are closed.
 func (s *Server) AwaitIdle(ctx context.Context) {
 	for s.running.Load() > 0 || s.sessions.SessionCount() > 0 {
+		s.sessions.CloseIdleConnections()
 		select {
 		case <-time.After(idlePause):
 		case <-ctx.Done():
