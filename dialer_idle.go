@@ -209,7 +209,7 @@ func (d Dialer) isPlain() bool {
 
 // connection returns a connection for a command: one that was kept, or a new one.
 func (d Dialer) connection(ctx context.Context, r *resumer) (Conn, error) {
-	for r.keep != nil {
+	for r.keep != nil && ctx.Err() == nil {
 		c, ok := idleConns.Take(d.peer())
 		if !ok {
 			break

@@ -407,7 +407,7 @@ func TestWaitClosesDescriptors(t *testing.T) {
 	script := wsep.Command{Command: "sh", Args: []string{"-c", "read line; echo out; echo err >&2"}, Stdin: true}
 	onTerminal := script
 	onTerminal.TTY = true
-	far := wsep.Dialer{URL: serve(t, wsep.LocalExecer{})}
+	far := wsep.Dialer{URL: serve(t, wsep.LocalExecer{}), MaxIdle: -1}
 	for _, tc := range []struct {
 		name    string
 		execer  wsep.Execer

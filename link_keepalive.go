@@ -158,7 +158,7 @@ func (l *link) answers(ctx context.Context) bool {
 			return true
 		}
 		// The libraries have a timeout of their own, which a ping behind a long message can exceed.
-		if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+		if ctx.Err() != nil || pinging.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
 			return false
 		}
 	}

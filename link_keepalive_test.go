@@ -398,3 +398,29 @@ func TestKeepAliveDoesNotJudgeWhileDeaf(t *testing.T) {
 		require.Zero(t, early, "the client is there")
 	})
 }
+
+// impatientConn is a connection whose peer does not answer. Like the libraries it would be closed by a ping without time left.
+type impatientConn struct {
+	scriptConn
+	t      *testing.T
+	pinged bool
+}
+
+func (c *impatientConn) Ping(ctx context.Context) error {
+	if c.pinged && ctx.Err() != nil {
+		c.t.Error("a ping without time left")
+	}
+	c.pinged = true
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// TestNoPingWithoutTime: the end of a probe's time is no reason to ping again.
+func TestNoPingWithoutTime(t *testing.T) {
+	for range 1000 {
+		l := &link{conn: &impatientConn{t: t}}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Microsecond)
+		_ = l.answers(ctx)
+		cancel()
+	}
+}

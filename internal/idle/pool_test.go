@@ -1,6 +1,7 @@
 package idle
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -9,14 +10,17 @@ import (
 )
 
 // thing is an Item.
-type thing struct{ lost, taken, dropped bool }
+type thing struct {
+	lost, taken bool
+	dropped     atomic.Bool
+}
 
 func (i *thing) Take() bool {
 	i.taken = !i.lost
 	return i.taken
 }
 
-func (i *thing) Drop() { i.dropped = true }
+func (i *thing) Drop() { i.dropped.Store(true) }
 
 func TestTheLastPutIsTakenFirst(t *testing.T) {
 	p := NewPool[string, *thing]()
@@ -58,11 +62,11 @@ func TestItemsExpire(t *testing.T) {
 		_, ok := p.Take("a")
 		require.True(t, ok)
 		time.Sleep(time.Minute - time.Second)
-		require.False(t, rests.dropped)
+		require.False(t, rests.dropped.Load())
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		require.True(t, rests.dropped)
-		require.False(t, taken.dropped, "it is its taker's")
+		require.True(t, rests.dropped.Load())
+		require.False(t, taken.dropped.Load(), "it is its taker's")
 		require.False(t, p.Remove("a", rests))
 		require.Empty(t, p.items)
 	})
@@ -76,10 +80,10 @@ func TestClear(t *testing.T) {
 	}
 	require.True(t, p.Remove("c", c))
 	p.Clear("a")
-	require.True(t, a.dropped)
-	require.False(t, b.dropped)
+	require.True(t, a.dropped.Load())
+	require.False(t, b.dropped.Load())
 	ClearAll()
-	require.True(t, b.dropped)
-	require.False(t, c.dropped)
+	require.True(t, b.dropped.Load())
+	require.False(t, c.dropped.Load())
 	require.Empty(t, p.items)
 }
