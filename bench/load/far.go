@@ -17,6 +17,7 @@ func Far(url string) (string, error) {
 		return "", err
 	}
 	server := strings.TrimPrefix(url, "http://")
+	// Ends with the program, as its goroutines do when nothing closes their connections before.
 	go func() {
 		for {
 			near, err := listener.Accept()
@@ -28,6 +29,7 @@ func Far(url string) (string, error) {
 				_ = near.Close()
 				continue
 			}
+			// Each ends when one of the connections ends.
 			go delay(far, near)
 			go delay(near, far)
 		}
@@ -44,6 +46,7 @@ type late struct {
 // delay passes bytes on after half of Trip. It ends with one of the connections.
 func delay(to, from net.Conn) {
 	under := make(chan late, 1<<10)
+	// Ends when everything under way has arrived.
 	go func() {
 		defer to.Close()
 		for l := range under {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 )
 
 // Process is a started command. It has the methods that wsep.Process has in all versions.
@@ -38,6 +39,8 @@ type Bench struct {
 	Kept, KeptFar Start
 	// Stats asks the server about itself.
 	Stats func(ctx context.Context) (Stats, error)
+	// CPU asks the server for the processor time that it has used.
+	CPU func(ctx context.Context) (time.Duration, error)
 	// Size is how many bytes are moved.
 	Size int64
 	// Piece is how many bytes are written at a time.
@@ -72,6 +75,8 @@ var works = []work{
 	{"many", "MiB/s", (*Bench).many},
 	{"idle", "KiB", (*Bench).idle},
 	{"allocs", "", (*Bench).allocs},
+	{"upload-cpu", "s/GiB", func(b *Bench, ctx context.Context) (float64, error) { return b.cpu(ctx, (*Bench).upload) }},
+	{"download-cpu", "s/GiB", func(b *Bench, ctx context.Context) (float64, error) { return b.cpu(ctx, (*Bench).download) }},
 }
 
 // Run does a work by its name.

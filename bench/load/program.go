@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"time"
 )
 
 // Program is a program that is measured. Its client and its server are two processes:
@@ -69,6 +70,7 @@ func (p Program) client(args []string) (err error) {
 	_ = flags.Parse(args) // It exits.
 	b.Size = *size << 20
 	b.Stats = func(ctx context.Context) (Stats, error) { return fetchStats(ctx, *url) }
+	b.CPU = func(ctx context.Context) (time.Duration, error) { return fetchCPU(ctx, *url) }
 	if b.Start, err = p.Connect(*url, *over); err != nil {
 		return err
 	}
@@ -103,6 +105,7 @@ func Serve(h http.Handler) error {
 	fmt.Printf("http://%s\n", listener.Addr())
 	mux := http.NewServeMux()
 	mux.HandleFunc(statsPath, serveStats)
+	mux.HandleFunc(cpuPath, serveCPU)
 	mux.Handle("/", h)
 	failed := make(chan error, 1)
 	// Ends with the program.

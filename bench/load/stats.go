@@ -96,13 +96,16 @@ func (b *Bench) mallocs(ctx context.Context) (float64, error) {
 }
 
 // serveStats is the handler that tells a server's Stats.
-func serveStats(w http.ResponseWriter, _ *http.Request) {
-	stats, err := ownStats()
+func serveStats(w http.ResponseWriter, _ *http.Request) { answer(w, ownStats) }
+
+// answer answers a request with what ask returns at the client.
+func answer[T any](w http.ResponseWriter, own func() (T, error)) {
+	value, err := own()
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusNotImplemented)
 		return
 	}
-	_ = json.NewEncoder(w).Encode(stats)
+	_ = json.NewEncoder(w).Encode(value)
 }
 
 func ownStats() (stats Stats, err error) {
@@ -132,18 +135,23 @@ func resident() (kib float64, err error) {
 
 // fetchStats asks the server at the URL.
 func fetchStats(ctx context.Context, url string) (stats Stats, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+statsPath, nil)
+	err = ask(ctx, url+statsPath, &stats)
+	return stats, err
+}
+
+// ask sets value to what the server answers to a request for the URL.
+func ask(ctx context.Context, url string, value any) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return Stats{}, err
+		return err
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return Stats{}, err
+		return err
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
-		return Stats{}, fmt.Errorf("stats: %s", res.Status)
+		return fmt.Errorf("%s: %s", url, res.Status)
 	}
-	err = json.NewDecoder(res.Body).Decode(&stats)
-	return stats, err
+	return json.NewDecoder(res.Body).Decode(value)
 }

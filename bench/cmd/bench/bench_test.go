@@ -26,6 +26,14 @@ func TestEveryTargetIsJudged(t *testing.T) {
 	}
 }
 
+func TestEveryWorkIsDescribed(t *testing.T) {
+	for _, work := range all {
+		if descriptions[work] == "" {
+			t.Errorf("no description of %s", work)
+		}
+	}
+}
+
 func TestVerdict(t *testing.T) {
 	measured := even()
 	met := func(what string) bool {

@@ -14,6 +14,10 @@ var panels = []panel{
 	{"download", "download, MiB/s"},
 	{"echo", "echo each way, MiB/s"},
 	{"rtt", "one byte there and back, us (shorter is better)"},
+	{"start", "connect, run true, exit, us (shorter is better)"},
+	{"again", "the same over a connection that was kept, us (shorter is better)"},
+	{"upload-cpu", "upload, server's processor time, s/GiB (shorter is better)"},
+	{"download-cpu", "download, server's processor time, s/GiB (shorter is better)"},
 }
 
 // The chart's measures, in pixels.
@@ -51,7 +55,7 @@ func (r results) chart() string {
 	}
 	y += titleHeight / 2
 	writeText(&b, "note", margin, y, r.origin())
-	title := "Throughput and round trip of wsep and its peers"
+	title := "Throughput and times of wsep and its peers"
 	return fmt.Sprintf(chartHead, chartWidth, y+margin, title) + b.String() + "</svg>\n"
 }
 

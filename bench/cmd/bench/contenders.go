@@ -28,13 +28,15 @@ const (
 	raw   = "raw nhooyr"
 	coder = "raw coder"
 	ssh   = "OpenSSH"
+	relay = "splice" // a relay that moves bytes by splice(2)
 )
 
 var (
 	streams = []string{"upload", "download", "echo", "rtt"}
 	starts  = append(slices.Clone(streams), "start")
-	common  = []string{"upload", "download", "echo", "rtt", "start", "many", "idle", "allocs"}
-	all     = []string{"upload", "download", "echo", "rtt", "start", "again", "far", "many", "idle", "allocs"}
+	cpu     = []string{"upload-cpu", "download-cpu"}
+	common  = slices.Concat(starts, []string{"many", "idle", "allocs"}, cpu)
+	all     = slices.Concat(starts, []string{"again", "far", "many", "idle", "allocs"}, cpu)
 )
 
 var contenders = []contender{
@@ -42,6 +44,7 @@ var contenders = []contender{
 	{user, "ours", "user", common},
 	{own, "ours", "own", all},
 	{local, "ours", "local", starts},
+	{relay, "splicing", "", slices.Concat(streams, cpu)},
 	{raw, "raw", "nhooyr", streams},
 	{coder, "raw", "coder", streams},
 	{ssh, "ssh", "", starts},
@@ -62,7 +65,7 @@ func present() []contender {
 // build builds the contenders' programs. The one of v0.2.4 has a module of its own, because a module can't require two versions of wsep.
 func build(ctx context.Context, dir, binaries string) error {
 	for _, args := range [][]string{
-		{"build", "-C", dir, "-o", binaries, "./cmd/ours", "./cmd/raw", "./cmd/ssh"},
+		{"build", "-C", dir, "-o", binaries, "./cmd/ours", "./cmd/raw", "./cmd/splicing", "./cmd/ssh"},
 		{"build", "-C", filepath.Join(dir, "v024"), "-o", binaries, "."},
 	} {
 		cmd := exec.CommandContext(ctx, "go", args...)

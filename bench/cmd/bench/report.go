@@ -44,6 +44,9 @@ var descriptions = map[string]string{
 	"many":     "downloads at once, in all",
 	"idle":     "server's memory per idle process",
 	"allocs":   "allocations per 64,000 bytes, client and server",
+
+	"upload-cpu":   "server's processor time, upload",
+	"download-cpu": "server's processor time, download",
 }
 
 // origin describes the machine and the number of rounds.

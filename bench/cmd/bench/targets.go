@@ -22,6 +22,7 @@ var targets = []target{
 	{what: "upload, own ends, times local", contender: own, work: "upload", over: local, bound: atLeast(0.8)},
 	{what: "download, user's connection, times v0.2.4", contender: user, work: "download", over: old, bound: atLeast(2.8)},
 	{what: "download, own ends, times v0.2.4", contender: own, work: "download", over: old, bound: atLeast(3.6)},
+	{what: "download, own ends, times a relay by splice", contender: own, work: "download", over: relay, bound: atLeast(0.9)},
 	{what: "echo, user's connection, times v0.2.4", contender: user, work: "echo", over: old, bound: atLeast(2.5)},
 	{what: "echo, own ends, times v0.2.4", contender: own, work: "echo", over: old, bound: atLeast(4)},
 	{what: "echo, own ends, times local", contender: own, work: "echo", over: local, bound: atLeast(0.7)},
@@ -33,6 +34,9 @@ var targets = []target{
 	{what: "start on a kept connection, of v0.2.4", contender: own, work: "again", over: old, overWork: "start", bound: atMost(0.6)},
 	{what: "start on a kept connection, times local", contender: own, work: "again", over: local, overWork: "start", bound: atMost(1.5)},
 	{what: "the same over 50 ms, in us", contender: own, work: "far", bound: atMost(1.05 * 50_000)},
+	// Half of what it took when every byte still went through the server's memory.
+	{what: "server's processor time, upload, own ends, of v0.2.4", contender: own, work: "upload-cpu", over: old, bound: atMost(0.08)},
+	{what: "server's processor time, download, own ends, of v0.2.4", contender: own, work: "download-cpu", over: old, bound: atMost(0.15)},
 	{what: "memory per idle process, KiB", contender: own, work: "idle", bound: atMost(30)},
 	// It is not 0, because garbage collections empty pools.
 	{what: "allocations per message", contender: own, work: "allocs", bound: atMost(0.05)},
