@@ -70,7 +70,10 @@ export class Conversation {
   #attached = false;
   /** The server's mark on the connection that start was sent over, or may have been. */
   #mark: string | undefined;
-  /** The server's mark for the next start over this connection, and when it came. Without one there is none. */
+  /**
+   * The server's mark for the next start over this connection, and when it came. Undefined if the connection carries no other
+   * conversation.
+   */
   #nextMark: { readonly mark: string; readonly at: number } | undefined;
   /** Keeps the connection when the conversation is over. */
   readonly #idle: Idle | undefined;

@@ -63,7 +63,7 @@ func (p *Pool[K, T]) Put(key K, item T, most int, timeout time.Duration) bool {
 	return true
 }
 
-// Take returns the item of the key that was put last. ok is false if there is none.
+// Take returns, of the key's items, the one that was put last. ok is false if there is none.
 func (p *Pool[K, T]) Take(key K) (item T, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
