@@ -65,14 +65,14 @@ func newServer(t *testing.T, h *wsep.Handler) string {
 }
 
 // serveHTTP serves until the test ends, and returns its URL.
-func serveHTTP(t *testing.T, h http.Handler) string {
+func serveHTTP(t testing.TB, h http.Handler) string {
 	srv := httptest.NewServer(h)
 	t.Cleanup(srv.Close)
 	return srv.URL
 }
 
 // serve runs a Handler for the execer until the test ends, and returns its URL.
-func serve(t *testing.T, execer wsep.Execer) string {
+func serve(t testing.TB, execer wsep.Execer) string {
 	return serveHTTP(t, &wsep.Handler{Execer: execer})
 }
 

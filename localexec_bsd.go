@@ -4,7 +4,6 @@ package wsep
 
 import (
 	"os"
-	"os/exec"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,12 +13,8 @@ const (
 	ioctlSetTermios = unix.TIOCSETA
 )
 
-// exitWatch does nothing here. Other systems tell when a process has exited.
-type exitWatch struct{}
-
-func newExitWatch(*exec.Cmd) *exitWatch { return &exitWatch{} }
-
-func (*exitWatch) whenExited(do func()) { go do() }
+// whenExited calls do on a new goroutine at once. Other systems tell when a process has exited.
+func whenExited(_ *os.Process, do func()) { go do() }
 
 // widen does nothing here. Other systems can change the size of a pipe.
 func widen(*os.File) {}

@@ -2,7 +2,6 @@ package wsep
 
 import (
 	"os"
-	"os/exec"
 
 	"golang.org/x/sys/unix"
 
@@ -17,30 +16,17 @@ const (
 // utf8Input is the mode of a terminal whose input is UTF-8: see termios(3), IUTF8.
 const utf8Input = unix.IUTF8
 
-// exitWatch tells when a process exits. It is cheaper than os.Process.Wait, which blocks a thread while the process runs. A
-// thread costs more memory than everything else that an idle process needs.
-type exitWatch struct{ pidfd int }
-
-// newExitWatch prepares a command for watching. It must be called before the start.
-func newExitWatch(cmd *exec.Cmd) *exitWatch {
-	w := &exitWatch{pidfd: -1}
-	cmd.SysProcAttr.PidFD = &w.pidfd
-	return w
-}
-
-// whenExited calls do on a new goroutine when the started process has exited. Where the system does not support that, it
-// calls do at once.
-func (w *exitWatch) whenExited(do func()) {
-	if w.pidfd < 0 {
+// whenExited calls do on a new goroutine when a child process has exited. do waits for the process. This is cheaper than
+// os.Process.Wait alone, which blocks a thread while the process runs. A thread costs more memory than everything else that an
+// idle process needs. Where the system does not support that, it calls do at once.
+func whenExited(p *os.Process, do func()) {
+	watched := false
+	_ = p.WithHandle(func(pidfd uintptr) {
+		_, err := readiness.When(int(pidfd), do)
+		watched = err == nil
+	})
+	if !watched {
 		go do()
-		return
-	}
-	exited := func() {
-		_ = unix.Close(w.pidfd)
-		do()
-	}
-	if _, err := readiness.When(w.pidfd, exited); err != nil {
-		go exited()
 	}
 }
 

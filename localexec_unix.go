@@ -20,7 +20,6 @@ import (
 // localProcess is a process of this machine.
 type localProcess struct {
 	cmd       *exec.Cmd
-	exit      *exitWatch
 	killDelay time.Duration
 
 	stdin          localStdin // nil without Command.Stdin
@@ -58,7 +57,6 @@ func (l LocalExecer) start(ctx context.Context, c Command) (Process, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: cred}
 	p := &localProcess{
 		cmd:       cmd,
-		exit:      newExitWatch(cmd),
 		killDelay: l.killDelay(),
 		exited:    make(chan struct{}),
 		done:      make(chan struct{}),
@@ -83,7 +81,7 @@ func (l LocalExecer) start(ctx context.Context, c Command) (Process, error) {
 		p.outputEnded() // A terminal has no stderr.
 	}
 	p.bind(ctx)
-	p.exit.whenExited(func() { p.reap(l.WaitDelay) })
+	whenExited(cmd.Process, func() { p.reap(l.WaitDelay) })
 	return p, nil
 }
 
