@@ -8,10 +8,7 @@ import (
 
 	"cdr.dev/wsep/fleet"
 	"cdr.dev/wsep/fleet/registrytest"
-	"cdr.dev/wsep/internal/leaktest"
 )
-
-func TestMain(m *testing.M) { leaktest.Main(m) }
 
 func TestMemory(t *testing.T) {
 	registrytest.Run(t, func(t *testing.T) registrytest.Setup {

@@ -1,0 +1,350 @@
+package fleet
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/xerrors"
+
+	"cdr.dev/wsep"
+)
+
+// Execer is a gateway's: it runs commands at the nodes of a fleet.
+//
+//	http.Handle("/", &wsep.Handler{Execer: fleet.Execer{View: view, Keys: keys, TLS: config}, Authorize: authorize})
+//
+// The owner that Handler.Authorize returns is the owner of names and sessions. A command's ID is a session's [ID], or a name. An
+// Execer is safe for concurrent use while nobody changes its fields.
+//
+// A start with a name attaches to the session that has it, or places a new session and claims the name. A start with an ID only
+// attaches. A command without ID is placed and is no session. If the registry can't be reached, starts with IDs, with names that the
+// View knows, and without ID go on; others fail with [ErrNoRegistry].
+type Execer struct {
+	// View is what the gateway knows of the fleet. It is required, and must run.
+	View *View
+	// Keys is the fleet's ring. It is required.
+	Keys *KeyRing
+	// TLS is the configuration of connections to nodes: see [GatewayTLS]. It is required.
+	TLS *tls.Config
+	// Placer chooses nodes. nil means BestOfThree{}.
+	Placer Placer
+	// LostAfter is how long a node is lost before a start takes its names. 0 means one minute. All gateways should have the same.
+	LostAfter time.Duration
+	// Resume is [wsep.Dialer.Resume] towards nodes.
+	Resume time.Duration
+}
+
+var (
+	_ wsep.Forwarder      = Execer{}
+	_ wsep.SessionKeeper  = Execer{}
+	_ wsep.SessionManager = Execer{}
+)
+
+const (
+	defaultLostAfter = time.Minute
+	// connectTimeout bounds connecting to a node, and the handshake. A node that is stopped does not answer.
+	connectTimeout = 3 * time.Second
+	// placeTries bounds at how many nodes a start is tried.
+	placeTries = 3
+	// nameTries bounds how often a name is looked up anew because its claim has changed.
+	nameTries = 4
+	// listTimeout bounds how long nodes are waited for that are asked for their sessions.
+	listTimeout = time.Second
+)
+
+// ErrUnreachable is matched by the error of a session whose node can't be reached. The session may live. The error matches
+// [wsep.ErrDisconnected] too.
+var ErrUnreachable = xerrors.New("node is unreachable")
+
+type unreachableError struct {
+	node  string
+	cause error
+}
+
+func (e *unreachableError) Error() string {
+	return fmt.Sprintf("node %s is unreachable: %v", e.node, e.cause)
+}
+func (e *unreachableError) Unwrap() error { return e.cause }
+func (e *unreachableError) Is(target error) bool {
+	return target == ErrUnreachable || target == wsep.ErrDisconnected
+}
+
+// KeepsSessions implements wsep.SessionKeeper.
+func (Execer) KeepsSessions() bool { return true }
+
+// Peers implements wsep.Forwarder. Those that could not be reached some seconds ago come last.
+func (e Execer) Peers(ctx context.Context) (peers []wsep.Dialer, err error) {
+	if err := e.View.await(ctx); err != nil {
+		return nil, err
+	}
+	nodes := e.View.Nodes()
+	slices.SortStableFunc(nodes, func(a, b Candidate) int {
+		switch {
+		case a.Failing == b.Failing:
+			return 0
+		case a.Failing:
+			return 1
+		}
+		return -1
+	})
+	for _, n := range nodes {
+		peers = append(peers, e.dialer(n.Name, n.Address))
+	}
+	return peers, nil
+}
+
+// Start implements wsep.Execer.
+func (e Execer) Start(ctx context.Context, c wsep.Command) (wsep.Process, error) {
+	if err := e.View.await(ctx); err != nil {
+		return nil, &wsep.StartError{Err: err}
+	}
+	owner, id := splitOwned(c.ID)
+	switch {
+	case id == "" || !c.TTY && c.Keep <= 0 && c.Command != "": // Not a session.
+		c.ID = ""
+		return e.place(ctx, owner, c)
+	case IsID(id):
+		return e.attach(ctx, c, hop{Owner: owner, ID: id})
+	}
+	return e.startNamed(ctx, c, owner, id)
+}
+
+// connecting travels in the context of a start. It learns whether the node could be connected to.
+type connecting struct{ failed atomic.Bool }
+
+type connectingKey struct{}
+
+// at starts a command at a node.
+func (e Execer) at(ctx context.Context, node string, c wsep.Command) (p wsep.Process, connected bool, err error) {
+	address := e.View.address(node)
+	if address == "" {
+		return nil, false, &wsep.StartError{Err: &unreachableError{node, xerrors.New("its address is unknown")}}
+	}
+	var state connecting
+	p, err = e.dialer(node, address).Start(context.WithValue(ctx, connectingKey{}, &state), c)
+	if !state.failed.Load() || err == nil || ctx.Err() != nil {
+		return p, true, err
+	}
+	e.View.noteFailure(node)
+	return nil, false, &wsep.StartError{Err: &unreachableError{node, err}}
+}
+
+// dialer returns a Dialer to a node. Its server must have the certificate of the node.
+func (e Execer) dialer(node, address string) wsep.Dialer {
+	config := e.TLS.Clone()
+	config.ServerName = hostOf(node, RoleNode)
+	transport := &http.Transport{
+		DisableKeepAlives: true,
+		DialTLSContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			dialing, cancel := context.WithTimeout(ctx, connectTimeout)
+			defer cancel()
+			conn, err := (&tls.Dialer{Config: config}).DialContext(dialing, network, address)
+			if state, ok := ctx.Value(connectingKey{}).(*connecting); ok && err != nil {
+				state.failed.Store(true)
+			}
+			return conn, err
+		},
+	}
+	return wsep.Dialer{
+		URL: "https://" + hostOf(node, RoleNode), Resume: e.Resume, MaxIdle: -1, HTTPClient: &http.Client{Transport: transport, Timeout: 2 * connectTimeout},
+	}
+}
+
+// attach attaches to a session.
+func (e Execer) attach(ctx context.Context, c wsep.Command, h hop) (wsep.Process, error) {
+	id, err := e.Keys.Verify(h.ID, h.Owner)
+	if err != nil {
+		return nil, &wsep.StartError{Err: err}
+	}
+	c.ID, c.Command, c.Args = h.String(), "", nil
+	p, _, err := e.at(ctx, id.Node, c)
+	return p, err
+}
+
+// place starts a command at a node that takes it. It tries another node only if the command has certainly not started.
+func (e Execer) place(ctx context.Context, owner string, c wsep.Command) (p wsep.Process, err error) {
+	tried := map[string]bool{}
+	err = errNoNode
+	for range placeTries {
+		node, ok := e.choose(owner, c, tried)
+		if !ok {
+			break
+		}
+		tried[node] = true
+		arrived := e.View.coming(node)
+		var connected bool
+		p, connected, err = e.at(ctx, node, c)
+		arrived()
+		if err == nil || connected && !errors.Is(err, wsep.ErrBusy) || ctx.Err() != nil {
+			return p, err
+		}
+	}
+	return nil, err
+}
+
+var errNoNode error = &wsep.StartError{Err: xerrors.Errorf("no node starts commands: %w", wsep.ErrBusy)}
+
+func (e Execer) choose(owner string, c wsep.Command, tried map[string]bool) (string, bool) {
+	fit := slices.DeleteFunc(e.View.Nodes(), func(n Candidate) bool { return n.State != NodeReady || tried[n.Name] })
+	if len(fit) == 0 {
+		return "", false
+	}
+	placer := e.Placer
+	if placer == nil {
+		placer = BestOfThree{}
+	}
+	return placer.Place(owner, c, fit)
+}
+
+// startNamed attaches to the session that has a name, or starts one.
+func (e Execer) startNamed(ctx context.Context, c wsep.Command, owner, name string) (p wsep.Process, err error) {
+	claim, known := e.View.claim(owner, name)
+	if !known {
+		// Only the registry can say that there is no session. A start asks it by claiming the name.
+		if c.Command == "" {
+			if claim, err = e.View.registry.Find(ctx, owner, name); err != nil {
+				return nil, &wsep.StartError{Err: err}
+			}
+			known = true
+		}
+	}
+	for range nameTries {
+		if known {
+			p, err = e.attach(ctx, c, hop{Owner: owner, Name: name, ID: claim.ID, Revision: claim.Revision})
+		} else {
+			p, err = e.place(ctx, owner, withHop(c, hop{Owner: owner, Name: name}))
+		}
+		lost := known && errors.Is(err, ErrUnreachable)
+		switch {
+		case err == nil, ctx.Err() != nil, known && !lost && !errors.Is(err, fs.ErrNotExist):
+			return p, err
+		case lost:
+			return e.replace(ctx, c, claim, err)
+		}
+		failed := err
+		claim, err = e.View.registry.Find(ctx, owner, name)
+		switch {
+		case err == nil:
+			known = true // Somebody else has started it, or the View was behind.
+		case !errors.Is(err, fs.ErrNotExist):
+			return nil, &wsep.StartError{Err: err}
+		case !known, c.Command == "":
+			return nil, failed
+		default:
+			known = false
+		}
+	}
+	return nil, &wsep.StartError{Err: xerrors.Errorf("the session's node and the registry do not agree: %w", ErrNoRegistry)}
+}
+
+func withHop(c wsep.Command, h hop) wsep.Command {
+	c.ID = h.String()
+	return c
+}
+
+// replace starts a session in the place of one whose node is lost for long enough. Otherwise it returns the error of attaching.
+func (e Execer) replace(ctx context.Context, c wsep.Command, old Claim, unreachable error) (wsep.Process, error) {
+	least := e.LostAfter
+	if least == 0 {
+		least = defaultLostAfter
+	}
+	revision, lost := e.View.lostFor(old.Node(), least)
+	if !lost || c.Command == "" {
+		return nil, unreachable
+	}
+	return e.place(ctx, old.Owner, withHop(c, hop{Owner: old.Owner, Name: old.Name, Replace: &old, LostAt: revision}))
+}
+
+// Sessions implements wsep.SessionManager. It tells of the sessions of the nodes that answer within a second: see [Execer.List].
+func (e Execer) Sessions(ctx context.Context) ([]wsep.SessionInfo, error) {
+	infos, _, err := e.List(ctx)
+	return infos, err
+}
+
+// List returns the sessions of the nodes that answer within a second, oldest first, and the names of the nodes that do not. The ID of
+// each session is what a wsep.Server makes of its owner, and its name or ID.
+func (e Execer) List(ctx context.Context) (infos []wsep.SessionInfo, silent []string, err error) {
+	if err := e.View.await(ctx); err != nil {
+		return nil, nil, err
+	}
+	asking, cancel := context.WithTimeout(ctx, listTimeout)
+	defer cancel()
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	for _, n := range e.View.Nodes() {
+		all.Go(func() {
+			own, err := e.dialer(n.Name, n.Address).Sessions(asking)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				silent = append(silent, n.Name)
+			}
+			infos = append(infos, own...)
+		})
+	}
+	all.Wait()
+	for i := range infos {
+		h, err := parseHop(infos[i].ID)
+		if err != nil {
+			continue
+		}
+		id := h.Name
+		if c, ok := e.View.claim(h.Owner, h.Name); !ok || c.ID != h.ID {
+			id = h.ID // Its name was given away, or is too new.
+		}
+		infos[i].ID = joinOwned(h.Owner, id)
+		infos[i].Command.ID = infos[i].ID
+	}
+	slices.SortStableFunc(infos, func(a, b wsep.SessionInfo) int { return a.Started.Compare(b.Started) })
+	slices.Sort(silent)
+	return infos, silent, ctx.Err()
+}
+
+// WaitSession implements wsep.SessionManager.
+func (e Execer) WaitSession(ctx context.Context, id string) error {
+	return e.ask(ctx, id, func(d wsep.Dialer, id string) error { return d.WaitSession(ctx, id) })
+}
+
+// CloseSession implements wsep.SessionManager.
+func (e Execer) CloseSession(ctx context.Context, id, reason string) error {
+	return e.ask(ctx, id, func(d wsep.Dialer, id string) error { return d.CloseSession(ctx, id, reason) })
+}
+
+// SignalSession implements wsep.SessionManager.
+func (e Execer) SignalSession(ctx context.Context, id, signal string) error {
+	return e.ask(ctx, id, func(d wsep.Dialer, id string) error { return d.SignalSession(ctx, id, signal) })
+}
+
+// ask asks the node that has a session.
+func (e Execer) ask(ctx context.Context, text string, question func(d wsep.Dialer, id string) error) error {
+	if err := e.View.await(ctx); err != nil {
+		return err
+	}
+	owner, name := splitOwned(text)
+	h := hop{Owner: owner, ID: name}
+	if !IsID(name) {
+		claim, err := e.View.registry.Find(ctx, owner, name)
+		if err != nil {
+			return err
+		}
+		h = hop{Owner: owner, Name: name, ID: claim.ID, Revision: claim.Revision}
+	}
+	id, err := e.Keys.Verify(h.ID, owner)
+	if err != nil {
+		return err
+	}
+	address := e.View.address(id.Node)
+	if address == "" {
+		return &unreachableError{id.Node, xerrors.New("its address is unknown")}
+	}
+	return question(e.dialer(id.Node, address), h.String())
+}
