@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"cdr.dev/wsep/internal/wsconn"
 )
 
 // clientLink is a client's end of a connection.
@@ -67,7 +69,19 @@ func (p *remoteProcess) attach(l *clientLink) {
 	p.stderrReceipt.attach(&l.link)
 	p.requests.attach(&l.link)
 	if p.stdin != nil {
+		l.setZeroMask(p.peer.ZeroMask)
 		p.stdin.sender.attach(&l.link, &p.peer)
+	}
+}
+
+// setZeroMask says whether the server lets large messages be masked with zero.
+func (l *clientLink) setZeroMask(may bool) {
+	conn := l.conn
+	if rested, ok := conn.(*idleConn); ok {
+		conn = rested.Conn
+	}
+	if conn, ok := conn.(*wsconn.CoderConn); ok {
+		conn.SetZeroMask(may)
 	}
 }
 
@@ -86,6 +100,7 @@ func (p *remoteProcess) detach(l *clientLink) {
 // unuse stops using a link, and leaves its connection open.
 func (p *remoteProcess) unuse(l *clientLink) {
 	l.endUse()
+	l.setZeroMask(false)
 	p.stdoutReceipt.detach()
 	p.stderrReceipt.detach()
 	p.requests.detach(&l.link)

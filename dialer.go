@@ -147,6 +147,7 @@ func (d Dialer) resumer(c Command) *resumer {
 	r := &resumer{dial: d.connect, offered: offer, limit: d.resumeLimit(), tell: d.OnConnection}
 	r.offered.Resume = int64(r.limit / time.Second)
 	r.offered.Reuse = r.limit > 0 && d.maxIdle() > 0
+	r.offered.ZeroMask = true
 	if r.offered.Reuse {
 		r.keep = d.keepIdle
 	}

@@ -12,6 +12,7 @@ import (
 
 	"cdr.dev/wsep/internal/flow"
 	"cdr.dev/wsep/internal/proto"
+	"cdr.dev/wsep/internal/wsconn"
 )
 
 // link is one end of a connection. It is what client and server both do with a Conn.
@@ -57,9 +58,9 @@ func (l *link) streamSent() {
 // 160 Mbit/s over 100 ms.
 const defaultWindow = 2 << 20
 
-// defaultMaxMessage is the size, in bytes, of the largest message that this version takes. Larger messages gain no speed.
-// On a slow network they keep all else waiting.
-const defaultMaxMessage = 256 << 10
+// defaultMaxMessage is the size, in bytes, of the largest message that this version takes: 256 KiB of a stream, and its header. Larger
+// messages gain no speed. On a slow network they keep all else waiting.
+const defaultMaxMessage = 256<<10 + 32
 
 // closeGrace is how long a server waits for its client to close the connection after the last message.
 const closeGrace = 5 * time.Second
@@ -87,12 +88,22 @@ func (l *link) read(canonical string) (bulk, any, error) {
 		return bulk{}, nil, err
 	}
 	if stream, ok := bulkStream(l.header[:n]); ok {
-		if err == io.EOF {
+		if body := l.leftBody(); body != nil {
+			r = body
+		} else if err == io.EOF {
 			r = emptyBody{}
 		}
 		return bulk{stream, r}, nil, nil
 	}
 	return l.readControl(n, r, err == nil)
+}
+
+// leftBody returns the body that the message has left on the connection. It returns nil if that is nothing.
+func (l *link) leftBody() *wsconn.Body {
+	if conn, ok := l.conn.(*wsconn.CoderConn); ok {
+		return conn.Body()
+	}
+	return nil
 }
 
 // emptyBody is the body of a message that has ended.

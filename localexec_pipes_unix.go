@@ -15,6 +15,7 @@ import (
 	"golang.org/x/xerrors"
 
 	"cdr.dev/wsep/internal/readiness"
+	"cdr.dev/wsep/internal/wsconn"
 )
 
 // The pipes of a local process. Its output may also come from a terminal.
@@ -267,6 +268,20 @@ func (s *pipeStdin) end() { _ = s.Close() }
 
 // WriteNoWait implements flow.NowaitWriter.
 func (s *pipeStdin) WriteNoWait(b []byte) int { return s.nowait.write(b) }
+
+// TakeFrom implements flow.Taker. Only a wide pipe takes bytes that way. A piece of a message takes a slot of a pipe, however small it
+// is, and a narrow pipe has 16.
+func (s *pipeStdin) TakeFrom(r io.Reader) (int, error) {
+	body, ok := r.(*wsconn.Body)
+	if !ok {
+		return 0, nil
+	}
+	s.widening.widen(s.f)
+	if !s.widening.counted {
+		return 0, nil
+	}
+	return body.MoveTo(s.nowait.conn)
+}
 
 // Close closes the pipe. Later calls return the same result.
 func (s *pipeStdin) Close() error {

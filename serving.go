@@ -8,8 +8,10 @@ import (
 
 	"golang.org/x/xerrors"
 
+	"cdr.dev/wsep/internal/flow"
 	"cdr.dev/wsep/internal/peerlog"
 	"cdr.dev/wsep/internal/proto"
+	"cdr.dev/wsep/internal/wsconn"
 )
 
 // serving is a connection that a server serves. Two goroutines work on it. The reader reads messages from the connection,
@@ -123,6 +125,31 @@ func (s *serving) awaitFirst(ctx context.Context) (any, error) {
 	}
 }
 
+// grantZeroMask decides whether the client may mask large stdin messages with zero. It may where their bodies then go from the
+// connection to the process without a copy.
+func (s *serving) grantZeroMask() bool {
+	conn, ok := s.conn.(*wsconn.CoderConn)
+	if !ok {
+		return false
+	}
+	granted := s.peer.ZeroMask && s.peer.Window > 0 && conn.LeavesBodies() && s.conv.takesBodies()
+	if granted {
+		conn.LeaveBodies(proto.StdinHeader, defaultMaxMessage)
+	} else {
+		conn.LeaveBodies("", 0)
+	}
+	return granted
+}
+
+// takesBodies reports whether the process can take stdin from a connection.
+func (c *conversation) takesBodies() bool {
+	if c.process == nil {
+		return false
+	}
+	_, takes := c.process.Stdin().(flow.Taker)
+	return takes
+}
+
 // serve starts the command and drives the conversation about it.
 func (s *serving) serve(ctx context.Context, start *proto.Start) error {
 	if err := s.server.addConversation(ctx, s.conv, start); err != nil {
@@ -225,5 +252,6 @@ func (s *serving) accept() *proto.Extensions {
 	}
 	taken.Resume = int64(s.conv.grace / time.Second)
 	taken.Reuse = s.grantReuse()
+	taken.ZeroMask = s.grantZeroMask()
 	return &taken
 }

@@ -25,6 +25,8 @@ export interface Extensions {
   readonly keep?: number;
   /** Whether the connection may carry another conversation after this one. */
   readonly reuse?: boolean;
+  /** Whether large stdin messages may be masked with zero. This client can't choose masks, so it never offers that. */
+  readonly zero_mask?: boolean;
 }
 
 /** Where a session comes from: empty without a session, or if the server does not tell. */
@@ -338,6 +340,7 @@ function extensions(value: unknown): Extensions | null {
     session: boolean(fields, "session"),
     ...(keep > 0 && { keep }),
     ...(boolean(fields, "reuse") && { reuse: true }),
+    ...(boolean(fields, "zero_mask") && { zero_mask: true }),
   };
 }
 

@@ -88,6 +88,13 @@ func wake(c chan struct{}) {
 // Strict buffer it returns ErrWindow instead.
 func (b *Buffer) Fill(r io.Reader, stop <-chan struct{}) error {
 	for {
+		switch err := b.pass(r); err {
+		case nil:
+		case io.EOF:
+			return nil
+		default:
+			return err
+		}
 		n := 0
 		if b.isFull() {
 			// A message that just fits does not wait. Beyond it there is only the end.

@@ -83,7 +83,7 @@ func NewOutbox(header string, window int64) *Outbox {
 }
 
 // SetLargest says how many bytes the largest message carries. A large chunk then makes a whole number of them.
-func (o *Outbox) SetLargest(n int) { o.large = largeRoom / n * n }
+func (o *Outbox) SetLargest(n int) { o.large = max(largeRoom/n, 1) * min(n, largeRoom) }
 
 // SetWindow sets the peer's window. It must not shrink.
 func (o *Outbox) SetWindow(window int64) { o.window = window }

@@ -85,6 +85,8 @@ type Extensions struct {
 	Keep int64 `json:"keep,omitempty"`
 	// Reuse says that the connection may carry another conversation after this one. It is in force only with Window and Outcome.
 	Reuse bool `json:"reuse,omitempty"`
+	// ZeroMask says that the client may mask its large stdin messages with zero.
+	ZeroMask bool `json:"zero_mask,omitempty"`
 }
 
 func (s Start) validate() error { return s.Extensions.validate() }

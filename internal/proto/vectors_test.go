@@ -231,6 +231,9 @@ func decodedExtensions(e *proto.Extensions) any {
 	if e.Reuse {
 		f["reuse"] = true
 	}
+	if e.ZeroMask {
+		f["zero_mask"] = true
+	}
 	return f
 }
 

@@ -4,18 +4,27 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync/atomic"
 
 	"github.com/coder/websocket"
 )
 
 // Coder returns c as a message connection.
-func Coder(c *websocket.Conn) *CoderConn { return &CoderConn{c: c} }
+func Coder(c *websocket.Conn) *CoderConn { return &CoderConn{c: c, minBody: defaultMinBody} }
 
 // CoderConn is a connection of github.com/coder/websocket.
 type CoderConn struct {
 	c *websocket.Conn
 	// under is what carries the connection, if Dial or Accept has made it; else nil.
 	under io.Closer
+	// accepted is that connection if Accept has made it; else nil.
+	accepted *joinedConn
+	// dialed is that connection if Dial has made it; else nil.
+	dialed *joinedBody
+	// zeroMask says that large messages are masked with zero.
+	zeroMask atomic.Bool
+	// minBody is the size, in bytes, from which a message is large.
+	minBody int
 	// server is the value of ServerHeader in the answer to the handshake, if Dial has made the connection.
 	server string
 	// msg is the message being read, kept here so that a message costs no allocation.
@@ -37,6 +46,9 @@ func (n *CoderConn) Reader(ctx context.Context) (io.Reader, error) {
 
 // Write implements wsep.Conn.
 func (n *CoderConn) Write(ctx context.Context, p []byte) error {
+	if len(p) >= n.minBody && n.zeroMask.Load() {
+		return n.dialed.writeMessage(ctx, p)
+	}
 	return n.c.Write(ctx, websocket.MessageBinary, p)
 }
 

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"strings"
+	"sync"
 
 	"github.com/coder/websocket"
 	"golang.org/x/xerrors"
@@ -71,7 +72,12 @@ func Dial(ctx context.Context, url string, header http.Header, subprotocols []st
 	if err != nil {
 		return nil, answerError(resp, err)
 	}
-	return &CoderConn{c: conn, under: transport.under, server: resp.Header.Get(ServerHeader)}, nil
+	n := Coder(conn)
+	n.server = resp.Header.Get(ServerHeader)
+	if n.dialed = transport.body; n.dialed != nil {
+		n.under = n.dialed
+	}
+	return n, nil
 }
 
 // maxRedirects is how many redirects are followed. It is http.Client's default. The library would replace that by a
@@ -88,15 +94,19 @@ func fewRedirects(_ *http.Request, via []*http.Request) error {
 // joiningTransport is a RoundTripper that makes new connections, and joins the pieces of frames on upgraded ones. next
 // is nil for http.DefaultTransport. It is for one handshake.
 type joiningTransport struct {
-	next  http.RoundTripper
-	under io.Closer // the upgraded connection
+	next http.RoundTripper
+	body *joinedBody // the upgraded connection
 }
 
 // RoundTrip implements http.RoundTripper.
 func (t *joiningTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	next, pooling := connectingAnew(t.next)
 	connecting := false
-	ctx := httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{GetConn: func(string) { connecting = true }})
+	var conn net.Conn
+	ctx := httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{
+		GetConn: func(string) { connecting = true },
+		GotConn: func(info httptrace.GotConnInfo) { conn = info.Conn },
+	})
 	resp, err := next.RoundTrip(r.WithContext(ctx))
 	switch {
 	case err == nil:
@@ -105,9 +115,12 @@ func (t *joiningTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	default:
 		return nil, err
 	}
-	if conn, ok := resp.Body.(io.ReadWriteCloser); ok && resp.StatusCode == http.StatusSwitchingProtocols {
-		resp.Body = &joinedBody{ReadWriteCloser: conn, joiner: joiner{w: conn}}
-		t.under = conn
+	if body, ok := resp.Body.(io.ReadWriteCloser); ok && resp.StatusCode == http.StatusSwitchingProtocols {
+		t.body = newJoinedBody(body)
+		if pooling && isPrivate(next.(*http.Transport), r, conn) {
+			t.body.private = conn
+		}
+		resp.Body = t.body
 	}
 	return resp, nil
 }
@@ -131,7 +144,21 @@ func connectingAnew(t http.RoundTripper) (anew http.RoundTripper, ok bool) {
 // joinedBody is the body of an upgraded response. It is the connection.
 type joinedBody struct {
 	io.ReadWriteCloser
-	joiner joiner
+	joiner  joiner
+	private net.Conn // the connection, if masks may be zero on it; else nil
+}
+
+func newJoinedBody(conn io.ReadWriteCloser) *joinedBody {
+	b := &joinedBody{ReadWriteCloser: conn, joiner: joiner{w: conn}}
+	b.joiner.ended = sync.NewCond(&b.joiner.mu)
+	return b
+}
+
+// Close implements io.Closer.
+func (b *joinedBody) Close() error {
+	err := b.ReadWriteCloser.Close()
+	b.joiner.close()
+	return err
 }
 
 // Read implements io.Reader.
@@ -167,13 +194,15 @@ func Accept(w http.ResponseWriter, r *http.Request, subprotocols []string) (*Cod
 	if err != nil {
 		return nil, err
 	}
-	return &CoderConn{c: conn, under: joining.under}, nil
+	n := Coder(conn)
+	n.under, n.accepted = joining.conn.Conn, joining.conn
+	return n, nil
 }
 
 // joiningWriter is a ResponseWriter. After a hijack its connection joins the pieces of frames.
 type joiningWriter struct {
 	http.ResponseWriter
-	under io.Closer // the hijacked connection
+	conn *joinedConn // the hijacked connection
 }
 
 // Hijack implements http.Hijacker.
@@ -182,14 +211,13 @@ func (w *joiningWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	j := &joinedConn{Conn: conn, joiner: joiner{w: conn}}
-	w.under = conn
+	j := &joinedConn{Conn: conn, joiner: joiner{w: conn}, bodies: bodies{conn: conn}}
+	w.conn = j
 	// The buffers are replaced in place, because the server's goroutine keeps them as long as its handler runs. The response
 	// to the handshake was flushed by Hijack.
 	*rw.Writer = *bufio.NewWriterSize(j, smallBuffer)
-	if rw.Reader.Buffered() == 0 {
-		*rw.Reader = *bufio.NewReaderSize(j, smallBuffer)
-	}
+	j.bodies.ahead, _ = rw.Reader.Peek(rw.Reader.Buffered()) // What the client was quick to send.
+	*rw.Reader = *bufio.NewReaderSize(j, smallBuffer)
 	return j, rw, nil
 }
 
@@ -201,13 +229,11 @@ const smallBuffer = 512
 type joinedConn struct {
 	net.Conn
 	joiner joiner
+	bodies bodies
 }
 
 // Read implements io.Reader.
-func (c *joinedConn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
-	return n, ended(err)
-}
+func (c *joinedConn) Read(p []byte) (int, error) { return c.bodies.Read(p) }
 
 // Write implements io.Writer.
 func (c *joinedConn) Write(p []byte) (int, error) { return c.joiner.Write(p) }

@@ -17,7 +17,10 @@ type joiner struct {
 	mu     sync.Mutex // guards what follows
 	held   *[]byte    // pieces of a frame; nil if there are none
 	frames frameCounter
-	pair   [2][]byte // for a write of two pieces
+	ended  *sync.Cond // tells that a frame has ended, or the connection; nil if nobody waits for that
+	closed bool       // the connection is closed; only with ended
+	head   []byte     // the header of a message that is written past the library
+	pair   [2][]byte  // for a write of two pieces
 	pieces net.Buffers
 }
 
@@ -34,6 +37,9 @@ func (j *joiner) Write(p []byte) (int, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	flush := j.frames.count(p)
+	if flush && j.ended != nil {
+		defer j.ended.Broadcast()
+	}
 	switch {
 	case j.held == nil && (flush || len(p) >= maxHeld):
 		return j.w.Write(p)
@@ -75,21 +81,36 @@ type frameCounter struct {
 // count takes the next piece and reports whether it ends with the end of a frame.
 func (c *frameCounter) count(p []byte) bool {
 	for len(p) > 0 {
-		if c.payload > 0 {
-			n := min(uint64(len(p)), c.payload)
-			c.payload -= n
-			p = p[n:]
-			continue
-		}
-		c.header[c.have] = p[0]
-		c.have++
-		p = p[1:]
-		if size, ok := c.headerSize(); ok && c.have == size {
+		p = p[c.take(p):]
+	}
+	return c.between()
+}
+
+// between reports whether no frame has begun that has not ended.
+func (c *frameCounter) between() bool { return c.have == 0 && c.payload == 0 }
+
+// take takes the next bytes, at most up to a frame's end, and returns how many it took.
+func (c *frameCounter) take(p []byte) (n int) {
+	for n < len(p) {
+		if c.payload == 0 {
+			c.header[c.have] = p[n]
+			c.have++
+			n++
+			if size, ok := c.headerSize(); !ok || c.have < size {
+				continue
+			}
 			c.payload = c.payloadSize()
 			c.have = 0
+		} else {
+			m := min(uint64(len(p)-n), c.payload)
+			c.payload -= m
+			n += int(m)
+		}
+		if c.payload == 0 {
+			return n
 		}
 	}
-	return c.have == 0 && c.payload == 0
+	return n
 }
 
 // headerSize returns the size of the header that has begun, if it is known already.
