@@ -15,106 +15,35 @@ import (
 
 	"cdr.dev/wsep"
 	"cdr.dev/wsep/coderws"
-	"cdr.dev/wsep/execertest"
 	"cdr.dev/wsep/internal/sshtest"
 	"cdr.dev/wsep/sshexec"
 	"cdr.dev/wsep/wsplice"
 )
 
-// contender is a kind of Execer that the contract is run against. It becomes a row of README's table.
-type contender struct {
-	name string // as README calls it
-	// prepare runs once. It returns a function that makes an Execer for each line.
-	prepare func(*testing.T) func(*testing.T) wsep.Execer
-	except  execertest.Exclusions
-}
-
-var contenders = []contender{
-	{"`LocalExecer`", each(func(*testing.T) wsep.Execer { return wsep.LocalExecer{} }), nil},
-	{"`RemoteExecer`", each(func(t *testing.T) wsep.Execer {
+// prepares has the contenders of this system by their names. A function runs once, and returns one that makes an Execer for each line.
+var prepares = map[string]func(*testing.T) func(*testing.T) wsep.Execer{
+	"`LocalExecer`": each(func(*testing.T) wsep.Execer { return wsep.LocalExecer{} }),
+	"`RemoteExecer`": each(func(t *testing.T) wsep.Execer {
 		return connectionPerStart{url: serve(t, wsep.LocalExecer{})}
-	}), nil},
-	{"`Dialer`", each(func(t *testing.T) wsep.Execer {
+	}),
+	"`Dialer`": each(func(t *testing.T) wsep.Execer {
 		return wsep.Dialer{URL: serve(t, wsep.LocalExecer{})}
-	}), nil},
-	{"`coderws`", each(func(t *testing.T) wsep.Execer { return coderPerStart(serveCoder(t)) }), nil},
-	{"a chain of three", each(func(t *testing.T) wsep.Execer {
+	}),
+	"`coderws`": each(func(t *testing.T) wsep.Execer { return coderPerStart(serveCoder(t)) }),
+	"a chain of three": each(func(t *testing.T) wsep.Execer {
 		inner := wsep.Dialer{URL: serve(t, wsep.LocalExecer{})}
 		middle := wsep.Dialer{URL: serve(t, inner)}
 		return wsep.Dialer{URL: serve(t, middle)}
-	}), nil},
-	{"a `wsplice` channel", throughSplice, nil},
-	{"`sshexec`: OpenSSH, dash", overSSH(sshtest.Start), nil},
-	{"`sshexec`: OpenSSH, BusyBox", overSSH(sshtest.StartBusyBox), nil},
-	{"`sshexec`: dropbear", overSSH(func(t testing.TB, _ ...string) *sshtest.SSHD { return sshtest.StartDropbear(t) }), dropbearExclusions},
-	{"`sshexec` behind a WebSocket", func(t *testing.T) func(*testing.T) wsep.Execer {
+	}),
+	"a `wsplice` channel":         throughSplice,
+	"`sshexec`: OpenSSH, dash":    overSSH(sshtest.Start),
+	"`sshexec`: OpenSSH, BusyBox": overSSH(sshtest.StartBusyBox),
+	"`sshexec`: dropbear":         overSSH(func(t testing.TB, _ ...string) *sshtest.SSHD { return sshtest.StartDropbear(t) }),
+	"`sshexec` behind a WebSocket": func(t *testing.T) func(*testing.T) wsep.Execer {
 		gateway := serve(t, sshexec.New(sshtest.Start(t).Dial(t))) // It has one connection for all lines.
 		return func(*testing.T) wsep.Execer { return wsep.Dialer{URL: gateway} }
-	}, nil},
-	{"a server of v0.2.4", toV024, v024Exclusions},
-}
-
-// dropbearExclusions are what dropbear can't do.
-var dropbearExclusions = execertest.Exclusions{
-	"Command/ArgsLong":     "short-lines",
-	"Output/ReadAfterWait": "short-lines",
-	// It closes the session when the process ends.
-	"Output/HeldByChild": "no-held-output",
-}
-
-// v024Exclusions are what a server or the protocol of v0.2.4 can't do.
-var v024Exclusions = execertest.Exclusions{
-	// The server closes the connection if it can't write to stdin. While it waits to write, it reads no messages.
-	"Stdin/Unread":              "no-flow-control",
-	"Exit/WhileStdinStreams":    "no-flow-control",
-	"Exit/StdinClosedByProgram": "no-flow-control",
-	"Close/FullStdin":           "no-flow-control",
-	"Cancel/FullStdin":          "no-flow-control",
-
-	"Signal/Trap":     "no-signals",
-	"Signal/Terminal": "no-signals",
-	"Signal/Group":    "no-signals",
-
-	// Close can only disconnect. Then no more messages about the command arrive.
-	"Close/Trap":           "no-close",
-	"Close/TrapOnTerminal": "no-close",
-	"Close/UnreadOutput":   "no-close",
-
-	// The server closes the terminal.
-	"Terminal/StdinClose":        "hang-up",
-	"Terminal/StdinCloseMidLine": "hang-up",
-
-	// Its terminals take each byte of input for a character.
-	"Terminal/Erase": "no-utf8-input",
-
-	// The server kills the process or hangs up its terminal. The rest of the group goes on.
-	"Close/Group":                "no-groups",
-	"Close/Stubborn":             "no-groups",
-	"Close/StubbornOnTerminal":   "no-groups",
-	"Close/Twice":                "no-groups",
-	"Cancel/Group":               "no-groups",
-	"Cancel/Stubborn":            "no-groups",
-	"Cancel/StubbornOnTerminal":  "no-groups",
-	"Cancel/FullStdinOnTerminal": "no-groups",
-	"Cancel/FullStdinStubborn":   "no-groups",
-	"Cancel/AfterClose":          "no-groups",
-
-	// The reason of a failed start is only a text.
-	"StartReason/MissingInPath":     "text-only",
-	"StartReason/MissingByPath":     "text-only",
-	"StartReason/Directory":         "text-only",
-	"StartReason/NotExecutable":     "text-only",
-	"StartReason/WorkingDirMissing": "text-only",
-	"StartReason/Empty":             "text-only",
-	"StartReason/NULInCommand":      "text-only",
-	"StartReason/NULInArgs":         "text-only",
-	"StartReason/NULInEnv":          "text-only",
-	"StartReason/NULInWorkingDir":   "text-only",
-}
-
-// each is for an Execer that needs no preparation.
-func each(newExecer func(*testing.T) wsep.Execer) func(*testing.T) func(*testing.T) wsep.Execer {
-	return func(*testing.T) func(*testing.T) wsep.Execer { return newExecer }
+	},
+	"a server of v0.2.4": toV024,
 }
 
 // throughSplice has a channel for each command, all through one connection.
@@ -152,24 +81,11 @@ func toV024(t *testing.T) func(*testing.T) wsep.Execer {
 	}
 }
 
-// TestExecers runs the contract against every contender, and compares the results with README.
+// TestExecers runs the contract against every contender of this system, and compares the results with README.
 func TestExecers(t *testing.T) {
 	skipIfShort(t)
 	t.Parallel()
-	kept := newScores()
-	t.Run("Contract", func(t *testing.T) {
-		for _, c := range contenders {
-			t.Run(c.name, func(t *testing.T) {
-				t.Parallel()
-				newExecer := c.prepare(t)
-				execertest.Test(t, func(t *testing.T) wsep.Execer {
-					kept.watch(t, c.name)
-					return newExecer(t)
-				}, c.except)
-			})
-		}
-	})
-	kept.compareWithReadme(t)
+	contend(t)
 }
 
 // connectionPerStart is an Execer that gives each command a RemoteExecer of its own.

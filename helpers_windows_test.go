@@ -21,8 +21,12 @@ import (
 // onWine says whether the tests run under Wine. It exports a function that Windows has not.
 var onWine = windows.NewLazySystemDLL("ntdll.dll").NewProc("wine_get_version").Find() == nil
 
-// noCtrlBreak is a limit of Wine 8: GenerateConsoleCtrlEvent fails with "Invalid handle" in a console that is a Unix terminal.
-const noCtrlBreak = "no Ctrl-Break in a Unix terminal"
+// These are limits of Wine 8. wineserver answers a Ctrl-Break with STATUS_NOT_IMPLEMENTED. The console host's thread that reads the
+// input ends at a Ctrl-C.
+const (
+	noCtrlBreak = "Ctrl-Break is not implemented"
+	noCtrlC     = "a typed Ctrl-C ends a console's input"
+)
 
 // skipOnWine skips a test of what Wine 8 can't do.
 func skipOnWine(t *testing.T, reason string) {

@@ -116,7 +116,7 @@ func (s *consoleStdin) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// Close types an end of file: Ctrl-Z and Enter, at the beginning of a line. The console stays open.
+// Close types an end of file. The console stays open.
 func (s *consoleStdin) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -124,10 +124,17 @@ func (s *consoleStdin) Close() error {
 		return nil
 	}
 	s.closed = true
-	end := "\x1a\r"
-	if s.midLine {
-		end = "\r" + end
-	}
-	_, err := s.input.Write([]byte(end))
+	_, err := s.input.Write(consoleEnd(s.midLine))
 	return err
 }
+
+// consoleEnd is what a user types for an end of file: Ctrl-Z and Enter, at the beginning of a line.
+func consoleEnd(midLine bool) []byte {
+	if midLine {
+		return []byte("\r\x1a\r")
+	}
+	return []byte("\x1a\r")
+}
+
+// typedEnd implements endTyper.
+func (p *localProcess) typedEnd(midLine bool) []byte { return consoleEnd(midLine) }

@@ -6,8 +6,10 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/sys/windows"
 	"golang.org/x/xerrors"
@@ -45,6 +47,11 @@ type localProcess struct {
 func (l LocalExecer) start(ctx context.Context, c Command) (Process, error) {
 	if c.UID != 0 || c.GID != 0 {
 		return nil, xerrors.Errorf("run as another user: %w", errors.ErrUnsupported)
+	}
+	for _, text := range slices.Concat([]string{c.Command, c.WorkingDir}, c.Args, c.Env) {
+		if !utf8.ValidString(text) {
+			return nil, xerrors.Errorf("%q is not UTF-8, and the system has only Unicode: %w", text, ErrInvalidCommand)
+		}
 	}
 	cmd, err := l.command(c, nil)
 	if err != nil {
@@ -166,8 +173,11 @@ func (p *localProcess) reap(wait func() (*os.ProcessState, error), waitDelay tim
 	p.mu.Unlock()
 	close(p.exited)
 	defer close(p.done) // After Wait the handles are closed.
-	p.closeInput()
+	if p.console == nil {
+		p.closeInput()
+	}
 	p.settleOutputs(canceled)
+	p.closeInput() // Under Wine, a console whose input ends at the same time as its programs may hang.
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if waitDelay > 0 && p.open > 0 {

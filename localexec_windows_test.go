@@ -195,6 +195,13 @@ func TestWindowsSearch(t *testing.T) {
 	require.ErrorIs(t, err, exec.ErrNotFound)
 }
 
+// TestWindowsUnicode: text that is not UTF-8 is refused. The system would replace parts of it.
+func TestWindowsUnicode(t *testing.T) {
+	c := program(t, "args", "gr\xfc\xdfe")
+	_, err := wsep.LocalExecer{}.Start(t.Context(), c)
+	require.ErrorIs(t, err, wsep.ErrInvalidCommand)
+}
+
 // TestWindowsEnv checks that a variable of the command replaces an inherited one whose name differs in case.
 func TestWindowsEnv(t *testing.T) {
 	t.Setenv("WSEP_Test_Name", "inherited")
@@ -442,7 +449,7 @@ func TestWindowsTerminal(t *testing.T) {
 			requireExitCode(t, p, 5)
 		})
 		t.Run("CtrlC", func(t *testing.T) {
-			skipOnWine(t, "Ctrl-C ends a program with exit code 0, without its handler, for a reason that is not known")
+			skipOnWine(t, noCtrlC)
 			p := launch(t, e, onConsole(program(t, "polite")))
 			readUntil(t, p.Stdout(), "ready")
 			typeIn(t, p, "\x03")
@@ -451,7 +458,7 @@ func TestWindowsTerminal(t *testing.T) {
 			requireExitCode(t, p, 5)
 		})
 		t.Run("Interrupt", func(t *testing.T) {
-			skipOnWine(t, "Ctrl-C ends a program with exit code 0, without its handler, for a reason that is not known")
+			skipOnWine(t, noCtrlC)
 			p := launch(t, e, onConsole(program(t, "polite")))
 			readUntil(t, p.Stdout(), "ready")
 			require.NoError(t, p.(wsep.Signaler).Signal(t.Context(), "INT"))

@@ -174,11 +174,20 @@ func (h *nativeHost) typeIn(b []byte, stop <-chan struct{}) error {
 // typeEnd types the terminal's end-of-file character, twice if a line has begun: see terminalStdin.
 func (h *nativeHost) typeEnd(stop <-chan struct{}) error {
 	return h.typeNext(stop, func() []byte {
+		if p, ok := processAs[endTyper](h.process); ok {
+			return p.typedEnd(h.midLine)
+		}
 		if h.midLine {
 			return []byte{ctrlD, ctrlD}
 		}
 		return []byte{ctrlD}
 	})
+}
+
+// endTyper is a process whose terminal has another end of file than Ctrl-D.
+type endTyper interface {
+	// typedEnd returns what a user types for an end of file.
+	typedEnd(midLine bool) []byte
 }
 
 // ctrlD is the usual end-of-file character of a terminal.

@@ -10,7 +10,9 @@ require_packages "${needs[@]}"
 [ -z "$missing" ]
 
 work=$(mktemp -d)
-export WINEPREFIX=$work/prefix WINEDEBUG=-all WINEDLLOVERRIDES='mscoree,mshtml,winemenubuilder.exe='
+# explorer.exe is not started. A console would start it at the first key that is typed. It would inherit the console's output, which
+# then does not end.
+export WINEPREFIX=$work/prefix WINEDEBUG=-all WINEDLLOVERRIDES='mscoree,mshtml,winemenubuilder.exe,explorer.exe='
 unset DISPLAY WAYLAND_DISPLAY
 
 finish() {
@@ -24,29 +26,45 @@ trap finish EXIT
 in_wine() {
 	local limit=$1 status=0
 	shift
-	timeout -k 10 "$limit" script -qec "wine ${*@Q} >'$work/output' 2>&1" /dev/null </dev/null || status=$?
-	cat "$work/output"
+	timeout -k 10 "$limit" script -qec "wine ${*@Q} >'$work/output.$BASHPID' 2>&1" /dev/null </dev/null || status=$?
+	cat "$work/output.$BASHPID"
 	return "$status"
 }
 
-# test_package PACKAGE ARGUMENT... runs a package's tests in its directory.
-test_package() {
-	local package=$1
+# These packages are tested beside the root.
+packages=(./keeper ./dev/client ./internal/{flow,proto,vt,origin,plain,peerlog,termmodes,signame})
+programs=(./internal/cli/{client,servercmd,serverurl})
+
+# build FOLDER PACKAGE... builds the tests of packages whose names differ.
+build() {
+	local folder=$work/$1/
 	shift
-	GOOS=windows GOARCH=amd64 go test -vet=off -ldflags='-s -w' -c -o "$work/tests.exe" "$package"
-	(cd "$package" && in_wine 180 "$work/tests.exe" -test.timeout 170s "$@")
+	GOOS=windows GOARCH=amd64 go test -vet=off -ldflags='-s -w' -c -o "$folder" "$@"
+}
+
+# test_package PACKAGE ARGUMENT... runs a package's tests in its directory, if it has any.
+test_package() {
+	local package=$1 folder=tests
+	case $package in ./internal/cli/*) folder=cli ;; esac
+	local program=$work/$folder/${package##*/}.test.exe
+	shift
+	[ "$package" != . ] || program=$work/tests/wsep.test.exe
+	if [ ! -e "$program" ]; then return; fi
+	echo "$package"
+	(cd "$package" && in_wine 180 "$program" -test.timeout 170s "$@")
 }
 
 echo "a Wine prefix"
-in_wine 120 wineboot -i
+in_wine 120 wineboot -i &
+prefix=$!
+mkdir "$work/tests" "$work/cli"
+build tests . "${packages[@]}"
+build cli "${programs[@]}"
+wait "$prefix"
 x86_64-w64-mingw32-gcc -shared -O2 -o "$WINEPREFIX/drive_c/windows/system32/bcryptprimitives.dll" \
 	ci/windows/bcryptprimitives.c -ladvapi32
 
 echo "LocalExecer and Dialer under $(wine --version)"
-test_package . -test.v -test.run "${1-^TestWindows}"
+test_package . -test.v -test.run "${1-^TestWindows}" | grep -vE '^ *=== ' || exit 1
 if [ $# -gt 0 ]; then exit; fi
-
-for package in internal/flow internal/proto internal/vt internal/origin internal/plain internal/peerlog internal/termmodes; do
-	echo "$package"
-	test_package "./$package" -test.short
-done
+for package in "${packages[@]}" "${programs[@]}"; do test_package "$package" -test.short; done

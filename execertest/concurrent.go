@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"strconv"
 	"sync"
 
@@ -20,7 +21,12 @@ var concurrentLines = []line{
 }
 
 // crowd is how many processes run at once.
-const crowd = 20
+var crowd = func() int {
+	if runtime.GOOS == "windows" {
+		return 5 // A start takes a tenth of a second or more there.
+	}
+	return 20
+}()
 
 // concurrentProcesses: many processes run at once, and their input and output do not mix.
 func concurrentProcesses(f *fixture) {
@@ -33,7 +39,7 @@ func concurrentProcesses(f *fixture) {
 		all.Go(func() {
 			answered := sync.OnceFunc(running.Done)
 			defer answered()
-			errs[i] = converse(ctx, f.execer, i, func() {
+			errs[i] = f.converse(ctx, i, func() {
 				answered()
 				running.Wait()
 			})
@@ -44,9 +50,9 @@ func concurrentProcesses(f *fixture) {
 }
 
 // converse runs a process that answers. Before it exits, it waits for the others.
-func converse(ctx context.Context, execer wsep.Execer, i int, others func()) error {
-	c := typed(shell(`read line; echo "$1 $line"; cat; echo "$1" >&2; exit "$1"`, strconv.Itoa(i+1)))
-	p, err := execer.Start(ctx, c)
+func (f *fixture) converse(ctx context.Context, i int, others func()) error {
+	c := f.command(program{readLine, outArg(1), out(" "), outLine, out("\n"), cat, errArg(1), errOut("\n"), exitArg(1)}, strconv.Itoa(i+1))
+	p, err := f.execer.Start(ctx, typed(c))
 	if err != nil {
 		return err
 	}
@@ -77,7 +83,7 @@ func converse(ctx context.Context, execer wsep.Execer, i int, others func()) err
 
 // concurrentFailures: starts that fail or are canceled do not affect processes that run at the same time.
 func concurrentFailures(f *fixture) {
-	p := f.start(typed(wsep.Command{Command: "cat"}))
+	p := f.start(typed(f.command(program{cat})))
 	var all sync.WaitGroup
 	for i := range crowd {
 		all.Go(func() {
@@ -88,7 +94,7 @@ func concurrentFailures(f *fixture) {
 				return
 			}
 			go cancel()
-			if p, err := f.execer.Start(ctx, shell(`sleep 60`)); err == nil {
+			if p, err := f.execer.Start(ctx, f.command(program{sleeping})); err == nil {
 				_ = p.Wait()
 			}
 		})

@@ -7,17 +7,15 @@ import (
 	"sync"
 
 	"github.com/stretchr/testify/require"
-
-	"cdr.dev/wsep"
 )
 
 var closeLines = []line{
 	{"Trap", closeTrap},
 	{"TrapOnTerminal", closeTrapOnTerminal},
-	{"Group", closeEnds(shell(groupScript))},
-	{"GroupOnTerminal", closeEnds(onTerminal(shell(groupScript)))},
-	{"Stubborn", closeEnds(shell(stubborn + groupScript))},
-	{"StubbornOnTerminal", closeEnds(onTerminal(shell(stubborn + groupScript)))},
+	{"Group", closeEnds(piped, watched, family)},
+	{"GroupOnTerminal", closeEnds(onTerminal, watched, family)},
+	{"Stubborn", closeEnds(piped, stubborn, watched, family)},
+	{"StubbornOnTerminal", closeEnds(onTerminal, stubborn, watched, family)},
 	{"Stopped", closeStopped},
 	{"UnreadOutput", closeUnreadOutput},
 	{"FullStdin", closeFullStdin},
@@ -26,15 +24,15 @@ var closeLines = []line{
 }
 
 var cancelLines = []line{
-	{"Group", cancelEnds(shell(groupScript))},
-	{"GroupOnTerminal", cancelEnds(onTerminal(shell(groupScript)))},
-	{"Stubborn", cancelEnds(shell(stubborn + groupScript))},
-	{"StubbornOnTerminal", cancelEnds(onTerminal(shell(stubborn + groupScript)))},
+	{"Group", cancelEnds(piped, watched, family)},
+	{"GroupOnTerminal", cancelEnds(onTerminal, watched, family)},
+	{"Stubborn", cancelEnds(piped, stubborn, watched, family)},
+	{"StubbornOnTerminal", cancelEnds(onTerminal, stubborn, watched, family)},
 	{"Stopped", cancelStopped},
 	{"UnreadOutput", cancelUnreadOutput},
-	{"FullStdin", cancelFullStdin(typed(shell(groupScript)))},
-	{"FullStdinOnTerminal", cancelFullStdin(onTerminal(shell(`stty -echo; ` + groupScript)))},
-	{"FullStdinStubborn", cancelFullStdin(typed(shell(stubborn + groupScript)))},
+	{"FullStdin", cancelFullStdin(typed, watched, family)},
+	{"FullStdinOnTerminal", cancelFullStdin(onTerminal, noEcho, watched, family)},
+	{"FullStdinStubborn", cancelFullStdin(typed, stubborn, watched, family)},
 	{"NeverSuccess", cancelNeverSuccess},
 	{"Streams", cancelStreams},
 	{"AfterClose", cancelAfterClose},
@@ -42,30 +40,13 @@ var cancelLines = []line{
 	{"BeforeStart", cancelBeforeStart},
 }
 
-// These scripts take a vigil's FIFO as $1. They print ready when all of their processes run.
-const (
-	// groupScript has children that its shell does not end.
-	groupScript = `exec 3>"$1"; sleep 60 & (sleep 60; true) & echo ready; wait; sleep 60`
-	// stubborn comes before groupScript for a group that only SIGKILL ends.
-	stubborn = `trap "" TERM HUP; `
-	// tickingScript appends to a file as long as it runs.
-	tickingScript = `exec 3>"$1"; echo ready; while :; do echo >>"$1.progress"; sleep 0.05; done`
-	// loudScript writes endless output, and appends to a file for each part.
-	loudScript = `exec 3>"$1"; echo ready; text=$(printf %010000d 0)
-		while :; do printf %s "$text"; echo >>"$1.progress"; done`
-	// stalledScript waits until the file of one of these scripts does not grow.
-	stalledScript = `touch "$1.progress"; last=
-		until now=$(wc -c <"$1.progress"); [ "$last" = "$now" ]; do last=$now; sleep 0.5; done`
-)
-
-// watched starts one of these scripts under a vigil.
-func (f *fixture) watched(c wsep.Command) (*process, *vigil) {
+// startWatched starts a program that has a vigil's name as $1 and its file as $2. It returns when the program is ready.
+func (f *fixture) startWatched(m mode, p ...step) (*process, *vigil) {
 	f.Helper()
 	v := f.watch()
-	c.Args = append(c.Args[:len(c.Args):len(c.Args)], v.fifo)
-	p := f.start(c)
-	p.awaitReady()
-	return p, v
+	started := f.start(m(f.command(p, v.name, v.file)))
+	started.awaitReady()
+	return started, v
 }
 
 // awaitReady reads one line of stdout. It must be ready.
@@ -94,7 +75,7 @@ func (p *process) close() {
 
 // closeTrap: Close runs the program's trap for SIGTERM. Its last output and its exit code arrive.
 func closeTrap(f *fixture) {
-	p := f.start(shell(`trap 'echo bye; echo sorry >&2; exit 5' TERM; echo ready` + idle))
+	p := f.start(f.command(program{onSignal("TERM", out("bye\n"), errOut("sorry\n"), exit(5)), out("ready\n"), idle}))
 	p.out().await("ready\n")
 	p.close()
 	require.Equal(f, "ready\nbye\n", p.out().all())
@@ -104,7 +85,7 @@ func closeTrap(f *fixture) {
 
 // closeTrapOnTerminal: Close does the same on a terminal.
 func closeTrapOnTerminal(f *fixture) {
-	p := f.start(onTerminal(shell(`trap 'echo bye; exit 5' TERM; echo ready` + idle)))
+	p := f.start(onTerminal(f.command(program{onSignal("TERM", out("bye\n"), exit(5)), out("ready\n"), idle})))
 	p.out().await("ready")
 	p.close()
 	require.Contains(f, p.out().all(), "bye")
@@ -112,9 +93,9 @@ func closeTrapOnTerminal(f *fixture) {
 }
 
 // closeEnds: Close ends the whole process group, and kills processes that ignore signals. Wait returns an error.
-func closeEnds(c wsep.Command) func(*fixture) {
+func closeEnds(m mode, program ...step) func(*fixture) {
 	return func(f *fixture) {
-		p, v := f.watched(c)
+		p, v := f.startWatched(m, program...)
 		p.close()
 		require.Error(f, v.requireEnd(p))
 	}
@@ -123,17 +104,17 @@ func closeEnds(c wsep.Command) func(*fixture) {
 // loud starts a command with unread output. It returns when the output's buffers are full.
 func (f *fixture) loud() (*process, *vigil) {
 	f.Helper()
-	p, v := f.watched(shell(loudScript))
-	f.run(shell(stalledScript, v.fifo))
+	p, v := f.startWatched(piped, watched, loud)
+	f.run(f.command(program{awaitStalled}, v.file))
 	return p, v
 }
 
 // stopped starts a command and stops it. It handles no signals but KILL and CONT.
 func (f *fixture) stopped() (*process, *vigil) {
 	f.Helper()
-	p, v := f.watched(shell(tickingScript))
-	f.run(shell(`kill -STOP "$1"`, strconv.Itoa(p.Pid())))
-	f.run(shell(stalledScript, v.fifo))
+	p, v := f.startWatched(piped, watched, ticking)
+	f.run(f.command(program{kill("STOP", 1)}, strconv.Itoa(p.Pid())))
+	f.run(f.command(program{awaitStalled}, v.file))
 	return p, v
 }
 
@@ -169,7 +150,7 @@ func cancelUnreadOutput(f *fixture) {
 
 // closeFullStdin: Close ends a command that does not read its full stdin.
 func closeFullStdin(f *fixture) {
-	p, v := f.watched(typed(shell(groupScript)))
+	p, v := f.startWatched(typed, watched, family)
 	p.fill()
 	p.close()
 	require.Error(f, v.requireEnd(p))
@@ -177,7 +158,7 @@ func closeFullStdin(f *fixture) {
 
 // closeAfterEnd: closing a command that has exited is no error and changes nothing.
 func closeAfterEnd(f *fixture) {
-	p := f.start(shell(`echo out; exit 5`))
+	p := f.start(f.command(program{out("out\n"), exit(5)}))
 	p.requireExit(5)
 	p.close()
 	p.requireExit(5)
@@ -185,7 +166,7 @@ func closeAfterEnd(f *fixture) {
 
 // closeTwice: closing twice, also at once, is no error.
 func closeTwice(f *fixture) {
-	p, v := f.watched(shell(groupScript))
+	p, v := f.startWatched(piped, watched, family)
 	errs := make([]error, 5)
 	var closing sync.WaitGroup
 	for i := range errs {
@@ -201,18 +182,18 @@ func closeTwice(f *fixture) {
 }
 
 // cancelEnds: the end of the context ends the process and its group, as Close does.
-func cancelEnds(c wsep.Command) func(*fixture) {
+func cancelEnds(m mode, program ...step) func(*fixture) {
 	return func(f *fixture) {
-		p, v := f.watched(c)
+		p, v := f.startWatched(m, program...)
 		p.cancel()
 		require.Error(f, v.requireEnd(p))
 	}
 }
 
 // cancelFullStdin: the end of the context ends a command that does not read its full stdin.
-func cancelFullStdin(c wsep.Command) func(*fixture) {
+func cancelFullStdin(m mode, program ...step) func(*fixture) {
 	return func(f *fixture) {
-		p, v := f.watched(c)
+		p, v := f.startWatched(m, program...)
 		p.fill()
 		p.cancel()
 		require.Error(f, v.requireEnd(p))
@@ -221,7 +202,7 @@ func cancelFullStdin(c wsep.Command) func(*fixture) {
 
 // cancelNeverSuccess: Wait returns an error for a command that its context ended, even if it exits with code 0.
 func cancelNeverSuccess(f *fixture) {
-	p := f.start(shell(`trap 'exit 0' TERM; echo ready` + idle))
+	p := f.start(f.command(program{onSignal("TERM", exit(0)), out("ready\n"), idle}))
 	p.out().await("ready")
 	p.cancel()
 	var err error
@@ -231,14 +212,14 @@ func cancelNeverSuccess(f *fixture) {
 
 // cancelStreams: the streams end with the context. Reads return the rest, then an error or io.EOF. Writes fail.
 func cancelStreams(f *fixture) {
-	p := f.start(typed(shell(`echo ready; cat`)))
+	p := f.start(typed(f.command(program{out("ready\n"), cat})))
 	p.awaitReady()
-	out, errOut := p.out(), p.errOut()
+	stdout, stderr := p.out(), p.errOut()
 	p.stream()
 	p.cancel()
 	f.within(patience, "the end of the outputs", func() {
-		<-out.ended
-		<-errOut.ended
+		<-stdout.ended
+		<-stderr.ended
 	})
 	f.within(patience, "failing of a write to stdin", p.background.Wait)
 	require.Error(f, p.wait())
@@ -247,7 +228,7 @@ func cancelStreams(f *fixture) {
 
 // cancelAfterClose: the end of the context after Close kills the process group.
 func cancelAfterClose(f *fixture) {
-	p, v := f.watched(shell(stubborn + groupScript))
+	p, v := f.startWatched(piped, stubborn, watched, family)
 	p.close()
 	p.cancel()
 	require.Error(f, v.requireEnd(p))
@@ -256,7 +237,7 @@ func cancelAfterClose(f *fixture) {
 // cancelAfterEnd: the end of the context does not change the result of Wait after it has returned.
 func cancelAfterEnd(f *fixture) {
 	for _, code := range []int{0, 5} {
-		p := f.start(shell(`exit "$1"`, strconv.Itoa(code)))
+		p := f.start(f.command(program{exitArg(1)}, strconv.Itoa(code)))
 		p.requireExit(code)
 		p.cancel()
 		p.requireExit(code)
@@ -270,8 +251,8 @@ func cancelBeforeStart(f *fixture) {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
 		var err error
-		f.within(patience, "Start", func() { _, err = f.execer.Start(ctx, shell(`: >"$1/started"`, dir)) })
+		f.within(patience, "Start", func() { _, err = f.execer.Start(ctx, f.command(program{touch}, dir+"/started")) })
 		require.ErrorIs(f, err, context.Canceled)
 	}
-	require.Empty(f, f.run(shell(`ls "$1"`, dir)))
+	require.Empty(f, f.run(f.command(program{list}, dir)))
 }

@@ -7,11 +7,14 @@
 // Each line of the contract is a sub-test named group/line, such as Close/Trap. [Lines] returns all names, for example
 // to make a table of the results of several Execers. [Exclusions] skip lines that an Execer can't keep.
 //
-// The commands need a POSIX system that also has head -c, mktemp, seq, a sleep that takes fractions, and sha256sum or
-// shasum. It may be another system than the test's: the suite looks at files and processes only by commands.
+// The commands run sh, and need a POSIX system that also has head -c, mktemp, seq, a sleep that takes fractions, and sha256sum or
+// shasum. It may be another system than the test's: the suite looks at files and processes only by commands. For a system without a
+// shell there is [TestHelper]. On Windows, Test calls it.
 package execertest
 
 import (
+	"os"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -31,6 +34,27 @@ type Exclusions map[string]string
 // Every wait in the suite has a limit. A test that hangs fails, with the stacks of all goroutines.
 func Test(t *testing.T, newExecer func(t *testing.T) wsep.Execer, except Exclusions) {
 	t.Helper()
+	if runtime.GOOS != "windows" {
+		test(t, newExecer, except, "")
+		return
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	test(t, newExecer, except, self)
+}
+
+// TestHelper is [Test] for a system that needs no shell. helper is the path of a program on the commands' system that imports this
+// package, as a test's own binary does: see [os.Executable]. Started by the suite, such a program does what a line needs before
+// its main function is called, and exits. So main can be empty if the program is made only for another machine.
+func TestHelper(t *testing.T, newExecer func(t *testing.T) wsep.Execer, except Exclusions, helper string) {
+	t.Helper()
+	test(t, newExecer, except, helper)
+}
+
+func test(t *testing.T, newExecer func(t *testing.T) wsep.Execer, except Exclusions, helper string) {
+	t.Helper()
 	if err := except.check(); err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +65,7 @@ func Test(t *testing.T, newExecer func(t *testing.T) wsep.Execer, except Exclusi
 					if reason, ok := except.reason(g, l); ok {
 						t.Skipf("excluded: %s", reason)
 					}
-					l.test(&fixture{T: t, execer: newExecer(t)})
+					l.test(&fixture{T: t, execer: newExecer(t), helper: helper})
 				})
 			}
 		})

@@ -29,7 +29,7 @@ var exitLines = []line{
 func exitCode(code int) func(*fixture) {
 	return func(f *fixture) {
 		for _, tty := range []bool{false, true} {
-			c := shell(`exit "$1"`, strconv.Itoa(code))
+			c := f.command(program{exitArg(1)}, strconv.Itoa(code))
 			c.TTY = tty
 			err := f.start(c).wait()
 			requireExit(f, err, code)
@@ -44,23 +44,23 @@ func exitCode(code int) func(*fixture) {
 // exitKilled: Wait returns exit code -1 for a command that exited with a signal.
 func exitKilled(f *fixture) {
 	for _, signal := range []string{"KILL", "TERM", "SEGV"} {
-		f.start(shell(`kill -` + signal + ` $$; sleep 5`)).requireExit(-1)
+		f.start(f.command(program{killSelf(signal)})).requireExit(-1)
 	}
-	f.start(onTerminal(shell(`kill -KILL $$; sleep 5`))).requireExit(-1)
+	f.start(onTerminal(f.command(program{killSelf("KILL")}))).requireExit(-1)
 }
 
 // exitSignalName: Wait returns the name of the signal with which the command exited.
 func exitSignalName(f *fixture) {
 	for _, signal := range []string{"KILL", "TERM", "USR1"} {
 		var exit wsep.ExitError
-		require.ErrorAs(f, f.start(shell(`kill -`+signal+` $$; sleep 5`)).wait(), &exit)
+		require.ErrorAs(f, f.start(f.command(program{killSelf(signal)})).wait(), &exit)
 		require.Equal(f, signal, exit.Signal())
 	}
 }
 
 // exitWaitAgain: Wait returns the same result every time.
 func exitWaitAgain(f *fixture) {
-	p := f.start(shell(`exit 5`))
+	p := f.start(f.command(program{exit(5)}))
 	first := p.wait()
 	requireExit(f, first, 5)
 	for range 3 {
@@ -70,7 +70,7 @@ func exitWaitAgain(f *fixture) {
 
 // exitWaitConcurrently: concurrent calls of Wait return the same result.
 func exitWaitConcurrently(f *fixture) {
-	p := f.start(typed(shell(`read line; exit 5`)))
+	p := f.start(typed(f.command(program{readLine, exit(5)})))
 	errs := make([]error, 10)
 	var waiting sync.WaitGroup
 	for i := range errs {
@@ -98,7 +98,7 @@ func (p *process) stream() {
 // exitWhileStdinStreams: the exit code arrives during a write to stdin, and then the write fails.
 func exitWhileStdinStreams(f *fixture) {
 	for range repetitions {
-		p := f.start(typed(shell(`echo out; exit 5`)))
+		p := f.start(typed(f.command(program{out("out\n"), exit(5)})))
 		p.stream()
 		p.requireExit(5)
 		require.Equal(f, "out\n", p.out().all())
@@ -109,7 +109,7 @@ func exitWhileStdinStreams(f *fixture) {
 // exitStdinClosedByProgram: the exit code arrives when the program closes its stdin during a write to it.
 func exitStdinClosedByProgram(f *fixture) {
 	for range repetitions {
-		p := f.start(typed(shell(`head -c 100000 >/dev/null; exec <&-; echo closed; exit 5`)))
+		p := f.start(typed(f.command(program{take(100_000), closeIn, out("closed\n"), exit(5)})))
 		p.stream()
 		require.Equal(f, "closed\n", p.out().all())
 		p.requireExit(5)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"regexp"
 	"runtime"
 	"strings"
 	"sync"
@@ -22,6 +23,7 @@ var patience = 20 * time.Second
 type fixture struct {
 	*testing.T
 	execer wsep.Execer
+	helper string // the path of the program that the commands run; empty for sh
 }
 
 // within fails the test when do takes longer than the limit. do runs in a goroutine of its own.
@@ -47,10 +49,11 @@ func stacks() []byte {
 	return buf[:runtime.Stack(buf, true)]
 }
 
-// shell returns the command that runs a script. The args are $1 and following.
-func shell(script string, args ...string) wsep.Command {
-	return wsep.Command{Command: "sh", Args: append([]string{"-c", script, "sh"}, args...)}
-}
+// mode makes a command have a stdin or a terminal.
+type mode func(c wsep.Command) wsep.Command
+
+// piped returns the command as it is.
+func piped(c wsep.Command) wsep.Command { return c }
 
 // typed returns the command with Stdin.
 func typed(c wsep.Command) wsep.Command {
@@ -64,13 +67,11 @@ func onTerminal(c wsep.Command) wsep.Command {
 	return c
 }
 
-// idle is a script that runs for a minute, and runs traps at once.
-const idle = "\ni=0; while [ $i -lt 600 ]; do sleep 0.1; i=$((i+1)); done"
-
 // process is a started process. It is ended at the test's end.
 type process struct {
 	wsep.Process
 	f      *fixture
+	tty    bool
 	cancel context.CancelFunc
 	// They are set when they are first read.
 	stdout, stderr *output
@@ -89,7 +90,7 @@ func (f *fixture) start(c wsep.Command) *process {
 		cancel()
 	}
 	require.NoError(f, err)
-	started := &process{Process: p, f: f, cancel: cancel}
+	started := &process{Process: p, f: f, tty: c.TTY, cancel: cancel}
 	f.Cleanup(started.end)
 	return started
 }
@@ -143,9 +144,12 @@ func (p *process) errOut() *output {
 	return p.stderr
 }
 
-// write writes all of the text to stdin.
+// write writes all of the text to stdin. In a terminal, the key Enter ends a line.
 func (p *process) write(text string) {
 	p.f.Helper()
+	if p.tty {
+		text = strings.ReplaceAll(text, "\n", "\r")
+	}
 	var n int
 	var err error
 	p.f.within(patience, "a write to stdin", func() { n, err = io.WriteString(p.Stdin(), text) })
@@ -165,6 +169,7 @@ func (p *process) closeStdin() {
 type output struct {
 	f     *fixture
 	name  string
+	tty   bool
 	ended chan struct{} // closed when reading has ended
 
 	mu   sync.Mutex // guards what follows
@@ -175,7 +180,7 @@ type output struct {
 
 // read starts to read a stream.
 func (p *process) read(name string, r io.Reader) *output {
-	o := &output{f: p.f, name: name, ended: make(chan struct{}), more: make(chan struct{})}
+	o := &output{f: p.f, name: name, tty: p.tty, ended: make(chan struct{}), more: make(chan struct{})}
 	p.background.Go(func() {
 		defer close(o.ended)
 		buf := make([]byte, 32<<10)
@@ -226,6 +231,9 @@ func (o *output) sofar() string {
 	return string(o.text)
 }
 
+// drawing are the control sequences that a console of Windows adds to the text.
+var drawing = regexp.MustCompile(`\x1b\[[0-9;?]*[a-zA-Z]|\x1b\][^\x07\x1b]*(\x07|\x1b\\)`)
+
 // all waits for the stream's end and returns all of it. The end must be io.EOF.
 func (o *output) all() string {
 	o.f.Helper()
@@ -233,6 +241,9 @@ func (o *output) all() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	require.Equal(o.f, io.EOF, o.err, "the end of %s: %v", o.name, o.err)
+	if o.f.helper != "" && o.tty {
+		return drawing.ReplaceAllString(string(o.text), "")
+	}
 	return string(o.text)
 }
 
@@ -248,15 +259,11 @@ func (f *fixture) run(c wsep.Command) (stdout string) {
 	return stdout
 }
 
-// gate has a script wait until the test opens it. The script's $1 is the gate's file.
+// gate has a program wait until the test opens it: see atGate.
 type gate struct {
 	f    *fixture
 	file string
 }
-
-// atGate is the part of the script that waits. It waits until the test's end at the latest, or for a minute if the
-// gate's file can't be removed.
-const atGate = `i=0; while [ -d "${1%/*}" ] && [ ! -e "$1" ] && [ $i -lt 600 ]; do sleep 0.1; i=$((i+1)); done`
 
 // gate makes a gate. It is shut.
 func (f *fixture) gate() gate {
@@ -266,14 +273,14 @@ func (f *fixture) gate() gate {
 
 func (g gate) open() {
 	g.f.Helper()
-	g.f.run(shell(`: >"$1"`, g.file))
+	g.f.run(g.f.command(program{touch}, g.file))
 }
 
 // tempDir makes a directory on the system of the commands.
 func (f *fixture) tempDir() string {
 	f.Helper()
-	dir := strings.TrimSuffix(f.run(shell(`cd "$(mktemp -d)" && pwd -P`)), "\n")
-	require.True(f, strings.HasPrefix(dir, "/"), "directory %q", dir)
-	f.Cleanup(func() { f.run(shell(`rm -rf "$1"`, dir)) })
+	dir := strings.TrimSuffix(f.run(f.command(program{makeTempDir})), "\n")
+	require.Contains(f, dir, "/", "directory")
+	f.Cleanup(func() { f.run(f.command(program{remove}, dir)) })
 	return dir
 }

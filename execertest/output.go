@@ -3,12 +3,12 @@ package execertest
 import (
 	"io"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/stretchr/testify/require"
-
-	"cdr.dev/wsep"
 )
 
 var outputLines = []line{
@@ -26,16 +26,16 @@ var outputLines = []line{
 
 // outputApart: stdout and stderr are kept apart.
 func outputApart(f *fixture) {
-	p := f.start(shell(`echo out1; echo err1 >&2; echo out2; echo err2 >&2`))
-	out, errOut := p.out(), p.errOut()
-	require.Equal(f, "out1\nout2\n", out.all())
-	require.Equal(f, "err1\nerr2\n", errOut.all())
+	p := f.start(f.command(program{out("out1\n"), errOut("err1\n"), out("out2\n"), errOut("err2\n")}))
+	stdout, stderr := p.out(), p.errOut()
+	require.Equal(f, "out1\nout2\n", stdout.all())
+	require.Equal(f, "err1\nerr2\n", stderr.all())
 	p.requireExit(0)
 }
 
 // outputAtOnce: output arrives when it is written, not when the program exits.
 func outputAtOnce(f *fixture) {
-	p := f.start(typed(shell(`printf prompt; printf note >&2; read line; printf "$line"`)))
+	p := f.start(typed(f.command(program{out("prompt"), errOut("note"), readLine, outLine})))
 	p.out().await("prompt")
 	p.errOut().await("note")
 	p.write("answer\n")
@@ -45,7 +45,7 @@ func outputAtOnce(f *fixture) {
 
 // outputEOFStays: after the last byte every read returns io.EOF.
 func outputEOFStays(f *fixture) {
-	p := f.start(shell(`echo out; echo err >&2`))
+	p := f.start(f.command(program{out("out\n"), errOut("err\n")}))
 	require.Equal(f, "out\n", p.out().all())
 	require.Equal(f, "err\n", p.errOut().all())
 	p.requireExit(0)
@@ -62,9 +62,9 @@ func outputEOFStays(f *fixture) {
 
 // outputBig: large output arrives whole and unchanged.
 func outputBig(f *fixture) {
-	dir := f.tempDir()
-	want := f.run(shell(`head -c "$2" /dev/urandom >"$1/big"; `+sumScript+` <"$1/big"`, dir, strconv.Itoa(bigSize)))
-	p := f.start(shell(`cat "$1/big"`, dir))
+	big := f.tempDir() + "/big"
+	want := f.run(f.command(program{makeBig}, big, strconv.Itoa(bigSize)))
+	p := f.start(f.command(program{catFile}, big))
 	require.Equal(f, strings.Fields(want)[0], p.digest()())
 	p.requireExit(0)
 }
@@ -74,17 +74,20 @@ var repetitions = func() int {
 	if os.Getenv("WSEP_LONG_TESTS") != "" {
 		return 200
 	}
+	if runtime.GOOS == "windows" {
+		return 3 // A start takes a tenth of a second or more there.
+	}
 	return 20
 }()
 
 // outputLastBytes: output that a program writes before it exits is never lost.
 func outputLastBytes(f *fixture) {
 	for range repetitions {
-		p := f.start(shell(`echo last words >&2; echo last words; exit 5`))
-		out, errOut := p.out(), p.errOut()
+		p := f.start(f.command(program{errOut("last words\n"), out("last words\n"), exit(5)}))
+		stdout, stderr := p.out(), p.errOut()
 		p.requireExit(5)
-		require.Equal(f, "last words\n", out.all())
-		require.Equal(f, "last words\n", errOut.all())
+		require.Equal(f, "last words\n", stdout.all())
+		require.Equal(f, "last words\n", stderr.all())
 	}
 }
 
@@ -95,20 +98,20 @@ const unreadSize = 32 << 10
 // afterwards.
 func outputReadAfterWait(f *fixture) {
 	text := strings.Repeat("0123456789abcde\n", unreadSize/16)
-	p := f.start(shell(`printf %s "$1"; printf %s "$1" >&2; exit 5`, text))
+	p := f.start(f.command(program{outArg(1), errArg(1), exit(5)}, text))
 	p.requireExit(5)
 	require.Equal(f, text, p.out().all())
 	require.Equal(f, text, p.errOut().all())
 }
 
-// unread returns a command that writes 48 KiB to one output, then much to the other.
-func unread(silent, loud string) wsep.Command {
-	return shell(`head -c 49152 /dev/zero >&` + silent + `; head -c ` + strconv.Itoa(bigSize) + ` /dev/zero >&` + loud + `; exit 5`)
+// unread returns a program that writes 48 KiB to one output, then much to the other.
+func unread(silent, loud string) program {
+	return program{zeros(48<<10, silent), zeros(bigSize, loud), exit(5)}
 }
 
 // outputUnreadStdout: unread stdout that fits into the buffers delays neither stderr nor the exit code.
 func outputUnreadStdout(f *fixture) {
-	p := f.start(unread("1", "2"))
+	p := f.start(f.command(unread("1", "2")))
 	require.EqualValues(f, bigSize, p.count("stderr", p.Stderr())(), "bytes")
 	p.requireExit(5)
 	require.Equal(f, 48<<10, len(p.out().all()), "bytes")
@@ -116,7 +119,7 @@ func outputUnreadStdout(f *fixture) {
 
 // outputUnreadStderr: unread stderr that fits into the buffers delays neither stdout nor the exit code.
 func outputUnreadStderr(f *fixture) {
-	p := f.start(unread("2", "1"))
+	p := f.start(f.command(unread("2", "1")))
 	require.EqualValues(f, bigSize, p.count("stdout", p.Stdout())(), "bytes")
 	p.requireExit(5)
 	require.Equal(f, 48<<10, len(p.errOut().all()), "bytes")
@@ -124,7 +127,9 @@ func outputUnreadStderr(f *fixture) {
 
 // outputClosedEarly: a program that closes its outputs runs on.
 func outputClosedEarly(f *fixture) {
-	p := f.start(typed(shell(`echo out; exec >&-; echo err >&2; exec 2>&-; read line; sleep 0.2; exit "$line"`)))
+	p := f.start(typed(f.command(program{
+		out("out\n"), closeOut, errOut("err\n"), closeErr, readLine, pause(200 * time.Millisecond), exitLine,
+	})))
 	p.out().await("out\n")
 	p.errOut().await("err\n")
 	p.write("5\n")
@@ -136,7 +141,7 @@ func outputClosedEarly(f *fixture) {
 // outputHeldByChild: text that a child in the background writes after the command has exited is output too.
 func outputHeldByChild(f *fixture) {
 	g, v := f.gate(), f.watch()
-	p := f.start(shell(`exec 3>"$2"; (exec 3>&-; `+atGate+`; echo late) & echo early; exit 5`, g.file, v.fifo))
+	p := f.start(f.command(program{watched, background(atGate(2), out("late\n")), out("early\n"), exit(5)}, v.name, g.file))
 	v.requireAllExited() // The vigil is for the command, not for its child.
 	g.open()
 	require.Equal(f, "early\nlate\n", p.out().all())

@@ -30,7 +30,7 @@ func (p *process) signal(name string) (err error) {
 // signalTrap: a signal arrives, and runs a trap.
 func signalTrap(f *fixture) {
 	for _, name := range []string{"INT", "USR1"} {
-		p := f.start(shell(`trap 'echo caught; exit 5' ` + name + `; echo ready` + idle))
+		p := f.start(f.command(program{onSignal(name, out("caught\n"), exit(5)), out("ready\n"), idle}))
 		p.out().await("ready\n")
 		require.NoError(f, p.signal(name))
 		require.Equal(f, "ready\ncaught\n", p.out().all())
@@ -40,7 +40,7 @@ func signalTrap(f *fixture) {
 
 // signalTerminal: a signal arrives on a terminal, and runs a trap.
 func signalTerminal(f *fixture) {
-	p := f.start(onTerminal(shell(`trap 'echo caught; exit 5' INT; echo ready` + idle)))
+	p := f.start(onTerminal(f.command(program{onSignal("INT", out("caught\n"), exit(5)), out("ready\n"), idle})))
 	p.out().await("ready")
 	require.NoError(f, p.signal("INT"))
 	require.Contains(f, p.out().all(), "caught")
@@ -49,16 +49,14 @@ func signalTerminal(f *fixture) {
 
 // signalGroup: a signal reaches the whole process group.
 func signalGroup(f *fixture) {
-	v := f.watch()
-	p := f.start(shell(groupScript, v.fifo))
-	p.out().await("ready")
+	p, v := f.startWatched(piped, watched, family)
 	require.NoError(f, p.signal("KILL"))
 	requireExit(f, v.requireEnd(p), -1)
 }
 
 // signalAfterEnd: Signal returns an error after the command has exited.
 func signalAfterEnd(f *fixture) {
-	p := f.start(shell(`exit 5`))
+	p := f.start(f.command(program{exit(5)}))
 	p.requireExit(5)
 	require.ErrorIs(f, p.signal("KILL"), os.ErrProcessDone)
 	p.requireExit(5)
@@ -67,7 +65,7 @@ func signalAfterEnd(f *fixture) {
 // signalUnknownHarmless: a signal that does not exist does nothing. If Signal returns an error, it matches
 // errors.ErrUnsupported.
 func signalUnknownHarmless(f *fixture) {
-	p := f.start(typed(wsep.Command{Command: "cat"}))
+	p := f.start(typed(f.command(program{cat})))
 	for _, name := range []string{"NONSENSE", "", "SIGINT", "9", "int", "KILL\n"} {
 		if err := p.signal(name); err != nil {
 			require.ErrorIs(f, err, errors.ErrUnsupported)
@@ -81,7 +79,7 @@ func signalUnknownHarmless(f *fixture) {
 
 // signalUnknownRefused: Signal returns an error for a name that no system has.
 func signalUnknownRefused(f *fixture) {
-	p := f.start(typed(wsep.Command{Command: "cat"}))
+	p := f.start(typed(f.command(program{cat})))
 	for _, name := range []string{"NONSENSE", "", "SIGINT", "9"} {
 		require.ErrorIs(f, p.signal(name), errors.ErrUnsupported)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io/fs"
 	"os/exec"
+	"strings"
 
 	"github.com/stretchr/testify/require"
 
@@ -13,9 +14,8 @@ import (
 // badStart is a command that can't be started.
 type badStart struct {
 	name string
-	// command returns the command. dir is a directory with two files: script is a program without the mode of one,
-	// garbage has the mode and is no program.
-	command func(dir string) wsep.Command
+	// command returns the command. fit is a program that can be started. dir is a directory with the files of makeBadPrograms.
+	command func(fit, dir string) wsep.Command
 	// is are the errors that the reason matches. not are errors that it does not match.
 	is, not []error
 }
@@ -23,67 +23,67 @@ type badStart struct {
 var badStarts = []badStart{
 	{
 		name:    "MissingInPath",
-		command: func(string) wsep.Command { return wsep.Command{Command: "wsep-test-no-such-program"} },
+		command: func(_, _ string) wsep.Command { return wsep.Command{Command: "wsep-test-no-such-program"} },
 		is:      []error{exec.ErrNotFound, fs.ErrNotExist},
 	},
 	{
 		name:    "MissingByPath",
-		command: func(dir string) wsep.Command { return wsep.Command{Command: dir + "/missing"} },
+		command: func(_, dir string) wsep.Command { return wsep.Command{Command: dir + "/missing"} },
 		is:      []error{exec.ErrNotFound, fs.ErrNotExist},
 	},
 	{
 		name:    "Directory",
-		command: func(dir string) wsep.Command { return wsep.Command{Command: dir} },
+		command: func(_, dir string) wsep.Command { return wsep.Command{Command: dir} },
 		is:      []error{fs.ErrPermission},
 	},
 	{
 		name:    "NotExecutable",
-		command: func(dir string) wsep.Command { return wsep.Command{Command: dir + "/script"} },
+		command: func(_, dir string) wsep.Command { return wsep.Command{Command: dir + "/script"} },
 		is:      []error{fs.ErrPermission},
 	},
 	{
 		name:    "NoProgram",
-		command: func(dir string) wsep.Command { return wsep.Command{Command: dir + "/garbage"} },
+		command: func(_, dir string) wsep.Command { return wsep.Command{Command: dir + "/garbage"} },
 		not:     []error{exec.ErrNotFound, fs.ErrNotExist, fs.ErrPermission},
 	},
 	{
 		name: "WorkingDirMissing",
-		command: func(dir string) wsep.Command {
-			return wsep.Command{Command: "true", WorkingDir: dir + "/missing"}
+		command: func(fit, dir string) wsep.Command {
+			return wsep.Command{Command: fit, WorkingDir: dir + "/missing"}
 		},
 		is:  []error{fs.ErrNotExist},
 		not: []error{exec.ErrNotFound},
 	},
 	{
 		name: "WorkingDirIsFile",
-		command: func(dir string) wsep.Command {
-			return wsep.Command{Command: "true", WorkingDir: dir + "/script"}
+		command: func(fit, dir string) wsep.Command {
+			return wsep.Command{Command: fit, WorkingDir: dir + "/script"}
 		},
 		not: []error{exec.ErrNotFound, fs.ErrNotExist},
 	},
 	{
 		name:    "Empty",
-		command: func(string) wsep.Command { return wsep.Command{} },
+		command: func(_, _ string) wsep.Command { return wsep.Command{} },
 		is:      []error{wsep.ErrInvalidCommand},
 	},
 	{
 		name:    "NULInCommand",
-		command: func(string) wsep.Command { return wsep.Command{Command: "tr\x00ue"} },
+		command: func(_, _ string) wsep.Command { return wsep.Command{Command: "tr\x00ue"} },
 		is:      []error{wsep.ErrInvalidCommand},
 	},
 	{
 		name:    "NULInArgs",
-		command: func(string) wsep.Command { return wsep.Command{Command: "true", Args: []string{"a", "b\x00c"}} },
+		command: func(fit, _ string) wsep.Command { return wsep.Command{Command: fit, Args: []string{"a", "b\x00c"}} },
 		is:      []error{wsep.ErrInvalidCommand},
 	},
 	{
 		name:    "NULInEnv",
-		command: func(string) wsep.Command { return wsep.Command{Command: "true", Env: []string{"A=\x00"}} },
+		command: func(fit, _ string) wsep.Command { return wsep.Command{Command: fit, Env: []string{"A=\x00"}} },
 		is:      []error{wsep.ErrInvalidCommand},
 	},
 	{
 		name:    "NULInWorkingDir",
-		command: func(string) wsep.Command { return wsep.Command{Command: "true", WorkingDir: "/\x00"} },
+		command: func(fit, _ string) wsep.Command { return wsep.Command{Command: fit, WorkingDir: "/\x00"} },
 		is:      []error{wsep.ErrInvalidCommand},
 	},
 }
@@ -104,15 +104,23 @@ func startReasonLines() []line {
 	return lines
 }
 
-// fail starts the command and returns the error.
-func (b badStart) fail(f *fixture, tty bool) (err error) {
+// made returns the command, and makes the directory if the command needs it.
+func (b badStart) made(f *fixture) wsep.Command {
 	f.Helper()
+	const unmade = "/wsep-test-directory"
+	fit := f.nothing().Command
+	c := b.command(fit, unmade)
+	if !strings.HasPrefix(c.Command, unmade) && !strings.HasPrefix(c.WorkingDir, unmade) {
+		return c
+	}
 	dir := f.tempDir()
-	f.run(shell(`cd "$1"
-		printf '#!/bin/sh\n' >script; chmod 644 script
-		printf 'no\0program' >garbage; chmod 755 garbage`, dir))
-	c := b.command(dir)
-	c.TTY = tty
+	f.run(f.command(program{makeBadPrograms}, dir))
+	return b.command(fit, dir)
+}
+
+// fail starts a command that can't be started, and returns the error.
+func fail(f *fixture, c wsep.Command) (err error) {
+	f.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	f.within(patience, "Start", func() { _, err = f.execer.Start(ctx, c) })
@@ -121,9 +129,10 @@ func (b badStart) fail(f *fixture, tty bool) (err error) {
 
 // testFailure: Start returns a StartError with a reason, and the Execer can start other commands.
 func (b badStart) testFailure(f *fixture) {
-	for _, tty := range []bool{false, true} {
-		requireStartError(f, b.fail(f, tty))
-		require.Equal(f, "fit\n", f.run(shell(`echo fit`)))
+	c := b.made(f)
+	for _, mode := range []mode{piped, onTerminal} {
+		requireStartError(f, fail(f, mode(c)))
+		require.Equal(f, "fit\n", f.run(f.command(program{out("fit\n")})))
 	}
 }
 
@@ -137,7 +146,7 @@ func requireStartError(f *fixture, err error) {
 
 // testReason: the error matches the reason why the command did not start.
 func (b badStart) testReason(f *fixture) {
-	err := b.fail(f, false)
+	err := fail(f, b.made(f))
 	require.Error(f, err)
 	for _, target := range b.is {
 		require.ErrorIs(f, err, target)

@@ -6,13 +6,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
-	"strconv"
 	"strings"
 	"sync"
 
 	"github.com/stretchr/testify/require"
-
-	"cdr.dev/wsep"
 )
 
 var stdinLines = []line{
@@ -31,7 +28,7 @@ var stdinLines = []line{
 
 // stdinHalfClose: closing stdin is an end of file for the program. Its output stays open.
 func stdinHalfClose(f *fixture) {
-	p := f.start(typed(shell(`cat; echo after; echo after >&2; exit 5`)))
+	p := f.start(typed(f.command(program{cat, out("after\n"), errOut("after\n"), exit(5)})))
 	p.write("before\n")
 	p.out().await("before\n")
 	p.closeStdin()
@@ -42,7 +39,7 @@ func stdinHalfClose(f *fixture) {
 
 // stdinSort: a program can read all of stdin first, and then answer.
 func stdinSort(f *fixture) {
-	p := f.start(typed(wsep.Command{Command: "sort"}))
+	p := f.start(typed(f.command(program{sorted})))
 	p.write("b\nc\n")
 	p.write("a\n")
 	p.closeStdin()
@@ -54,7 +51,7 @@ func stdinSort(f *fixture) {
 func stdinBig(f *fixture) {
 	want, err := digest(io.LimitReader(noise(), bigSize))
 	require.NoError(f, err)
-	p := f.start(typed(shell(sumScript)))
+	p := f.start(typed(f.command(program{sum})))
 	p.feed(io.LimitReader(noise(), bigSize))()
 	require.Equal(f, want, strings.Fields(p.out().all())[0])
 	p.requireExit(0)
@@ -64,7 +61,7 @@ func stdinBig(f *fixture) {
 func stdinEcho(f *fixture) {
 	want, err := digest(io.LimitReader(noise(), bigSize))
 	require.NoError(f, err)
-	p := f.start(typed(wsep.Command{Command: "cat"}))
+	p := f.start(typed(f.command(program{cat})))
 	written := p.feed(io.LimitReader(noise(), bigSize))
 	require.Equal(f, want, p.digest()())
 	written()
@@ -77,7 +74,7 @@ func stdinWriteSizes(f *fixture) {
 		0, 1, 2, 15, 16, 1000, 4095, 4096, 4097, 32767, 32768, 32769, 63980, 64000, 64001, 65535, 65536, 65537, 100_000,
 		262_143, 262_144, 262_145, 1 << 20, 5 << 20, 0, 1,
 	}
-	p := f.start(typed(wsep.Command{Command: "cat"}))
+	p := f.start(typed(f.command(program{cat})))
 	got := p.digest()
 	source := noise()
 	want := sha256.New()
@@ -102,7 +99,7 @@ func stdinWriteSizes(f *fixture) {
 // stdinConcurrentWriters: writes of several goroutines are not interleaved up to 32 KiB each.
 func stdinConcurrentWriters(f *fixture) {
 	const writers, writes, size = 8, 40, 32 << 10
-	p := f.start(typed(wsep.Command{Command: "cat"}))
+	p := f.start(typed(f.command(program{cat})))
 	out := p.out()
 	errs := make([]error, writers)
 	var writing sync.WaitGroup
@@ -130,10 +127,11 @@ func stdinConcurrentWriters(f *fixture) {
 
 // stdinUnread: a full stdin that the program does not read delays neither its output nor its exit code.
 func stdinUnread(f *fixture) {
-	p := f.start(typed(shell(`trap 'head -c ` + strconv.Itoa(bigSize) + ` /dev/zero; echo err >&2; exit 5' USR1; echo ready` + idle)))
+	g := f.gate()
+	p := f.start(typed(f.command(program{out("ready\n"), atGate(1), zeros(bigSize, "1"), errOut("err\n"), exit(5)}, g.file)))
 	p.awaitReady()
 	p.fill()
-	f.run(shell(`kill -USR1 "$1"`, strconv.Itoa(p.Pid())))
+	g.open()
 	require.EqualValues(f, bigSize, p.count("stdout", p.Stdout())(), "bytes")
 	require.Equal(f, "err\n", p.errOut().all())
 	p.requireExit(5)
@@ -142,7 +140,7 @@ func stdinUnread(f *fixture) {
 // stdinLastWrite: a write that the program has read succeeds, also if the program exits at once.
 func stdinLastWrite(f *fixture) {
 	for range repetitions {
-		p := f.start(typed(shell(`read line; exit 5`)))
+		p := f.start(typed(f.command(program{readLine, exit(5)})))
 		p.write("last\n")
 		p.requireExit(5)
 	}
@@ -150,7 +148,7 @@ func stdinLastWrite(f *fixture) {
 
 // stdinWriteAfterClose: writing to a closed stdin fails.
 func stdinWriteAfterClose(f *fixture) {
-	p := f.start(typed(wsep.Command{Command: "cat"}))
+	p := f.start(typed(f.command(program{cat})))
 	p.write("before")
 	p.closeStdin()
 	require.Error(f, p.tryWrite("after"))
@@ -167,7 +165,7 @@ func (p *process) tryWrite(text string) (err error) {
 
 // stdinWriteAfterEnd: writing to the stdin of a program that has exited fails, and closing it does no harm.
 func stdinWriteAfterEnd(f *fixture) {
-	p := f.start(typed(shell(`exit 5`)))
+	p := f.start(typed(f.command(program{exit(5)})))
 	p.requireExit(5)
 	require.Error(f, p.tryWrite(strings.Repeat("x", 1<<20)))
 	f.within(patience, "closing stdin", func() { _ = p.Stdin().Close() })
@@ -177,7 +175,7 @@ func stdinWriteAfterEnd(f *fixture) {
 // stdinNone: without Stdin writing fails, the program reads an end of file, and closing does nothing.
 func stdinNone(f *fixture) {
 	g := f.gate()
-	p := f.start(shell(`cat; echo end; `+atGate+`; exit 5`, g.file))
+	p := f.start(f.command(program{cat, out("end\n"), atGate(1), exit(5)}, g.file))
 	require.Error(f, p.tryWrite("lost"))
 	p.closeStdin()
 	require.Error(f, p.tryWrite("lost"))

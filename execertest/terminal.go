@@ -3,6 +3,7 @@ package execertest
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -31,10 +32,10 @@ func crlf(text string) string { return strings.ReplaceAll(text, "\n", "\r\n") }
 // terminalIsTerminal: a command with TTY has a terminal on stdin, stdout and stderr, and it is the controlling one. A
 // command without TTY has none.
 func terminalIsTerminal(f *fixture) {
-	c := shell(`for fd in 0 1 2; do if test -t $fd; then echo $fd; fi; done; if true </dev/tty; then echo tty; fi`)
+	c := f.command(program{outTerminals, outControlling})
 	c.TTY = true
 	require.Equal(f, crlf("0\n1\n2\ntty\n"), f.run(c))
-	c = typed(shell(`for fd in 0 1 2; do if test -t $fd; then echo $fd; fi; done`))
+	c = typed(f.command(program{outTerminals}))
 	require.Empty(f, f.run(c))
 }
 
@@ -46,7 +47,7 @@ func terminalSize(f *fixture) {
 	}{
 		{50, 132, "50 132"}, {1, 1, "1 1"}, {65535, 65535, "65535 65535"}, {50, 0, "50 80"}, {0, 132, "24 132"},
 	} {
-		c := onTerminal(shell(`stty size`))
+		c := onTerminal(f.command(program{outSize}))
 		c.Rows, c.Cols = size.rows, size.cols
 		require.Equal(f, size.want+"\r\n", f.run(c))
 	}
@@ -54,7 +55,7 @@ func terminalSize(f *fixture) {
 
 // terminalDefaultSize: a terminal has 24 rows and 80 columns unless the command says otherwise.
 func terminalDefaultSize(f *fixture) {
-	require.Equal(f, "24 80\r\n", f.run(onTerminal(shell(`stty size`))))
+	require.Equal(f, "24 80\r\n", f.run(onTerminal(f.command(program{outSize}))))
 }
 
 func (p *process) resize(rows, cols uint16) {
@@ -66,9 +67,7 @@ func (p *process) resize(rows, cols uint16) {
 
 // terminalResize: the terminal takes on the new size. Of several the last one stays.
 func terminalResize(f *fixture) {
-	p := f.start(onTerminal(shell(`
-		until [ "$(stty size)" = "51 133" ]; do sleep 0.02; done
-		echo resized; read line; stty size`)))
+	p := f.start(onTerminal(f.command(program{awaitSize("51 133"), out("resized\n"), readLine, outSize})))
 	for i := range uint16(20) {
 		p.resize(30+i, 100)
 	}
@@ -81,7 +80,7 @@ func terminalResize(f *fixture) {
 
 // terminalResizeSignal: the program gets SIGWINCH after a Resize.
 func terminalResizeSignal(f *fixture) {
-	p := f.start(onTerminal(shell(`trap 'stty size; exit 5' WINCH; echo ready` + idle)))
+	p := f.start(onTerminal(f.command(program{onSignal("WINCH", outSize, exit(5)), out("ready\n"), idle})))
 	p.out().await("ready")
 	p.resize(51, 133)
 	require.Equal(f, "ready\r\n51 133\r\n", p.out().all())
@@ -90,7 +89,7 @@ func terminalResizeSignal(f *fixture) {
 
 // terminalResizeWithout: without a terminal Resize does nothing.
 func terminalResizeWithout(f *fixture) {
-	p := f.start(typed(shell(`trap 'exit 1' WINCH; echo ready; cat`)))
+	p := f.start(typed(f.command(program{onSignal("WINCH", exit(1)), out("ready\n"), cat})))
 	p.out().await("ready\n")
 	p.resize(51, 133)
 	p.write("text")
@@ -105,20 +104,20 @@ func terminalOutput(f *fixture) {
 	for i := range 50_000 {
 		fmt.Fprintf(&want, "%d\r\n", i+1)
 	}
-	p := f.start(onTerminal(shell(`seq 1 25000; seq 25001 50000 >&2`)))
-	out, errOut := p.out(), p.errOut()
-	require.True(f, want.String() == out.all(), "output is not what the program wrote")
-	require.Empty(f, errOut.all())
+	p := f.start(onTerminal(f.command(program{outNumbers})))
+	stdout, stderr := p.out(), p.errOut()
+	require.True(f, want.String() == stdout.all(), "output is not what the program wrote")
+	require.Empty(f, stderr.all())
 	p.requireExit(0)
 }
 
 // terminalLastBytes: text that a program writes to its terminal before it exits is never lost.
 func terminalLastBytes(f *fixture) {
 	for range repetitions {
-		p := f.start(onTerminal(shell(`echo last words; exit 5`)))
-		out := p.out()
+		p := f.start(onTerminal(f.command(program{out("last words\n"), exit(5)})))
+		stdout := p.out()
 		p.requireExit(5)
-		require.Equal(f, "last words\r\n", out.all())
+		require.Equal(f, "last words\r\n", stdout.all())
 	}
 }
 
@@ -126,7 +125,7 @@ func terminalLastBytes(f *fixture) {
 // be read afterwards.
 func terminalReadAfterWait(f *fixture) {
 	text := strings.Repeat("0123456789abcde\n", 64)
-	p := f.start(onTerminal(shell(`printf %s "$1"; exit 5`, text)))
+	p := f.start(onTerminal(f.command(program{outArg(1), exit(5)}, text)))
 	p.requireExit(5)
 	require.Equal(f, crlf(text), p.out().all())
 	require.Empty(f, p.errOut().all())
@@ -140,7 +139,7 @@ func terminalTyping(f *fixture) {
 	}
 	want, err := digest(strings.NewReader(text.String()))
 	require.NoError(f, err)
-	p := f.start(onTerminal(shell(`stty -echo; echo ready; head -n 5000 | ` + sumScript)))
+	p := f.start(onTerminal(f.command(program{noEcho, out("ready\n"), sumLines(5000)})))
 	p.out().await("ready")
 	p.write(text.String())
 	require.Contains(f, p.out().all(), want)
@@ -149,7 +148,7 @@ func terminalTyping(f *fixture) {
 
 // terminalErase: the erase character removes a whole character, also one of several bytes in UTF-8.
 func terminalErase(f *fixture) {
-	p := f.start(onTerminal(shell(`stty -echo erase ^H; echo ready; read line; echo "$line"; exit 5`)))
+	p := f.start(onTerminal(f.command(program{noEcho, out("ready\n"), readLine, outLine, out("\n"), exit(5)})))
 	p.out().await("ready")
 	p.write("ax\bé\b€\b𝄞\bb\n")
 	require.Equal(f, crlf("ready\nab\n"), p.out().all())
@@ -158,7 +157,7 @@ func terminalErase(f *fixture) {
 
 // terminalInterrupt: the interrupt character sends SIGINT to the program.
 func terminalInterrupt(f *fixture) {
-	p := f.start(onTerminal(shell(`trap 'echo interrupted; exit 5' INT; echo ready` + idle)))
+	p := f.start(onTerminal(f.command(program{onSignal("INT", out("interrupted\n"), exit(5)), out("ready\n"), idle})))
 	p.out().await("ready")
 	p.write("\x03")
 	require.Contains(f, p.out().all(), "interrupted")
@@ -179,9 +178,9 @@ func terminalStdinCloseMidLine(f *fixture) {
 
 func requireEndOfFile(f *fixture, text string) {
 	f.Helper()
-	p := f.start(onTerminal(shell(`
-		trap 'echo hangup; exit 1' HUP
-		stty -echo; echo ready; cat; echo after; stty size; exit 5`)))
+	p := f.start(onTerminal(f.command(program{
+		onSignal("HUP", out("hangup\n"), exit(1)), noEcho, out("ready\n"), cat, out("after\n"), outSize, exit(5),
+	})))
 	p.out().await("ready")
 	p.write(text)
 	p.closeStdin()
@@ -193,7 +192,7 @@ func requireEndOfFile(f *fixture, text string) {
 // terminalWithoutStdin: a terminal without Stdin takes no input, not even an end of file.
 func terminalWithoutStdin(f *fixture) {
 	g := f.gate()
-	c := shell(`exec 4<&0; (cat; echo "end of file") <&4 & echo ready; `+atGate+`; sleep 0.5; echo bye; exit 5`, g.file)
+	c := f.command(program{catBackground, out("ready\n"), atGate(1), pause(500 * time.Millisecond), out("bye\n"), exit(5)}, g.file)
 	c.TTY = true
 	p := f.start(c)
 	require.Error(f, p.tryWrite("lost\n"))

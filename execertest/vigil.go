@@ -1,21 +1,27 @@
 package execertest
 
-import "github.com/stretchr/testify/require"
+import (
+	"strings"
 
-// vigil notices when all processes of a group have exited. They have a FIFO open for writing, and inherit it from a
-// shell that runs exec 3>"$1". The FIFO's reader comes to the end when the last one has exited.
+	"github.com/stretchr/testify/require"
+)
+
+// vigil notices when all processes of a group have exited. For a shell it is a FIFO that they have open for writing, and its reader
+// comes to the end when the last one has exited. For the helper it is a listener that they are connected to.
 type vigil struct {
-	fifo   string
+	name   string // the FIFO's path, or the listener's address
+	file   string // of the processes that tell their progress
 	reader *process
 }
 
 // watch starts a vigil.
 func (f *fixture) watch() *vigil {
 	f.Helper()
-	fifo := f.tempDir() + "/alive"
-	reader := f.start(shell(`mkfifo "$1" && echo made && exec cat "$1"`, fifo))
-	reader.out().await("made")
-	return &vigil{fifo, reader}
+	dir := f.tempDir()
+	reader := f.start(f.command(program{keepVigil}, dir+"/alive"))
+	name := reader.out()
+	name.await("\n")
+	return &vigil{strings.TrimSuffix(name.sofar(), "\n"), dir + "/progress", reader}
 }
 
 // requireEnd waits until the process and all others of the vigil have exited. It returns the result of the process's

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"syscall"
 
 	"github.com/gobwas/ws"
 )
@@ -48,7 +47,7 @@ func dialReason(err error) string {
 		return "no such host"
 	case isLookup:
 		return "name can't be looked up"
-	case errors.Is(err, syscall.ECONNREFUSED):
+	case errors.Is(err, errRefused):
 		return "connection refused"
 	case isCertificate:
 		return "certificate can't be verified"

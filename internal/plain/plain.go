@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"os"
 	"strconv"
-	"syscall"
 
 	"github.com/gobwas/ws"
 
@@ -96,13 +95,13 @@ func network(err error) string {
 		where = failed.Addr.String()
 	}
 	switch {
-	case errors.Is(err, syscall.ECONNREFUSED):
+	case errors.Is(err, errRefused):
 		return "nothing listens at " + where
-	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
+	case errors.Is(err, errNoHost), errors.Is(err, errNoNetwork):
 		return where + " can't be reached from here"
 	case ok && errors.Is(err, context.DeadlineExceeded), ok && os.IsTimeout(failed):
 		return where + " does not answer"
-	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+	case errors.Is(err, errReset), errors.Is(err, errPipe):
 		return "connection lost: " + where + " has cut it"
 	}
 	return ""
@@ -129,9 +128,9 @@ func closeFrame(err error) string {
 func Listening(address string, err error) error {
 	words := ""
 	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
+	case errors.Is(err, errInUse):
 		words = address + " is in use by another program"
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
+	case errors.Is(err, errNoAddress):
 		words = address + " is no address of this machine"
 	case errors.Is(err, os.ErrPermission):
 		words = "this user may not listen at " + address
