@@ -51,7 +51,7 @@ test_package() {
 	[ "$package" != . ] || program=$work/tests/wsep.test.exe
 	if [ ! -e "$program" ]; then return; fi
 	echo "$package"
-	(cd "$package" && in_wine 180 "$program" -test.timeout 170s "$@")
+	(cd "$package" && in_wine 540 "$program" -test.timeout 530s "$@")
 }
 
 echo "a Wine prefix"
