@@ -45,20 +45,21 @@ const aheadSize = 512
 func (b *bodies) Read(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if len(b.made) > 0 {
+		return b.giveMade(p), nil
+	}
 	if err := b.drop(p); err != nil {
 		return 0, err
 	}
 	left := b.left.Load()
-	if left != nil && len(b.made) == 0 && b.frames.between() {
+	if left != nil && b.frames.between() {
 		if err := b.look(left); err != nil {
 			return 0, err
 		}
 	}
 	switch {
 	case len(b.made) > 0:
-		n := copy(p, b.made)
-		b.made = b.made[n:]
-		return n, nil
+		return b.giveMade(p), nil
 	case len(b.ahead) > 0:
 		n := b.frames.take(b.ahead[:min(len(p), len(b.ahead))])
 		copy(p, b.ahead[:n])
@@ -70,6 +71,12 @@ func (b *bodies) Read(p []byte) (int, error) {
 	n, err := b.conn.Read(p)
 	b.frames.count(p[:n])
 	return n, ended(err)
+}
+
+func (b *bodies) giveMade(p []byte) int {
+	n := copy(p, b.made)
+	b.made = b.made[n:]
+	return n
 }
 
 // drop drops the rest of a body that the library does not know of. It reads on while it closes the connection.
