@@ -2,7 +2,8 @@ package fleet
 
 import (
 	"cmp"
-	"hash/fnv"
+	"crypto/sha256"
+	"encoding/binary"
 	"math/rand/v2"
 	"slices"
 
@@ -64,7 +65,6 @@ func (p BestOfThree) fits(c Candidate) bool {
 
 // rank is a node's rank for an owner (rendezvous hashing): when a node goes, only its own owners move.
 func rank(owner, node string) uint64 {
-	h := fnv.New64a()
-	_, _ = h.Write([]byte(node + "\x00" + owner)) // It never fails.
-	return h.Sum64()
+	sum := sha256.Sum256([]byte(node + "\x00" + owner))
+	return binary.BigEndian.Uint64(sum[:])
 }
