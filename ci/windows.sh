@@ -33,20 +33,11 @@ in_wine() {
 
 # These packages are tested beside the root.
 packages=(./keeper ./dev/client ./internal/{flow,proto,vt,origin,plain,peerlog,termmodes,signame})
-programs=(./internal/cli/{client,servercmd,serverurl})
-
-# build FOLDER PACKAGE... builds the tests of packages whose names differ.
-build() {
-	local folder=$work/$1/
-	shift
-	GOOS=windows GOARCH=amd64 go test -vet=off -ldflags='-s -w' -c -o "$folder" "$@"
-}
 
 # test_package PACKAGE ARGUMENT... runs a package's tests in its directory, if it has any.
 test_package() {
-	local package=$1 folder=tests
-	case $package in ./internal/cli/*) folder=cli ;; esac
-	local program=$work/$folder/${package##*/}.test.exe
+	local package=$1
+	local program=$work/tests/${package##*/}.test.exe
 	shift
 	[ "$package" != . ] || program=$work/tests/wsep.test.exe
 	if [ ! -e "$program" ]; then return; fi
@@ -57,9 +48,8 @@ test_package() {
 echo "a Wine prefix"
 in_wine 120 wineboot -i &
 prefix=$!
-mkdir "$work/tests" "$work/cli"
-build tests . "${packages[@]}"
-build cli "${programs[@]}"
+mkdir "$work/tests"
+GOOS=windows GOARCH=amd64 go test -vet=off -ldflags='-s -w' -c -o "$work/tests/" . "${packages[@]}"
 wait "$prefix"
 x86_64-w64-mingw32-gcc -shared -O2 -o "$WINEPREFIX/drive_c/windows/system32/bcryptprimitives.dll" \
 	ci/windows/bcryptprimitives.c -ladvapi32
@@ -67,4 +57,4 @@ x86_64-w64-mingw32-gcc -shared -O2 -o "$WINEPREFIX/drive_c/windows/system32/bcry
 echo "LocalExecer and Dialer under $(wine --version)"
 test_package . -test.v -test.run "${1-^TestWindows}" | grep -vE '^ *=== ' || exit 1
 if [ $# -gt 0 ]; then exit; fi
-for package in "${packages[@]}" "${programs[@]}"; do test_package "$package" -test.short; done
+for package in "${packages[@]}"; do test_package "$package" -test.short; done
