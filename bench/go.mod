@@ -12,6 +12,7 @@ require (
 	cdr.dev/wsep/bench/load v0.0.0-00010101000000-000000000000
 	github.com/coder/websocket v1.8.15
 	github.com/gobwas/ws v1.4.0
+	golang.org/x/sys v0.47.0
 	nhooyr.io/websocket v1.8.17
 )
 
@@ -24,6 +25,5 @@ require (
 	github.com/golang/groupcache v0.0.0-20200121045136-8c9f03a8e57e // indirect
 	github.com/google/uuid v1.2.0 // indirect
 	go.opencensus.io v0.24.0 // indirect
-	golang.org/x/sys v0.47.0 // indirect
 	golang.org/x/xerrors v0.0.0-20220907171357-04be3eba64a2 // indirect
 )

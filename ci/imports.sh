@@ -69,7 +69,7 @@ only internal/vt
 never internal/peerlog '(/.*)?'
 only internal/readiness 'golang\.org/x/sys/unix(/.*)?'
 only internal/origin 'golang\.org/x/xerrors(/.*)?'
-only internal/wsconn '((nhooyr\.io|github\.com/coder)/websocket|golang\.org/x/xerrors)(/.*)?'
+only internal/wsconn '((nhooyr\.io|github\.com/coder)/websocket|golang\.org/x/(xerrors|sys/unix))(/.*)?'
 never . "/(sshexec|coderws|execertest|keeper|wsplice|internal/(wstest|sshtest|certtest))(/.*)?"
 never wsplice/... ''
 for library in . sshexec/... coderws/... execertest/... keeper/... wsplice/...; do
