@@ -58,9 +58,9 @@ func (l *link) streamSent() {
 // 160 Mbit/s over 100 ms.
 const defaultWindow = 2 << 20
 
-// defaultMaxMessage is the size, in bytes, of the largest message that this version takes: 256 KiB of a stream, and its header. Larger
-// messages gain no speed. On a slow network they keep all else waiting.
-const defaultMaxMessage = 256<<10 + 32
+// defaultMaxMessage is the size, in bytes, of the largest message that this version takes: 256 KiB of a stream, and the 18 bytes of
+// proto.StdoutHeader. Larger messages gain no speed. On a slow network they keep all else waiting.
+const defaultMaxMessage = 256<<10 + 18
 
 // closeGrace is how long a server waits for its client to close the connection after the last message.
 const closeGrace = 5 * time.Second

@@ -77,11 +77,8 @@ go run ./dev/client notty --embedded -- uname -a </dev/null
 echo "wsplice/README.md's commands"
 run_fleet
 
-# ci/lint.sh vets the tests too. Packages that take long are named first, so that none of them is left alone at the end. Parallel
-# tests wait for much of their time: for screen, for grace periods, for connections that are lost. So more of them run at a
-# time than there are cores.
-parallel=$((2 * $(getconf _NPROCESSORS_ONLN)))
-go test -race -vet=off -timeout "$timeout" -parallel "$parallel" . ./sshexec ./dev/client ./execertest ./wsplice ./...
+# ci/lint.sh vets the tests too. Packages that take long are named first, so that none of them is left alone at the end.
+go test -race -vet=off -timeout "$timeout" . ./sshexec ./dev/client ./execertest ./wsplice ./...
 
 # The runs are counted. A time limit that ends during a run would be reported as a failure (golang/go#75804).
 targets=$(grep -rEo --include='*_test.go' --exclude-dir=node_modules \
