@@ -25,6 +25,7 @@ type bodies struct {
 	buffer []byte       // ahead's; nil before the first use
 	ahead  []byte       // was taken from the connection and comes next
 	made   []byte       // is given to the library before that: a message without its body
+	space  [48]byte     // made's
 	rest   int          // how many bytes of a body are still to be taken
 	before int          // how many bytes came before the last frame's body; 0 if it went to the library
 	lost   bool         // the library has read on, and so dropped a body
@@ -104,7 +105,7 @@ func (b *bodies) look(left *leaving) error {
 		case size > 0:
 			b.skipAhead(start)
 			b.rest = size
-			b.made = appendHeader(b.made[:0], len(left.prefix))
+			b.made = appendHeader(b.space[:0], len(left.prefix))
 			b.made = append(b.made, left.prefix...)
 		}
 		b.before = start

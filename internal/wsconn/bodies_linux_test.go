@@ -438,6 +438,27 @@ func TestMovingDoesNotAllocate(t *testing.T) {
 	require.Zero(t, allocs)
 }
 
+// TestLeavingDoesNotAllocate takes messages without their bodies.
+func TestLeavingDoesNotAllocate(t *testing.T) {
+	ends := socketPair(t)
+	b := &bodies{conn: ends[0]}
+	b.left.Store(&leaving{testPrefix, testMinBody, testMax})
+	frame := testFrame(0x82, append([]byte(testPrefix), make([]byte, 2000)...), [4]byte{})
+	buf := make([]byte, 4096)
+	allocs := testing.AllocsPerRun(100, func() {
+		if _, err := ends[1].Write(frame); err != nil {
+			t.Error(err)
+		}
+		if _, err := b.Read(buf); err != nil {
+			t.Error(err)
+		}
+		if _, err := io.ReadFull((*Body)(b), buf[:2000]); err != nil {
+			t.Error(err)
+		}
+	})
+	require.Zero(t, allocs)
+}
+
 // socketPair returns both ends of a connection.
 func socketPair(t *testing.T) (ends [2]net.Conn) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
