@@ -14,7 +14,7 @@ import (
 // TestHelperKeepsContract runs the contract with the helper in place of a shell. ci/windows.sh does so too.
 func TestHelperKeepsContract(t *testing.T) {
 	if os.Getenv("WSEP_LONG_TESTS") == "" {
-		t.Skip("WSEP_LONG_TESTS is not set")
+		t.Skip("the same lines run with a shell; set WSEP_LONG_TESTS to run them with the helper")
 	}
 	t.Parallel()
 	self, err := os.Executable()

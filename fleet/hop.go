@@ -20,7 +20,7 @@ type hop struct {
 	Name string `json:"name,omitempty"`
 	// ID is the session's. It is empty for a start.
 	ID string `json:"id,omitempty"`
-	// Revision is that of the claim by which the gateway knows that the name is the ID's.
+	// Revision is the revision of the claim that the gateway knows. The claim says that the name belongs to the ID.
 	Revision int64 `json:"revision,omitempty"`
 	// Replace and LostAt are those of a ClaimRequest.
 	Replace         *Claim `json:"replace,omitempty"`

@@ -15,7 +15,7 @@ type ID struct {
 	Key string
 	// Node is the name of the node that has the session.
 	Node string
-	// Incarnation is that of the node.
+	// Incarnation is the node's incarnation when the session was made.
 	Incarnation string
 	// Random tells the node's sessions apart.
 	Random string

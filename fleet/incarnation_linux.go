@@ -35,7 +35,7 @@ func Incarnation(dir string) (string, error) {
 	return hex.EncodeToString(sum[:8]), nil
 }
 
-// nonceOf returns what a file contains, and its inode. It makes the file if there is none. The file appears with all it contains.
+// nonceOf returns a file's content and inode. If the file is missing, nonceOf makes it. No reader sees it incomplete.
 func nonceOf(path string) (nonce string, inode uint64, err error) {
 	draft, err := os.CreateTemp(filepath.Dir(path), "incarnation-")
 	if err != nil {

@@ -207,7 +207,7 @@ func (m *Memory) Watch(ctx context.Context, tell func(Change)) error {
 	}
 }
 
-// since returns the changes after a revision, of which there are some. It returns none if they are no longer kept.
+// since returns the changes after a revision. The caller knows that there are some. If they are no longer kept, since returns none.
 func (m *Memory) since(revision int64) ([]Change, <-chan struct{}) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

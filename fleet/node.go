@@ -483,8 +483,8 @@ func (n *Node) awaitStart(ctx context.Context, id string) error {
 	}
 }
 
-// confirm returns an error unless the name is that of the session, by the claim that the gateway knows. A node that was cut off from
-// the registry for long may have lost its names.
+// confirm returns an error unless the session has the name, by the same claim as the gateway knows. A node that was cut off from the
+// registry for long may have lost its names.
 func (n *Node) confirm(ctx context.Context, h hop) error {
 	n.mu.Lock()
 	member, settled := n.member, n.settled

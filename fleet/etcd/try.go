@@ -55,7 +55,7 @@ func mayPass(err error) bool {
 	return false
 }
 
-// codeOf returns the code of an error of etcd's, or of the connection to it. It is OK if the error is none.
+// codeOf returns the gRPC code of an error that etcd, or the connection to it, has returned. Without an error the code is OK.
 func codeOf(err error) codes.Code {
 	if coded, ok := errors.AsType[interface {
 		error
