@@ -108,9 +108,23 @@ func moveTests(t *testing.T, path string) []byte {
 			})
 		}
 	}
+	ast.Inspect(file, sleepLonger)
 	var moved bytes.Buffer
 	require.NoError(t, format.Node(&moved, files, file))
 	return moved.Bytes()
+}
+
+// sleepLonger makes a call of time.Sleep in the suite sleep twice as long. The suite sleeps just as long as a session's timeout, and
+// then expects the session's end. The server's timeout begins a little later, when it notices that the client is gone.
+func sleepLonger(n ast.Node) bool {
+	call, ok := n.(*ast.CallExpr)
+	if !ok {
+		return true
+	}
+	if f, ok := call.Fun.(*ast.SelectorExpr); ok && f.Sel.Name == "Sleep" {
+		call.Args[0] = &ast.BinaryExpr{X: &ast.BasicLit{Kind: token.INT, Value: "2"}, Op: token.MUL, Y: &ast.ParenExpr{X: call.Args[0]}}
+	}
+	return true
 }
 
 // keepImports returns the imports that are used, by their paths' last elements.
