@@ -40,7 +40,7 @@ func (r *resumer) firstStart(forwards *forwarding) ([]byte, error) {
 		return r.newKey()
 	}
 	r.key = forwards.key
-	r.offered = forwards.offerWithin(r.limit)
+	r.offered = forwards.offerWithin(r.limit, r.offered.Reuse)
 	r.limit = time.Duration(r.offered.Resume) * time.Second
 	return r.encode(&r.key)
 }

@@ -40,7 +40,7 @@ type Dialer struct {
 	// HTTPClient, or with the same Dial, and for no others. A negative value keeps none. 0 means 2. But it means none for a
 	// Dialer with Dial, with a Jar in its HTTPClient, or with a Transport that is no [http.Transport]: the connection may then
 	// depend on the context of its start. A Dialer without Resume keeps none, since a lost start could not be repeated. The
-	// server may refuse to be kept: see [Options.MaxLife].
+	// server may refuse to be kept: see [Options.MaxLife]. A gateway that forwards pings a kept connection before each start.
 	MaxIdle int
 	// IdleTimeout is how long a connection is kept for a later command. 0 or less means 30 seconds. A connection that has rested
 	// for some seconds is pinged before it is used. See also [Dialer.CloseIdleConnections].
@@ -85,7 +85,11 @@ func (d Dialer) Start(ctx context.Context, c Command) (Process, error) {
 	if err := d.check(); err != nil {
 		return nil, &StartError{err}
 	}
-	conn, err := d.connection(ctx, r)
+	rested := trusted
+	if forwards != nil {
+		rested = 0 // The client is asked to come back if this start is lost. So it is not risked.
+	}
+	conn, err := d.connection(ctx, r, rested)
 	if err != nil {
 		return nil, err
 	}

@@ -154,9 +154,9 @@ func (p *remoteProcess) doubt(l *clientLink) (end func()) {
 // doubtInterval is how often a server is pinged that does not answer start.
 const doubtInterval = 5 * time.Second
 
-// answers reports whether the server is there.
-func (c *idleConn) answers(ctx context.Context) bool {
-	if time.Since(c.since) < trusted {
+// answers reports whether the server is there. For as long as the trust lasts it does not ask.
+func (c *idleConn) answers(ctx context.Context, trust time.Duration) bool {
+	if time.Since(c.since) < trust {
 		return true
 	}
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
@@ -207,14 +207,15 @@ func (d Dialer) isPlain() bool {
 	return client.Jar == nil && (client.Transport == nil || plain)
 }
 
-// connection returns a connection for a command: one that was kept, or a new one.
-func (d Dialer) connection(ctx context.Context, r *resumer) (Conn, error) {
+// connection returns a connection for a command: one that was kept, or a new one. One that has rested for longer than the trust lasts
+// must answer a ping.
+func (d Dialer) connection(ctx context.Context, r *resumer, trust time.Duration) (Conn, error) {
 	for r.keep != nil && ctx.Err() == nil {
 		c, ok := idleConns.Take(d.peer())
 		if !ok {
 			break
 		}
-		if c.answers(ctx) {
+		if c.answers(ctx, trust) {
 			return c, nil
 		}
 		_ = c.CloseNow()

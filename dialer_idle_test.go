@@ -306,24 +306,61 @@ func TestReusedConnectionIsLost(t *testing.T) {
 	}
 }
 
-// TestGatewayReuses: a client's connection to a gateway carries several commands, whatever connections the gateway makes.
+// TestGatewayReuses: a client's connection to a gateway carries several commands, and so does the gateway's to the next hop, if it may.
 func TestGatewayReuses(t *testing.T) {
 	t.Parallel()
-	for name, next := range map[string]func(url string) wsep.Dialer{
-		"forwards": func(url string) wsep.Dialer { return wsep.Dialer{URL: url, MaxIdle: -1} },
-		"holds":    func(url string) wsep.Dialer { return wsep.Dialer{URL: url, Resume: -1} },
+	for name, c := range map[string]struct {
+		next  wsep.Dialer
+		hops  int // how many connections the gateway makes
+		rests int // how many it keeps
+	}{
+		"forwards":             {wsep.Dialer{}, 1, 1},
+		"forwards, keeps none": {wsep.Dialer{MaxIdle: -1}, 10, 0},
+		"holds":                {wsep.Dialer{Resume: -1}, 10, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			host := countConnections(t, &wsep.Handler{})
-			gateway := countConnections(t, &wsep.Handler{Execer: next(host.url)})
+			next := c.next
+			next.URL = host.url
+			t.Cleanup(next.CloseIdleConnections)
+			gateway := countConnections(t, &wsep.Handler{Execer: next})
 			d := reusing(t, gateway.url)
 			for range 10 {
 				exits(t, d, "cat; echo out; exit 3", 3, "out\n")
 			}
 			require.EqualValues(t, 1, gateway.made.Load())
-			require.EqualValues(t, 10, host.made.Load())
-			require.Eventually(t, func() bool { return host.open.Load() == 0 }, timetest.Patience, 5*time.Millisecond)
+			require.EqualValues(t, c.hops, host.made.Load())
+			require.Eventually(t, func() bool { return int(host.open.Load()) == c.rests }, timetest.Patience, 5*time.Millisecond)
 		})
+	}
+}
+
+// TestGatewayLeavesHop: a gateway does not use a connection again that its next hop has closed, or on which a client left early.
+func TestGatewayLeavesHop(t *testing.T) {
+	t.Parallel()
+	server := wsep.NewServer()
+	t.Cleanup(server.Close)
+	host := countConnections(t, &wsep.Handler{Server: server})
+	next := reusing(t, host.url)
+	gateway := countConnections(t, &wsep.Handler{Execer: next})
+	d := reusing(t, gateway.url)
+	for range 3 {
+		exits(t, d, "exit 3", 3, "")
+		require.Eventually(t, func() bool {
+			server.CloseIdleConnections()
+			return host.open.Load() == 0
+		}, timetest.Patience, 5*time.Millisecond)
+	}
+	require.EqualValues(t, 3, host.made.Load())
+	for range 3 {
+		ctx, leave := context.WithCancel(t.Context())
+		p, err := d.Start(ctx, sh("echo begun; sleep 100"))
+		require.NoError(t, err)
+		_, err = io.ReadFull(p.Stdout(), make([]byte, 6))
+		require.NoError(t, err)
+		leave()
+		require.Error(t, p.Wait())
+		require.Eventually(t, func() bool { return host.open.Load() == 0 }, timetest.Patience, 5*time.Millisecond)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/xerrors"
@@ -43,6 +44,7 @@ type forward struct {
 	agreed  proto.Extensions // to which the next hop agreed
 	pinging time.Duration    // how often a silent next hop is pinged; not at all if negative
 	release func()           // tells the server that the process has exited
+	keep    func(*idleConn)  // keeps the next hop's connection for another conversation; nil if none is kept
 	final   bool             // the client has ended the conversation
 
 	stdin                        *sender       // to the next hop
@@ -57,6 +59,7 @@ type forward struct {
 	told  chan struct{} // closed when the client was sent the last message
 	heard chan struct{} // closed when the client has read it
 	idle  chan struct{} // closed when nothing of ends is under way any more
+	rests atomic.Bool   // after the last message: somebody reads the next hop's connection on, or keeps it
 	ended chan error    // receives why the next hop's connection has ended
 	done  chan struct{} // closed when forward ends
 }
@@ -95,7 +98,7 @@ func newForward(d *drive, hop *clientLink, peer *proto.Extensions, release func(
 func (d *drive) forwardStart(p *remoteProcess, release func()) error {
 	p.unbind()
 	f := newForward(d, p.current(), &p.peer, release)
-	f.pinging = p.pinging
+	f.pinging, f.keep = p.pinging, p.resumer.keep
 	f.hop.failed = func(error) { _ = f.hop.conn.CloseNow() } // Its reader notices.
 	d.conv.forwardTo(f)
 	switch {
@@ -255,7 +258,7 @@ func (f *forward) request(m any) error {
 	return err
 }
 
-// read passes the next hop's messages on until its connection ends.
+// read passes the next hop's messages on until its connection ends, or is kept for another conversation.
 func (f *forward) read() {
 	err := f.readEnd()
 	close(f.ends)
@@ -264,6 +267,9 @@ func (f *forward) read() {
 		select {
 		case <-f.heard:
 		case <-f.done:
+		}
+		if !f.rests.CompareAndSwap(false, true) {
+			return
 		}
 		for err == nil {
 			_, _, err = f.hop.read(proto.StdoutHeader)
@@ -378,6 +384,9 @@ func (f *forward) awaitRead() {
 func (f *forward) clientLeft(err error) error {
 	if err == nil {
 		f.final = true
+		if f.keepHop() {
+			return nil
+		}
 		f.hop.close(true)
 		if !f.reuse.done.Load() { // Else this Serve goes on.
 			await(f.hop.closed, nil, goodbyeGrace)
@@ -385,6 +394,29 @@ func (f *forward) clientLeft(err error) error {
 		return nil
 	}
 	return err
+}
+
+// keepHop keeps the next hop's connection for another conversation, and reports whether it does. That takes a client that has been told
+// everything, and a connection that nobody reads or writes.
+func (f *forward) keepHop() bool {
+	if f.keep == nil || f.hop.marks.mark == "" || !f.reuse.last.Load() {
+		return false
+	}
+	await(f.told, nil, lastWriteGrace)
+	f.leaveHop()
+	if !isClosed(f.told) || !f.hop.tryEndWrites() || !f.rests.CompareAndSwap(false, true) {
+		return false
+	}
+	f.hop.endUse()
+	f.keep(newIdleConn(f.hop))
+	return true
+}
+
+// leaveHop sends nothing more to the next hop.
+func (f *forward) leaveHop() {
+	f.stdin.detach(&f.hop.link)
+	f.stdoutReceipt.detach()
+	f.stderrReceipt.detach()
 }
 
 // lastWord returns why the client's connection has ended, after a write to it has failed with err: nil if the client had closed
@@ -417,9 +449,7 @@ func (f *forward) hopLeft(err error) error {
 func (f *forward) close() {
 	close(f.done)
 	f.drop()
-	f.stdin.detach(&f.hop.link)
-	f.stdoutReceipt.detach()
-	f.stderrReceipt.detach()
+	f.leaveHop()
 	f.stdin.release()
 }
 

@@ -96,11 +96,12 @@ func nextOffer(client *proto.Extensions, grace time.Duration) proto.Extensions {
 	return next
 }
 
-// offerWithin returns what a Dialer offers that waits so long at most. begin hands it the process that it starts. The receiver of
-// begin may be nil.
-func (f *forwarding) offerWithin(limit time.Duration) proto.Extensions {
+// offerWithin returns what a Dialer offers that waits so long at most, and may keep the connection. begin hands it the process that it
+// starts. The receiver of begin may be nil.
+func (f *forwarding) offerWithin(limit time.Duration, reuse bool) proto.Extensions {
 	offered := f.offered
 	offered.Resume = min(offered.Resume, int64(limit/time.Second))
+	offered.Reuse = reuse && offered.Resume > 0
 	return offered
 }
 
