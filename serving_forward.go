@@ -154,9 +154,16 @@ func (f *forward) run(answer any) error {
 	case err := <-f.ended:
 		return f.hopLeft(err)
 	case <-f.ctx.Done():
-		return f.ctx.Err()
+		return &leavingError{f.ctx.Err()}
 	}
 }
+
+// leavingError says that a Server that forwards a conversation ends, and that the conversation goes on without it.
+type leavingError struct{ err error }
+
+func (e *leavingError) Error() string  { return e.err.Error() }
+func (e *leavingError) Unwrap() error  { return e.err }
+func (e *leavingError) closeCode() int { return statusRestart }
 
 // flow lets both connections carry the conversation. A sender without a window keeps nothing that it has sent.
 func (f *forward) flow() {
