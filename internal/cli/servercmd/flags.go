@@ -51,6 +51,26 @@ type Flags struct {
 
 // Add adds the flags.
 func (f *Flags) Add(flags *pflag.FlagSet) {
+	f.AddGateway(flags)
+	c := &f.config
+	flags.StringVar(&f.sessions, "sessions", "",
+		"what keeps sessions: native (this program), screen (GNU screen), or auto (screen where it is fit for use); the "+
+			"default is native, and auto with --ssh, whose commands end with their connection")
+	flags.StringVar(&c.keep, "keep", "",
+		"run the commands in a process of their own, which outlives this one: its socket is in `DIR`, which is made if need be, and "+
+			"must be yours alone")
+	flags.StringVar(&f.target, "ssh", "",
+		"run the commands on an SSH host, `[USER@]HOST[:PORT]`, as that user")
+	flags.StringVar(&f.identity, "identity", "",
+		"log in there with the key in `FILE`; the default is the keys of the agent at SSH_AUTH_SOCK")
+	flags.StringVar(&f.knownHosts, "known-hosts", "",
+		"the `FILE` with the host's key; the default is ~/.ssh/known_hosts")
+	flags.DurationVar(&c.drain, "drain", 0,
+		"at the first signal start nothing new, and give what runs `DURATION` to end; a second signal ends the program at once")
+}
+
+// AddGateway adds the flags of a server whose commands run elsewhere: see [Flags.Gateway].
+func (f *Flags) AddGateway(flags *pflag.FlagSet) {
 	c := &f.config
 	flags.StringVar(&f.listen, "listen", "127.0.0.1:8080",
 		"the `ADDRESS` to listen on; port 0 picks a free one; an address that is not loopback needs a token")
@@ -71,27 +91,13 @@ func (f *Flags) Add(flags *pflag.FlagSet) {
 		"ping clients every `DURATION`, and drop clients that are silent for two; 0 means no pings")
 	flags.DurationVar(&c.options.SessionTimeout, "session-timeout", 5*time.Minute,
 		"end a session that has had no client for `DURATION`")
-	flags.StringVar(&f.sessions, "sessions", "",
-		"what keeps sessions: native (this program), screen (GNU screen), or auto (screen where it is fit for use); the "+
-			"default is native, and auto with --ssh, whose commands end with their connection")
 	flags.DurationVar(&c.options.ResumeTimeout, "resume-timeout", time.Minute,
 		"wait `DURATION` for a client whose connection is lost, before its command is ended; 0 means not at all")
-	flags.StringVar(&c.keep, "keep", "",
-		"run the commands in a process of their own, which outlives this one: its socket is in `DIR`, which is made if need be, and "+
-			"must be yours alone")
-	flags.StringVar(&f.target, "ssh", "",
-		"run the commands on an SSH host, `[USER@]HOST[:PORT]`, as that user")
-	flags.StringVar(&f.identity, "identity", "",
-		"log in there with the key in `FILE`; the default is the keys of the agent at SSH_AUTH_SOCK")
-	flags.StringVar(&f.knownHosts, "known-hosts", "",
-		"the `FILE` with the host's key; the default is ~/.ssh/known_hosts")
 	flags.StringVar(&c.tls.Cert, "tls-cert", "",
 		"serve with TLS, with the certificate in `FILE` (PEM); it is loaded again when it changes")
 	flags.StringVar(&c.tls.Key, "tls-key", "", "the `FILE` (PEM) with the certificate's key")
 	flags.StringVar(&c.tls.CA, "tls-ca", "",
 		"the `FILE` (PEM) with the certificates of authorities; only clients with a certificate of one of them may connect")
-	flags.DurationVar(&c.drain, "drain", 0,
-		"at the first signal start nothing new, and give what runs `DURATION` to end; a second signal ends the program at once")
 }
 
 // parse parses the arguments. pflag.ErrHelp means that they asked for help, which it has written.
