@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"context"
+	"net"
 	"net/url"
 	"slices"
 	"strings"
@@ -22,6 +23,8 @@ type EngineConfig struct {
 	Peers map[string]string
 	// Client is the address (URL) at which the member serves clients.
 	Client string
+	// Bind is the IP address at which the member listens. Empty means that of its addresses, which then have none but IP addresses.
+	Bind string
 	// PeerTLS and ClientTLS are for connections with members and with clients. nil means no TLS. The URLs are then http.
 	PeerTLS, ClientTLS *transport.TLSInfo
 	// Logger gets etcd's messages. nil logs nothing.
@@ -39,11 +42,21 @@ const (
 	compaction = "10000"
 )
 
-// Start starts a member. It waits until the member serves clients, which takes a majority of members. The caller must close it.
+// Start starts a member. It waits until the member serves clients, which takes a majority of members. The caller must close it. If
+// the member's data is lost, the error matches [ErrDiskLost].
 func Start(ctx context.Context, c EngineConfig) (*Engine, error) {
 	config, err := c.embedded()
 	if err != nil {
 		return nil, err
+	}
+	if !c.hasData() {
+		joins, err := c.joins(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if joins {
+			config.ClusterState = embed.ClusterStateFlagExisting
+		}
 	}
 	started, err := embed.StartEtcd(config)
 	if err != nil {
@@ -58,6 +71,7 @@ func Start(ctx context.Context, c EngineConfig) (*Engine, error) {
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
+	started.Server.HardStop() // Else Close waits until the member serves clients.
 	started.Close()
 	return nil, xerrors.Errorf("start etcd: %w", err)
 }
@@ -73,8 +87,8 @@ func (c EngineConfig) embedded() (*embed.Config, error) {
 	}
 	e := embed.NewConfig()
 	e.Name, e.Dir = c.Name, c.Dir
-	e.ListenPeerUrls, e.AdvertisePeerUrls = peer, peer
-	e.ListenClientUrls, e.AdvertiseClientUrls = client, client
+	e.ListenPeerUrls, e.AdvertisePeerUrls = c.bound(peer), peer
+	e.ListenClientUrls, e.AdvertiseClientUrls = c.bound(client), client
 	e.InitialCluster = c.cluster()
 	e.TickMs, e.ElectionMs = heartbeatMs, electionMs
 	e.AutoCompactionMode, e.AutoCompactionRetention = embed.CompactorModeRevision, compaction
@@ -89,6 +103,18 @@ func (c EngineConfig) embedded() (*embed.Config, error) {
 	}
 	e.ZapLoggerBuilder = embed.NewZapLoggerBuilder(c.Logger)
 	return e, nil
+}
+
+// bound returns where to listen for an address.
+func (c EngineConfig) bound(addresses []url.URL) []url.URL {
+	if c.Bind == "" {
+		return addresses
+	}
+	at := slices.Clone(addresses)
+	for i := range at {
+		at[i].Host = net.JoinHostPort(c.Bind, at[i].Port())
+	}
+	return at
 }
 
 // cluster returns the peers as etcd wants them.

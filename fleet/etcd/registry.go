@@ -14,6 +14,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"golang.org/x/xerrors"
+	"google.golang.org/grpc"
 
 	"cdr.dev/wsep/fleet"
 )
@@ -22,7 +23,7 @@ import (
 type Config struct {
 	// Endpoints are the addresses of etcd's members, for clients: host:port, or URLs. They are required.
 	Endpoints []string
-	// TLS is the configuration for these connections. nil means no TLS.
+	// TLS is the configuration for these connections. nil means no TLS. If it has a ServerName, that is the name of all members.
 	TLS *tls.Config
 	// Prefix is what all keys begin with. The default is "wsep/".
 	Prefix string
@@ -58,6 +59,7 @@ const (
 // OWNER and NAME are escaped as segments of a URL's path.
 type Registry struct {
 	client *clientv3.Client
+	tls    *tls.Config
 	prefix string
 	ttl    time.Duration
 
@@ -82,6 +84,7 @@ func Open(c Config) (*Registry, error) {
 	client, err := clientv3.New(clientv3.Config{
 		Endpoints:            c.Endpoints,
 		TLS:                  c.TLS,
+		DialOptions:          dialOptions(c.TLS),
 		DialKeepAliveTime:    pingTime,
 		DialKeepAliveTimeout: pingTimeout,
 		PermitWithoutStream:  true,
@@ -91,9 +94,17 @@ func Open(c Config) (*Registry, error) {
 	if err != nil {
 		return nil, xerrors.Errorf("etcd client: %w", err)
 	}
-	r := &Registry{client: client, prefix: c.Prefix, ttl: c.TTL}
+	r := &Registry{client: client, tls: c.TLS, prefix: c.Prefix, ttl: c.TTL}
 	r.ctx, r.close = context.WithCancel(context.Background())
 	return r, nil
+}
+
+// dialOptions makes gRPC check for the name of a TLS configuration. By itself it checks for the host that it connects to.
+func dialOptions(config *tls.Config) []grpc.DialOption {
+	if config == nil || config.ServerName == "" {
+		return nil
+	}
+	return []grpc.DialOption{grpc.WithAuthority(config.ServerName)}
 }
 
 // Close closes the connections. Nodes that have joined over this registry are no longer renewed, and expire. Their claims stay.
