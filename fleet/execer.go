@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -32,9 +31,11 @@ type Execer struct {
 	// View is what the gateway knows of the fleet. It is required, and must run.
 	View *View
 	// Keys is the fleet's ring. It is required.
-	Keys *KeyRing
-	// TLS is the configuration of connections to nodes: see [GatewayTLS]. It is required.
+	Keys Keys
+	// TLS is the configuration of connections to nodes: see [GatewayTLS]. It is required, unless Local is the only node.
 	TLS *tls.Config
+	// Local, if set, is the node of this program. It is reached without a network.
+	Local *Local
 	// Placer chooses nodes. nil means BestOfThree{}.
 	Placer Placer
 	// LostAfter is how long a node is lost before a start takes its names. 0 means one minute. All gateways should have the same.
@@ -57,8 +58,6 @@ const (
 	placeTries = 3
 	// nameTries bounds how often a name is looked up anew because its claim has changed.
 	nameTries = 4
-	// listTimeout bounds how long nodes are waited for that are asked for their sessions.
-	listTimeout = time.Second
 )
 
 // ErrUnreachable is matched by the error of a session whose node can't be reached. The session may live. The error matches
@@ -83,10 +82,14 @@ func (Execer) KeepsSessions() bool { return true }
 
 // Peers implements wsep.Forwarder. Those that could not be reached some seconds ago come last.
 func (e Execer) Peers(ctx context.Context) (peers []wsep.Dialer, err error) {
-	if err := e.View.await(ctx); err != nil {
+	err = e.View.await(ctx)
+	if err != nil && e.Local == nil {
 		return nil, err
 	}
 	nodes := e.View.Nodes()
+	if e.Local != nil && !slices.ContainsFunc(nodes, func(n Candidate) bool { return e.Local.is(n.Name) }) {
+		peers = append(peers, e.dialer(e.Local.node, ""))
+	}
 	slices.SortStableFunc(nodes, func(a, b Candidate) int {
 		switch {
 		case a.Failing == b.Failing:
@@ -104,10 +107,10 @@ func (e Execer) Peers(ctx context.Context) (peers []wsep.Dialer, err error) {
 
 // Start implements wsep.Execer.
 func (e Execer) Start(ctx context.Context, c wsep.Command) (wsep.Process, error) {
-	if err := e.View.await(ctx); err != nil {
+	owner, id := splitOwned(c.ID)
+	if err := e.await(ctx, id); err != nil {
 		return nil, &wsep.StartError{Err: err}
 	}
-	owner, id := splitOwned(c.ID)
 	switch {
 	case id == "" || !c.TTY && c.Keep <= 0 && c.Command != "": // Not a session.
 		c.ID = ""
@@ -118,6 +121,14 @@ func (e Execer) Start(ctx context.Context, c wsep.Command) (wsep.Process, error)
 	return e.startNamed(ctx, c, owner, id)
 }
 
+// await waits until the fleet is known. For an ID of this program's node that is not needed.
+func (e Execer) await(ctx context.Context, id string) error {
+	if parsed, err := ParseID(id); err == nil && e.Local.is(parsed.Node) {
+		return nil
+	}
+	return e.View.await(ctx)
+}
+
 // connecting travels in the context of a start. It learns whether the node could be connected to.
 type connecting struct{ failed atomic.Bool }
 
@@ -125,12 +136,12 @@ type connectingKey struct{}
 
 // at starts a command at a node.
 func (e Execer) at(ctx context.Context, node string, c wsep.Command) (p wsep.Process, connected bool, err error) {
-	address := e.View.address(node)
-	if address == "" {
-		return nil, false, &wsep.StartError{Err: &unreachableError{node, xerrors.New("its address is unknown")}}
+	d, err := e.to(node)
+	if err != nil {
+		return nil, false, &wsep.StartError{Err: err}
 	}
 	var state connecting
-	p, err = e.dialer(node, address).Start(context.WithValue(ctx, connectingKey{}, &state), c)
+	p, err = d.Start(context.WithValue(ctx, connectingKey{}, &state), c)
 	if !state.failed.Load() || err == nil || ctx.Err() != nil {
 		return p, true, err
 	}
@@ -138,30 +149,66 @@ func (e Execer) at(ctx context.Context, node string, c wsep.Command) (p wsep.Pro
 	return nil, false, &wsep.StartError{Err: &unreachableError{node, err}}
 }
 
-// dialer returns a Dialer to a node. Its server must have the certificate of the node.
-func (e Execer) dialer(node, address string) wsep.Dialer {
-	config := e.TLS.Clone()
-	config.ServerName = hostOf(node, RoleNode)
-	transport := &http.Transport{
-		DisableKeepAlives: true,
-		DialTLSContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			dialing, cancel := context.WithTimeout(ctx, connectTimeout)
-			defer cancel()
-			conn, err := (&tls.Dialer{Config: config}).DialContext(dialing, network, address)
-			if state, ok := ctx.Value(connectingKey{}).(*connecting); ok && err != nil {
-				state.failed.Store(true)
-			}
-			return conn, err
-		},
+// to returns a Dialer to a node that need not be there now.
+func (e Execer) to(node string) (wsep.Dialer, error) {
+	address, err := e.address(node)
+	if err != nil {
+		return wsep.Dialer{}, err
 	}
-	return wsep.Dialer{
-		URL: "https://" + hostOf(node, RoleNode), Resume: e.Resume, MaxIdle: -1, HTTPClient: &http.Client{Transport: transport, Timeout: 2 * connectTimeout},
+	return e.dialer(node, address), nil
+}
+
+// address returns where a node is, or was last seen. The node of this program needs no address.
+func (e Execer) address(node string) (string, error) {
+	address := e.View.address(node)
+	if address == "" && !e.Local.is(node) {
+		return "", &unreachableError{node, xerrors.New("its address is unknown")}
+	}
+	return address, nil
+}
+
+// dialer returns a Dialer to a node.
+func (e Execer) dialer(node, address string) wsep.Dialer {
+	return wsep.Dialer{URL: e.url(node), Resume: e.Resume, MaxIdle: -1, HTTPClient: e.client(node, address)}
+}
+
+// url returns the URL of a node. The address to connect to is known to client.
+func (e Execer) url(node string) string {
+	if e.Local.is(node) {
+		return "http://" + hostOf(node, RoleNode)
+	}
+	return "https://" + hostOf(node, RoleNode)
+}
+
+// client returns an HTTP client that connects to a node. The server there must have the node's certificate, unless it is in this
+// program.
+func (e Execer) client(node, address string) *http.Client {
+	connect := e.Local.dial
+	if !e.Local.is(node) {
+		config := e.TLS.Clone()
+		config.ServerName = hostOf(node, RoleNode)
+		connect = func(ctx context.Context) (net.Conn, error) {
+			return (&tls.Dialer{Config: config}).DialContext(ctx, "tcp", address)
+		}
+	}
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		dialing, cancel := context.WithTimeout(ctx, connectTimeout)
+		defer cancel()
+		conn, err := connect(dialing)
+		if state, ok := ctx.Value(connectingKey{}).(*connecting); ok && err != nil {
+			state.failed.Store(true)
+		}
+		return conn, err
+	}
+	return &http.Client{
+		Transport: &http.Transport{DisableKeepAlives: true, DialContext: dial, DialTLSContext: dial},
+		Timeout:   2 * connectTimeout,
 	}
 }
 
 // attach attaches to a session.
 func (e Execer) attach(ctx context.Context, c wsep.Command, h hop) (wsep.Process, error) {
-	id, err := e.Keys.Verify(h.ID, h.Owner)
+	id, err := e.Keys.Ring().Verify(h.ID, h.Owner)
 	if err != nil {
 		return nil, &wsep.StartError{Err: err}
 	}
@@ -264,51 +311,6 @@ func (e Execer) replace(ctx context.Context, c wsep.Command, old Claim, unreacha
 	return e.place(ctx, old.Owner, withHop(c, hop{Owner: old.Owner, Name: old.Name, Replace: &old, LostAt: revision}))
 }
 
-// Sessions implements wsep.SessionManager. It tells of the sessions of the nodes that answer within a second: see [Execer.List].
-func (e Execer) Sessions(ctx context.Context) ([]wsep.SessionInfo, error) {
-	infos, _, err := e.List(ctx)
-	return infos, err
-}
-
-// List returns the sessions of the nodes that answer within a second, oldest first, and the names of the nodes that do not. The ID of
-// each session is what a wsep.Server makes of its owner, and its name or ID.
-func (e Execer) List(ctx context.Context) (infos []wsep.SessionInfo, silent []string, err error) {
-	if err := e.View.await(ctx); err != nil {
-		return nil, nil, err
-	}
-	asking, cancel := context.WithTimeout(ctx, listTimeout)
-	defer cancel()
-	var mu sync.Mutex
-	var all sync.WaitGroup
-	for _, n := range e.View.Nodes() {
-		all.Go(func() {
-			own, err := e.dialer(n.Name, n.Address).Sessions(asking)
-			mu.Lock()
-			defer mu.Unlock()
-			if err != nil {
-				silent = append(silent, n.Name)
-			}
-			infos = append(infos, own...)
-		})
-	}
-	all.Wait()
-	for i := range infos {
-		h, err := parseHop(infos[i].ID)
-		if err != nil {
-			continue
-		}
-		id := h.Name
-		if c, ok := e.View.claim(h.Owner, h.Name); !ok || c.ID != h.ID {
-			id = h.ID // Its name was given away, or is too new.
-		}
-		infos[i].ID = joinOwned(h.Owner, id)
-		infos[i].Command.ID = infos[i].ID
-	}
-	slices.SortStableFunc(infos, func(a, b wsep.SessionInfo) int { return a.Started.Compare(b.Started) })
-	slices.Sort(silent)
-	return infos, silent, ctx.Err()
-}
-
 // WaitSession implements wsep.SessionManager.
 func (e Execer) WaitSession(ctx context.Context, id string) error {
 	return e.ask(ctx, id, func(d wsep.Dialer, id string) error { return d.WaitSession(ctx, id) })
@@ -326,10 +328,10 @@ func (e Execer) SignalSession(ctx context.Context, id, signal string) error {
 
 // ask asks the node that has a session.
 func (e Execer) ask(ctx context.Context, text string, question func(d wsep.Dialer, id string) error) error {
-	if err := e.View.await(ctx); err != nil {
+	owner, name := splitOwned(text)
+	if err := e.await(ctx, name); err != nil {
 		return err
 	}
-	owner, name := splitOwned(text)
 	h := hop{Owner: owner, ID: name}
 	if !IsID(name) {
 		claim, err := e.View.registry.Find(ctx, owner, name)
@@ -338,13 +340,13 @@ func (e Execer) ask(ctx context.Context, text string, question func(d wsep.Diale
 		}
 		h = hop{Owner: owner, Name: name, ID: claim.ID, Revision: claim.Revision}
 	}
-	id, err := e.Keys.Verify(h.ID, owner)
+	id, err := e.Keys.Ring().Verify(h.ID, owner)
 	if err != nil {
 		return err
 	}
-	address := e.View.address(id.Node)
-	if address == "" {
-		return &unreachableError{id.Node, xerrors.New("its address is unknown")}
+	d, err := e.to(id.Node)
+	if err != nil {
+		return err
 	}
-	return question(e.dialer(id.Node, address), h.String())
+	return question(d, h.String())
 }

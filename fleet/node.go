@@ -30,7 +30,7 @@ type Node struct {
 	// Keeper runs the commands. Nobody else uses it.
 	Keeper Keeper
 	// Keys is the fleet's ring.
-	Keys *KeyRing
+	Keys Keys
 	// Registry is the fleet's.
 	Registry Registry
 	// Slots is how many names an owner may have at a time. 0 means any number.
@@ -39,6 +39,7 @@ type Node struct {
 	mu       sync.Mutex // guards what follows
 	member   Membership // nil before the node has joined
 	draining bool
+	starting sync.WaitGroup           // starts that have begun; none is added once draining is set
 	pending  map[string]chan struct{} // the IDs of sessions that start; closed when they have, or have not
 	held     map[string]string        // the keeper's ID of each session, by ID
 	claims   map[nameKey]Claim        // of names by which the node's sessions are served
@@ -57,7 +58,7 @@ const (
 
 // Handler returns what serves gateways. Serve it with TLS of [NodeTLS] alone: whoever reaches it acts for all owners.
 func (n *Node) Handler() http.Handler {
-	return &wsep.Handler{Execer: nodeExecer{n}, AllowedHosts: []string{"*"}}
+	return n.withAdmin(&wsep.Handler{Execer: nodeExecer{n}, AllowedHosts: []string{"*"}})
 }
 
 // Run keeps the node in the fleet, until the context ends. It then leaves the fleet. Sessions and claims stay. The error says why the
@@ -128,12 +129,23 @@ func (n *Node) record() NodeRecord {
 }
 
 // Drain makes the node start nothing from now on. Clients attach to its sessions as before. When Drain has returned without error,
-// gateways that see the registry place nothing here.
+// starts that had begun are over, none begins, and gateways that see the registry place nothing here.
 func (n *Node) Drain(ctx context.Context) error {
 	n.mu.Lock()
 	n.draining = true
 	member := n.member
 	n.mu.Unlock()
+	started := make(chan struct{})
+	// Ends when the starts that have begun are over. Each of them is bounded.
+	go func() {
+		n.starting.Wait()
+		close(started)
+	}()
+	select {
+	case <-started:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	if member == nil {
 		return nil
 	}
@@ -174,7 +186,7 @@ func (n *Node) list(ctx context.Context) (map[string]hop, error) {
 
 // verify returns the ID that a gateway asks for, if a session of this incarnation of this node can have it.
 func (n *Node) verify(h hop) (ID, error) {
-	id, err := n.Keys.Verify(h.ID, h.Owner)
+	id, err := n.Keys.Ring().Verify(h.ID, h.Owner)
 	switch {
 	case err != nil:
 		return id, err
@@ -329,9 +341,11 @@ func (n nodeExecer) Peers(ctx context.Context) ([]wsep.Dialer, error) { return n
 // Start implements wsep.Execer.
 func (n nodeExecer) Start(ctx context.Context, c wsep.Command) (wsep.Process, error) {
 	if c.ID == "" {
-		if err := n.mayStart(); err != nil {
+		done, err := n.mayStart()
+		if err != nil {
 			return nil, &wsep.StartError{Err: err}
 		}
+		defer done()
 		return n.Keeper.Start(ctx, c)
 	}
 	h, err := parseHop(c.ID)
@@ -355,18 +369,20 @@ func (n nodeExecer) Start(ctx context.Context, c wsep.Command) (wsep.Process, er
 
 var errDraining = xerrors.Errorf("the node is draining: %w", wsep.ErrBusy)
 
-func (n *Node) mayStart() error {
+// mayStart notes that something starts, until done is called. It fails if the node starts nothing.
+func (n *Node) mayStart() (done func(), err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.draining {
-		return errDraining
+		return nil, errDraining
 	}
-	return nil
+	n.starting.Add(1)
+	return n.starting.Done, nil
 }
 
 // startNamed claims a name, and starts its session.
 func (n nodeExecer) startNamed(ctx context.Context, c wsep.Command, h hop) (wsep.Process, error) {
-	id := n.Keys.New(n.Record.Name, n.Record.Incarnation, h.Owner)
+	id := n.Keys.Ring().New(n.Record.Name, n.Record.Incarnation, h.Owner)
 	done, err := n.begin(id)
 	if err != nil {
 		return nil, &wsep.StartError{Err: err}
@@ -389,12 +405,14 @@ func (n nodeExecer) startNamed(ctx context.Context, c wsep.Command, h hop) (wsep
 
 // begin notes that a session starts, until done is called. It fails if the node starts nothing.
 func (n *Node) begin(id ID) (done func(), err error) {
+	over, err := n.mayStart()
+	if err != nil {
+		return nil, err
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.draining {
-		return nil, errDraining
-	}
 	if n.member == nil {
+		over()
 		return nil, xerrors.Errorf("the node has not joined the fleet: %w", wsep.ErrBusy)
 	}
 	if n.pending == nil {
@@ -403,6 +421,7 @@ func (n *Node) begin(id ID) (done func(), err error) {
 	started := make(chan struct{})
 	n.pending[id.String()] = started
 	return func() {
+		defer over()
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		delete(n.pending, id.String())

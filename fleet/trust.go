@@ -7,6 +7,8 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
 	"io/fs"
 	"math/big"
 	"slices"
@@ -23,7 +25,12 @@ const (
 	RoleNode Role = "node"
 	// RoleGateway names owners to nodes. A node believes it.
 	RoleGateway Role = "gateway"
+	// RoleRegistry uses the fleet's registry, and is a member of it. Nodes and gateways have this role too.
+	RoleRegistry Role = "registry"
 )
+
+// RegistryHost is the name that all certificates with RoleRegistry have. A member of the registry need not be known by name.
+const RegistryHost = "registry.wsep.internal"
 
 // hostOf returns the name that a certificate has for a role. The domain internal is for private use.
 func hostOf(name string, role Role) string { return name + "." + string(role) + ".wsep.internal" }
@@ -67,6 +74,36 @@ func template(name string, life time.Duration) *x509.Certificate {
 	}
 }
 
+// ParseAuthority reads what [Authority.Encode] has written.
+func ParseAuthority(cert, key []byte) (*Authority, error) {
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		return nil, err
+	}
+	signer, ok := pair.PrivateKey.(*ecdsa.PrivateKey)
+	if !ok {
+		return nil, xerrors.Errorf("the authority's key is of another kind: %w", errors.ErrUnsupported)
+	}
+	return &Authority{pair.Leaf, signer}, nil
+}
+
+// Encode returns the authority's certificate, and its key, in PEM. Whoever has the key can issue certificates.
+func (a *Authority) Encode() (cert, key []byte, err error) {
+	return EncodeCertificate(tls.Certificate{Certificate: [][]byte{a.cert.Raw}, PrivateKey: a.key})
+}
+
+// EncodeCertificate returns a certificate, and its key, in PEM.
+func EncodeCertificate(c tls.Certificate) (cert, key []byte, err error) {
+	secret, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, der := range c.Certificate {
+		cert = append(cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
+	}
+	return cert, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}), nil
+}
+
 // Pool returns what verifies the authority's certificates.
 func (a *Authority) Pool() *x509.CertPool {
 	pool := x509.NewCertPool()
@@ -74,7 +111,7 @@ func (a *Authority) Pool() *x509.CertPool {
 	return pool
 }
 
-// Issue returns a certificate for a program with a name, in one or both roles. The name is a label.
+// Issue returns a certificate for a program with a name, in one or more roles. The name is a label.
 func (a *Authority) Issue(name string, roles ...Role) (tls.Certificate, error) {
 	if !isLabel(name) || len(roles) == 0 {
 		return tls.Certificate{}, xerrors.Errorf("a certificate has a name of lower-case letters, digits and hyphens, and a role: %w", fs.ErrInvalid)
@@ -86,11 +123,15 @@ func (a *Authority) Issue(name string, roles ...Role) (tls.Certificate, error) {
 	leaf := template(name, certificateLife)
 	for _, role := range roles {
 		leaf.DNSNames = append(leaf.DNSNames, hostOf(name, role))
-		usage := x509.ExtKeyUsageServerAuth
-		if role == RoleGateway {
-			usage = x509.ExtKeyUsageClientAuth
+		switch role {
+		case RoleNode:
+			leaf.ExtKeyUsage = append(leaf.ExtKeyUsage, x509.ExtKeyUsageServerAuth)
+		case RoleGateway:
+			leaf.ExtKeyUsage = append(leaf.ExtKeyUsage, x509.ExtKeyUsageClientAuth)
+		case RoleRegistry:
+			leaf.DNSNames = append(leaf.DNSNames, RegistryHost)
+			leaf.ExtKeyUsage = append(leaf.ExtKeyUsage, x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth)
 		}
-		leaf.ExtKeyUsage = append(leaf.ExtKeyUsage, usage)
 	}
 	der, err := x509.CreateCertificate(rand.Reader, leaf, a.cert, key.Public(), a.key)
 	if err != nil {

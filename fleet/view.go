@@ -195,3 +195,15 @@ func (v *View) coming(node string) (arrived func()) {
 	add(1)
 	return func() { add(-1) }
 }
+
+// Lost returns the last records of the nodes that are lost, by name. Of a node that was never seen only the name is known.
+func (v *View) Lost() (nodes []NodeRecord) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, name := range slices.Sorted(maps.Keys(v.nodes)) {
+		if n := v.nodes[name]; !n.lives {
+			nodes = append(nodes, n.record)
+		}
+	}
+	return nodes
+}
