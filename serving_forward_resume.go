@@ -83,31 +83,55 @@ type nextHop struct {
 	pinging time.Duration // how often a silent next hop is pinged
 }
 
-// askPeers asks the peers for a conversation, one after the other, until one has it or refuses it.
+// askPeers asks all peers for a conversation at the same time. It goes on at the first one that has it. That a peer refuses it
+// counts only if none has it: two peers may lead to the same server, which refuses the slower one.
 func (s *serving) askPeers(ctx context.Context, m *proto.Resume) (*nextHop, *proto.Resumed, error) {
 	ctx, cancel := context.WithTimeout(ctx, forwardTimeout)
-	defer cancel()
+	defer cancel() // So the peers that have not answered are no longer asked.
 	peers, err := peersOf(s.execer)(ctx)
 	if err != nil {
 		return nil, nil, &hopError{disconnected(err), statusBadGateway}
 	}
-	ask := *m
-	ask.Key, ask.Server = nextKey(&m.Key, s.opts.Owner), ""
-	away := errNotThere
+	answers := make(chan peerAnswer, len(peers))
 	for _, d := range peers {
-		offered := nextOffer(m.Extensions, min(s.opts.ResumeTimeout, d.resumeLimit()))
-		ask.Extensions = &offered
-		l, resumed, err := d.askToResume(ctx, &ask)
-		switch _, lost := errors.AsType[*hopError](err); {
-		case err == nil:
-			return &nextHop{l, d.pinging()}, resumed, nil
+		go func() { answers <- s.askPeer(ctx, d, m) }() // Ends with the answer, or with the context.
+	}
+	away, refused := errNotThere, error(nil)
+	for range peers {
+		a := <-answers
+		switch _, lost := errors.AsType[*hopError](a.err); {
+		case a.err == nil:
+			cancel()
+			return a.hop, a.resumed, nil
 		case lost:
-			away = err // That peer may have it. The client asks again.
-		case err != errNotThere:
-			return nil, nil, err
+			away = a.err // That peer may have it. The client asks again.
+		case a.err != errNotThere:
+			refused = a.err
 		}
 	}
+	if refused != nil {
+		return nil, nil, refused
+	}
 	return nil, nil, away
+}
+
+// peerAnswer is what a peer has answered to a client that resumes.
+type peerAnswer struct {
+	hop     *nextHop
+	resumed *proto.Resumed
+	err     error
+}
+
+// askPeer asks one peer for a conversation.
+func (s *serving) askPeer(ctx context.Context, d Dialer, m *proto.Resume) peerAnswer {
+	offered := nextOffer(m.Extensions, min(s.opts.ResumeTimeout, d.resumeLimit()))
+	ask := *m
+	ask.Key, ask.Server, ask.Extensions = nextKey(&m.Key, s.opts.Owner), "", &offered
+	l, resumed, err := d.askToResume(ctx, &ask)
+	if err != nil {
+		return peerAnswer{err: err}
+	}
+	return peerAnswer{&nextHop{l, d.pinging()}, resumed, nil}
 }
 
 // askToResume makes a connection and asks the peer to go on there.

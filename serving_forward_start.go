@@ -29,7 +29,7 @@ import (
 // too: a method Unwrap does not make it a Forwarder.
 type Forwarder interface {
 	Execer
-	// Peers returns a Dialer for each peer at which a command may run. They are asked in this order when a client resumes.
+	// Peers returns a Dialer for each peer at which a command may run. All of them are asked when a client resumes.
 	Peers(ctx context.Context) ([]Dialer, error)
 }
 

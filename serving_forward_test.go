@@ -143,6 +143,49 @@ func forwardingTo(t *testing.T, far string) (url string, replace func()) {
 	}
 }
 
+// manyPeers is a Forwarder whose commands run at the last of its peers.
+type manyPeers []wsep.Dialer
+
+func (m manyPeers) Peers(context.Context) ([]wsep.Dialer, error) { return m, nil }
+
+func (m manyPeers) Start(ctx context.Context, c wsep.Command) (wsep.Process, error) {
+	return m[len(m)-1].Start(ctx, c)
+}
+
+// TestAllPeersAreAsked: a gateway that does not know a conversation finds it, though other peers take connections and say nothing.
+func TestAllPeersAreAsked(t *testing.T) {
+	t.Parallel()
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer silent.Close()
+	quiet := wsep.Dialer{URL: "http://" + silent.Addr().String()}
+	peers := manyPeers{quiet, {URL: serve(t, wsep.LocalExecer{})}, quiet, {URL: serveCut(t, &wsep.Handler{})}}
+	resumeAnew(t, peers)
+}
+
+// TestPeersLeadToOneServer: a server is asked twice for a conversation. It refuses one of the two.
+func TestPeersLeadToOneServer(t *testing.T) {
+	t.Parallel()
+	far := wsep.Dialer{URL: serveCut(t, &wsep.Handler{})}
+	resumeAnew(t, manyPeers{{URL: serve(t, far)}, far, {URL: serve(t, far)}, far})
+}
+
+// resumeAnew has a client go on at one gateway after the other.
+func resumeAnew(t *testing.T, execer wsep.Execer) {
+	cable := newCable(t, serve(t, execer))
+	p, err := wsep.Dialer{URL: cable.url()}.Start(t.Context(), wsep.Command{Command: "cat", Stdin: true})
+	require.NoError(t, err)
+	for range 3 {
+		cable.retarget(serve(t, execer))
+		cable.cut(true)
+		_, err = io.WriteString(p.Stdin(), "line\n")
+		require.NoError(t, err)
+		require.Equal(t, "line", readLine(t, p.Stdout()))
+	}
+	require.NoError(t, p.Stdin().Close())
+	require.NoError(t, p.Wait())
+}
+
 // TestForwardedOnTheWire: offsets, numbers and acknowledgments are those of the next hop.
 func TestForwardedOnTheWire(t *testing.T) {
 	t.Parallel()
