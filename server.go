@@ -237,6 +237,13 @@ func (srv *Server) release() {
 	srv.count(-1)
 }
 
+// ProcessCount returns how many processes the Server runs. [Options.MaxProcesses] says what counts.
+func (srv *Server) ProcessCount() int {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	return srv.processes
+}
+
 // full reports whether the server runs as many processes as it may. The lock is held.
 func (srv *Server) full(opts *Options) bool {
 	return opts.MaxProcesses > 0 && srv.processes >= opts.MaxProcesses

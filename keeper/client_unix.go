@@ -4,7 +4,9 @@ package keeper
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -72,6 +74,49 @@ func (e Execer) peers(ctx context.Context) ([]wsep.Dialer, error) {
 	}
 	return peers, nil
 }
+
+func (e Execer) processCount(ctx context.Context) (all int, err error) {
+	d, err := openDir(e.Dir)
+	if err != nil {
+		return 0, err
+	}
+	sockets, err := d.sockets(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for _, s := range sockets {
+		count, err := countAt(ctx, s)
+		if err != nil {
+			return 0, err
+		}
+		all += count
+	}
+	return all, nil
+}
+
+// countAt asks a keeper how many processes it has.
+func countAt(ctx context.Context, socket string) (count int, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, keeperURL+countPath, nil)
+	if err != nil {
+		return 0, err
+	}
+	response, err := httpClient(socket).Do(request)
+	if errors.Is(err, errGone) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return 0, xerrors.Errorf("a keeper of another version does not count its processes: %w", errors.ErrUnsupported)
+	}
+	err = json.NewDecoder(io.LimitReader(response.Body, maxCount)).Decode(&count)
+	return count, err
+}
+
+// maxCount bounds a keeper's answer, in bytes.
+const maxCount = 64
 
 // keeper returns the socket of the keeper for new commands. It starts one if need be.
 func (e Execer) keeper(ctx context.Context, d dir) (string, error) {

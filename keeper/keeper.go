@@ -67,5 +67,9 @@ func (e Execer) Start(ctx context.Context, c wsep.Command) (wsep.Process, error)
 	return e.start(ctx, c)
 }
 
+// ProcessCount returns how many processes the keepers have, as [wsep.Server.ProcessCount]. That includes those that wait for their
+// client. It starts no keeper.
+func (e Execer) ProcessCount(ctx context.Context) (int, error) { return e.processCount(ctx) }
+
 // Peers implements [wsep.Forwarder]. It starts no keeper.
 func (e Execer) Peers(ctx context.Context) ([]wsep.Dialer, error) { return e.peers(ctx) }

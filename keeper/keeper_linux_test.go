@@ -479,7 +479,7 @@ func TestKeeperIsClean(t *testing.T) {
 
 func must(n int, _ error) int { return n }
 
-// TestIdleKeeperEnds: it ends when it has had nothing to keep, and not before.
+// TestIdleKeeperEnds: it ends when it has had nothing to keep, and not before. To count its processes does not keep it.
 func TestIdleKeeperEnds(t *testing.T) {
 	dir := newDir(t)
 	execer := keeper.Execer{Dir: dir, Idle: shortIdle}
@@ -490,7 +490,11 @@ func TestIdleKeeperEnds(t *testing.T) {
 	require.True(t, alive(keeper))
 	require.NoError(t, p.Stdin().Close())
 	_ = p.Wait()
-	requireGone(t, keeper, watcher)
+	require.Eventually(t, func() bool {
+		_, err := execer.ProcessCount(t.Context())
+		return err == nil && !alive(keeper)
+	}, patience, 2*shortIdle)
+	requireGone(t, watcher)
 	left, err := filepath.Glob(filepath.Join(dir, "*keeper*"))
 	require.NoError(t, err)
 	require.Empty(t, left)
@@ -500,6 +504,31 @@ func TestIdleKeeperEnds(t *testing.T) {
 		require.Equal(t, "here", output(t, execer, "echo here"))
 		time.Sleep(250 * time.Millisecond) // About Idle.
 	}
+}
+
+// TestProcessCount counts commands and sessions.
+func TestProcessCount(t *testing.T) {
+	execer := keeper.Execer{Dir: newDir(t), Idle: shortIdle}
+	requireCount := func(want int) {
+		t.Helper()
+		require.Eventually(t, func() bool {
+			n, err := execer.ProcessCount(t.Context())
+			return err == nil && n == want
+		}, patience, 10*time.Millisecond)
+	}
+	requireCount(0)
+	p, _ := start(t, execer, sh("read line"))
+	requireCount(1)
+	kept := sh("read line")
+	kept.ID, kept.Keep = "kept", time.Hour
+	session, _ := start(t, execer, kept)
+	requireCount(2)
+	require.NoError(t, p.Stdin().Close())
+	_ = p.Wait()
+	requireCount(1)
+	require.NoError(t, execer.CloseSession(t.Context(), "kept", "over"))
+	_ = session.Wait()
+	requireCount(0)
 }
 
 // TestConnectionAtRest: it does not keep the keeper.

@@ -19,6 +19,8 @@ func (Execer) start(context.Context, wsep.Command) (wsep.Process, error) {
 	return nil, &wsep.StartError{Err: errNoKeeper()}
 }
 
+func (Execer) processCount(context.Context) (int, error) { return 0, errNoKeeper() }
+
 func (Execer) peers(context.Context) ([]wsep.Dialer, error) { return nil, errNoKeeper() }
 
 func errNoKeeper() error {

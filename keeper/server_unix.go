@@ -4,6 +4,7 @@ package keeper
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"net"
@@ -117,11 +118,18 @@ func (k *server) handler(s settings) http.Handler {
 		},
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == countPath {
+			_ = json.NewEncoder(w).Encode(k.sessions.ProcessCount()) // That nobody reads it is no error.
+			return
+		}
 		k.add(1)
 		defer k.add(-1)
 		commands.ServeHTTP(w, r)
 	})
 }
+
+// countPath is where a keeper says how many processes it has. To ask does not keep the keeper.
+const countPath = "/processes"
 
 // longestResume is how long a client may be away. It asks for less, and so does the server before it.
 const longestResume = 24 * time.Hour
