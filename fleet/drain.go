@@ -32,20 +32,24 @@ type NodeStatus struct {
 func (n *Node) withAdmin(commands http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", commands)
-	mux.HandleFunc("GET "+statusPath, func(w http.ResponseWriter, _ *http.Request) { n.tellStatus(w) })
+	mux.HandleFunc("GET "+statusPath, func(w http.ResponseWriter, r *http.Request) { n.tellStatus(w, r) })
 	mux.HandleFunc("POST "+drainPath, func(w http.ResponseWriter, r *http.Request) {
 		if err := n.Drain(r.Context()); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}
-		n.tellStatus(w)
+		n.tellStatus(w, r)
 	})
 	return mux
 }
 
-func (n *Node) tellStatus(w http.ResponseWriter) {
-	r := n.record()
-	_ = json.NewEncoder(w).Encode(NodeStatus{r.State, r.Load}) // That nobody reads it is no error.
+func (n *Node) tellStatus(w http.ResponseWriter, r *http.Request) {
+	sessions, commands, err := n.Remaining(r.Context())
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	_ = json.NewEncoder(w).Encode(NodeStatus{n.record().State, sessions + commands}) // That nobody reads it is no error.
 }
 
 // Drain makes a node start nothing from now on, like [Node.Drain]. Once it has returned without error, no start begins there.

@@ -42,6 +42,8 @@ type Execer struct {
 	LostAfter time.Duration
 	// Resume is [wsep.Dialer.Resume] towards nodes.
 	Resume time.Duration
+	// Metrics counts. nil counts nothing.
+	Metrics *Metrics
 }
 
 var (
@@ -80,33 +82,41 @@ func (e *unreachableError) Is(target error) bool {
 // KeepsSessions implements wsep.SessionKeeper.
 func (Execer) KeepsSessions() bool { return true }
 
-// Peers implements wsep.Forwarder. Those that could not be reached some seconds ago come last.
+// Peers implements wsep.Forwarder. A node that is lost is one of them until its names are given away: its commands may live.
 func (e Execer) Peers(ctx context.Context) (peers []wsep.Dialer, err error) {
-	err = e.View.await(ctx)
-	if err != nil && e.Local == nil {
-		return nil, err
+	known := e.View.await(ctx)
+	if known != nil && e.Local == nil {
+		return nil, known
 	}
-	nodes := e.View.Nodes()
-	if e.Local != nil && !slices.ContainsFunc(nodes, func(n Candidate) bool { return e.Local.is(n.Name) }) {
+	local := false
+	for _, r := range e.View.notLostFor(e.lostAfter()) {
+		peers = append(peers, e.dialer(r.Name, r.Address))
+		local = local || e.Local.is(r.Name)
+	}
+	if e.Local != nil && !local {
 		peers = append(peers, e.dialer(e.Local.node, ""))
 	}
-	slices.SortStableFunc(nodes, func(a, b Candidate) int {
-		switch {
-		case a.Failing == b.Failing:
-			return 0
-		case a.Failing:
-			return 1
-		}
-		return -1
-	})
-	for _, n := range nodes {
-		peers = append(peers, e.dialer(n.Name, n.Address))
+	if known != nil { // Nodes that are not known stand for a peer that is away. So nobody says that a conversation is lost.
+		peers = append(peers, wsep.Dialer{Dial: func(context.Context) (wsep.Conn, error) { return nil, known }})
 	}
 	return peers, nil
 }
 
+func (e Execer) lostAfter() time.Duration {
+	if e.LostAfter == 0 {
+		return defaultLostAfter
+	}
+	return e.LostAfter
+}
+
 // Start implements wsep.Execer.
 func (e Execer) Start(ctx context.Context, c wsep.Command) (wsep.Process, error) {
+	p, err := e.start(ctx, c)
+	e.Metrics.refused(ctx, sideGateway, err)
+	return p, err
+}
+
+func (e Execer) start(ctx context.Context, c wsep.Command) (wsep.Process, error) {
 	owner, id := splitOwned(c.ID)
 	if err := e.await(ctx, id); err != nil {
 		return nil, &wsep.StartError{Err: err}
@@ -116,7 +126,7 @@ func (e Execer) Start(ctx context.Context, c wsep.Command) (wsep.Process, error)
 		c.ID = ""
 		return e.place(ctx, owner, c)
 	case IsID(id):
-		return e.attach(ctx, c, hop{Owner: owner, ID: id})
+		return e.attach(ctx, c, hop{Owner: owner, ID: id}, byID)
 	}
 	return e.startNamed(ctx, c, owner, id)
 }
@@ -206,15 +216,26 @@ func (e Execer) client(node, address string) *http.Client {
 	}
 }
 
-// attach attaches to a session.
-func (e Execer) attach(ctx context.Context, c wsep.Command, h hop) (wsep.Process, error) {
+// attach attaches to a session. by is what it was found by, as Metrics call it.
+func (e Execer) attach(ctx context.Context, c wsep.Command, h hop, by string) (wsep.Process, error) {
 	id, err := e.Keys.Ring().Verify(h.ID, h.Owner)
 	if err != nil {
 		return nil, &wsep.StartError{Err: err}
 	}
 	c.ID, c.Command, c.Args = h.String(), "", nil
 	p, _, err := e.at(ctx, id.Node, c)
+	if err == nil {
+		e.Metrics.attached(by, e.path(id.Node))
+	}
 	return p, err
+}
+
+// path returns how a node is reached, as Metrics call it.
+func (e Execer) path(node string) string {
+	if e.Local.is(node) {
+		return pathLocal
+	}
+	return pathHop
 }
 
 // place starts a command at a node that takes it. It tries another node only if the command has certainly not started.
@@ -231,11 +252,22 @@ func (e Execer) place(ctx context.Context, owner string, c wsep.Command) (p wsep
 		var connected bool
 		p, connected, err = e.at(ctx, node, c)
 		arrived()
+		if err == nil {
+			e.Metrics.started(kindOf(c), e.path(node))
+		}
 		if err == nil || connected && !errors.Is(err, wsep.ErrBusy) || ctx.Err() != nil {
 			return p, err
 		}
 	}
 	return nil, err
+}
+
+// kindOf returns what a command starts, as Metrics call it.
+func kindOf(c wsep.Command) string {
+	if c.ID == "" {
+		return kindCommand
+	}
+	return kindSession
 }
 
 var errNoNode error = &wsep.StartError{Err: xerrors.Errorf("no node starts commands: %w", wsep.ErrBusy)}
@@ -255,18 +287,19 @@ func (e Execer) choose(owner string, c wsep.Command, tried map[string]bool) (str
 // startNamed attaches to the session that has a name, or starts one.
 func (e Execer) startNamed(ctx context.Context, c wsep.Command, owner, name string) (p wsep.Process, err error) {
 	claim, known := e.View.claim(owner, name)
+	by := byName
 	if !known {
 		// Only the registry can say that there is no session. A start asks it by claiming the name.
 		if c.Command == "" {
 			if claim, err = e.View.registry.Find(ctx, owner, name); err != nil {
 				return nil, &wsep.StartError{Err: err}
 			}
-			known = true
+			known, by = true, byRegistry
 		}
 	}
 	for range nameTries {
 		if known {
-			p, err = e.attach(ctx, c, hop{Owner: owner, Name: name, ID: claim.ID, Revision: claim.Revision})
+			p, err = e.attach(ctx, c, hop{Owner: owner, Name: name, ID: claim.ID, Revision: claim.Revision}, by)
 		} else {
 			p, err = e.place(ctx, owner, withHop(c, hop{Owner: owner, Name: name}))
 		}
@@ -281,7 +314,7 @@ func (e Execer) startNamed(ctx context.Context, c wsep.Command, owner, name stri
 		claim, err = e.View.registry.Find(ctx, owner, name)
 		switch {
 		case err == nil:
-			known = true // Somebody else has started it, or the View was behind.
+			known, by = true, byRegistry // Somebody else has started it, or the View was behind.
 		case !errors.Is(err, fs.ErrNotExist):
 			return nil, &wsep.StartError{Err: err}
 		case !known, c.Command == "":
@@ -300,11 +333,7 @@ func withHop(c wsep.Command, h hop) wsep.Command {
 
 // replace starts a session in the place of one whose node is lost for long enough. Otherwise it returns the error of attaching.
 func (e Execer) replace(ctx context.Context, c wsep.Command, old Claim, unreachable error) (wsep.Process, error) {
-	least := e.LostAfter
-	if least == 0 {
-		least = defaultLostAfter
-	}
-	revision, lost := e.View.lostFor(old.Node(), least)
+	revision, lost := e.View.lostFor(old.Node(), e.lostAfter())
 	if !lost || c.Command == "" {
 		return nil, unreachable
 	}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"log"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -35,8 +36,9 @@ const patience = 30 * time.Second
 type network struct {
 	t         *testing.T
 	ctx       context.Context
-	memory    *fleet.Memory
-	registry  *fragile
+	open      func() fleet.Registry // as one more program has it
+	memory    *fleet.Memory         // nil if the registry is another one
+	registry  *fragile              // the same
 	keys      *fleet.KeyRing
 	authority *fleet.Authority
 	nodes     []*runningNode
@@ -46,7 +48,8 @@ type network struct {
 // fragile is a registry that can't be reached while it is down.
 type fragile struct {
 	*fleet.Memory
-	down atomic.Bool
+	down  atomic.Bool
+	stale atomic.Bool // nodes can't change their records
 }
 
 var errDown = fleet.NoRegistry(errors.New("it is down"))
@@ -71,6 +74,13 @@ type fragileMember struct {
 	registry *fragile
 }
 
+func (m *fragileMember) Update(ctx context.Context, r fleet.NodeRecord) error {
+	if m.registry.down.Load() || m.registry.stale.Load() {
+		return errDown
+	}
+	return m.Membership.Update(ctx, r)
+}
+
 func (m *fragileMember) Claim(ctx context.Context, r fleet.ClaimRequest) (fleet.Claim, error) {
 	if m.registry.down.Load() {
 		return fleet.Claim{}, errDown
@@ -79,12 +89,20 @@ func (m *fragileMember) Claim(ctx context.Context, r fleet.ClaimRequest) (fleet.
 }
 
 func newNetwork(t *testing.T, nodes int) *network {
+	memory := fleet.NewMemory()
+	registry := &fragile{Memory: memory}
+	f := newNetworkOver(t, nodes, func() fleet.Registry { return registry })
+	f.memory, f.registry = memory, registry
+	return f
+}
+
+// newNetworkOver is a fleet with any registry.
+func newNetworkOver(t *testing.T, nodes int, open func() fleet.Registry) *network {
 	ctx, cancel := context.WithTimeout(context.Background(), 4*patience)
 	t.Cleanup(cancel)
 	authority, err := fleet.NewAuthority()
 	require.NoError(t, err)
-	memory := fleet.NewMemory()
-	f := &network{t: t, ctx: ctx, memory: memory, registry: &fragile{Memory: memory}, keys: fleet.NewKeyRing(), authority: authority}
+	f := &network{t: t, ctx: ctx, open: open, keys: fleet.NewKeyRing(), authority: authority}
 	for i := range nodes {
 		f.addNode(fmt.Sprint("n", i+1))
 	}
@@ -100,6 +118,7 @@ type runningNode struct {
 	*fleet.Node
 	net     *network
 	keeper  keeper.Execer
+	metrics *fleet.Metrics
 	address string
 	stop    func()
 }
@@ -107,7 +126,7 @@ type runningNode struct {
 func (f *network) addNode(name string) *runningNode {
 	dir, err := os.MkdirTemp("", "f")
 	require.NoError(f.t, err)
-	n := &runningNode{net: f, keeper: keeper.Execer{Dir: dir, Idle: patience}, address: "127.0.0.1:0"}
+	n := &runningNode{net: f, keeper: keeper.Execer{Dir: dir, Idle: patience}, metrics: fleet.NewMetrics(), address: ownAddress()}
 	n.start(name)
 	f.nodes = append(f.nodes, n)
 	f.t.Cleanup(func() {
@@ -116,6 +135,11 @@ func (f *network) addNode(name string) *runningNode {
 		require.NoError(f.t, os.RemoveAll(dir))
 	})
 	return n
+}
+
+// ownAddress returns an IP address of this machine that nobody else uses, and any port. A node that starts again needs the same one.
+func ownAddress() string {
+	return fmt.Sprintf("127.%d.%d.%d:0", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254))
 }
 
 // endKeeper ends the keeper, and all that it keeps.
@@ -161,7 +185,8 @@ func (n *runningNode) start(name string) {
 	n.address = listener.Addr().String()
 	n.Node = &fleet.Node{
 		Record: fleet.NodeRecord{Name: name, Incarnation: incarnation, Address: n.address},
-		Keeper: n.keeper, Keys: f.keys, Registry: f.registry,
+		Keeper: n.keeper, Keys: f.keys, Registry: f.open(),
+		Metrics: n.metrics,
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	server := &http.Server{Handler: n.Handler(), BaseContext: func(net.Listener) context.Context { return ctx }, ErrorLog: log.New(io.Discard, "", 0)}
@@ -175,23 +200,46 @@ func (n *runningNode) start(name string) {
 	})
 }
 
+// serveLocally serves a gateway of the node's own program.
+func (n *runningNode) serveLocally() *fleet.Local {
+	local := fleet.NewLocal(n.Record.Name)
+	ctx, cancel := context.WithCancel(context.Background())
+	server := &http.Server{Handler: n.Handler(), BaseContext: func(net.Listener) context.Context { return ctx }}
+	var running sync.WaitGroup
+	running.Go(func() { _ = server.Serve(local) })
+	stop := n.stop
+	n.stop = sync.OnceFunc(func() {
+		cancel()
+		_ = server.Close()
+		running.Wait()
+		stop()
+	})
+	return local
+}
+
 // gateway is a gateway, and a way to reach its Execer without clients.
 type gateway struct {
 	fleet.Execer
 	address string
 }
 
-// addGateway adds a gateway. The owner of a request is its header Owner.
+// ownerOf returns a request's owner: its header Owner.
+func ownerOf(r *http.Request) (string, error) { return r.Header.Get("Owner"), nil }
+
+// addGateway adds a gateway.
 func (f *network) addGateway(name string) {
 	cert, err := f.authority.Issue(name, fleet.RoleGateway)
 	require.NoError(f.t, err)
-	view := fleet.NewView(f.registry)
+	metrics := fleet.NewMetrics()
+	view := fleet.NewView(metrics.Registry(f.open()))
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { view.Run(ctx) })
-	g := &gateway{Execer: fleet.Execer{View: view, Keys: f.keys, TLS: fleet.GatewayTLS(cert, f.authority.Pool()), Resume: time.Minute}}
+	g := &gateway{Execer: fleet.Execer{
+		View: view, Keys: f.keys, TLS: fleet.GatewayTLS(cert, f.authority.Pool()), Resume: time.Minute, Metrics: metrics,
+	}}
 	server := httptest.NewUnstartedServer(&wsep.Handler{
-		Execer: g.Execer, Authorize: func(r *http.Request) (string, error) { return r.Header.Get("Owner"), nil },
+		Execer: g.Execer, Authorize: ownerOf,
 	})
 	server.Config.BaseContext = func(net.Listener) context.Context { return ctx }
 	server.Start()
@@ -257,7 +305,7 @@ func (f *network) requireToken(e wsep.Execer, c wsep.Command, origin wsep.Sessio
 
 func (f *network) claim(owner, name string) fleet.Claim {
 	f.t.Helper()
-	c, err := f.memory.Find(f.ctx, owner, name)
+	c, err := f.open().Find(f.ctx, owner, name)
 	require.NoError(f.t, err)
 	return c
 }
@@ -530,6 +578,12 @@ func TestTrust(t *testing.T) {
 func TestResume(t *testing.T) {
 	t.Parallel()
 	f := newNetwork(t, 2)
+	f.comeAndGo(f.gateways[0].address, f.gateways[1].address)
+}
+
+// comeAndGo cuts the connection of a client again and again. Each time it comes back through another gateway.
+func (f *network) comeAndGo(gateways ...string) {
+	t := f.t
 	var mu sync.Mutex
 	var conns []net.Conn
 	client := &http.Client{Transport: &http.Transport{
@@ -537,7 +591,7 @@ func TestResume(t *testing.T) {
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			mu.Lock()
 			defer mu.Unlock()
-			conn, err := new(net.Dialer).DialContext(ctx, "tcp", f.gateways[len(conns)%2].address)
+			conn, err := new(net.Dialer).DialContext(ctx, "tcp", gateways[len(conns)%len(gateways)])
 			if err == nil {
 				conns = append(conns, conn)
 			}

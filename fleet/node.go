@@ -20,6 +20,9 @@ type Keeper interface {
 	wsep.Forwarder
 	wsep.SessionKeeper
 	wsep.SessionManager
+	// ProcessCount returns how many processes there are. A session is one, and so is a command without ID, also while it waits for
+	// its client.
+	ProcessCount(ctx context.Context) (int, error)
 }
 
 // Node runs commands for the gateways of a fleet. Its sessions live in a [Keeper], so a node may end and come back. Fields are set
@@ -35,6 +38,8 @@ type Node struct {
 	Registry Registry
 	// Slots is how many names an owner may have at a time. 0 means any number.
 	Slots int
+	// Metrics counts. nil counts nothing.
+	Metrics *Metrics
 
 	mu       sync.Mutex // guards what follows
 	member   Membership // nil before the node has joined
@@ -42,6 +47,7 @@ type Node struct {
 	starting sync.WaitGroup           // starts that have begun; none is added once draining is set
 	pending  map[string]chan struct{} // the IDs of sessions that start; closed when they have, or have not
 	held     map[string]string        // the keeper's ID of each session, by ID
+	others   int                      // processes that the keeper had beside the sessions at the last sweep
 	claims   map[nameKey]Claim        // of names by which the node's sessions are served
 	unsure   bool                     // the registry may have claims that claims lacks
 	settled  chan struct{}            // closed when claims is complete after the last join; nil before that
@@ -64,6 +70,7 @@ func (n *Node) Handler() http.Handler {
 // Run keeps the node in the fleet, until the context ends. It then leaves the fleet. Sessions and claims stay. The error says why the
 // node can't join, and matches [ErrNodeTaken] if another node has its name. While the registry can't be reached, Run tries again.
 func (n *Node) Run(ctx context.Context) error {
+	defer n.Metrics.watch(n)()
 	for ctx.Err() == nil {
 		err := n.takePart(ctx)
 		if err != nil && ctx.Err() == nil && !errors.Is(err, ErrNoRegistry) {
@@ -121,7 +128,7 @@ func (n *Node) record() NodeRecord {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	r := n.Record
-	r.State, r.Load = NodeReady, len(n.held)+len(n.pending)
+	r.State, r.Load = NodeReady, n.sessions()+n.others
 	if n.draining {
 		r.State = NodeDraining
 	}
@@ -156,7 +163,30 @@ func (n *Node) Drain(ctx context.Context) error {
 func (n *Node) Sessions() int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return len(n.held) + len(n.pending)
+	return n.sessions()
+}
+
+// sessions returns how many sessions the node has, with those that start. The lock is held.
+func (n *Node) sessions() int {
+	count := len(n.held)
+	for id := range n.pending {
+		if _, held := n.held[id]; !held {
+			count++
+		}
+	}
+	return count
+}
+
+// Remaining returns how many sessions the node has, and how many other commands. A drain is done when there are none. Remaining asks
+// the keeper. A command that waits for its client counts.
+func (n *Node) Remaining(ctx context.Context) (sessions, commands int, err error) {
+	count, err := n.Keeper.ProcessCount(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.sessions(), max(0, count-len(n.held)), nil
 }
 
 // keeperID returns the ID under which the keeper has a session. It has the owner and the name, so that the node knows them after a
@@ -205,12 +235,17 @@ func (n *Node) sweep(ctx context.Context, member Membership) {
 	maps.DeleteFunc(before, func(id, _ string) bool { return n.pending[id] != nil }) // The keeper may not have them yet.
 	unsure := n.unsure
 	n.mu.Unlock()
-	if len(before) == 0 && !unsure {
+	count, countErr := n.Keeper.ProcessCount(ctx)
+	if countErr == nil && count == 0 && len(before) == 0 && !unsure {
+		n.setOthers(0)
 		return
 	}
 	found, err := n.list(ctx)
 	if err != nil {
 		return // Nobody is declared dead by somebody who can't see.
+	}
+	if countErr == nil {
+		n.setOthers(count - len(found))
 	}
 	n.mu.Lock()
 	for id, h := range found {
@@ -232,6 +267,13 @@ func (n *Node) sweep(ctx context.Context, member Membership) {
 		closeOnce(n.settled)
 		n.mu.Unlock()
 	}
+}
+
+// setOthers notes how many processes the keeper has beside the sessions. A session may have ended between the two questions.
+func (n *Node) setOthers(count int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.others = max(0, count)
 }
 
 // hold notes the keeper's ID of a session. The lock is held.
@@ -330,7 +372,11 @@ func (n *Node) release(ctx context.Context, c Claim) {
 // nodeExecer is what a node serves to gateways.
 type nodeExecer struct{ *Node }
 
-var _ Keeper = nodeExecer{}
+var (
+	_ wsep.Forwarder      = nodeExecer{}
+	_ wsep.SessionKeeper  = nodeExecer{}
+	_ wsep.SessionManager = nodeExecer{}
+)
 
 // KeepsSessions implements wsep.SessionKeeper.
 func (nodeExecer) KeepsSessions() bool { return true }
@@ -340,6 +386,12 @@ func (n nodeExecer) Peers(ctx context.Context) ([]wsep.Dialer, error) { return n
 
 // Start implements wsep.Execer.
 func (n nodeExecer) Start(ctx context.Context, c wsep.Command) (wsep.Process, error) {
+	p, err := n.start(ctx, c)
+	n.Metrics.refused(ctx, sideNode, err)
+	return p, err
+}
+
+func (n nodeExecer) start(ctx context.Context, c wsep.Command) (wsep.Process, error) {
 	if c.ID == "" {
 		done, err := n.mayStart()
 		if err != nil {

@@ -66,7 +66,7 @@ type NodeRecord struct {
 	Address string `json:"address"`
 	// State says whether the node starts commands.
 	State NodeState `json:"state"`
-	// Load is how many sessions the node has.
+	// Load is how many sessions the node has, and how many commands without ID it runs.
 	Load int `json:"load"`
 	// Labels are for a [Placer].
 	Labels map[string]string `json:"labels,omitempty"`

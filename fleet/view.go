@@ -159,6 +159,18 @@ func (v *View) lostFor(node string, least time.Duration) (revision int64, lost b
 	return n.lostAt, true
 }
 
+// notLostFor returns the records of the nodes that are there, or were so long ago at most.
+func (v *View) notLostFor(limit time.Duration) (records []NodeRecord) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, n := range v.nodes {
+		if n.record.Address != "" && (n.lives || time.Since(n.since) < limit) {
+			records = append(records, n.record)
+		}
+	}
+	return records
+}
+
 // Nodes returns the nodes that are not lost, by name.
 func (v *View) Nodes() (nodes []Candidate) {
 	v.mu.Lock()

@@ -1,17 +1,9 @@
 package etcd_test
 
 import (
-	"bufio"
 	"context"
 	"errors"
-	"fmt"
-	"math/rand/v2"
 	"net/url"
-	"os"
-	"os/exec"
-	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -21,6 +13,7 @@ import (
 
 	"cdr.dev/wsep/fleet"
 	"cdr.dev/wsep/fleet/etcd"
+	"cdr.dev/wsep/fleet/internal/clustertest"
 	"cdr.dev/wsep/fleet/registrytest"
 	"cdr.dev/wsep/internal/leaktest"
 	"cdr.dev/wsep/internal/timetest"
@@ -30,135 +23,17 @@ const patience = 30 * time.Second
 
 // TestMain makes this program a member of etcd, or runs the tests.
 func TestMain(m *testing.M) {
-	if name := os.Getenv("WSEP_TEST_MEMBER"); name != "" {
-		if err := serveMember(name); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}
+	clustertest.Main()
 	leaktest.Main(m)
 }
 
-// serveMember is a member until its stdin ends.
-func serveMember(name string) error {
-	peers := map[string]string{}
-	for member := range strings.SplitSeq(os.Getenv("WSEP_TEST_PEERS"), ",") {
-		name, address, _ := strings.Cut(member, "=")
-		peers[name] = address
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	engine, err := etcd.Start(ctx, etcd.EngineConfig{
-		Name: name, Dir: os.Getenv("WSEP_TEST_DIR"), Peers: peers, Client: os.Getenv("WSEP_TEST_CLIENT"),
-	})
-	if err != nil {
-		return err
-	}
-	fmt.Println("ready")
-	_, _ = bufio.NewReader(os.Stdin).ReadByte()
-	engine.Close()
-	return nil
-}
-
-// cluster is three members, each in a process of its own.
-type cluster struct {
-	t       *testing.T
-	members []*member
-
-	mu   sync.Mutex // one fault at a time; guards next
-	next int
-}
-
-type member struct {
-	name, dir, client string
-	peers             string
-	cmd               *exec.Cmd
-	stdin             interface{ Close() error }
-}
-
-// newAddress returns an address on this machine that nobody else uses: an IP address of its own. A free port of 127.0.0.1 could be
-// taken by any connection, before a member listens there again.
-func newAddress() string {
-	return fmt.Sprintf("http://127.%d.%d.%d:2380", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254))
-}
-
-func newCluster(t *testing.T) *cluster {
-	c := &cluster{t: t}
-	var peers []string
-	for i := range 3 {
-		name := fmt.Sprint("m", i+1)
-		peers = append(peers, name+"="+newAddress())
-		c.members = append(c.members, &member{name: name, dir: t.TempDir(), client: newAddress()})
-	}
-	var starting sync.WaitGroup
-	for _, m := range c.members {
-		m.peers = strings.Join(peers, ",")
-		starting.Go(func() { m.start(t) })
-	}
-	starting.Wait()
-	require.False(t, t.Failed())
-	t.Cleanup(func() {
-		for _, m := range c.members {
-			m.kill()
-		}
-	})
-	return c
-}
-
-// start starts a member and waits until it serves.
-func (m *member) start(t *testing.T) {
-	m.cmd = exec.Command("/proc/self/exe")
-	m.cmd.Env = append(os.Environ(),
-		"WSEP_TEST_MEMBER="+m.name, "WSEP_TEST_DIR="+m.dir, "WSEP_TEST_PEERS="+m.peers, "WSEP_TEST_CLIENT="+m.client)
-	m.cmd.Stderr = os.Stderr
-	stdout, err := m.cmd.StdoutPipe()
-	if err == nil {
-		m.stdin, err = m.cmd.StdinPipe()
-	}
-	if err == nil {
-		err = m.cmd.Start()
-	}
-	if err != nil {
-		t.Error(err)
-		return
-	}
-	if line, err := bufio.NewReader(stdout).ReadString('\n'); line != "ready\n" {
-		t.Errorf("member %s does not start: %v", m.name, err)
-	}
-}
-
-func (m *member) kill() {
-	if m.cmd.Process != nil {
-		_ = m.cmd.Process.Signal(syscall.SIGKILL)
-		_ = m.cmd.Wait()
-	}
-}
-
-// disturb kills a member, another one each time, and starts it again.
-func (c *cluster) disturb() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	m := c.members[c.next%len(c.members)]
-	c.next++
-	m.kill()
-	m.start(c.t)
-}
-
-func (c *cluster) endpoints() (all []string) {
-	for _, m := range c.members {
-		all = append(all, m.client)
-	}
-	return all
-}
-
 // open returns a registry that the test's end closes. A node of it does not expire while a busy machine keeps it from its renewal.
-func (c *cluster) open(t *testing.T, prefix string) *etcd.Registry {
-	return c.openFor(t, prefix, time.Minute)
+func open(t *testing.T, endpoints []string, prefix string) *etcd.Registry {
+	return openFor(t, endpoints, prefix, time.Minute)
 }
 
-func (c *cluster) openFor(t *testing.T, prefix string, ttl time.Duration) *etcd.Registry {
-	r, err := etcd.Open(etcd.Config{Endpoints: c.endpoints(), Prefix: prefix, TTL: ttl})
+func openFor(t *testing.T, endpoints []string, prefix string, ttl time.Duration) *etcd.Registry {
+	r, err := etcd.Open(etcd.Config{Endpoints: endpoints, Prefix: prefix, TTL: ttl})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = r.Close() })
 	return r
@@ -166,21 +41,23 @@ func (c *cluster) openFor(t *testing.T, prefix string, ttl time.Duration) *etcd.
 
 // TestRegistry runs the suite on three members, one of which is killed while names are raced for.
 func TestRegistry(t *testing.T) {
-	c := newCluster(t)
+	c := clustertest.New(t, 3)
 	registrytest.Run(t, func(t *testing.T) registrytest.Setup {
 		prefix := url.PathEscape(t.Name()) + "/"
 		return registrytest.Setup{
-			Open:    func() fleet.Registry { return c.open(t, prefix) },
-			Kill:    func(r fleet.Registry, node string) { c.expire(t, r.(*etcd.Registry), prefix+"nodes/"+node) },
-			Disturb: c.disturb,
+			Open: func() fleet.Registry { return open(t, c.Endpoints(), prefix) },
+			Kill: func(r fleet.Registry, node string) {
+				expire(t, c.Endpoints(), r.(*etcd.Registry), prefix+"nodes/"+node)
+			},
+			Disturb: func() { c.Disturb(t) },
 		}
 	})
 }
 
 // expire closes a node's registry, and ends the lease of its record before its time.
-func (c *cluster) expire(t *testing.T, r *etcd.Registry, key string) {
+func expire(t *testing.T, endpoints []string, r *etcd.Registry, key string) {
 	require.NoError(t, r.Close())
-	client, err := clientv3.New(clientv3.Config{Endpoints: c.endpoints()})
+	client, err := clientv3.New(clientv3.Config{Endpoints: endpoints})
 	require.NoError(t, err)
 	defer client.Close()
 	found, err := client.Get(t.Context(), key)
@@ -196,12 +73,12 @@ func (c *cluster) expire(t *testing.T, r *etcd.Registry, key string) {
 func TestExpiry(t *testing.T) {
 	t.Parallel()
 	const ttl = 2 * time.Second
-	config := etcd.EngineConfig{Name: "m1", Dir: t.TempDir(), Peers: map[string]string{"m1": newAddress()}, Client: newAddress()}
+	config := etcd.EngineConfig{Name: "m1", Dir: t.TempDir(), Peers: map[string]string{"m1": clustertest.Address()}, Client: clustertest.Address()}
 	engine, err := etcd.Start(t.Context(), config)
 	require.NoError(t, err)
 	defer engine.Close()
-	c := &cluster{t: t, members: []*member{{client: config.Client}}}
-	killed, kept := c.openFor(t, "", ttl), c.openFor(t, "", 2*ttl)
+	endpoints := []string{config.Client}
+	killed, kept := openFor(t, endpoints, "", ttl), openFor(t, endpoints, "", 2*ttl)
 	_, err = killed.Join(t.Context(), fleet.NodeRecord{Name: "killed", Incarnation: "1"})
 	require.NoError(t, err)
 	node, err := kept.Join(t.Context(), fleet.NodeRecord{Name: "kept", Incarnation: "1"})
@@ -226,17 +103,15 @@ func TestExpiry(t *testing.T) {
 // back, nothing is lost.
 func TestEngineDown(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t)
-	r := c.open(t, "")
+	c := clustertest.New(t, 3)
+	r := open(t, c.Endpoints(), "")
 	ring := fleet.NewKeyRing()
 	node, err := r.Join(t.Context(), fleet.NodeRecord{Name: "a", Incarnation: "1"})
 	require.NoError(t, err)
 	kept, err := node.Claim(t.Context(), fleet.ClaimRequest{Owner: "alice", Name: "main", ID: ring.New("a", "1", "alice"), Slots: 3})
 	require.NoError(t, err)
 
-	for _, m := range c.members {
-		m.kill()
-	}
+	c.Kill()
 	timetest.Within(t, time.Second, func() time.Duration {
 		began := time.Now()
 		_, err = node.Claim(t.Context(), fleet.ClaimRequest{Owner: "alice", Name: "other", ID: ring.New("a", "1", "alice")})
@@ -258,13 +133,8 @@ func TestEngineDown(t *testing.T) {
 	defer cancel()
 	require.ErrorIs(t, second(r.Find(ctx, "alice", "main")), context.DeadlineExceeded)
 
-	var starting sync.WaitGroup
-	for _, m := range c.members {
-		starting.Go(func() { m.start(t) })
-	}
-	starting.Wait()
-	require.False(t, t.Failed())
-	found, err := c.open(t, "").Find(t.Context(), "alice", "main")
+	c.Start(t)
+	found, err := open(t, c.Endpoints(), "").Find(t.Context(), "alice", "main")
 	require.NoError(t, err)
 	require.Equal(t, kept, found)
 }
@@ -274,7 +144,7 @@ func second[T any](_ T, err error) error { return err }
 // TestOneMember is a fleet of one member of etcd, in this process, that starts again.
 func TestOneMember(t *testing.T) {
 	t.Parallel()
-	config := etcd.EngineConfig{Name: "m1", Dir: t.TempDir(), Peers: map[string]string{"m1": newAddress()}, Client: newAddress()}
+	config := etcd.EngineConfig{Name: "m1", Dir: t.TempDir(), Peers: map[string]string{"m1": clustertest.Address()}, Client: clustertest.Address()}
 	for try := range 2 {
 		engine, err := etcd.Start(t.Context(), config)
 		require.NoError(t, err)

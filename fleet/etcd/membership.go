@@ -59,7 +59,7 @@ func (r *Registry) join(ctx context.Context, record fleet.NodeRecord) (fleet.Mem
 		Registry: r, name: record.Name, incarnation: record.Incarnation, lease: granted.ID, renewed: began, lost: make(chan struct{}),
 	}
 	m.end = sync.OnceFunc(func() { close(m.lost) })
-	r.renewal.Go(m.renew) // Ends when the lease has, or with Close.
+	r.running.Go(m.renew) // Ends when the lease has, or with Close.
 	return m, nil
 }
 

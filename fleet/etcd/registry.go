@@ -15,6 +15,8 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/xerrors"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/connectivity"
 
 	"cdr.dev/wsep/fleet"
 )
@@ -39,8 +41,13 @@ const (
 	defaultTTL    = 10 * time.Second
 	// opTimeout bounds how long anything waits for etcd. A new leader is there within this time, also on a busy machine.
 	opTimeout = 5 * time.Second
-	// refusedTimeout is how long to wait for a connection to any member.
+	// refusedTimeout is how long to wait for a connection to any member, from when the last one was lost.
 	refusedTimeout = 700 * time.Millisecond
+	// refusedLeast is how long anything waits for a connection at least.
+	refusedLeast = 100 * time.Millisecond
+	// firstRedial and longestRedial bound the pause before another try to connect to a member. gRPC's own go up to two minutes.
+	firstRedial   = 100 * time.Millisecond
+	longestRedial = time.Second
 	// retryPause is the time between two tries.
 	retryPause = 50 * time.Millisecond
 	// pingTime and pingTimeout say when a connection to a silent member is given up. A member closes the connection of a client that
@@ -65,7 +72,10 @@ type Registry struct {
 
 	ctx     context.Context // ends with Close
 	close   context.CancelFunc
-	renewal sync.WaitGroup
+	running sync.WaitGroup // goroutines that end with Close
+
+	mu   sync.Mutex // guards lost
+	lost time.Time  // since when there is no connection to a member; zero while there is one
 }
 
 var _ fleet.Registry = (*Registry)(nil)
@@ -94,23 +104,60 @@ func Open(c Config) (*Registry, error) {
 	if err != nil {
 		return nil, xerrors.Errorf("etcd client: %w", err)
 	}
-	r := &Registry{client: client, tls: c.TLS, prefix: c.Prefix, ttl: c.TTL}
+	r := &Registry{client: client, tls: c.TLS, prefix: c.Prefix, ttl: c.TTL, lost: time.Now()}
 	r.ctx, r.close = context.WithCancel(context.Background())
+	r.running.Go(r.watchConnection) // Ends with Close.
 	return r, nil
 }
 
 // dialOptions makes gRPC check for the name of a TLS configuration. By itself it checks for the host that it connects to.
 func dialOptions(config *tls.Config) []grpc.DialOption {
-	if config == nil || config.ServerName == "" {
-		return nil
+	options := []grpc.DialOption{grpc.WithConnectParams(redial)}
+	if config != nil && config.ServerName != "" {
+		options = append(options, grpc.WithAuthority(config.ServerName))
 	}
-	return []grpc.DialOption{grpc.WithAuthority(config.ServerName)}
+	return options
+}
+
+// redial says when gRPC tries again to connect to a member.
+var redial = grpc.ConnectParams{
+	Backoff:           backoff.Config{BaseDelay: firstRedial, Multiplier: 1.6, Jitter: 0.2, MaxDelay: longestRedial},
+	MinConnectTimeout: opTimeout,
+}
+
+// watchConnection notes when there is a connection to a member, and when there is none.
+func (r *Registry) watchConnection() {
+	conn := r.client.ActiveConnection()
+	for {
+		state := conn.GetState()
+		r.mu.Lock()
+		switch {
+		case state == connectivity.Ready:
+			r.lost = time.Time{}
+		case r.lost.IsZero():
+			r.lost = time.Now()
+		}
+		r.mu.Unlock()
+		if !conn.WaitForStateChange(r.ctx, state) {
+			return
+		}
+	}
+}
+
+// connectPatience returns how long to wait for a connection.
+func (r *Registry) connectPatience() time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.lost.IsZero() {
+		return refusedTimeout
+	}
+	return max(refusedLeast, refusedTimeout-time.Since(r.lost))
 }
 
 // Close closes the connections. Nodes that have joined over this registry are no longer renewed, and expire. Their claims stay.
 func (r *Registry) Close() error {
 	r.close()
-	r.renewal.Wait()
+	r.running.Wait()
 	return r.client.Close()
 }
 

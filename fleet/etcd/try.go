@@ -21,7 +21,7 @@ func (r *Registry) try(ctx context.Context, do func(context.Context) error) erro
 	defer cancel()
 	stop := context.AfterFunc(r.ctx, cancel)
 	defer stop()
-	refused := time.AfterFunc(refusedTimeout, func() {
+	refused := time.AfterFunc(r.connectPatience(), func() {
 		if !r.connected() {
 			cancel() // etcd's client would wait for a connection.
 		}
