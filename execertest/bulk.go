@@ -11,9 +11,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// bigSize is more bytes than all buffers on the way hold: pipes of 1 MiB, windows and the network.
-const bigSize = 16 << 20
-
 // fill writes lines to stdin until it is full, because the program does not read. It goes on writing until a write
 // fails.
 func (p *process) fill() {

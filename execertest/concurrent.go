@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime"
 	"strconv"
 	"sync"
 
@@ -19,14 +18,6 @@ var concurrentLines = []line{
 	{"Processes", concurrentProcesses},
 	{"Failures", concurrentFailures},
 }
-
-// crowd is how many processes run at once.
-var crowd = func() int {
-	if runtime.GOOS == "windows" {
-		return 5 // A start takes a tenth of a second or more there.
-	}
-	return 20
-}()
 
 // concurrentProcesses: many processes run at once, and their input and output do not mix.
 func concurrentProcesses(f *fixture) {

@@ -276,11 +276,17 @@ func (g gate) open() {
 	g.f.run(g.f.command(program{touch}, g.file))
 }
 
-// tempDir makes a directory on the system of the commands.
-func (f *fixture) tempDir() string {
+// tempDir makes a directory on the system of the commands. fill are steps that make files there.
+func (f *fixture) tempDir(fill ...step) string {
 	f.Helper()
-	dir := strings.TrimSuffix(f.run(f.command(program{makeTempDir})), "\n")
+	dir := strings.TrimSuffix(f.run(f.command(append(program{makeTempDir}, fill...))), "\n")
+	f.removeAtEnd(dir)
+	return dir
+}
+
+// removeAtEnd removes a directory of the commands' system at the test's end.
+func (f *fixture) removeAtEnd(dir string) {
+	f.Helper()
 	require.Contains(f, dir, "/", "directory")
 	f.Cleanup(func() { f.run(f.command(program{remove}, dir)) })
-	return dir
 }

@@ -35,6 +35,7 @@ const maxRun = time.Minute
 type helper struct {
 	args     []string // $1 and following
 	line     string   // what readLine has read
+	dir      string   // what makeTempDir has made
 	inherits program  // the steps that children also run
 }
 

@@ -18,21 +18,12 @@ var fileActions = map[string]action{
 		}
 		return write(os.Stdout, filepath.ToSlash(dir)+"\n")
 	},
-	"makeTempDir": func(*helper, step) error {
-		dir, err := os.MkdirTemp("", "execertest")
-		if err == nil {
-			dir, err = filepath.EvalSymlinks(dir)
-		}
-		if err != nil {
-			return err
-		}
-		return write(os.Stdout, filepath.ToSlash(dir)+"\n")
-	},
-	"makeDir": func(h *helper, _ step) error { return os.Mkdir(h.args[0], 0o700) },
-	"remove":  func(h *helper, _ step) error { return removeAll(h.args[0]) },
-	"touch":   func(h *helper, _ step) error { return os.WriteFile(h.args[0], nil, 0o600) },
-	"list":    func(h *helper, _ step) error { return listDir(h.args[0]) },
-	"makeBig": func(h *helper, _ step) error { return makeRandom(h.args[0], h.args[1]) },
+	"makeTempDir": (*helper).makeTempDir,
+	"makeDir":     func(h *helper, _ step) error { return os.Mkdir(h.args[0], 0o700) },
+	"remove":      func(h *helper, _ step) error { return removeAll(h.args[0]) },
+	"touch":       func(h *helper, _ step) error { return os.WriteFile(h.args[0], nil, 0o600) },
+	"list":        func(h *helper, _ step) error { return listDir(h.args[0]) },
+	"makeBig":     func(h *helper, _ step) error { return makeRandom(h.args[0], h.args[1]) },
 	"catFile": func(h *helper, _ step) error {
 		f, err := os.Open(h.args[0])
 		if err != nil {
@@ -42,12 +33,23 @@ var fileActions = map[string]action{
 		_, err = io.Copy(os.Stdout, f)
 		return err
 	},
-	"makeBadPrograms": func(h *helper, _ step) error { return writeBadPrograms(h.args[0]) },
+	"makeBadPrograms": func(h *helper, _ step) error { return writeBadPrograms(h.dir) },
 	"atGate": func(h *helper, s step) error {
 		awaitGate(h.arg(s, 0))
 		return nil
 	},
 	"awaitStalled": func(h *helper, _ step) error { return awaitNoGrowth(h.args[0]) },
+}
+
+func (h *helper) makeTempDir(step) error {
+	dir, err := os.MkdirTemp("", "execertest")
+	if err != nil {
+		return err
+	}
+	if h.dir, err = filepath.EvalSymlinks(dir); err != nil {
+		return err
+	}
+	return write(os.Stdout, filepath.ToSlash(h.dir)+"\n")
 }
 
 func listDir(dir string) error {

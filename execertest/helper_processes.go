@@ -153,7 +153,7 @@ func keepWatch() error {
 	if err != nil {
 		return err
 	}
-	if err := write(os.Stdout, l.Addr().String()+"\n"); err != nil {
+	if err := write(os.Stdout, l.Addr().String()+"\nready\n"); err != nil {
 		return err
 	}
 	var mu sync.Mutex

@@ -2,8 +2,6 @@ package execertest
 
 import (
 	"io"
-	"os"
-	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -68,17 +66,6 @@ func outputBig(f *fixture) {
 	require.Equal(f, strings.Fields(want)[0], p.digest()())
 	p.requireExit(0)
 }
-
-// repetitions is how often a test runs if its result depends on a race.
-var repetitions = func() int {
-	if os.Getenv("WSEP_LONG_TESTS") != "" {
-		return 200
-	}
-	if runtime.GOOS == "windows" {
-		return 3 // A start takes a tenth of a second or more there.
-	}
-	return 20
-}()
 
 // outputLastBytes: output that a program writes before it exits is never lost.
 func outputLastBytes(f *fixture) {

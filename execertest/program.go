@@ -169,6 +169,7 @@ func atGate(n int) step {
 
 // These are for files. Their names are arguments.
 var (
+	// makeTempDir makes a new directory, and writes its path as a line.
 	makeTempDir = step{sh: `cd "$(mktemp -d)" && pwd -P`, Action: "makeTempDir"}
 	makeDir     = step{sh: `mkdir "$1"`, Action: "makeDir"}
 	remove      = step{sh: `rm -rf "$1"`, Action: "remove"}
@@ -177,9 +178,9 @@ var (
 	// makeBig makes a file of $2 random bytes and writes its checksum. catFile writes a file to stdout.
 	makeBig = step{sh: `head -c "$2" /dev/urandom >"$1"; ` + sumScript + ` <"$1"`, Action: "makeBig"}
 	catFile = step{sh: `cat "$1"`, Action: "catFile"}
-	// makeBadPrograms makes two files in a directory: script, which is a program without the mode or name of one, and garbage, which
-	// has them and is no program.
-	makeBadPrograms = step{sh: `cd "$1"
+	// makeBadPrograms makes two files in the new directory: script, which is a program without the mode or name of one, and garbage,
+	// which has them and is no program.
+	makeBadPrograms = step{sh: `
 		printf '#!/bin/sh\n' >script; chmod 644 script
 		printf 'no\0program' >garbage; chmod 755 garbage`, Action: "makeBadPrograms"}
 )
@@ -211,8 +212,9 @@ func sumLines(n int) step {
 
 // These are for vigils.
 var (
-	// keepVigil writes the vigil's name as a line, and ends when no process is under the vigil any more. A shell needs a file name.
-	keepVigil = step{sh: `mkfifo "$1" && echo "$1" && exec cat "$1"`, Action: "keepVigil"}
+	// keepVigil writes the vigil's name as a line, then ready, and ends when no process is under the vigil any more. For a shell the
+	// vigil is a file in the new directory.
+	keepVigil = step{sh: `mkfifo alive && echo "$PWD/alive" && echo ready && exec cat alive`, Action: "keepVigil"}
 	// watched puts this process, and children that it starts later, under the vigil whose name is $1.
 	watched = step{sh: `exec 3>"$1"`, Action: "watched"}
 	// family has children that the program does not end. All of them run when it has written ready.

@@ -113,9 +113,7 @@ func (b badStart) made(f *fixture) wsep.Command {
 	if !strings.HasPrefix(c.Command, unmade) && !strings.HasPrefix(c.WorkingDir, unmade) {
 		return c
 	}
-	dir := f.tempDir()
-	f.run(f.command(program{makeBadPrograms}, dir))
-	return b.command(fit, dir)
+	return b.command(fit, f.tempDir(makeBadPrograms))
 }
 
 // fail starts a command that can't be started, and returns the error.

@@ -49,20 +49,20 @@ func stdinSort(f *fixture) {
 
 // stdinBig: large input arrives whole and unchanged.
 func stdinBig(f *fixture) {
-	want, err := digest(io.LimitReader(noise(), bigSize))
+	want, err := digest(io.LimitReader(noise(), int64(bigSize)))
 	require.NoError(f, err)
 	p := f.start(typed(f.command(program{sum})))
-	p.feed(io.LimitReader(noise(), bigSize))()
+	p.feed(io.LimitReader(noise(), int64(bigSize)))()
 	require.Equal(f, want, strings.Fields(p.out().all())[0])
 	p.requireExit(0)
 }
 
 // stdinEcho: large data flow both ways at once.
 func stdinEcho(f *fixture) {
-	want, err := digest(io.LimitReader(noise(), bigSize))
+	want, err := digest(io.LimitReader(noise(), int64(bigSize)))
 	require.NoError(f, err)
 	p := f.start(typed(f.command(program{cat})))
-	written := p.feed(io.LimitReader(noise(), bigSize))
+	written := p.feed(io.LimitReader(noise(), int64(bigSize)))
 	require.Equal(f, want, p.digest()())
 	written()
 	p.requireExit(0)

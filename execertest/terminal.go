@@ -134,12 +134,12 @@ func terminalReadAfterWait(f *fixture) {
 // terminalTyping: typed text arrives whole, also if it is much more than the terminal's buffer holds.
 func terminalTyping(f *fixture) {
 	var text strings.Builder
-	for i := range 5000 {
+	for i := range typedLines {
 		fmt.Fprintf(&text, "line %d of what is typed\n", i)
 	}
 	want, err := digest(strings.NewReader(text.String()))
 	require.NoError(f, err)
-	p := f.start(onTerminal(f.command(program{noEcho, out("ready\n"), sumLines(5000)})))
+	p := f.start(onTerminal(f.command(program{noEcho, out("ready\n"), sumLines(typedLines)})))
 	p.out().await("ready")
 	p.write(text.String())
 	require.Contains(f, p.out().all(), want)

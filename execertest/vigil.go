@@ -17,11 +17,12 @@ type vigil struct {
 // watch starts a vigil.
 func (f *fixture) watch() *vigil {
 	f.Helper()
-	dir := f.tempDir()
-	reader := f.start(f.command(program{keepVigil}, dir+"/alive"))
-	name := reader.out()
-	name.await("\n")
-	return &vigil{strings.TrimSuffix(name.sofar(), "\n"), dir + "/progress", reader}
+	reader := f.start(f.command(program{makeTempDir, keepVigil}))
+	reader.out().await("\nready\n")
+	lines := strings.Split(reader.out().sofar(), "\n")
+	dir, name := lines[0], lines[1]
+	f.removeAtEnd(dir)
+	return &vigil{name, dir + "/progress", reader}
 }
 
 // requireEnd waits until the process and all others of the vigil have exited. It returns the result of the process's
