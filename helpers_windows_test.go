@@ -2,6 +2,7 @@ package wsep_test
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -22,10 +23,12 @@ import (
 var onWine = windows.NewLazySystemDLL("ntdll.dll").NewProc("wine_get_version").Find() == nil
 
 // These are limits of Wine 8. wineserver answers a Ctrl-Break with STATUS_NOT_IMPLEMENTED. The console host's thread that reads the
-// input ends at a Ctrl-C.
+// input ends at a Ctrl-C. kernelbase's create_process_params copies a program's path into a buffer of MAX_PATH characters.
 const (
 	noCtrlBreak = "Ctrl-Break is not implemented"
 	noCtrlC     = "a typed Ctrl-C ends a console's input"
+
+	noLongProgram = "CreateProcess has room for MAX_PATH characters of a program's path"
 )
 
 // skipOnWine skips a test of what Wine 8 can't do.
@@ -56,6 +59,12 @@ func helper(name string, args []string) int {
 	switch name {
 	case "args":
 		fmt.Printf("%q", args)
+	case "argsTo": // writes a file: the arguments that Go's runtime finds, and those that CommandLineToArgvW finds
+		found, _ := windows.DecomposeCommandLine(windows.UTF16PtrToString(windows.GetCommandLine()))
+		text := fmt.Sprintf("%q\n%q\n", args[1:], found[min(4, len(found)):])
+		_ = os.WriteFile(args[0], []byte(text), 0o600)
+	case "touch":
+		_ = os.WriteFile(args[0], nil, 0o600)
 	case "say":
 		fmt.Println(args[0])
 		fmt.Fprintln(os.Stderr, args[0])
@@ -86,20 +95,23 @@ func helper(name string, args []string) int {
 		fmt.Println("bye")
 		return 5
 	case "parent": // exits; its child holds the output, and goes on for a minute
-		startChild("idle")
+		fmt.Fprintln(os.Stderr, startIdle())
 		return 5
-	case "heir": // exits; its child holds the output, and writes when a file is there
-		startChild("late", args...)
-		fmt.Println("early")
-		return 5
-	case "late":
-		for _, err := os.Stat(args[0]); err != nil; _, err = os.Stat(args[0]) {
-			time.Sleep(10 * time.Millisecond)
+	case "owner": // of a command that it does not end
+		self, _ := os.Executable()
+		p, err := wsep.LocalExecer{}.Start(context.Background(), wsep.Command{Command: self, Args: []string{"helper", "idle"}})
+		if err != nil {
+			fmt.Println(err)
+			return 1
 		}
-		fmt.Println("late")
-	case "family": // stays, and so does its child
-		startChild("idle")
+		fmt.Println(p.Pid())
 		time.Sleep(time.Minute)
+	case "late":
+		awaitFile(args[0])
+		fmt.Println("late")
+	case "interrupted": // exits as a program does at a Ctrl-Break, when a file is there
+		awaitFile(args[0])
+		windows.ExitProcess(uint32(windows.STATUS_CONTROL_C_EXIT))
 	case "lines": // answers each line
 		lines := bufio.NewScanner(os.Stdin)
 		fmt.Println("ready")
@@ -118,12 +130,21 @@ func helper(name string, args []string) int {
 	return 0
 }
 
-func startChild(name string, args ...string) {
+// startIdle starts a child that idles, and returns its number.
+func startIdle() int {
 	self, _ := os.Executable()
-	cmd := exec.Command(self, append([]string{"helper", name}, args...)...)
+	cmd := exec.Command(self, "helper", "idle")
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	if err := cmd.Start(); err != nil {
 		fmt.Println(err)
+		os.Exit(1)
+	}
+	return cmd.Process.Pid
+}
+
+func awaitFile(path string) {
+	for _, err := os.Stat(path); err != nil; _, err = os.Stat(path) {
+		time.Sleep(10 * time.Millisecond)
 	}
 }
 

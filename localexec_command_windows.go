@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"unicode/utf16"
 
 	"golang.org/x/sys/windows"
 	"golang.org/x/xerrors"
@@ -17,10 +18,58 @@ import (
 func prepareCommand(cmd *exec.Cmd) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{}
 	cmd.Env = cmd.Environ() // one of each name, whatever its case
+	if err := shortenDir(cmd); err != nil {
+		return err
+	}
 	if isBatch(cmd.Path) {
 		return prepareBatch(cmd)
 	}
 	return nil
+}
+
+// maxDir is how many characters a working directory's path has at most: MAX_PATH less a backslash and a NUL at its end. Long paths
+// are not for working directories (Maximum Path Length Limitation in the Windows API).
+const maxDir = windows.MAX_PATH - 2
+
+// shortenDir gives a command whose working directory has a path that is too long the short form of that path. A volume may have no
+// short names.
+func shortenDir(cmd *exec.Cmd) error {
+	if cmd.Dir == "" {
+		return nil
+	}
+	dir, err := filepath.Abs(cmd.Dir)
+	if err != nil {
+		return xerrors.Errorf("working directory: %w", err)
+	}
+	if length(dir) <= maxDir {
+		return nil
+	}
+	short, err := shortPath(dir)
+	if err != nil {
+		return xerrors.Errorf("working directory: %w", err)
+	}
+	if length(short) > maxDir {
+		return xerrors.Errorf("working directory has a path of more than %d characters: %w", maxDir, errors.ErrUnsupported)
+	}
+	cmd.Dir = short
+	return nil
+}
+
+// length returns how many characters of the system a path has.
+func length(path string) int { return len(utf16.Encode([]rune(path))) }
+
+// shortPath returns the path with a short name for each long one, where the volume has them.
+func shortPath(path string) (string, error) {
+	long, err := windows.UTF16PtrFromString(path)
+	if err != nil {
+		return "", err
+	}
+	short := make([]uint16, windows.MAX_LONG_PATH)
+	n, err := windows.GetShortPathName(long, &short[0], uint32(len(short)))
+	if err != nil {
+		return "", err
+	}
+	return windows.UTF16ToString(short[:min(int(n), len(short))]), nil
 }
 
 // isBatch reports whether the system runs a file by cmd.exe. It ignores dots and spaces at the end of a name.
@@ -65,9 +114,12 @@ func startReason(name string, err error) error {
 	if !errors.Is(err, exec.ErrNotFound) && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if strings.ContainsAny(name, `/\`) && exists(name) {
+	switch there := strings.ContainsAny(name, `/\`) && exists(name); {
+	case there && search:
 		// The system takes no file for a program whose name does not say so: see PATHEXT.
 		return &exec.Error{Name: name, Err: fs.ErrPermission}
+	case there:
+		return err // Something else is missing.
 	}
 	return notFoundError{err}
 }

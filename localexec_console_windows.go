@@ -90,8 +90,11 @@ func (c *console) resize(rows, cols uint16) error {
 	if c.hungUp {
 		return nil
 	}
-	return c.pty.Resize(characters(cols), characters(rows))
+	return resizeConsole(c.pty, characters(cols), characters(rows))
 }
+
+// resizeConsole gives a console its width and height. A test replaces it, because Wine 8 has not implemented it.
+var resizeConsole = (*conpty.ConPty).Resize
 
 // consoleStdin writes to a console's input.
 type consoleStdin struct {

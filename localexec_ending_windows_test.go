@@ -11,38 +11,39 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestWindowsCloseAsks: Close sends Ctrl-Break to the process's own group. A process that exits then is not killed, and one that does
-// not is killed after KillDelay.
-func TestWindowsCloseAsks(t *testing.T) {
-	if !hasConsole() {
-		t.Skip("this process has no console")
-	}
+// opensAtCtrlBreak makes a Ctrl-Break write a file in place of the system's, which Wine 8 has not implemented. It returns the file's
+// path, and the process groups that got one.
+func opensAtCtrlBreak(t *testing.T) (gate string, asked *[]uint32) {
+	t.Helper()
+	require.True(t, hasConsole(), "run this test in a console")
 	send := sendCtrlBreak
-	defer func() { sendCtrlBreak = send }()
-	self, err := os.Executable()
-	require.NoError(t, err)
-	dir, err := os.MkdirTemp("", "wsep")
-	require.NoError(t, err)
-	defer os.RemoveAll(dir)
-	gate := filepath.Join(dir, "gate")
-	var asked []uint32
-
-	p, err := LocalExecer{KillDelay: time.Minute}.Start(t.Context(), Command{Command: self, Args: []string{"helper", "late", gate}})
-	require.NoError(t, err)
+	t.Cleanup(func() { sendCtrlBreak = send })
+	gate, asked = filepath.Join(helperDir(t), "gate"), new([]uint32)
 	sendCtrlBreak = func(group uint32) error {
-		asked = append(asked, group)
+		*asked = append(*asked, group)
 		return os.WriteFile(gate, nil, 0o600)
 	}
+	return gate, asked
+}
+
+// TestWindowsCloseAsks: Close sends Ctrl-Break to the process's own group. A process that exits then is not killed.
+func TestWindowsCloseAsks(t *testing.T) {
+	gate, asked := opensAtCtrlBreak(t)
+	p, err := LocalExecer{KillDelay: time.Minute}.Start(t.Context(), helperCommand(t, "late", gate))
+	require.NoError(t, err)
 	require.NoError(t, p.Close())
 	out, err := io.ReadAll(p.Stdout())
 	require.NoError(t, err)
 	require.Equal(t, "late\n", string(out))
 	require.NoError(t, p.Wait())
-	require.Equal(t, []uint32{uint32(p.Pid())}, asked)
+	require.Equal(t, []uint32{uint32(p.Pid())}, *asked)
+}
 
-	sendCtrlBreak = func(uint32) error { return nil }
+// TestWindowsCloseKills: a process that does not exit after Ctrl-Break is killed after KillDelay.
+func TestWindowsCloseKills(t *testing.T) {
+	_, asked := opensAtCtrlBreak(t)
 	const delay = 300 * time.Millisecond
-	p, err = LocalExecer{KillDelay: delay}.Start(t.Context(), Command{Command: self, Args: []string{"helper", "idle"}})
+	p, err := LocalExecer{KillDelay: delay}.Start(t.Context(), helperCommand(t, "idle"))
 	require.NoError(t, err)
 	start := time.Now()
 	require.NoError(t, p.Close())
@@ -50,4 +51,21 @@ func TestWindowsCloseAsks(t *testing.T) {
 	require.True(t, ok)
 	require.Equal(t, "KILL", exit.Signal())
 	require.GreaterOrEqual(t, time.Since(start), delay)
+	require.Equal(t, []uint32{uint32(p.Pid())}, *asked)
+}
+
+// TestWindowsSignalAsks: INT and TERM send Ctrl-Break. A process that this has ended has exited with the signal.
+func TestWindowsSignalAsks(t *testing.T) {
+	for _, signal := range []string{"INT", "TERM"} {
+		t.Run(signal, func(t *testing.T) {
+			gate, asked := opensAtCtrlBreak(t)
+			p, err := LocalExecer{}.Start(t.Context(), helperCommand(t, "interrupted", gate))
+			require.NoError(t, err)
+			require.NoError(t, p.(Signaler).Signal(t.Context(), signal))
+			exit, ok := errors.AsType[ExitError](p.Wait())
+			require.True(t, ok)
+			require.Equal(t, signal, exit.Signal())
+			require.Equal(t, []uint32{uint32(p.Pid())}, *asked)
+		})
+	}
 }

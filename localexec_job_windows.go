@@ -74,7 +74,7 @@ var ntResumeProcess = windows.NewLazySystemDLL("ntdll.dll").NewProc("NtResumePro
 
 // adopt puts a suspended process into the job, and lets it run. So all that it starts is in the job too.
 func (j job) adopt(process windows.Handle) error {
-	if err := windows.AssignProcessToJobObject(j.handle, process); err != nil {
+	if err := assignToJob(j.handle, process); err != nil {
 		return xerrors.Errorf("assign process to job: %w", err)
 	}
 	if status, _, _ := ntResumeProcess.Call(uintptr(process)); status != 0 {
@@ -82,6 +82,9 @@ func (j job) adopt(process windows.Handle) error {
 	}
 	return nil
 }
+
+// assignToJob puts a process into a job. A test replaces it.
+var assignToJob = windows.AssignProcessToJobObject
 
 func (j job) terminate() { _ = windows.TerminateJobObject(j.handle, killedCode) }
 
