@@ -41,8 +41,9 @@ type Node struct {
 	// Metrics counts. nil counts nothing.
 	Metrics *Metrics
 
-	mu       sync.Mutex // guards what follows
-	member   Membership // nil before the node has joined
+	mu       sync.Mutex    // guards what follows
+	member   Membership    // nil before the node has joined
+	joined   chan struct{} // closed when it has; nil if nobody asks
 	draining bool
 	starting sync.WaitGroup           // starts that have begun; none is added once draining is set
 	pending  map[string]chan struct{} // the IDs of sessions that start; closed when they have, or have not
@@ -97,6 +98,7 @@ func (n *Node) takePart(ctx context.Context) error {
 	}()
 	n.mu.Lock()
 	n.member, n.unsure = member, true
+	closeOnce(n.joining())
 	n.claims, n.settled = map[nameKey]Claim{}, make(chan struct{}) // Names may have been given away.
 	n.mu.Unlock()
 	told := n.record()
@@ -557,9 +559,7 @@ func (n *Node) awaitStart(ctx context.Context, id string) error {
 // confirm returns an error unless the session has the name, by the same claim as the gateway knows. A node that was cut off from the
 // registry for long may have lost its names.
 func (n *Node) confirm(ctx context.Context, h hop) error {
-	n.mu.Lock()
-	member, settled := n.member, n.settled
-	n.mu.Unlock()
+	member, settled := n.awaitJoined(ctx)
 	if member == nil || time.Since(member.Renewed()) > nameGrace || !awaitClosed(ctx, settled, settleTimeout) {
 		return xerrors.Errorf("the node does not know whether the name is still the session's: %w", ErrNoRegistry)
 	}
@@ -571,8 +571,48 @@ func (n *Node) confirm(ctx context.Context, h hop) error {
 	return nil
 }
 
-// settleTimeout is how long clients wait for a node that has just joined, and learns what its names are.
+// settleTimeout is how long clients wait for a node that joins, and again until it has learned what its names are.
 const settleTimeout = 5 * time.Second
+
+// AwaitNames waits until the node has joined the fleet, and has claimed the names of its sessions again. Run must run.
+func (n *Node) AwaitNames(ctx context.Context) error {
+	n.mu.Lock()
+	joined := n.joining()
+	n.mu.Unlock()
+	select {
+	case <-joined:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	n.mu.Lock()
+	settled := n.settled
+	n.mu.Unlock()
+	select {
+	case <-settled:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// awaitJoined waits for a node whose program has just started. If it does not join in time, the Membership is nil.
+func (n *Node) awaitJoined(ctx context.Context) (Membership, <-chan struct{}) {
+	n.mu.Lock()
+	joined := n.joining()
+	n.mu.Unlock()
+	awaitClosed(ctx, joined, settleTimeout)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.member, n.settled
+}
+
+// joining returns a channel that is closed when the node joins. The lock is held.
+func (n *Node) joining() chan struct{} {
+	if n.joined == nil {
+		n.joined = make(chan struct{})
+	}
+	return n.joined
+}
 
 // awaitClosed waits until the channel is closed, and reports whether that is so.
 func awaitClosed(ctx context.Context, c <-chan struct{}, limit time.Duration) bool {

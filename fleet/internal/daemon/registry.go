@@ -119,7 +119,10 @@ func (d *daemon) engineTLS() *transport.TLSInfo {
 	}
 }
 
-// close closes the registry. The engine is last: the node leaves through it.
+// resignTimeout bounds how long the end waits for another leader. It takes some milliseconds, unless the others are gone.
+const resignTimeout = 2 * time.Second
+
+// close closes the registry. The program must exit then. The engine is last: the node leaves through it.
 func (r *registry) close() {
 	if r.etcd != nil {
 		_ = r.etcd.Close()
@@ -127,6 +130,8 @@ func (r *registry) close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.engine != nil {
-		r.engine.Close()
+		ctx, cancel := context.WithTimeout(context.Background(), resignTimeout)
+		defer cancel()
+		r.engine.Resign(ctx)
 	}
 }

@@ -174,11 +174,21 @@ func (d *daemon) start(ctx context.Context) (err error) {
 	if err := d.startAdmin(ctx); err != nil {
 		return err
 	}
-	if d.config.gateway {
-		return d.startGateway()
+	if !d.config.gateway {
+		return nil
 	}
-	return nil
+	if len(d.peers) == 0 { // Only the node knows the names of an earlier run. Before it has told, nobody may say that there is no session.
+		naming, cancel := context.WithTimeout(ctx, namesTimeout)
+		defer cancel()
+		if err := d.node.AwaitNames(naming); err != nil {
+			return xerrors.Errorf("the sessions of an earlier run: %w", err)
+		}
+	}
+	return d.startGateway()
 }
+
+// namesTimeout bounds how long the keeper takes to tell what it has.
+const namesTimeout = 10 * time.Second
 
 // startNode serves the node's commands.
 func (d *daemon) startNode(ctx context.Context) error {

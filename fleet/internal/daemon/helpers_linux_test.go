@@ -1,0 +1,327 @@
+package daemon
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"cdr.dev/wsep"
+	"cdr.dev/wsep/fleet"
+	"cdr.dev/wsep/fleet/internal/keepertest"
+	"cdr.dev/wsep/internal/cli/tool"
+	"cdr.dev/wsep/internal/leaktest"
+	"cdr.dev/wsep/keeper"
+)
+
+const patience = time.Minute
+
+// runAs is the variable that makes this program another one.
+const runAs = "WSEP_TEST_PROGRAM"
+
+// TestMain makes this program a keeper, wsepd or wsep, or runs the tests.
+func TestMain(m *testing.M) {
+	keeper.Main()
+	switch os.Getenv(runAs) {
+	case "wsepd":
+		os.Exit(Main(os.Args[1:], os.Stdout, os.Stderr))
+	case "wsep":
+		os.Exit(tool.Main(os.Args[1:], os.Stdout, os.Stderr))
+	}
+	leaktest.Main(m)
+}
+
+// machines are the programs of a fleet. Each has its directory below dir.
+type machines struct {
+	t     *testing.T
+	dir   string
+	host  string // an IP address of this machine that nobody else uses
+	peers string
+	all   []*machine
+}
+
+// machine is a wsepd.
+type machine struct {
+	*machines
+	name string
+	args []string
+
+	cmd    *exec.Cmd
+	ended  chan struct{} // closed when the program has ended
+	stderr *lines
+}
+
+// lines collects what a program writes.
+type lines struct {
+	mu   sync.Mutex // guards text
+	text bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+func newMachines(t *testing.T) *machines {
+	dir, err := os.MkdirTemp("", "w") // A short path: there are sockets in it.
+	require.NoError(t, err)
+	m := &machines{t: t, dir: dir, host: fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254))}
+	t.Cleanup(func() {
+		for _, one := range m.all {
+			one.kill()
+			keepertest.End(t, filepath.Join(one.dir(), "keeper"))
+			if t.Failed() {
+				t.Logf("%s said:\n%s", one.name, one.stderr)
+			}
+		}
+		require.NoError(t, os.RemoveAll(dir))
+	})
+	return m
+}
+
+// newThree returns a fleet of three, whose nodes all gateways know.
+func newThree(t *testing.T) *machines {
+	m := newMachines(t)
+	var peers []string
+	for i := range 3 {
+		peers = append(peers, fmt.Sprintf("n%d=%s:%d", i+1, m.host, 7001+10*i))
+	}
+	m.peers = strings.Join(peers, ",")
+	for i := range 3 {
+		m.add(fmt.Sprint("n", i+1), "--peers", m.peers)
+	}
+	for _, one := range m.all {
+		one.awaitNodes(3)
+	}
+	return m
+}
+
+// add starts another wsepd.
+func (m *machines) add(name string, args ...string) *machine {
+	one := &machine{machines: m, name: name, args: args}
+	m.all = append(m.all, one)
+	one.start()
+	return one
+}
+
+func (m *machine) dir() string   { return filepath.Join(m.machines.dir, m.name) }
+func (m *machine) trust() string { return filepath.Join(m.machines.dir, "trust") }
+
+// address is the gateway's. It stays the same.
+func (m *machine) address() string {
+	port := 8080
+	_, _ = fmt.Sscanf(m.name, "n%d", &port)
+	return fmt.Sprintf("%s:%d", m.host, port+8080)
+}
+
+// start starts the program, and waits until it serves clients.
+func (m *machine) start() {
+	m.t.Helper()
+	m.launch()
+	require.Eventually(m.t, func() bool { return m.hasEnded() || strings.Contains(m.stderr.String(), "listening on") }, patience, 10*time.Millisecond)
+	require.False(m.t, m.hasEnded(), m.stderr.String())
+}
+
+// launch starts the program, and waits for nothing.
+func (m *machine) launch() {
+	args := append([]string{"--name", m.name, "--dir", m.dir(), "--trust", m.trust(), "--listen", m.address()}, m.args...)
+	m.cmd, m.stderr, m.ended = m.command("wsepd", args...), &lines{}, make(chan struct{})
+	m.cmd.Stdout, m.cmd.Stderr = m.stderr, m.stderr
+	m.cmd.WaitDelay = time.Second // The keeper may have its outputs.
+	require.NoError(m.t, m.cmd.Start())
+	go func() { // Ends when the program does: the test's end kills it.
+		_ = m.cmd.Wait()
+		close(m.ended)
+	}()
+}
+
+// command returns a command of this program as another one.
+func (m *machines) command(program string, args ...string) *exec.Cmd {
+	cmd := exec.Command("/proc/self/exe", args...)
+	cmd.Env = append(os.Environ(), runAs+"="+program, "XDG_STATE_HOME="+m.dir)
+	return cmd
+}
+
+func (m *machine) hasEnded() bool {
+	select {
+	case <-m.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+func (m *machine) kill() { m.end(syscall.SIGKILL) }
+func (m *machine) stop() { m.end(syscall.SIGTERM) }
+
+// end sends a signal, and waits until the program has ended.
+func (m *machine) end(s syscall.Signal) {
+	m.t.Helper()
+	_ = m.cmd.Process.Signal(s)
+	m.awaitEnd()
+}
+
+func (m *machine) awaitEnd() {
+	m.t.Helper()
+	select {
+	case <-m.ended:
+	case <-time.After(patience):
+		m.t.Fatalf("%s does not end; it said:\n%s", m.name, m.stderr)
+	}
+}
+
+// operate runs a command of an operator, who asks this machine's wsepd.
+func (m *machine) operate(args ...string) (stdout string, err error) {
+	var out, complaints bytes.Buffer
+	if Main(append(args, "--dir", m.dir()), &out, &complaints) != 0 {
+		return out.String(), fmt.Errorf("%s", complaints.String())
+	}
+	return out.String(), nil
+}
+
+func (m *machine) mustOperate(args ...string) string {
+	m.t.Helper()
+	out, err := m.operate(args...)
+	require.NoError(m.t, err)
+	return out
+}
+
+func (m *machine) list() (l listing, err error) {
+	out, err := m.operate("ls", "--json")
+	if err != nil {
+		return l, err
+	}
+	return l, json.Unmarshal([]byte(out), &l)
+}
+
+// awaitNodes waits until the machine knows so many nodes that start commands.
+func (m *machine) awaitNodes(count int) {
+	m.t.Helper()
+	m.awaitList(func(l listing) bool {
+		ready := 0
+		for _, n := range l.Nodes {
+			if n.State == fleet.NodeReady {
+				ready++
+			}
+		}
+		return ready == count
+	})
+}
+
+func (m *machine) awaitList(want func(listing) bool) (l listing) {
+	m.t.Helper()
+	require.Eventually(m.t, func() bool {
+		var err error
+		l, err = m.list()
+		return err == nil && want(l)
+	}, patience, 50*time.Millisecond, "%s said:\n%s", m.name, m.stderr)
+	return l
+}
+
+// dialer returns a client of the machine's gateway.
+func (m *machine) dialer() wsep.Dialer { return wsep.Dialer{URL: "ws://" + m.address(), MaxIdle: -1} }
+
+// node returns the machine whose node has a name.
+func (m *machines) node(session string) *machine {
+	m.t.Helper()
+	l, err := m.all[0].list()
+	require.NoError(m.t, err)
+	for _, s := range l.Sessions {
+		for _, one := range m.all {
+			if s.Name == session && s.Node == one.name {
+				return one
+			}
+		}
+	}
+	m.t.Fatalf("no node has %s: %v", session, l)
+	return nil
+}
+
+// shell is a session that tells its PID, and stays.
+func shell(id string) wsep.Command {
+	return wsep.Command{ID: id, Keep: time.Hour, Command: "sh", Args: []string{"-c", "echo $$; exec sleep 1000"}}
+}
+
+// token starts a session at a machine's gateway, or attaches to one, and returns the PID.
+func (m *machine) token(c wsep.Command) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	p, err := m.dialer().Start(ctx, c)
+	if err != nil {
+		return "", err
+	}
+	line, err := bufio.NewReader(p.Stdout()).ReadString('\n')
+	cancel()
+	_ = p.Wait()
+	return line, err
+}
+
+func (m *machine) mustToken(c wsep.Command) string {
+	m.t.Helper()
+	token, err := m.token(c)
+	require.NoError(m.t, err, "%s said:\n%s", m.name, m.stderr)
+	return token
+}
+
+// cat is a command that a client talks with.
+type cat struct {
+	t   *testing.T
+	p   wsep.Process
+	out *bufio.Reader
+}
+
+// startCat starts a cat through the machine's gateway. It has no name if that is empty.
+func (m *machine) startCat(name string) *cat {
+	m.t.Helper()
+	p, err := m.dialer().Start(context.Background(), wsep.Command{ID: name, Command: "cat", Stdin: true, Keep: time.Hour})
+	require.NoError(m.t, err)
+	return &cat{m.t, p, bufio.NewReader(p.Stdout())}
+}
+
+// startCatAwayFrom starts a cat at any other node.
+func (m *machine) startCatAwayFrom(node *machine) *cat {
+	m.t.Helper()
+	for i := 0; ; i++ {
+		name := fmt.Sprint("cat", i)
+		c := m.startCat(name)
+		if m.node(name) != node {
+			return c
+		}
+		c.end()
+	}
+}
+
+// echo sends a line, and waits for it.
+func (c *cat) echo(line string) {
+	c.t.Helper()
+	_, err := fmt.Fprintln(c.p.Stdin(), line)
+	require.NoError(c.t, err)
+	got, err := c.out.ReadString('\n')
+	require.NoError(c.t, err)
+	require.Equal(c.t, line+"\n", got)
+}
+
+func (c *cat) end() {
+	c.t.Helper()
+	require.NoError(c.t, c.p.Stdin().Close())
+	require.NoError(c.t, c.p.Wait())
+}
