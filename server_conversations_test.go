@@ -1,6 +1,7 @@
 package wsep
 
 import (
+	"net/http/httptest"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -98,4 +99,19 @@ func TestAskingForKeysIsBounded(t *testing.T) {
 		require.Equal(t, proto.ResumeUnknown, kindOf(ask("three")))
 		require.Len(t, srv.owners, 1, "owners who have not asked for long are forgotten")
 	})
+}
+
+// TestPeerThatRemembersTooManyKeys does not have the conversation that a gateway looks for. Another one may.
+func TestPeerThatRemembersTooManyKeys(t *testing.T) {
+	t.Parallel()
+	srv, key := NewServer(), testKeys()
+	srv.mu.Lock()
+	for range maxDeadKeys {
+		_ = srv.refuseKey("", key(), "")
+	}
+	srv.mu.Unlock()
+	peer := httptest.NewServer(&Handler{Server: srv, Execer: LocalExecer{}})
+	defer peer.Close()
+	_, _, err := Dialer{URL: peer.URL}.askToResume(t.Context(), &proto.Resume{Key: proto.Key{1}, Extensions: &offer})
+	require.Equal(t, errNotThere, err)
 }

@@ -97,11 +97,11 @@ func (s *serving) askPeers(ctx context.Context, m *proto.Resume) (*nextHop, *pro
 		go func() { answers <- s.askPeer(ctx, d, m) }() // Ends with the answer, or with the context.
 	}
 	away, refused := errNotThere, error(nil)
-	for range peers {
+	for asked := len(peers); asked > 0; asked-- {
 		a := <-answers
 		switch _, lost := errors.AsType[*hopError](a.err); {
 		case a.err == nil:
-			cancel()
+			go leaveOthers(answers, asked-1) // Ends when the other peers are no longer asked.
 			return a.hop, a.resumed, nil
 		case lost:
 			away = a.err // That peer may have it. The client asks again.
@@ -113,6 +113,16 @@ func (s *serving) askPeers(ctx context.Context, m *proto.Resume) (*nextHop, *pro
 		return nil, nil, refused
 	}
 	return nil, nil, away
+}
+
+// leaveOthers closes the connections to peers that have answered too late.
+func leaveOthers(answers <-chan peerAnswer, count int) {
+	for range count {
+		if a := <-answers; a.hop != nil {
+			a.hop.endUse()
+			_ = a.hop.conn.CloseNow()
+		}
+	}
 }
 
 // peerAnswer is what a peer has answered to a client that resumes.
@@ -152,7 +162,7 @@ func (d Dialer) askToResume(ctx context.Context, m *proto.Resume) (*clientLink, 
 	_ = conn.CloseNow()
 	refused, ok := errors.AsType[*resumeError](err)
 	switch {
-	case ok && refused.kind != proto.ResumeUnknown:
+	case ok && refused.kind != proto.ResumeUnknown && refused.kind != proto.ResumeBusy: // Busy is a peer that does not have it.
 		return nil, nil, err
 	case ok, isUnwilling(err), late && serverMark(conn) == "":
 		return nil, nil, errNotThere
