@@ -57,6 +57,7 @@ type machine struct {
 	*machines
 	name string
 	args []string
+	runs func() *exec.Cmd // what starts it, if that is not this program with args
 
 	cmd    *exec.Cmd
 	ended  chan struct{} // closed when the program has ended
@@ -123,14 +124,15 @@ func (m *machines) add(name string, args ...string) *machine {
 	return one
 }
 
-func (m *machine) dir() string   { return filepath.Join(m.machines.dir, m.name) }
+// dir is where the program is by default, below the state of this test's user.
+func (m *machine) dir() string   { return filepath.Join(m.machines.dir, program, "nodes", m.name) }
 func (m *machine) trust() string { return filepath.Join(m.machines.dir, "trust") }
 
-// address is the gateway's. It stays the same.
+// address is the gateway's: the port of n1 is 8081.
 func (m *machine) address() string {
-	port := 8080
-	_, _ = fmt.Sscanf(m.name, "n%d", &port)
-	return fmt.Sprintf("%s:%d", m.host, port+8080)
+	number := 0
+	_, _ = fmt.Sscanf(m.name, "n%d", &number) // Others have no number.
+	return fmt.Sprintf("%s:%d", m.host, 8080+number)
 }
 
 // start starts the program, and waits until it serves clients.
@@ -145,6 +147,9 @@ func (m *machine) start() {
 func (m *machine) launch() {
 	args := append([]string{"--name", m.name, "--dir", m.dir(), "--trust", m.trust(), "--listen", m.address()}, m.args...)
 	m.cmd, m.stderr, m.ended = m.command("wsepd", args...), &lines{}, make(chan struct{})
+	if m.runs != nil {
+		m.cmd = m.runs()
+	}
 	m.cmd.Stdout, m.cmd.Stderr = m.stderr, m.stderr
 	m.cmd.WaitDelay = time.Second // The keeper may have its outputs.
 	require.NoError(m.t, m.cmd.Start())
