@@ -27,7 +27,7 @@ import (
 )
 
 const (
-	patience = time.Minute
+	patience = 3 * time.Minute // A busy machine needs it.
 	pause    = 20 * time.Millisecond
 )
 
