@@ -1,7 +1,7 @@
 package storm_test
 
 import (
-	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -55,10 +55,10 @@ func (s *storm) killMember() {
 	for i, m := range s.gateways {
 		other := s.gateways[(i+1)%len(s.gateways)]
 		m.kill()
-		for began := time.Now(); time.Since(began) < 4*time.Second; {
+		for began, n := time.Now(), 0; time.Since(began) < 4*time.Second; n++ {
 			start := time.Now()
-			_, err := s.through(other).Start(s.ctx, wsep.Command{ID: "member", Keep: time.Hour, Command: "true"})
-			require.NoError(s.t, errors.Join(err, s.through(other).CloseSession(s.ctx, "member", "over")))
+			_, err := wsep.Output(s.ctx, s.through(other), wsep.Command{ID: fmt.Sprintf("member-%d-%d", i, n), Keep: time.Second, Command: "true"})
+			require.NoError(s.t, err)
 			longest = max(longest, time.Since(start))
 		}
 		m.start()
