@@ -48,7 +48,7 @@ func TestMain(m *testing.M) {
 
 // machines are the programs of a fleet. Each has its directory below dir.
 type machines struct {
-	t     *testing.T
+	t     testing.TB
 	dir   string
 	host  string // an IP address of this machine that nobody else uses
 	peers string
@@ -85,7 +85,7 @@ func (l *lines) String() string {
 	return l.text.String()
 }
 
-func newMachines(t *testing.T) *machines {
+func newMachines(t testing.TB) *machines {
 	dir, err := os.MkdirTemp("", "w") // A short path: there are sockets in it.
 	require.NoError(t, err)
 	m := &machines{t: t, dir: dir, host: fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254))}
@@ -303,7 +303,7 @@ func (m *machine) mustToken(c wsep.Command) (token string) {
 
 // cat is a command that a client talks with.
 type cat struct {
-	t   *testing.T
+	t   testing.TB
 	p   wsep.Process
 	out *bufio.Reader
 }

@@ -56,7 +56,7 @@ func (r *reader) command(text string) *exec.Cmd {
 
 // terminal is a terminal in which a command runs.
 type terminal struct {
-	t    *testing.T
+	t    testing.TB
 	file *os.File
 	cmd  *exec.Cmd
 	out  *lines
