@@ -108,9 +108,9 @@ func TestWindowsWaitDelay(t *testing.T) {
 	require.NoError(t, err)
 	child, err := io.ReadAll(p.Stderr())
 	require.NoError(t, err)
-	_, err = io.ReadAll(p.Stdout())
+	out, err := io.ReadAll(p.Stdout())
 	require.NoError(t, err)
-	require.Equal(t, 5, p.Wait().(ExitError).ExitCode())
+	require.Equal(t, 5, p.Wait().(ExitError).ExitCode(), "%s", out)
 	requireGone(t, string(child))
 	require.Less(t, time.Since(start), 50*time.Second)
 }

@@ -5,14 +5,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -48,7 +45,7 @@ func TestMain(m *testing.M) {
 
 // machines are the programs of a fleet. Each has its directory below dir.
 type machines struct {
-	t     testing.TB
+	t     *testing.T
 	dir   string
 	host  string // an IP address of this machine that nobody else uses
 	peers string
@@ -85,7 +82,7 @@ func (l *lines) String() string {
 	return l.text.String()
 }
 
-func newMachines(t testing.TB) *machines {
+func newMachines(t *testing.T) *machines {
 	dir, err := os.MkdirTemp("", "w") // A short path: there are sockets in it.
 	require.NoError(t, err)
 	m := &machines{t: t, dir: dir, host: fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254))}
@@ -206,14 +203,10 @@ func (m *machine) operate(args ...string) (stdout string, err error) {
 	return out.String(), nil
 }
 
-// mustOperate tries until it succeeds: on a busy machine the registry may be away for a moment.
-func (m *machine) mustOperate(args ...string) (out string) {
+func (m *machine) mustOperate(args ...string) string {
 	m.t.Helper()
-	require.Eventually(m.t, func() (ok bool) {
-		var err error
-		out, err = m.operate(args...)
-		return err == nil
-	}, patience, 50*time.Millisecond, "%v", args)
+	out, err := m.operate(args...)
+	require.NoError(m.t, err)
 	return out
 }
 
@@ -252,19 +245,20 @@ func (m *machine) awaitList(want func(listing) bool) (l listing) {
 // dialer returns a client of the machine's gateway.
 func (m *machine) dialer() wsep.Dialer { return wsep.Dialer{URL: "ws://" + m.address(), MaxIdle: -1} }
 
-// node returns the machine whose node has a session with the name.
-func (m *machines) node(name string) (found *machine) {
+// node returns the machine whose node has a name.
+func (m *machines) node(session string) *machine {
 	m.t.Helper()
-	m.all[0].awaitList(func(l listing) bool {
-		for _, s := range l.Sessions {
-			i := slices.IndexFunc(m.all, func(one *machine) bool { return s.Name == name && s.Node == one.name })
-			if i >= 0 {
-				found = m.all[i]
+	l, err := m.all[0].list()
+	require.NoError(m.t, err)
+	for _, s := range l.Sessions {
+		for _, one := range m.all {
+			if s.Name == session && s.Node == one.name {
+				return one
 			}
 		}
-		return found != nil
-	})
-	return found
+	}
+	m.t.Fatalf("no node has %s: %v", session, l)
+	return nil
 }
 
 // shell is a session that tells its PID, and stays.
@@ -286,24 +280,16 @@ func (m *machine) token(c wsep.Command) (string, error) {
 	return line, err
 }
 
-// mustToken tries until the session can be reached: on a busy machine a lease may expire. Nobody may say that it is not there.
-func (m *machine) mustToken(c wsep.Command) (token string) {
+func (m *machine) mustToken(c wsep.Command) string {
 	m.t.Helper()
-	require.Eventually(m.t, func() bool {
-		var err error
-		token, err = m.token(c)
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
-			m.t.Errorf("%s: %v", c.ID, err)
-			return true
-		}
-		return err == nil
-	}, patience, 50*time.Millisecond, "%s said:\n%s", m.name, m.stderr)
+	token, err := m.token(c)
+	require.NoError(m.t, err, "%s said:\n%s", m.name, m.stderr)
 	return token
 }
 
 // cat is a command that a client talks with.
 type cat struct {
-	t   testing.TB
+	t   *testing.T
 	p   wsep.Process
 	out *bufio.Reader
 }
@@ -311,12 +297,8 @@ type cat struct {
 // startCat starts a cat through the machine's gateway. It has no name if that is empty.
 func (m *machine) startCat(name string) *cat {
 	m.t.Helper()
-	var p wsep.Process
-	require.Eventually(m.t, func() (ok bool) {
-		var err error
-		p, err = m.dialer().Start(context.Background(), wsep.Command{ID: name, Command: "cat", Stdin: true, Keep: time.Hour})
-		return err == nil
-	}, patience, 50*time.Millisecond, "%s said:\n%s", m.name, m.stderr)
+	p, err := m.dialer().Start(context.Background(), wsep.Command{ID: name, Command: "cat", Stdin: true, Keep: time.Hour})
+	require.NoError(m.t, err)
 	return &cat{m.t, p, bufio.NewReader(p.Stdout())}
 }
 
