@@ -23,10 +23,10 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
 
 	"cdr.dev/wsep"
 	"cdr.dev/wsep/fleet"
+	"cdr.dev/wsep/fleet/internal/keepertest"
 	"cdr.dev/wsep/keeper"
 )
 
@@ -131,7 +131,7 @@ func (f *network) addNode(name string) *runningNode {
 	f.nodes = append(f.nodes, n)
 	f.t.Cleanup(func() {
 		n.stop()
-		n.endKeeper()
+		keepertest.End(f.t, dir)
 		require.NoError(f.t, os.RemoveAll(dir))
 	})
 	return n
@@ -140,37 +140,6 @@ func (f *network) addNode(name string) *runningNode {
 // ownAddress returns an IP address of this machine that nobody else uses, and any port. A node that starts again needs the same one.
 func ownAddress() string {
 	return fmt.Sprintf("127.%d.%d.%d:0", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254))
-}
-
-// endKeeper ends the keeper, and all that it keeps.
-func (n *runningNode) endKeeper() {
-	sockets, err := filepath.Glob(filepath.Join(n.keeper.Dir, "keeper-*"))
-	require.NoError(n.net.t, err)
-	for _, socket := range sockets {
-		pid, err := listenerOf(socket)
-		require.NoError(n.net.t, err)
-		require.NoError(n.net.t, unix.Kill(pid, unix.SIGTERM))
-		require.Eventually(n.net.t, func() bool { return unix.Kill(pid, 0) == unix.ESRCH }, patience, 10*time.Millisecond)
-	}
-}
-
-// listenerOf returns the process that listens at a socket.
-func listenerOf(socket string) (pid int, err error) {
-	conn, err := net.Dial("unix", socket)
-	if err != nil {
-		return 0, err
-	}
-	defer conn.Close()
-	raw, err := conn.(*net.UnixConn).SyscallConn()
-	if err != nil {
-		return 0, err
-	}
-	var peer *unix.Ucred
-	_ = raw.Control(func(fd uintptr) { peer, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
-	if err != nil {
-		return 0, err
-	}
-	return int(peer.Pid), nil
 }
 
 // start starts the node's program, or starts it again.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,7 +15,6 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/client/pkg/v3/transport"
-	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/xerrors"
 )
 
@@ -21,8 +22,8 @@ import (
 // has forgotten what it has promised to the others. See [Registry.Heal].
 var ErrDiskLost = xerrors.New("the member's data is lost")
 
-// ErrMemberLives is matched by the error of Heal for a member that answers.
-var ErrMemberLives = xerrors.New("the member answers")
+// ErrMemberLives is matched by the error of Heal for a member that may run.
+var ErrMemberLives = xerrors.New("something listens at the member's address")
 
 const (
 	// lookTimeout bounds how long a member that starts waits for the others to say who the members are.
@@ -109,7 +110,7 @@ func lookAt(ctx context.Context, to http.RoundTripper, address string) (members 
 }
 
 // Heal lets a member of etcd whose data is lost start again, with an empty directory: it is removed from the members, and added
-// again, with its address (URL) for members. The error matches [ErrMemberLives] if it answers. Heal may be called again.
+// again, with its address (URL) for members. The error matches [ErrMemberLives] if anything listens there. Heal may be called again.
 func (r *Registry) Heal(ctx context.Context, name, address string) error {
 	return r.try(ctx, func(ctx context.Context) error {
 		list, err := r.client.MemberList(ctx)
@@ -122,7 +123,7 @@ func (r *Registry) Heal(ctx context.Context, name, address string) error {
 				return nil // It was added already.
 			case m.Name != name:
 				continue
-			case r.answers(ctx, m):
+			case answers(ctx, m):
 				return xerrors.Errorf("%s: %w", name, ErrMemberLives)
 			}
 			if _, err := r.client.MemberRemove(ctx, m.ID); err != nil {
@@ -134,17 +135,20 @@ func (r *Registry) Heal(ctx context.Context, name, address string) error {
 	})
 }
 
-// answers reports whether a member answers clients.
-func (r *Registry) answers(ctx context.Context, m *pb.Member) bool {
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+// reachTimeout is how long a machine may take to accept a connection.
+const reachTimeout = 3 * time.Second
+
+// answers reports whether a member listens. One that is slow, or stopped, does too: the system accepts for it.
+func answers(ctx context.Context, m *pb.Member) bool {
+	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
 	defer cancel()
-	client, err := clientv3.New(clientv3.Config{Endpoints: m.ClientURLs, TLS: r.tls, DialOptions: dialOptions(r.tls), Logger: r.client.GetLogger()})
-	if err != nil {
-		return false
-	}
-	defer client.Close()
-	for _, address := range m.ClientURLs {
-		if _, err := client.Status(ctx, address); err == nil {
+	for _, address := range slices.Concat(m.ClientURLs, m.PeerURLs) {
+		u, err := url.Parse(address)
+		if err != nil {
+			continue
+		}
+		if conn, err := new(net.Dialer).DialContext(ctx, "tcp", u.Host); err == nil {
+			_ = conn.Close()
 			return true
 		}
 	}

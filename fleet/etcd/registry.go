@@ -66,7 +66,6 @@ const (
 // OWNER and NAME are escaped as segments of a URL's path.
 type Registry struct {
 	client *clientv3.Client
-	tls    *tls.Config
 	prefix string
 	ttl    time.Duration
 
@@ -104,7 +103,7 @@ func Open(c Config) (*Registry, error) {
 	if err != nil {
 		return nil, xerrors.Errorf("etcd client: %w", err)
 	}
-	r := &Registry{client: client, tls: c.TLS, prefix: c.Prefix, ttl: c.TTL, lost: time.Now()}
+	r := &Registry{client: client, prefix: c.Prefix, ttl: c.TTL, lost: time.Now()}
 	r.ctx, r.close = context.WithCancel(context.Background())
 	r.running.Go(r.watchConnection) // Ends with Close.
 	return r, nil

@@ -200,7 +200,7 @@ func (d *daemon) heal(ctx context.Context, name string) error {
 			err := d.registry.etcd.Heal(ctx, name, p.member())
 			switch {
 			case errors.Is(err, etcd.ErrMemberLives):
-				return xerrors.Errorf("the registry's member at %s answers, so nothing is to be healed: %w", name, err)
+				return xerrors.Errorf("%s may run, so end it first: %w", name, err)
 			case errors.Is(err, fleet.ErrNoRegistry) && ctx.Err() == nil:
 				continue // It needs some seconds to know that the others are there.
 			}

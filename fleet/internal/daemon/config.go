@@ -28,6 +28,7 @@ type config struct {
 	placer  fleet.BestOfThree
 	slots   int
 	front   servercmd.Gateway
+	metrics string // where Prometheus finds the metrics; empty means nowhere
 	verbose bool
 }
 
@@ -51,6 +52,7 @@ func (p peer) client() string { return "https://" + p.at(clientPort) }
 
 type flags struct {
 	name, dir, trust, addr, bind string
+	metrics                      string
 	peers, roles                 []string
 	labels, required             map[string]string
 	byOwner, verbose             bool
@@ -75,6 +77,8 @@ func (f *flags) add(flags *pflag.FlagSet) {
 	flags.StringToStringVar(&f.required, "require", nil, "start commands only at nodes with these labels, `KEY=VALUE`, separated by commas")
 	flags.BoolVar(&f.byOwner, "by-owner", false, "start all commands of an owner at the same node")
 	flags.IntVar(&f.slots, "max-names", 0, "an owner may have `N` names at a time; 0 means no limit")
+	flags.StringVar(&f.metrics, "metrics", "",
+		"serve metrics for Prometheus at `HOST:PORT`, as http://HOST:PORT/metrics; whoever can connect may read them")
 	flags.BoolVar(&f.verbose, "verbose", false, "log what the registry's engine says")
 	f.front.AddGateway(flags)
 }
@@ -91,7 +95,7 @@ func (f *flags) config(set *pflag.FlagSet) (c config, err error) {
 		return c, xerrors.Errorf("--name: %q has other characters than lower-case letters, digits and hyphens, or more than 63", f.name)
 	}
 	c = config{
-		name: f.name, dir: f.dir, addr: f.addr, bind: f.bind, labels: f.labels, slots: f.slots, verbose: f.verbose,
+		name: f.name, dir: f.dir, addr: f.addr, bind: f.bind, labels: f.labels, slots: f.slots, metrics: f.metrics, verbose: f.verbose,
 		placer: fleet.BestOfThree{Labels: f.required, ByOwner: f.byOwner},
 	}
 	if c.node, c.gateway, err = parseRoles(f.roles); err != nil {

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -31,12 +32,11 @@ func TestAlone(t *testing.T) {
 	}
 	client.end()
 
-	l, err := n1.list()
-	require.NoError(t, err)
+	l := n1.awaitList(func(l listing) bool { return len(l.Silent) == 0 })
 	require.Len(t, l.Sessions, 1)
 	require.Equal(t, "build", l.Sessions[0].Name)
 	require.Contains(t, n1.mustOperate("ls"), "build")
-	_, err = n1.operate("forget", "build")
+	_, err := n1.operate("forget", "build")
 	require.ErrorContains(t, err, "wsep kill")
 	_, err = n1.operate("forget", "other")
 	require.ErrorContains(t, err, `no session "other"`)
@@ -117,11 +117,13 @@ func TestThree(t *testing.T) {
 		emptied <- err
 	}()
 	client.end()
-	l, err := drained.list()
-	require.NoError(t, err)
+	l := drained.awaitList(func(l listing) bool { return len(l.Silent) == 0 })
 	for _, s := range l.Sessions {
 		if s.Node == drained.name {
-			require.NoError(t, others[1].dialer().CloseSession(t.Context(), s.Name, "over"))
+			require.Eventually(t, func() bool { // Once it is closed, it is not there.
+				err := others[1].dialer().CloseSession(t.Context(), s.Name, "over")
+				return err == nil || errors.Is(err, fs.ErrNotExist)
+			}, patience, 50*time.Millisecond)
 			delete(tokens, s.Name)
 		}
 	}
@@ -168,7 +170,7 @@ func TestHeal(t *testing.T) {
 	m := newThree(t)
 	healthy, lost := m.all[0], m.all[2]
 	_, err := healthy.operate("heal", lost.name)
-	require.ErrorContains(t, err, "answers")
+	require.ErrorContains(t, err, "n3 may run")
 	lost.kill()
 	require.NoError(t, os.RemoveAll(filepath.Join(lost.dir(), "etcd")))
 	lost.launch()
@@ -239,16 +241,16 @@ func TestClientNode(t *testing.T) {
 }
 
 // idOf returns the ID of a session.
-func (m *machines) idOf(name string) string {
-	l, err := m.all[0].list()
-	require.NoError(m.t, err)
-	for _, s := range l.Sessions {
-		if s.Name == name {
-			return s.ID
+func (m *machines) idOf(name string) (id string) {
+	m.all[0].awaitList(func(l listing) bool {
+		for _, s := range l.Sessions {
+			if s.Name == name {
+				id = s.ID
+			}
 		}
-	}
-	m.t.Fatalf("there is no session %s", name)
-	return ""
+		return id != ""
+	})
+	return id
 }
 
 // administer runs a command that asks nobody.

@@ -5,11 +5,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -45,7 +48,7 @@ func TestMain(m *testing.M) {
 
 // machines are the programs of a fleet. Each has its directory below dir.
 type machines struct {
-	t     *testing.T
+	t     testing.TB
 	dir   string
 	host  string // an IP address of this machine that nobody else uses
 	peers string
@@ -82,7 +85,7 @@ func (l *lines) String() string {
 	return l.text.String()
 }
 
-func newMachines(t *testing.T) *machines {
+func newMachines(t testing.TB) *machines {
 	dir, err := os.MkdirTemp("", "w") // A short path: there are sockets in it.
 	require.NoError(t, err)
 	m := &machines{t: t, dir: dir, host: fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254))}
@@ -203,10 +206,14 @@ func (m *machine) operate(args ...string) (stdout string, err error) {
 	return out.String(), nil
 }
 
-func (m *machine) mustOperate(args ...string) string {
+// mustOperate tries until it succeeds: on a busy machine the registry may be away for a moment.
+func (m *machine) mustOperate(args ...string) (out string) {
 	m.t.Helper()
-	out, err := m.operate(args...)
-	require.NoError(m.t, err)
+	require.Eventually(m.t, func() (ok bool) {
+		var err error
+		out, err = m.operate(args...)
+		return err == nil
+	}, patience, 50*time.Millisecond, "%v", args)
 	return out
 }
 
@@ -245,20 +252,19 @@ func (m *machine) awaitList(want func(listing) bool) (l listing) {
 // dialer returns a client of the machine's gateway.
 func (m *machine) dialer() wsep.Dialer { return wsep.Dialer{URL: "ws://" + m.address(), MaxIdle: -1} }
 
-// node returns the machine whose node has a name.
-func (m *machines) node(session string) *machine {
+// node returns the machine whose node has a session with the name.
+func (m *machines) node(name string) (found *machine) {
 	m.t.Helper()
-	l, err := m.all[0].list()
-	require.NoError(m.t, err)
-	for _, s := range l.Sessions {
-		for _, one := range m.all {
-			if s.Name == session && s.Node == one.name {
-				return one
+	m.all[0].awaitList(func(l listing) bool {
+		for _, s := range l.Sessions {
+			i := slices.IndexFunc(m.all, func(one *machine) bool { return s.Name == name && s.Node == one.name })
+			if i >= 0 {
+				found = m.all[i]
 			}
 		}
-	}
-	m.t.Fatalf("no node has %s: %v", session, l)
-	return nil
+		return found != nil
+	})
+	return found
 }
 
 // shell is a session that tells its PID, and stays.
@@ -280,16 +286,24 @@ func (m *machine) token(c wsep.Command) (string, error) {
 	return line, err
 }
 
-func (m *machine) mustToken(c wsep.Command) string {
+// mustToken tries until the session can be reached: on a busy machine a lease may expire. Nobody may say that it is not there.
+func (m *machine) mustToken(c wsep.Command) (token string) {
 	m.t.Helper()
-	token, err := m.token(c)
-	require.NoError(m.t, err, "%s said:\n%s", m.name, m.stderr)
+	require.Eventually(m.t, func() bool {
+		var err error
+		token, err = m.token(c)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+			m.t.Errorf("%s: %v", c.ID, err)
+			return true
+		}
+		return err == nil
+	}, patience, 50*time.Millisecond, "%s said:\n%s", m.name, m.stderr)
 	return token
 }
 
 // cat is a command that a client talks with.
 type cat struct {
-	t   *testing.T
+	t   testing.TB
 	p   wsep.Process
 	out *bufio.Reader
 }
@@ -297,8 +311,12 @@ type cat struct {
 // startCat starts a cat through the machine's gateway. It has no name if that is empty.
 func (m *machine) startCat(name string) *cat {
 	m.t.Helper()
-	p, err := m.dialer().Start(context.Background(), wsep.Command{ID: name, Command: "cat", Stdin: true, Keep: time.Hour})
-	require.NoError(m.t, err)
+	var p wsep.Process
+	require.Eventually(m.t, func() (ok bool) {
+		var err error
+		p, err = m.dialer().Start(context.Background(), wsep.Command{ID: name, Command: "cat", Stdin: true, Keep: time.Hour})
+		return err == nil
+	}, patience, 50*time.Millisecond, "%s said:\n%s", m.name, m.stderr)
 	return &cat{m.t, p, bufio.NewReader(p.Stdout())}
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -56,6 +57,11 @@ func (o *operator) socket() (string, error) {
 	return "", xerrors.New("no wsepd of this user runs here: name one with --dir or --name")
 }
 
+// answerError is why wsepd did not do something. It runs.
+type answerError string
+
+func (e answerError) Error() string { return string(e) }
+
 // ask sends a request, and decodes the answer.
 func (o *operator) ask(method, path string, query url.Values, answer any) error {
 	socket, err := o.socket()
@@ -82,7 +88,7 @@ func (o *operator) ask(method, path string, query url.Values, answer any) error 
 		return err
 	}
 	if response.StatusCode != http.StatusOK {
-		return xerrors.New(strings.TrimSpace(string(body)))
+		return answerError(strings.TrimSpace(string(body)))
 	}
 	return json.Unmarshal(body, answer)
 }
@@ -156,21 +162,28 @@ func drainCommand(stdout io.Writer) *cobra.Command {
 // emptyPause is how often a node is asked what it has.
 const emptyPause = 500 * time.Millisecond
 
-// awaitEmpty waits until a node has nothing left.
+// awaitEmpty waits until a node has nothing left. A node that does not answer for a moment may have something.
 func (o *operator) awaitEmpty(stdout io.Writer, node string, status fleet.NodeStatus) error {
-	for told := -1; ; time.Sleep(emptyPause) {
+	for told := ""; ; time.Sleep(emptyPause) {
+		now := ""
+		err := o.ask(http.MethodGet, "/status", url.Values{"node": {node}}, &status)
+		_, answered := errors.AsType[answerError](err)
 		switch {
+		case answered:
+			now = "not known what " + node + " still has: " + err.Error()
+		case err != nil:
+			return err
 		case status.State != fleet.NodeDraining:
 			return xerrors.Errorf("%s was started again, so it is no longer draining", node)
 		case status.Load == 0:
 			fmt.Fprintf(stdout, "%s is empty\n", node)
 			return nil
-		case status.Load != told:
-			told = status.Load
-			fmt.Fprintf(stdout, "%s still has %d: %s\n", node, told, strings.Join(o.sessionsOf(node), ", "))
+		default:
+			now = fmt.Sprintf("%s still has %d: %s", node, status.Load, strings.Join(o.sessionsOf(node), ", "))
 		}
-		if err := o.ask(http.MethodGet, "/status", url.Values{"node": {node}}, &status); err != nil {
-			return err
+		if now != told {
+			fmt.Fprintln(stdout, now)
+			told = now
 		}
 	}
 }

@@ -56,7 +56,7 @@ func (r *reader) command(text string) *exec.Cmd {
 
 // terminal is a terminal in which a command runs.
 type terminal struct {
-	t    *testing.T
+	t    testing.TB
 	file *os.File
 	cmd  *exec.Cmd
 	out  *lines
@@ -110,14 +110,38 @@ func (term *terminal) awaitEnd() {
 	}
 }
 
-// pid asks the shell in a terminal who it is, and leaves it.
-func (term *terminal) pid() string {
-	term.t.Helper()
-	term.typed("echo shell=$$.\r")
-	pid := term.await(`shell=(\d+)\.`)
-	term.typed("\r~.")
-	term.awaitEnd()
-	return pid
+var shellPID = regexp.MustCompile(`shell=(\d+)\.`)
+
+// pid gives a command that leads to a shell, asks the shell who it is, and leaves it. It tries again while the fleet says that the shell can't
+// be reached now, as on a busy machine.
+func (r *reader) pid(text string) string {
+	r.t.Helper()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		term := r.open(text)
+		term.typed("echo shell=$$.\r")
+		if pid := term.firstOf(shellPID); pid != "" {
+			term.typed("\r~.")
+			term.awaitEnd()
+			return pid
+		}
+	}
+	r.t.Fatalf("there is no shell: %s", text)
+	return ""
+}
+
+// firstOf waits until the terminal shows what matches, or its command has ended.
+func (term *terminal) firstOf(re *regexp.Regexp) (group string) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		if match := re.FindStringSubmatch(term.out.String()); match != nil {
+			return match[1]
+		}
+		select {
+		case <-term.done:
+			return ""
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	return ""
 }
 
 // TestReadme gives the commands of README, as a newcomer does.
@@ -136,8 +160,8 @@ func TestReadme(t *testing.T) {
 	for _, m := range r.all {
 		require.Eventually(t, func() bool { return strings.Contains(m.stderr.String(), "nodes: n1, n2, n3") }, patience, 10*time.Millisecond)
 	}
-	pid := r.open(begin).pid()
-	require.Equal(t, pid, r.open(again).pid())
+	pid := r.pid(begin)
+	require.Equal(t, pid, r.pid(again))
 	out, err := r.command(list).CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	where := regexp.MustCompile(`(?m)^-\s+build\s+(n\d)\s`).FindSubmatch(out)
@@ -158,12 +182,14 @@ func TestReadme(t *testing.T) {
 	refused.awaitEnd()
 	require.Contains(t, refused.out.String(), "node "+node.name+" is unreachable")
 	node.start()
-	require.Equal(t, pid, r.open(begin).pid())
+	require.Equal(t, pid, r.pid(begin))
 
 	drained := r.open(drain)
 	drained.await(`(n2 is draining: nothing starts there)`)
-	require.Equal(t, pid, r.open(begin).pid())
-	require.NoError(t, r.all[0].dialer().CloseSession(t.Context(), "build", "over"))
+	require.Equal(t, pid, r.pid(begin))
+	require.Eventually(t, func() bool {
+		return r.all[0].dialer().CloseSession(t.Context(), "build", "over") == nil
+	}, patience, 50*time.Millisecond)
 	drained.await(`(n2 is empty)`)
 	drained.awaitEnd()
 }

@@ -46,6 +46,7 @@ type daemon struct {
 	local    *fleet.Local
 	servers  []*wsepserve.Server       // the node's
 	gateway  *servercmd.RunningGateway // nil without this role
+	metrics  *fleet.Metrics
 
 	failed     chan error // why the program can't go on
 	background sync.WaitGroup
@@ -159,10 +160,13 @@ func (d *daemon) start(ctx context.Context) (err error) {
 	if err := d.openRegistry(ctx); err != nil {
 		return err
 	}
-	d.view = fleet.NewView(d.registry)
+	if err := d.startMetrics(ctx); err != nil {
+		return err
+	}
+	d.view = fleet.NewView(d.metrics.Registry(d.registry))
 	d.background.Go(func() { d.view.Run(ctx) })
 	d.background.Go(func() { d.tellNodes(ctx) })
-	d.execer = fleet.Execer{View: d.view, Keys: d.keys, Placer: d.placer, Resume: time.Minute}
+	d.execer = fleet.Execer{View: d.view, Keys: d.keys, Placer: d.placer, Resume: time.Minute, Metrics: d.metrics}
 	if d.identity != nil {
 		d.execer.TLS = d.identity.clientTLS()
 	}
@@ -205,8 +209,9 @@ func (d *daemon) startNode(ctx context.Context) error {
 		Record:   fleet.NodeRecord{Name: d.name, Incarnation: incarnation, Address: d.addr, Labels: d.labels},
 		Keeper:   keeper.Execer{Dir: dir, SessionTimeout: d.front.SessionTimeout()},
 		Keys:     d.keys,
-		Registry: d.registry,
+		Registry: d.metrics.Registry(d.registry),
 		Slots:    d.slots,
+		Metrics:  d.metrics,
 	}
 	d.local = fleet.NewLocal(d.name)
 	d.execer.Local = d.local
