@@ -24,7 +24,7 @@ const (
 // NodeStatus is what a node says about itself.
 type NodeStatus struct {
 	State NodeState `json:"state"`
-	// Load is that of the node's record, as it is now.
+	// Load is how many sessions and other commands the node has now.
 	Load int `json:"load"`
 }
 

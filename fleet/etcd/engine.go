@@ -23,7 +23,8 @@ type EngineConfig struct {
 	Peers map[string]string
 	// Client is the address (URL) at which the member serves clients.
 	Client string
-	// Bind is the IP address at which the member listens. Empty means that of its addresses, which then have none but IP addresses.
+	// Bind is the IP address at which the member listens. If it is empty, the member listens at the
+	// addresses themselves, and these must be IP addresses.
 	Bind string
 	// PeerTLS and ClientTLS are for connections with members and with clients. nil means no TLS. The URLs are then http.
 	PeerTLS, ClientTLS *transport.TLSInfo

@@ -124,7 +124,7 @@ var redial = grpc.ConnectParams{
 	MinConnectTimeout: opTimeout,
 }
 
-// watchConnection notes when there is a connection to a member, and when there is none.
+// watchConnection notes whether a member is connected.
 func (r *Registry) watchConnection() {
 	conn := r.client.ActiveConnection()
 	for {

@@ -20,7 +20,7 @@ type config struct {
 	peers   []peer // none if this program is the whole fleet
 	dir     string
 	trust   string
-	addr    string // of the node's listener; empty if there is none
+	addr    string // where the node listens; empty if it does not
 	bind    string // the IP address of all listeners but the gateway's
 	node    bool
 	gateway bool
@@ -72,7 +72,7 @@ func (f *flags) add(flags *pflag.FlagSet) {
 		"the `HOST:PORT` at which gateways reach this node; the default is PORT+2 of a peer, and elsewhere a free port of the address "+
 			"from which the peers are reached")
 	flags.StringVar(&f.bind, "bind", "",
-		"listen for the fleet at the `IP` address; the default is that of the peer or --addr, and all addresses if that has a host's name")
+		"listen for the fleet at the `IP` address; the default is the address of the peer or --addr; if that is a host's name, all addresses")
 	flags.StringToStringVar(&f.labels, "labels", nil, "this node's labels, as `KEY=VALUE`, separated by commas")
 	flags.StringToStringVar(&f.required, "require", nil, "start commands only at nodes with these labels, `KEY=VALUE`, separated by commas")
 	flags.BoolVar(&f.byOwner, "by-owner", false, "start all commands of an owner at the same node")
