@@ -18,6 +18,9 @@ import (
 func prepareCommand(cmd *exec.Cmd) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{}
 	cmd.Env = cmd.Environ() // one of each name, whatever its case
+	if err := findProgram(cmd); err != nil {
+		return err
+	}
 	if err := shortenDir(cmd); err != nil {
 		return err
 	}
@@ -25,6 +28,30 @@ func prepareCommand(cmd *exec.Cmd) error {
 		return prepareBatch(cmd)
 	}
 	return nil
+}
+
+// findProgram makes the command's path that of the file that the system will run: absolute, with the extension of PATHEXT, and without
+// the dots and spaces that the system ignores. Whether the file is a batch file depends on this path.
+func findProgram(cmd *exec.Cmd) error {
+	path, err := absolute(cmd.Dir, cmd.Path)
+	if err != nil {
+		return xerrors.Errorf("program's path: %w", err)
+	}
+	cmd.Path, err = exec.LookPath(path)
+	return err
+}
+
+// absolute returns the absolute path of a program in a working directory.
+func absolute(dir, path string) (string, error) {
+	relative := !filepath.IsAbs(path) && filepath.VolumeName(path) == ""
+	switch {
+	case !relative || dir == "":
+	case os.IsPathSeparator(path[0]): // It is relative to the volume.
+		path = filepath.VolumeName(dir) + path
+	default:
+		path = filepath.Join(dir, path)
+	}
+	return filepath.Abs(path)
 }
 
 // maxDir is how many characters a working directory's path has at most: MAX_PATH less a backslash and a NUL at its end. Long paths
@@ -72,7 +99,7 @@ func shortPath(path string) (string, error) {
 	return windows.UTF16ToString(short[:min(int(n), len(short))]), nil
 }
 
-// isBatch reports whether the system runs a file by cmd.exe. It ignores dots and spaces at the end of a name.
+// isBatch reports whether the system runs a file by cmd.exe. The system ignores dots and spaces at the end of a name.
 func isBatch(path string) bool {
 	ext := strings.ToLower(filepath.Ext(strings.TrimRight(path, ". ")))
 	return ext == ".bat" || ext == ".cmd"
@@ -84,12 +111,12 @@ const unsafeInBatch = "\"%\r\n"
 // prepareBatch makes a command run a batch file by cmd.exe. cmd.exe takes an argument apart by rules of its own, so that one
 // could start another program. All arguments are quoted, and those that quotes do not protect are refused.
 func prepareBatch(cmd *exec.Cmd) error {
-	words := append([]string{filepath.FromSlash(cmd.Path)}, cmd.Args[1:]...)
+	words := append([]string{cmd.Path}, cmd.Args[1:]...)
 	for i, word := range words {
 		if strings.ContainsAny(word, unsafeInBatch) {
 			return xerrors.Errorf("%q can't be passed to a batch file: %w", word, errors.ErrUnsupported)
 		}
-		words[i] = `"` + word + `"`
+		words[i] = quoteForBatch(word)
 	}
 	system, err := windows.GetSystemDirectory()
 	if err != nil {
@@ -101,28 +128,36 @@ func prepareBatch(cmd *exec.Cmd) error {
 	return nil
 }
 
+// quoteForBatch quotes a word. Backslashes at its end are doubled, by the rules of CommandLineToArgvW: a batch file passes its
+// arguments on to programs, where a single backslash would protect the quote.
+func quoteForBatch(word string) string {
+	end := word[len(strings.TrimRight(word, `\`)):]
+	return `"` + word + end + `"`
+}
+
 // startOp is the Op of an error of os.StartProcess.
 const startOp = "fork/exec"
 
 // startReason returns the reason why a command did not start, with the same identity as on other systems.
-func startReason(name string, err error) error {
-	_, search := errors.AsType[*exec.Error](err)
-	path, start := errors.AsType[*os.PathError](err)
-	if !search && (!start || path.Op != startOp) {
+func startReason(err error) error {
+	search, searched := errors.AsType[*exec.Error](err)
+	start, started := errors.AsType[*os.PathError](err)
+	switch {
+	case !errors.Is(err, exec.ErrNotFound) && !errors.Is(err, fs.ErrNotExist):
 		return err
-	}
-	if !errors.Is(err, exec.ErrNotFound) && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	switch there := strings.ContainsAny(name, `/\`) && exists(name); {
-	case there && search:
+	case searched && isPath(search.Name) && exists(search.Name):
 		// The system takes no file for a program whose name does not say so: see PATHEXT.
-		return &exec.Error{Name: name, Err: fs.ErrPermission}
-	case there:
-		return err // Something else is missing.
+		return &exec.Error{Name: search.Name, Err: fs.ErrPermission}
+	case searched:
+		return notFoundError{err}
+	case started && start.Op == startOp && !exists(start.Path):
+		return notFoundError{err}
 	}
-	return notFoundError{err}
+	return err // Something else is missing.
 }
+
+// isPath reports whether a program's name is a path. Others are searched for.
+func isPath(name string) bool { return strings.ContainsAny(name, `:/\`) }
 
 func exists(path string) bool {
 	_, err := os.Stat(path)

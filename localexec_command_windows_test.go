@@ -14,7 +14,7 @@ import (
 // missing, or no program.
 func TestWindowsMissingIsNoProgram(t *testing.T) {
 	program := helperCommand(t).Command
-	reason := startReason(program, &os.PathError{Op: startOp, Path: program, Err: windows.ERROR_PATH_NOT_FOUND})
+	reason := startReason(&os.PathError{Op: startOp, Path: program, Err: windows.ERROR_PATH_NOT_FOUND})
 	require.ErrorIs(t, reason, fs.ErrNotExist)
 	require.NotErrorIs(t, reason, exec.ErrNotFound)
 	require.NotErrorIs(t, reason, fs.ErrPermission)

@@ -55,10 +55,10 @@ func (l LocalExecer) start(ctx context.Context, c Command) (Process, error) {
 	}
 	cmd, err := l.command(c, nil)
 	if err != nil {
-		return nil, startReason(c.Command, err)
+		return nil, startReason(err)
 	}
 	if err := prepareCommand(cmd); err != nil {
-		return nil, err
+		return nil, startReason(err)
 	}
 	p := &localProcess{
 		killDelay: l.killDelay(),
@@ -74,7 +74,7 @@ func (l LocalExecer) start(ctx context.Context, c Command) (Process, error) {
 	wait, err := p.startIn(cmd, c)
 	if err != nil {
 		p.job.close()
-		return nil, startReason(c.Command, err)
+		return nil, startReason(err)
 	}
 	p.stdout.ended, p.stderr.ended = p.outputEnded, p.outputEnded
 	if p.console != nil {

@@ -28,9 +28,9 @@ const limit = time.Minute
 
 // overBoth runs a test over a LocalExecer, and over a Dialer to a Handler with one.
 func overBoth(t *testing.T, test func(t *testing.T, e wsep.Execer)) {
-	t.Run("LocalExecer", func(t *testing.T) { test(t, wsep.LocalExecer{}) })
+	t.Run("LocalExecer", func(t *testing.T) { test(t, wsep.Again{}) })
 	t.Run("Dialer", func(t *testing.T) {
-		server := httptest.NewServer(&wsep.Handler{Execer: wsep.LocalExecer{}})
+		server := httptest.NewServer(&wsep.Handler{Execer: wsep.Again{}})
 		t.Cleanup(server.Close)
 		test(t, wsep.Dialer{URL: server.URL})
 	})
@@ -128,12 +128,12 @@ func TestWindowsArgs(t *testing.T) {
 	}
 	c := program(t, "args", args...)
 	want := fmt.Sprintf("%q", args)
-	require.Equal(t, want, output(t, wsep.LocalExecer{}, c))
+	require.Equal(t, want, output(t, wsep.Again{}, c))
 	for _, tty := range []bool{false, true} {
 		file := filepath.Join(tempDir(t), "args")
 		c := program(t, "argsTo", append([]string{file}, args...)...)
 		c.TTY = tty
-		require.NoError(t, launch(t, wsep.LocalExecer{}, c).Wait())
+		require.NoError(t, launch(t, wsep.Again{}, c).Wait())
 		got, err := os.ReadFile(file)
 		require.NoError(t, err)
 		require.Equal(t, want+"\n"+want+"\n", string(got))
@@ -148,7 +148,7 @@ func TestWindowsBatch(t *testing.T) {
 	batch := filepath.Join(dir, "show.bat")
 	require.NoError(t, os.WriteFile(batch, []byte("@echo off\r\necho [%1]\r\necho [%2]\r\nexit /b 7\r\n"), 0o600))
 	run := func(name string, args ...string) (string, error) {
-		p, err := wsep.LocalExecer{}.Start(t.Context(), wsep.Command{Command: name, Args: args})
+		p, err := wsep.Again{}.Start(t.Context(), wsep.Command{Command: name, Args: args})
 		if err != nil {
 			return "", err
 		}
@@ -163,15 +163,37 @@ func TestWindowsBatch(t *testing.T) {
 		require.Equal(t, 7, exit.ExitCode())
 		require.Equal(t, "[\""+harmless+"\"]\r\n[\"second\"]\r\n", out)
 	}
-	for _, name := range []string{batch, filepath.Join(dir, "show"), batch + ".", batch + " "} {
+	for _, name := range []string{
+		batch, filepath.Join(dir, "show"), filepath.ToSlash(batch), strings.ToUpper(batch), `\\?\` + batch, `.\show`, `.\show.bat`,
+		// The system takes these for the same file.
+		batch + ".", batch + " ", batch + ". .", batch + `\.`, batch + `\none\..`, `.\none\..\show.bat.`,
+	} {
 		for _, unsafe := range []string{`"&echo.>` + marker + `&rem `, "%CMDCMDLINE:~-1%&calc", "a\nb", "a\rb", `"`} {
-			_, err := run(name, unsafe)
-			assert.Error(t, err, "%q %q", name, unsafe)
+			c := wsep.Command{Command: name, Args: []string{unsafe}, WorkingDir: dir}
+			for _, c := range []wsep.Command{c, onConsole(c)} {
+				_, err := wsep.Again{}.Start(t.Context(), c)
+				assert.ErrorIs(t, err, errors.ErrUnsupported, "%+v", c)
+			}
 		}
 	}
-	_, err := run(batch, `"`)
-	require.ErrorIs(t, err, errors.ErrUnsupported)
+	_, err := run(batch+"::$DATA", `"`)
+	require.Error(t, err)
 	require.NoFileExists(t, marker)
+}
+
+// TestWindowsBatchPassesOn: a batch file passes its arguments on to a program, which gets them as they are.
+func TestWindowsBatchPassesOn(t *testing.T) {
+	dir := tempDir(t)
+	batch, file := filepath.Join(dir, "pass on.cmd"), filepath.Join(dir, "args")
+	c := program(t, "argsTo", file)
+	text := fmt.Sprintf("@\"%s\" helper argsTo \"%s\" %%*\r\n", c.Command, file)
+	require.NoError(t, os.WriteFile(batch, []byte(text), 0o600))
+	args := []string{`C:\a dir\`, `C:\dir\`, `\\`, "", "a&b", "last"}
+	require.NoError(t, launch(t, wsep.Again{}, wsep.Command{Command: batch, Args: args}).Wait())
+	got, err := os.ReadFile(file)
+	require.NoError(t, err)
+	want := fmt.Sprintf("%q\n", args)
+	require.Equal(t, want+want, string(got))
 }
 
 // TestWindowsSearch finds a program by its name without the extension, as PATHEXT says.
@@ -180,17 +202,28 @@ func TestWindowsSearch(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "wsep-found.cmd"), []byte("@exit /b 3\r\n"), 0o600))
 	t.Setenv("PATH", dir+";"+os.Getenv("PATH"))
 	for _, name := range []string{"wsep-found", "WSEP-FOUND.CMD"} {
-		requireExitCode(t, launch(t, wsep.LocalExecer{}, wsep.Command{Command: name}), 3)
+		requireExitCode(t, launch(t, wsep.Again{}, wsep.Command{Command: name}), 3)
 	}
+	relative := wsep.Command{Command: `.\wsep-found`, WorkingDir: dir}
+	requireExitCode(t, launch(t, wsep.Again{}, relative), 3)
 	t.Setenv("PATHEXT", ".EXE")
-	_, err := wsep.LocalExecer{}.Start(t.Context(), wsep.Command{Command: "wsep-found"})
+	_, err := wsep.Again{}.Start(t.Context(), wsep.Command{Command: "wsep-found"})
 	require.ErrorIs(t, err, exec.ErrNotFound)
+}
+
+// TestWindowsCurrentDir: a name alone does not start a program of the current directory, where the system would find it first.
+func TestWindowsCurrentDir(t *testing.T) {
+	dir := tempDir(t)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "wsep-here.cmd"), []byte("@exit /b 3\r\n"), 0o600))
+	t.Chdir(dir)
+	_, err := wsep.Again{}.Start(t.Context(), wsep.Command{Command: "wsep-here"})
+	require.ErrorIs(t, err, exec.ErrDot)
 }
 
 // TestWindowsUnicode: text that is not UTF-8 is refused. The system would replace parts of it.
 func TestWindowsUnicode(t *testing.T) {
 	c := program(t, "args", "gr\xfc\xdfe")
-	_, err := wsep.LocalExecer{}.Start(t.Context(), c)
+	_, err := wsep.Again{}.Start(t.Context(), c)
 	require.ErrorIs(t, err, wsep.ErrInvalidCommand)
 }
 
@@ -199,7 +232,7 @@ func TestWindowsEnv(t *testing.T) {
 	t.Setenv("WSEP_Test_Name", "inherited")
 	c := program(t, "env")
 	c.Env = []string{"wsep_test_name=first", "WSEP_TEST_NAME=Grüße"}
-	count := func(e wsep.LocalExecer) (found []string) {
+	count := func(e wsep.Again) (found []string) {
 		for line := range strings.Lines(output(t, e, c)) {
 			if strings.HasPrefix(strings.ToUpper(line), "WSEP_TEST_NAME=") {
 				found = append(found, strings.TrimSpace(line))
@@ -207,17 +240,17 @@ func TestWindowsEnv(t *testing.T) {
 		}
 		return found
 	}
-	require.Equal(t, []string{"WSEP_TEST_NAME=Grüße"}, count(wsep.LocalExecer{}))
+	require.Equal(t, []string{"WSEP_TEST_NAME=Grüße"}, count(wsep.Again{}))
 	c.Env = nil
-	require.Equal(t, []string{"WSEP_Test_Name=inherited"}, count(wsep.LocalExecer{InheritEnv: &[]string{"wsep_TEST_name"}}))
-	require.Empty(t, count(wsep.LocalExecer{InheritEnv: &[]string{"PATH"}}))
+	require.Equal(t, []string{"WSEP_Test_Name=inherited"}, count(wsep.Again{InheritEnv: &[]string{"wsep_TEST_name"}}))
+	require.Empty(t, count(wsep.Again{InheritEnv: &[]string{"PATH"}}))
 }
 
 func TestWindowsDir(t *testing.T) {
 	c := program(t, "dir")
 	c.WorkingDir = filepath.Join(tempDir(t), "a dir; with %odd% 'name")
 	require.NoError(t, os.Mkdir(c.WorkingDir, 0o700))
-	require.Equal(t, c.WorkingDir, output(t, wsep.LocalExecer{}, c))
+	require.Equal(t, c.WorkingDir, output(t, wsep.Again{}, c))
 }
 
 // TestWindowsLongPath has paths that are longer than MAX_PATH.
@@ -232,7 +265,7 @@ func TestWindowsLongPath(t *testing.T) {
 			name := fmt.Sprint("terminal-", tty)
 			c := program(t, "touch", name)
 			c.WorkingDir, c.TTY = dir, tty
-			require.NoError(t, launch(t, wsep.LocalExecer{}, c).Wait())
+			require.NoError(t, launch(t, wsep.Again{}, c).Wait())
 			require.FileExists(t, filepath.Join(dir, name))
 		}
 	})
@@ -243,7 +276,7 @@ func TestWindowsLongPath(t *testing.T) {
 		require.NoError(t, err)
 		c.Command = filepath.Join(dir, "long.exe")
 		require.NoError(t, os.WriteFile(c.Command, content, 0o700))
-		requireExitCode(t, launch(t, wsep.LocalExecer{}, c), 5)
+		requireExitCode(t, launch(t, wsep.Again{}, c), 5)
 	})
 }
 
@@ -262,6 +295,9 @@ func TestWindowsStartReason(t *testing.T) {
 			{wsep.Command{Command: "wsep-no-such-program"}, []error{exec.ErrNotFound, fs.ErrNotExist}, nil},
 			{wsep.Command{Command: filepath.Join(dir, "missing")}, []error{exec.ErrNotFound, fs.ErrNotExist}, nil},
 			{wsep.Command{Command: filepath.Join(dir, "missing.exe")}, []error{exec.ErrNotFound, fs.ErrNotExist}, nil},
+			{wsep.Command{Command: filepath.Join(dir, "missing.bat")}, []error{exec.ErrNotFound, fs.ErrNotExist}, nil},
+			{wsep.Command{Command: `.\missing.exe`, WorkingDir: dir}, []error{exec.ErrNotFound, fs.ErrNotExist}, nil},
+			{wsep.Command{Command: `.\text`, WorkingDir: dir}, []error{fs.ErrPermission}, nil},
 			{wsep.Command{Command: dir}, []error{fs.ErrPermission}, nil},
 			{wsep.Command{Command: text}, []error{fs.ErrPermission}, nil},
 			{wsep.Command{Command: garbage}, nil, []error{exec.ErrNotFound, fs.ErrNotExist, fs.ErrPermission}},
@@ -322,7 +358,7 @@ func TestWindowsSignal(t *testing.T) {
 			require.ErrorIs(t, signaler.Signal(t.Context(), signal), os.ErrProcessDone)
 		}
 	})
-	p := launch(t, wsep.LocalExecer{}, program(t, "idle"))
+	p := launch(t, wsep.Again{}, program(t, "idle"))
 	require.ErrorIs(t, p.(wsep.Signaler).Signal(t.Context(), "USR1"), errors.ErrUnsupported)
 }
 
@@ -356,7 +392,7 @@ func TestWindowsHandles(t *testing.T) {
 			c := program(t, "exit", "0")
 			c.Stdin, c.TTY = i%2 == 0, i%3 == 0
 			ctx, cancel := context.WithCancel(t.Context())
-			p, err := wsep.LocalExecer{}.Start(ctx, c)
+			p, err := wsep.Again{}.Start(ctx, c)
 			require.NoError(t, err)
 			if i%5 == 0 {
 				cancel()
@@ -364,7 +400,7 @@ func TestWindowsHandles(t *testing.T) {
 			_ = p.Wait()
 			cancel()
 		}
-		_, err := wsep.LocalExecer{}.Start(t.Context(), wsep.Command{Command: "wsep-no-such-program"})
+		_, err := wsep.Again{}.Start(t.Context(), wsep.Command{Command: "wsep-no-such-program"})
 		require.Error(t, err)
 	}
 	run(10) // The runtime's threads have handles too.

@@ -15,7 +15,7 @@ import (
 
 // TestWindowsSession leaves a session, which the server keeps itself, and returns to it. The screen comes again.
 func TestWindowsSession(t *testing.T) {
-	handler := &wsep.Handler{Execer: wsep.LocalExecer{}}
+	handler := &wsep.Handler{Execer: wsep.Again{}}
 	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
 	e := wsep.Dialer{URL: server.URL}
@@ -42,7 +42,7 @@ func TestWindowsSession(t *testing.T) {
 
 // TestWindowsResume cuts the connection while 3 MB go through cat. Nothing is lost or comes twice.
 func TestWindowsResume(t *testing.T) {
-	server := httptest.NewServer(&wsep.Handler{Execer: wsep.LocalExecer{}})
+	server := httptest.NewServer(&wsep.Handler{Execer: wsep.Again{}})
 	t.Cleanup(server.Close)
 	proxy := cuttest.New(t, server.URL, func() cuttest.Plan { return cuttest.Plan{} })
 	sent := bytes.Repeat([]byte("0123456789abcde\n"), 3<<20/16)
