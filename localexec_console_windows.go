@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"sync"
+	"time"
 
 	"github.com/charmbracelet/x/conpty"
 	"golang.org/x/sys/windows"
@@ -14,6 +15,8 @@ import (
 // console is a process's terminal, a pseudo-console.
 type console struct {
 	input *localStdin
+
+	closed chan struct{} // closed when the system has closed the console after hangUp
 
 	mu     sync.Mutex // guards what follows
 	pty    *conpty.ConPty
@@ -39,7 +42,7 @@ func newConsole(rows, cols uint16) (c *console, output *os.File, err error) {
 		closeAll([]*os.File{input, output})
 		return nil, nil, xerrors.Errorf("open console: %w", err)
 	}
-	return &console{input: &localStdin{f: input}, pty: pty}, output, nil
+	return &console{input: &localStdin{f: input}, closed: make(chan struct{}), pty: pty}, output, nil
 }
 
 // characters returns a width or height that the system accepts: it has 16 bits with a sign.
@@ -75,7 +78,23 @@ func (c *console) hangUp() {
 	}
 	c.hungUp = true
 	// Ends when the console's output has been read or closed, and on some versions of Windows when its processes have exited.
-	go func() { _ = c.pty.Close() }()
+	go func() {
+		defer close(c.closed)
+		_ = closeConsole(c.pty)
+	}()
+}
+
+// closeConsole closes a console. The rest of its output is written before that ends. A test replaces it.
+var closeConsole = (*conpty.ConPty).Close
+
+// awaitClosed waits until the console's handles are closed, but not longer than the limit.
+func (c *console) awaitClosed(limit time.Duration) {
+	t := time.NewTimer(limit)
+	defer t.Stop()
+	select {
+	case <-c.closed:
+	case <-t.C:
+	}
 }
 
 // interrupt types Ctrl-C.

@@ -1,7 +1,9 @@
 package wsep
 
 import (
+	"io"
 	"testing"
+	"time"
 
 	"github.com/charmbracelet/x/conpty"
 	"github.com/stretchr/testify/require"
@@ -20,7 +22,7 @@ func TestWindowsResize(t *testing.T) {
 	}
 	c := helperCommand(t, "idle")
 	c.TTY = true
-	p, err := LocalExecer{}.Start(t.Context(), c)
+	p, err := Again{}.Start(t.Context(), c)
 	require.NoError(t, err)
 	require.NoError(t, p.Resize(t.Context(), 31, 101))
 	require.NoError(t, p.Resize(t.Context(), 65535, 1))
@@ -43,4 +45,44 @@ func TestWindowsInterruptTypes(t *testing.T) {
 	var n uint32
 	require.NoError(t, windows.ReadFile(theirs, typed, &n, nil))
 	require.Equal(t, "\x03", string(typed[:n]))
+}
+
+// TestWindowsLastWordsOrder: when the program has exited, its console is closed. What that writes is read to its end. Wait returns when
+// all of it is closed. A console may write its last output late, and be closed later still.
+func TestWindowsLastWordsOrder(t *testing.T) {
+	closeNow := closeConsole
+	defer func() { closeConsole = closeNow }()
+	started := make(chan *localProcess, 1)
+	var early bool // Wait has returned before the last output.
+	closeConsole = func(pty *conpty.ConPty) error {
+		p := <-started
+		early = closesSoon(p.done)
+		var n uint32
+		_ = windows.WriteFile(windows.Handle(pty.OutPipeWriteFd()), []byte("last words"), &n, nil)
+		err := closeNow(pty)
+		_ = closesSoon(p.done)
+		return err
+	}
+	c := helperCommand(t, "exit", "7")
+	c.TTY = true
+	p, err := Again{}.Start(t.Context(), c)
+	require.NoError(t, err)
+	local := p.(*localProcess)
+	started <- local
+	require.Equal(t, 7, p.Wait().(ExitError).ExitCode())
+	require.True(t, isClosed(local.console.closed), "Wait has returned, and the console is open")
+	require.False(t, early)
+	out, err := io.ReadAll(p.Stdout())
+	require.NoError(t, err)
+	require.Contains(t, string(out), "last words")
+}
+
+// closesSoon reports whether a channel is closed within a moment.
+func closesSoon(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	case <-time.After(300 * time.Millisecond):
+		return false
+	}
 }

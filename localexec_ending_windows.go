@@ -64,8 +64,16 @@ func (p *localProcess) ask(signal string) error {
 	case !hasConsole():
 		return xerrors.Errorf("signal %s without a console: %w", signal, errors.ErrUnsupported)
 	}
-	// The process group is the process's own. Its Ctrl-C is disabled, its Ctrl-Break is not.
-	return sendCtrlBreak(uint32(p.Pid()))
+	return p.breakGroup()
+}
+
+// breakGroup sends Ctrl-Break to the process's own group. Its Ctrl-C is disabled, its Ctrl-Break is not.
+func (p *localProcess) breakGroup() (err error) {
+	// As long as the handle is open, no other process has the number.
+	if p.process.WithHandle(func(uintptr) { err = sendCtrlBreak(uint32(p.Pid())) }) != nil {
+		return errProcessDone
+	}
+	return err
 }
 
 // sendCtrlBreak sends Ctrl-Break to a process group. Tests replace it, because Wine 8 has not implemented it.

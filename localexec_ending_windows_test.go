@@ -29,7 +29,7 @@ func opensAtCtrlBreak(t *testing.T) (gate string, asked *[]uint32) {
 // TestWindowsCloseAsks: Close sends Ctrl-Break to the process's own group. A process that exits then is not killed.
 func TestWindowsCloseAsks(t *testing.T) {
 	gate, asked := opensAtCtrlBreak(t)
-	p, err := LocalExecer{KillDelay: time.Minute}.Start(t.Context(), helperCommand(t, "late", gate))
+	p, err := Again{KillDelay: time.Minute}.Start(t.Context(), helperCommand(t, "late", gate))
 	require.NoError(t, err)
 	require.NoError(t, p.Close())
 	out, err := io.ReadAll(p.Stdout())
@@ -43,7 +43,7 @@ func TestWindowsCloseAsks(t *testing.T) {
 func TestWindowsCloseKills(t *testing.T) {
 	_, asked := opensAtCtrlBreak(t)
 	const delay = 300 * time.Millisecond
-	p, err := LocalExecer{KillDelay: delay}.Start(t.Context(), helperCommand(t, "idle"))
+	p, err := Again{KillDelay: delay}.Start(t.Context(), helperCommand(t, "idle"))
 	require.NoError(t, err)
 	start := time.Now()
 	require.NoError(t, p.Close())
@@ -59,7 +59,7 @@ func TestWindowsSignalAsks(t *testing.T) {
 	for _, signal := range []string{"INT", "TERM"} {
 		t.Run(signal, func(t *testing.T) {
 			gate, asked := opensAtCtrlBreak(t)
-			p, err := LocalExecer{}.Start(t.Context(), helperCommand(t, "interrupted", gate))
+			p, err := Again{}.Start(t.Context(), helperCommand(t, "interrupted", gate))
 			require.NoError(t, err)
 			require.NoError(t, p.(Signaler).Signal(t.Context(), signal))
 			exit, ok := errors.AsType[ExitError](p.Wait())
@@ -68,4 +68,17 @@ func TestWindowsSignalAsks(t *testing.T) {
 			require.Equal(t, []uint32{uint32(p.Pid())}, *asked)
 		})
 	}
+}
+
+// TestWindowsNoBreakForAnother: no Ctrl-Break is sent when the process's number may be another process's.
+func TestWindowsNoBreakForAnother(t *testing.T) {
+	_, asked := opensAtCtrlBreak(t)
+	p, err := Again{}.Start(t.Context(), helperCommand(t, "exit", "0"))
+	require.NoError(t, err)
+	require.NoError(t, p.Wait())
+	local := p.(*localProcess)
+	local.mu.Lock()
+	defer local.mu.Unlock()
+	require.ErrorIs(t, local.ask("TERM"), os.ErrProcessDone)
+	require.Empty(t, *asked)
 }

@@ -65,7 +65,7 @@ func TestWindowsNothingRunsOutsideJob(t *testing.T) {
 			require.NoFileExists(t, marker)
 			return assign(job, process)
 		}
-		p, err := LocalExecer{}.Start(t.Context(), c)
+		p, err := Again{}.Start(t.Context(), c)
 		require.NoError(t, err)
 		require.NoError(t, p.Wait())
 		require.FileExists(t, marker)
@@ -81,7 +81,7 @@ func TestWindowsRefusedByJob(t *testing.T) {
 		marker := filepath.Join(helperDir(t), "marker")
 		c := helperCommand(t, "touch", marker)
 		c.TTY = tty
-		_, err := LocalExecer{}.Start(t.Context(), c)
+		_, err := Again{}.Start(t.Context(), c)
 		require.ErrorIs(t, err, windows.ERROR_ACCESS_DENIED)
 		require.NoFileExists(t, marker)
 	}
@@ -104,7 +104,7 @@ func TestWindowsCommandEndsWithOwner(t *testing.T) {
 // TestWindowsWaitDelay ends outputs that a child holds. The child is killed. Otherwise it would run for a minute.
 func TestWindowsWaitDelay(t *testing.T) {
 	start := time.Now()
-	p, err := LocalExecer{WaitDelay: 10 * time.Millisecond}.Start(t.Context(), helperCommand(t, "parent"))
+	p, err := Again{WaitDelay: 10 * time.Millisecond}.Start(t.Context(), helperCommand(t, "parent"))
 	require.NoError(t, err)
 	child, err := io.ReadAll(p.Stderr())
 	require.NoError(t, err)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -21,7 +22,8 @@ const pipeSize = 64 << 10
 func newPipe(write bool) (our *os.File, child windows.Handle, err error) {
 	ours, theirs := uint32(windows.PIPE_ACCESS_INBOUND), uint32(windows.GENERIC_WRITE)
 	if write {
-		ours, theirs = windows.PIPE_ACCESS_OUTBOUND, windows.GENERIC_READ
+		// The right to write attributes lets a program choose that its reads do not wait, as with CreatePipe.
+		ours, theirs = windows.PIPE_ACCESS_OUTBOUND, windows.GENERIC_READ|windows.FILE_WRITE_ATTRIBUTES
 	}
 	path := `\\.\pipe\wsep-` + rand.Text()
 	name, err := windows.UTF16PtrFromString(path)
@@ -50,7 +52,8 @@ type localOutput struct {
 	rest []byte     // what has been read and not returned
 	lost error      // why nothing follows rest, if that is not the output's end
 
-	file *os.File // f, for interrupting a read without the lock
+	file    *os.File    // f, for interrupting a read without the lock
+	dropped atomic.Bool // close has been called
 }
 
 func newLocalOutput(f *os.File) *localOutput { return &localOutput{f: f, file: f} }
@@ -72,6 +75,9 @@ func (o *localOutput) Read(b []byte) (int, error) {
 func (o *localOutput) read(b []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.f != nil && o.dropped.Load() {
+		o.discard() // close waits for the lock.
+	}
 	if len(o.rest) > 0 {
 		n := copy(b, o.rest)
 		o.rest = o.rest[n:]
@@ -105,7 +111,7 @@ func (o *localOutput) take() bool {
 	if o.file == nil {
 		return false
 	}
-	o.interrupt()
+	_ = o.file.SetReadDeadline(time.Unix(0, 1))
 	o.mu.Lock()
 	if o.f == nil {
 		o.mu.Unlock()
@@ -114,9 +120,6 @@ func (o *localOutput) take() bool {
 	_ = o.f.SetReadDeadline(time.Time{})
 	return true
 }
-
-// interrupt makes the waiting read fail, and all later ones until take.
-func (o *localOutput) interrupt() { _ = o.file.SetReadDeadline(time.Unix(0, 1)) }
 
 // drain is called when the process has exited. It reads what the system holds of the output, and closes the handle if no other
 // process holds the output. So a caller that does not read leaves no handle open.
@@ -133,25 +136,38 @@ func (o *localOutput) drain() {
 // errOutputHeld says that the system did not end an output, and the rest of it is lost.
 var errOutputHeld = xerrors.New("terminal did not end its output after the process's exit")
 
-// drainToEnd reads the output to its end, and closes the handle. It stops after maxHeld bytes, which a caller then reads. interrupt
-// ends it early, and then the output ends with errOutputHeld.
-func (o *localOutput) drainToEnd() {
+// drainToEnd reads the output to its end, and closes the handle. It stops after maxHeld bytes, which a caller then reads. It stops at
+// the limit too, and then the output ends with errOutputHeld. It reports whether the output has ended by itself.
+func (o *localOutput) drainToEnd(limit time.Duration) (ended bool) {
 	if !o.take() {
-		return
+		return !o.dropped.Load()
 	}
 	defer o.mu.Unlock()
+	_ = o.f.SetReadDeadline(time.Now().Add(limit))
 	buf := make([]byte, pipeSize)
-	for len(o.rest) < maxHeld {
+	for len(o.rest) < maxHeld && !o.dropped.Load() {
 		n, err := o.f.Read(buf)
 		o.rest = append(o.rest, buf[:n]...)
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			o.lost = errOutputHeld
-		}
 		if err != nil {
-			o.closeFile()
-			return
+			return o.endDrained(err)
 		}
 	}
+	_ = o.f.SetReadDeadline(time.Time{})
+	return false
+}
+
+// endDrained closes the handle after a failed read of drainToEnd. The lock is held.
+func (o *localOutput) endDrained(err error) (ended bool) {
+	if o.dropped.Load() {
+		o.discard()
+		return false
+	}
+	held := errors.Is(err, os.ErrDeadlineExceeded)
+	if held {
+		o.lost = errOutputHeld
+	}
+	o.closeFile()
+	return !held
 }
 
 // end ends the output now, even if another process holds it. What has been written can still be read.
@@ -165,11 +181,17 @@ func (o *localOutput) end() {
 
 // close ends the output now. Unread bytes are dropped.
 func (o *localOutput) close() {
+	o.dropped.Store(true)
 	if o.take() {
 		defer o.mu.Unlock()
-		o.rest = nil
-		o.closeFile()
+		o.discard()
 	}
+}
+
+// discard drops what has not been returned, and closes the handle. The lock is held.
+func (o *localOutput) discard() {
+	o.rest = nil
+	o.closeFile()
 }
 
 // maxHeld bounds, in bytes, what is read of an output before its caller asks for it. It is more than a pipe holds.

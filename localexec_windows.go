@@ -199,15 +199,18 @@ func (p *localProcess) settleOutputs(canceled bool) {
 	p.stderr.drain()
 }
 
+// consoleDelay is how long the system has to end a console's output when no process uses the console any more.
+const consoleDelay = 10 * time.Second
+
 // settleConsole closes the terminal, which writes the last of its output, and reads that. Another process that still uses the
 // terminal is asked to exit by this, and killed after the delay. If the system does not end the output then, this does.
 func (p *localProcess) settleConsole() {
 	p.console.hangUp()
 	kill := time.AfterFunc(p.killDelay, p.kill)
 	defer kill.Stop()
-	stop := time.AfterFunc(2*p.killDelay, p.stdout.interrupt)
-	defer stop.Stop()
-	p.stdout.drainToEnd()
+	if p.stdout.drainToEnd(p.killDelay + consoleDelay) {
+		p.console.awaitClosed(consoleDelay)
+	}
 }
 
 // resultOf returns the result of Wait. The lock is held.

@@ -17,4 +17,6 @@ func TestWindowsHasNoKeeper(t *testing.T) {
 	require.ErrorAs(t, err, &start)
 	require.ErrorIs(t, err, errors.ErrUnsupported)
 	require.ErrorContains(t, err, "no keeper on windows")
+	_, err = keeper.Execer{Dir: "unused"}.ProcessCount(t.Context())
+	require.ErrorIs(t, err, errors.ErrUnsupported)
 }
