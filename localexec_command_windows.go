@@ -17,7 +17,6 @@ import (
 // prepareCommand makes a command fit for the system's way to start processes.
 func prepareCommand(cmd *exec.Cmd) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{}
-	cmd.Env = cmd.Environ() // one of each name, whatever its case
 	if err := findProgram(cmd); err != nil {
 		return err
 	}
