@@ -140,18 +140,25 @@ func (c *idleConn) sayDone() error {
 	return c.Conn.Write(ctx, msg)
 }
 
-// doubt watches over a connection that has rested, while its server has not answered start: the connection may be lost without
-// notice. It returns what ends that.
+// doubt watches over a connection while its server has not answered start. The server or the network may be gone, and the connection may
+// have been lost without notice while it rested. A server that gives no mark may be one that can't answer pings before it has started
+// the command, and is not asked. doubt returns what ends that.
 func (p *remoteProcess) doubt(l *clientLink) (end func()) {
-	if _, rested := l.conn.(*idleConn); !rested || p.pinging < 0 {
+	interval := p.pinging
+	if _, rested := l.conn.(*idleConn); rested {
+		interval = min(interval, doubtInterval)
+	} else if serverMark(l.conn) == "" {
+		interval = -1
+	}
+	if interval < 0 {
 		return func() {}
 	}
 	ctx, end := context.WithCancel(l.used)
-	l.keepAlive(ctx, min(p.pinging, doubtInterval), false, 0, l.giveUp)
+	l.keepAlive(ctx, interval, false, 0, l.giveUp)
 	return end
 }
 
-// doubtInterval is how often a server is pinged that does not answer start.
+// doubtInterval is how often a server is pinged that does not answer start over a connection that has rested.
 const doubtInterval = 5 * time.Second
 
 // answers reports whether the server is there. For as long as the trust lasts it does not ask.

@@ -201,6 +201,29 @@ func TestRemoteNoticesSilentServer(t *testing.T) {
 	})
 }
 
+// TestServerVanishesDuringStart: a server that gives marks, and takes long to start a command, is cut off.
+func TestServerVanishesDuringStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, server := wstest.Pipe()
+		serving := make(chan error, 1)
+		go func() { serving <- new(Server).ServeConn(t.Context(), server, neverStarting{}, nil) }()
+		started := make(chan error, 1)
+		dial := func(context.Context) (Conn, error) { return markedConn{client, "mark"}, nil }
+		go func() {
+			_, err := Dialer{Dial: dial, Resume: -1}.Start(t.Context(), Command{Command: "x"})
+			started <- err
+		}()
+		time.Sleep(time.Hour)
+		require.Empty(t, started, "the server answers pings")
+		server.Cut()
+		cut := time.Now()
+		require.ErrorIs(t, <-started, ErrDisconnected)
+		require.LessOrEqual(t, time.Since(cut), 2*defaultKeepAlive)
+		_ = server.CloseNow()
+		require.Error(t, <-serving)
+	})
+}
+
 // TestKeepAliveDuringStart: a client vanishes while its command starts.
 func TestKeepAliveDuringStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
