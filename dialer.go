@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"cdr.dev/wsep/internal/idle"
 	"cdr.dev/wsep/internal/proto"
 	"cdr.dev/wsep/internal/wsconn"
 )
@@ -86,7 +87,7 @@ func (d Dialer) Start(ctx context.Context, c Command) (Process, error) {
 		return nil, &StartError{err}
 	}
 	rested := trusted
-	if forwards != nil {
+	if forwards != nil || idle.Probes(ctx) {
 		rested = 0 // The client is asked to come back if this start is lost. So it is not risked.
 	}
 	conn, err := d.connection(ctx, r, rested)

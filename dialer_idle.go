@@ -23,7 +23,7 @@ const (
 	freshMark = 5 * time.Minute
 	// trusted is how long after its last message a connection counts as alive without a ping.
 	trusted = 3 * time.Second
-	// probeTimeout is how long a connection that has rested has to answer a ping.
+	// probeTimeout is how long the connections that have rested have to answer a ping, all together.
 	probeTimeout = 2 * time.Second
 )
 
@@ -34,11 +34,11 @@ type idleConn struct {
 	marks           // for the next start
 	since time.Time // when it was kept
 
-	mu    sync.Mutex // guards what follows
-	taken bool       // somebody uses it
-	lost  bool
+	mu   sync.Mutex // guards what follows
+	used bool       // somebody uses it
+	lost bool
 
-	first  chan firstMessage // from the watcher, once it is taken
+	first  chan firstMessage // from the watcher, once it is used
 	gotten bool              // the first message was read; owned by the reader
 }
 
@@ -74,7 +74,7 @@ func (c *idleConn) Reader(ctx context.Context) (io.Reader, error) {
 	}
 }
 
-// watch reads the connection until it is taken and a message has come, or it is lost. gone is called if it is lost before.
+// watch reads the connection until it is used and a message has come, or it is lost. gone is called if it is lost before.
 func (c *idleConn) watch(gone func()) {
 	for {
 		body, err := c.Conn.Reader(context.Background())
@@ -105,22 +105,29 @@ func discardAck(body io.Reader) error {
 	return err
 }
 
-// handOver gives a message to the one that has taken the connection. It reports whether there is one.
+// handOver gives a message to the one that uses the connection. It reports whether there is one.
 func (c *idleConn) handOver(m firstMessage) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.taken {
+	if c.used {
 		c.first <- m
 	}
-	return c.taken
+	return c.used
 }
 
-// Take takes the connection, unless it is lost.
+// Take implements idle.Item. The watcher reads on, so that a ping can be answered before the connection is used.
 func (c *idleConn) Take() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.taken = !c.lost
-	return c.taken
+	return !c.lost
+}
+
+// use makes the next message its caller's. It returns false if the connection is lost.
+func (c *idleConn) use() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.used = !c.lost
+	return c.used
 }
 
 // Drop closes the connection, without waiting.
@@ -163,12 +170,7 @@ const doubtInterval = 5 * time.Second
 
 // answers reports whether the server is there. For as long as the trust lasts it does not ask.
 func (c *idleConn) answers(ctx context.Context, trust time.Duration) bool {
-	if time.Since(c.since) < trust {
-		return true
-	}
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
-	defer cancel()
-	return c.Conn.Ping(ctx) == nil
+	return time.Since(c.since) < trust || c.Conn.Ping(ctx) == nil
 }
 
 // idleConns are the program's connections that are kept for later commands.
@@ -217,17 +219,27 @@ func (d Dialer) isPlain() bool {
 // connection returns a connection for a command: one that was kept, or a new one. One that has rested for longer than the trust lasts
 // must answer a ping.
 func (d Dialer) connection(ctx context.Context, r *resumer, trust time.Duration) (Conn, error) {
+	if c := d.kept(ctx, r, trust); c != nil {
+		return c, nil
+	}
+	return r.dial(ctx)
+}
+
+// kept returns a connection that was kept, or nil if there is none.
+func (d Dialer) kept(ctx context.Context, r *resumer, trust time.Duration) Conn {
+	probing, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
 	for r.keep != nil && ctx.Err() == nil {
 		c, ok := idleConns.Take(d.peer())
 		if !ok {
 			break
 		}
-		if c.answers(ctx, trust) {
-			return c, nil
+		if c.answers(probing, trust) && c.use() {
+			return c
 		}
 		_ = c.CloseNow()
 	}
-	return r.dial(ctx)
+	return nil
 }
 
 // keepIdle tells the server that a conversation is over, and keeps the connection for the next.
@@ -236,7 +248,7 @@ func (d Dialer) keepIdle(c *idleConn) {
 		c.Drop()
 		return
 	}
-	// Ends when the connection is taken and a message comes, or when it is closed.
+	// Ends when the connection is used and a message comes, or when it is closed.
 	go c.watch(func() { idleConns.Remove(d.peer(), c) })
 }
 

@@ -245,7 +245,8 @@ func TestForwardedKeyBelongsToItsOwner(t *testing.T) {
 	b.leave()
 }
 
-// TestGatewayThatGoes: the end of a gateway's context does not end what it forwards.
+// TestGatewayThatGoes: the end of a gateway's context does not end what it forwards. Clients are told to come back, with close code
+// 1012.
 func TestGatewayThatGoes(t *testing.T) {
 	t.Parallel()
 	far := serveCut(t, &wsep.Handler{})
@@ -257,8 +258,18 @@ func TestGatewayThatGoes(t *testing.T) {
 	cable := newCable(t, old.URL)
 	p, err := wsep.Dialer{URL: cable.url()}.Start(t.Context(), wsep.Command{Command: "cat", Stdin: true})
 	require.NoError(t, err)
-	cable.retarget(serve(t, wsep.Dialer{URL: far}))
+	told := dialRaw(t, old.URL)
+	told.send(startWith(testKey(1), 60, "read line"))
+	told.next("pid")
+	successor := serve(t, wsep.Dialer{URL: far})
+	cable.retarget(successor)
 	shutDown()
+	code, _ := told.closed()
+	require.EqualValues(t, 1012, code)
+	told = dialRaw(t, successor)
+	told.send(resumeWith(testKey(1), 0))
+	told.next("resumed")
+	told.leave()
 	_, err = io.WriteString(p.Stdin(), "line\n")
 	require.NoError(t, err)
 	require.Equal(t, "line", readLine(t, p.Stdout()))

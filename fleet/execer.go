@@ -15,6 +15,7 @@ import (
 	"golang.org/x/xerrors"
 
 	"cdr.dev/wsep"
+	"cdr.dev/wsep/internal/idle"
 )
 
 // Execer is a gateway's: it runs commands at the nodes of a fleet.
@@ -151,7 +152,8 @@ func (e Execer) at(ctx context.Context, node string, c wsep.Command) (p wsep.Pro
 		return nil, false, &wsep.StartError{Err: err}
 	}
 	var state connecting
-	p, err = d.Start(context.WithValue(ctx, connectingKey{}, &state), c)
+	// A start that is lost with a kept connection would be repeated there only. So it is not risked.
+	p, err = d.Start(idle.Probing(context.WithValue(ctx, connectingKey{}, &state)), c)
 	if !state.failed.Load() || err == nil || ctx.Err() != nil {
 		return p, true, err
 	}
@@ -179,7 +181,11 @@ func (e Execer) address(node string) (string, error) {
 
 // dialer returns a Dialer to a node.
 func (e Execer) dialer(node, address string) wsep.Dialer {
-	return wsep.Dialer{URL: e.url(node), Resume: e.Resume, MaxIdle: -1, HTTPClient: e.client(node, address)}
+	d := e.View.dialer(link{e.TLS, e.Local, node, address}, func() wsep.Dialer {
+		return wsep.Dialer{URL: e.url(node), MaxIdle: linksIdle, IdleTimeout: linkIdle, HTTPClient: e.client(node, address)}
+	})
+	d.Resume = e.Resume
+	return d
 }
 
 // url returns the URL of a node. The address to connect to is known to client.

@@ -116,11 +116,12 @@ func newNetworkOver(t *testing.T, nodes int, open func() fleet.Registry) *networ
 // runningNode is a node. Its keeper goes on when it stops.
 type runningNode struct {
 	*fleet.Node
-	net     *network
-	keeper  keeper.Execer
-	metrics *fleet.Metrics
-	address string
-	stop    func()
+	net      *network
+	keeper   keeper.Execer
+	metrics  *fleet.Metrics
+	address  string
+	listener *countedListener
+	stop     func()
 }
 
 func (f *network) addNode(name string) *runningNode {
@@ -149,9 +150,10 @@ func (n *runningNode) start(name string) {
 	require.NoError(f.t, err)
 	cert, err := f.authority.Issue(name, fleet.RoleNode)
 	require.NoError(f.t, err)
-	listener, err := tls.Listen("tcp", n.address, fleet.NodeTLS(cert, f.authority.Pool()))
+	plain, err := net.Listen("tcp", n.address)
 	require.NoError(f.t, err)
-	n.address = listener.Addr().String()
+	n.address, n.listener = plain.Addr().String(), &countedListener{Listener: plain}
+	listener := tls.NewListener(n.listener, fleet.NodeTLS(cert, f.authority.Pool()))
 	n.Node = &fleet.Node{
 		Record: fleet.NodeRecord{Name: name, Incarnation: incarnation, Address: n.address},
 		Keeper: n.keeper, Keys: f.keys, Registry: f.open(),

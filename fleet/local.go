@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// Local is a listener in memory, for the node of a gateway's own program: serve [Node.Handler] on it, and give it to an [Execer]. The
+// Local is a listener without an address, for the node of a gateway's own program: serve [Node.Handler] on it, and give it to an [Execer]. The
 // node decides and verifies as it does for gateways over the network. No other program reaches a Local, so it needs no certificate.
 type Local struct {
 	node   string
@@ -29,15 +29,20 @@ func (l *Local) is(node string) bool { return l != nil && l.node == node }
 
 // dial connects to the node.
 func (l *Local) dial(ctx context.Context) (net.Conn, error) {
-	ours, nodes := net.Pipe()
+	ours, nodes, err := newPipe()
+	if err != nil {
+		return nil, err
+	}
 	select {
 	case l.conns <- nodes:
 		return ours, nil
 	case <-l.closed:
-		return nil, &net.OpError{Op: "dial", Net: "pipe", Addr: l.Addr(), Err: net.ErrClosed}
+		err = &net.OpError{Op: "dial", Net: "pipe", Addr: l.Addr(), Err: net.ErrClosed}
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		err = ctx.Err()
 	}
+	_, _ = ours.Close(), nodes.Close()
+	return nil, err
 }
 
 // Accept implements [net.Listener].

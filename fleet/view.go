@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// View is what a gateway knows of the fleet. It follows a registry, and keeps what it knows while that can't be reached. A View is safe
-// for concurrent use.
+// View is what a gateway knows of the fleet. It follows a registry, and keeps what it knows while that can't be reached. While Run runs,
+// it also has the idle connections to nodes, eight to each for a minute at most. A View is safe for concurrent use.
 type View struct {
 	registry Registry
 	filled   chan struct{} // closed when something is known
@@ -17,6 +17,7 @@ type View struct {
 	mu     sync.Mutex // guards what follows
 	nodes  map[string]*viewedNode
 	claims map[nameKey]Claim
+	ended  bool // Run has returned
 }
 
 // viewedNode is a node that has, or had, a record. The View's lock guards it.
@@ -27,6 +28,7 @@ type viewedNode struct {
 	since  time.Time // when that was
 	coming int       // starts that are on their way there
 	failed time.Time // when it could last not be connected to
+	kept   *keptLink // nil while no connections to it are kept
 }
 
 // watchPause is how long a View waits before it watches anew.
@@ -39,6 +41,7 @@ func NewView(r Registry) *View {
 
 // Run follows the registry until the context ends. It is called once.
 func (v *View) Run(ctx context.Context) {
+	defer v.dropLinks()
 	for ctx.Err() == nil {
 		_ = v.registry.Watch(ctx, v.apply) // Why it has ended does not matter: what is known stays.
 		select {
@@ -79,6 +82,9 @@ func (v *View) apply(c Change) {
 	}
 	for _, r := range c.Nodes {
 		n := v.node(r.Name, c.Revision)
+		if n.record.Address != r.Address || n.record.Incarnation != r.Incarnation {
+			n.dropLink()
+		}
 		n.record, n.lives = r, true
 	}
 	for _, name := range c.GoneNodes {
@@ -128,6 +134,7 @@ func (v *View) node(name string, revision int64) *viewedNode {
 
 func (v *View) lose(n *viewedNode, revision int64) {
 	n.lives, n.lostAt, n.since = false, revision, time.Now()
+	n.dropLink()
 }
 
 // claim returns the claim of a name, as far as is known.

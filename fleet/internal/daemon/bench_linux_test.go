@@ -38,6 +38,31 @@ func BenchmarkHop(b *testing.B) {
 	}
 }
 
+// BenchmarkStart begins a conversation and waits for its end: through the gateway of the node's own program, and through another one. The
+// command of "command" runs. That of "attach" has ended, and is kept with its name.
+func BenchmarkStart(b *testing.B) {
+	own, other := newPair(b)
+	own.mustEnd(own.dialer(), wsep.Command{ID: "ended", Keep: time.Hour, Command: "true"})
+	for what, c := range map[string]wsep.Command{"command": {Command: "true"}, "attach": {ID: "ended"}} {
+		for path, gateway := range map[string]*machine{"own": own, "hop": other} {
+			b.Run(what+"/"+path, func(b *testing.B) {
+				d := gateway.dialer()
+				d.MaxIdle = 1
+				defer d.CloseIdleConnections()
+				for b.Loop() {
+					gateway.mustEnd(d, c)
+				}
+			})
+		}
+	}
+}
+
+func (m *machine) mustEnd(d wsep.Dialer, c wsep.Command) {
+	m.t.Helper()
+	_, err := wsep.Output(m.t.Context(), d, c)
+	require.NoError(m.t, err)
+}
+
 // BenchmarkIdle tells what idle processes cost the gateways in memory, with the hop.
 func BenchmarkIdle(b *testing.B) {
 	own, other := newPair(b)

@@ -3,10 +3,12 @@ package daemon
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -21,7 +23,13 @@ func TestAlone(t *testing.T) {
 	n1 := newMachines(t).add("n1")
 	n1.awaitNodes(1)
 	token := n1.mustToken(shell("build"))
-	client := n1.startCat("")
+	d, lost := n1.dialer(), make(chan error, 100)
+	d.OnConnection = func(e wsep.ConnectionEvent) {
+		if e.State == wsep.ConnectionLost {
+			lost <- e.Err
+		}
+	}
+	client := n1.startCatOver(d, "")
 	client.echo("first")
 	for _, end := range []func(){n1.stop, n1.kill} {
 		end()
@@ -31,6 +39,7 @@ func TestAlone(t *testing.T) {
 		client.echo("the client has come back")
 	}
 	client.end()
+	require.Equal(t, 1012, closeCode(<-lost), "of the one that was stopped")
 
 	l := n1.awaitList(func(l listing) bool { return len(l.Silent) == 0 })
 	require.Len(t, l.Sessions, 1)
@@ -58,6 +67,44 @@ func TestAlone(t *testing.T) {
 	other.launch()
 	other.awaitEnd()
 	require.Contains(t, other.stderr.String(), "--listen: "+n1.address()+" is in use by another program")
+}
+
+// closeCode returns the code with which a connection was closed, or 0 if it was not.
+func closeCode(err error) int {
+	var closed interface {
+		CloseStatus() (code int, reason string)
+	}
+	if !errors.As(err, &closed) {
+		return 0
+	}
+	code, _ := closed.CloseStatus()
+	return code
+}
+
+// hanging is the stderr of a wsepd that hangs as soon as it says that it ends.
+type hanging struct{ io.Writer }
+
+func (h hanging) Write(p []byte) (int, error) {
+	n, err := h.Writer.Write(p)
+	if strings.Contains(string(p), "ending") {
+		select {}
+	}
+	return n, err
+}
+
+// TestSecondSignal: Ctrl-C ends wsepd in order, which may take a while. Ctrl-C again ends it at once.
+func TestSecondSignal(t *testing.T) {
+	t.Parallel()
+	m := newMachines(t)
+	n1 := &machine{machines: m, name: "n1", as: "wsepd that hangs"}
+	m.all = append(m.all, n1)
+	n1.start()
+	require.NoError(t, n1.cmd.Process.Signal(os.Interrupt))
+	require.Eventually(t, func() bool { return strings.Contains(n1.stderr.String(), "ending") }, patience, 10*time.Millisecond)
+	require.False(t, n1.hasEnded())
+	n1.end(syscall.SIGINT)
+	status, _ := n1.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	require.Equal(t, syscall.SIGINT, status.Signal(), "%v", n1.cmd.ProcessState)
 }
 
 // TestThree is what README promises of three: one is killed, one drained, and the shells are where they should be.

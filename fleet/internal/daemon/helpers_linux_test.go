@@ -3,6 +3,7 @@ package daemon
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -40,6 +41,8 @@ func TestMain(m *testing.M) {
 	switch os.Getenv(runAs) {
 	case "wsepd":
 		os.Exit(Main(os.Args[1:], os.Stdout, os.Stderr))
+	case "wsepd that hangs":
+		os.Exit(Main(os.Args[1:], os.Stdout, hanging{os.Stderr}))
 	case "wsep":
 		os.Exit(tool.Main(os.Args[1:], os.Stdout, os.Stderr))
 	}
@@ -60,6 +63,7 @@ type machine struct {
 	*machines
 	name string
 	args []string
+	as   string           // the program that this one is; "" is wsepd
 	runs func() *exec.Cmd // what starts it, if that is not this program with args
 
 	cmd    *exec.Cmd
@@ -149,7 +153,7 @@ func (m *machine) start() {
 // launch starts the program, and waits for nothing.
 func (m *machine) launch() {
 	args := append([]string{"--name", m.name, "--dir", m.dir(), "--trust", m.trust(), "--listen", m.address()}, m.args...)
-	m.cmd, m.stderr, m.ended = m.command("wsepd", args...), &lines{}, make(chan struct{})
+	m.cmd, m.stderr, m.ended = m.command(cmp.Or(m.as, "wsepd"), args...), &lines{}, make(chan struct{})
 	if m.runs != nil {
 		m.cmd = m.runs()
 	}
@@ -311,10 +315,15 @@ type cat struct {
 // startCat starts a cat through the machine's gateway. It has no name if that is empty.
 func (m *machine) startCat(name string) *cat {
 	m.t.Helper()
+	return m.startCatOver(m.dialer(), name)
+}
+
+func (m *machine) startCatOver(d wsep.Dialer, name string) *cat {
+	m.t.Helper()
 	var p wsep.Process
 	require.Eventually(m.t, func() (ok bool) {
 		var err error
-		p, err = m.dialer().Start(context.Background(), wsep.Command{ID: name, Command: "cat", Stdin: true, Keep: time.Hour})
+		p, err = d.Start(context.Background(), wsep.Command{ID: name, Command: "cat", Stdin: true, Keep: time.Hour})
 		return err == nil
 	}, patience, 50*time.Millisecond, "%s said:\n%s", m.name, m.stderr)
 	return &cat{m.t, p, bufio.NewReader(p.Stdout())}
