@@ -112,7 +112,7 @@ func lookAt(ctx context.Context, to http.RoundTripper, address string) (members 
 // Heal lets a member of etcd whose data is lost start again, with an empty directory: it is removed from the members, and added
 // again, with its address (URL) for members. The error matches [ErrMemberLives] if anything listens there. Heal may be called again.
 func (r *Registry) Heal(ctx context.Context, name, address string) error {
-	return r.try(ctx, func(ctx context.Context) error {
+	return r.tryLong(ctx, func(ctx context.Context) error {
 		list, err := r.client.MemberList(ctx)
 		if err != nil {
 			return err

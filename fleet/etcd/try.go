@@ -14,10 +14,24 @@ import (
 	"cdr.dev/wsep/fleet"
 )
 
+// askTimeout is how long a member may take that is asked. Then another one is asked: a member that is parted from its leader, and does not
+// know it yet, does not answer.
+const askTimeout = opTimeout / 2
+
 // try does something that may be done again, until it succeeds, fails for good, or takes too long. Then its error matches
 // [fleet.ErrNoRegistry].
 func (r *Registry) try(ctx context.Context, do func(context.Context) error) error {
-	trying, cancel := context.WithTimeout(ctx, opTimeout)
+	return r.tryLong(ctx, func(ctx context.Context) error {
+		asking, cancel := context.WithTimeout(ctx, askTimeout)
+		defer cancel()
+		return do(asking)
+	})
+}
+
+// tryLong is try for something that takes longer than a question.
+func (r *Registry) tryLong(ctx context.Context, do func(context.Context) error) error {
+	// A member that knows no leader refuses at once, so another one is asked.
+	trying, cancel := context.WithTimeout(clientv3.WithRequireLeader(ctx), opTimeout)
 	defer cancel()
 	stop := context.AfterFunc(r.ctx, cancel)
 	defer stop()
