@@ -5,7 +5,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . ci/packages.sh
 
 # These are the programs that the tests need beside Go.
-needs=(screen busybox openssh-server:sshd procps:pgrep dropbear-bin:dropbear mksh nodejs:node npm vim less curl fish zsh)
+needs=(screen busybox openssh-server:sshd procps:pgrep dropbear-bin:dropbear mksh nodejs:node npm vim less curl fish zsh iproute2:ip)
 
 fuzz_runs=20000x
 # Runs of a target that starts a program each time.

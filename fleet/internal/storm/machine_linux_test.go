@@ -46,6 +46,7 @@ type machine struct {
 	t        *testing.T
 	program  string
 	name, ip string
+	at       *namespace // where it runs
 	dir      string
 	args     []string
 	cmd      *exec.Cmd
@@ -61,10 +62,10 @@ func ownIP() string {
 }
 
 // newMachine returns a machine that has not started. The test's end ends it, and all that it keeps.
-func newMachine(t *testing.T, program, name, ip string, args ...string) *machine {
+func newMachine(t *testing.T, program, name, ip string, at *namespace) *machine {
 	dir, err := os.MkdirTemp("", "s")
 	require.NoError(t, err)
-	m := &machine{t: t, program: program, name: name, ip: ip, dir: dir, args: args}
+	m := &machine{t: t, program: program, name: name, ip: ip, at: at, dir: dir}
 	t.Cleanup(func() {
 		m.kill()
 		keepertest.End(t, filepath.Join(dir, "keeper"))
@@ -85,7 +86,7 @@ func (m *machine) start() {
 	m.cmd.Env = append(os.Environ(), "WSEP_TEST_NODE="+m.name)
 	stderr, err := m.cmd.StderrPipe()
 	require.NoError(m.t, err)
-	require.NoError(m.t, m.cmd.Start())
+	require.NoError(m.t, m.at.do(m.cmd.Start))
 	m.mu.Lock()
 	m.said = nil
 	m.mu.Unlock()
@@ -99,22 +100,28 @@ func (m *machine) start() {
 	})
 }
 
-// lastNodes returns what the gateway has last told about the nodes.
-func (m *machine) lastNodes() (nodes string) {
+// told returns what the gateway has told about the nodes, whenever they have changed.
+func (m *machine) told() (nodes []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, line := range m.said {
 		if _, told, ok := strings.Cut(line, ": nodes: "); ok {
-			nodes = told
+			nodes = append(nodes, told)
 		}
 	}
 	return nodes
 }
 
+// knows reports whether the gateway knows these nodes, and no others.
+func (m *machine) knows(nodes string) bool {
+	told := m.told()
+	return len(told) > 0 && told[len(told)-1] == nodes
+}
+
 // awaitNodes waits until the machine knows these nodes, and no others.
 func (m *machine) awaitNodes(nodes string) {
 	m.t.Helper()
-	require.Eventually(m.t, func() bool { return m.lastNodes() == nodes }, patience, pause, "%s does not know %s: %s", m.name, nodes, m.lines())
+	require.Eventually(m.t, func() bool { return m.knows(nodes) }, patience, pause, "%s does not know %s: %s", m.name, nodes, m.lines())
 }
 
 func (m *machine) lines() lines { return lines{m} }

@@ -3,6 +3,7 @@ package storm_test
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,38 +48,71 @@ type storm struct {
 	peers string
 
 	program string
+	network *network // nil means addresses of this machine
 
 	gateways, nodes []*machine
 	history         history.History
-	ids             map[string]string // by name
-	given           []string          // names that were given away
+	ids             map[string]string  // by name
+	given           []string           // names that were given away
+	more            atomic.Int64       // names beside those of the size
+	mayFail         func(*holder) bool // nil means that none may
 }
 
-func newStorm(t *testing.T, size size) *storm {
+// newStorm returns a storm at addresses of this machine.
+func newStorm(t *testing.T, size size) *storm { return startStorm(t, size, nil) }
+
+// startStorm starts a fleet.
+func startStorm(t *testing.T, size size, network *network) *storm {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	t.Cleanup(cancel)
-	s := &storm{t: t, ctx: ctx, size: size, program: build(t), trust: filepath.Join(t.TempDir(), "trust"), ids: map[string]string{}}
+	s := &storm{
+		t: t, ctx: ctx, size: size, program: build(t), network: network, trust: filepath.Join(t.TempDir(), "trust"), ids: map[string]string{},
+	}
 	var peers []string
 	for i := range 3 {
-		ip := ownIP()
-		name := fmt.Sprint("g", i+1)
-		peers = append(peers, name+"="+ip+":7000")
-		s.gateways = append(s.gateways, newMachine(t, s.program, name, ip, "--roles", "gateway", "--listen", ip+":"+clientPort))
+		g := s.newGateway(fmt.Sprint("g", i+1))
+		peers = append(peers, g.name+"="+g.ip+":7000")
+		s.gateways = append(s.gateways, g)
 	}
 	s.peers = strings.Join(peers, ",")
 	for i := range 3 {
-		ip := ownIP()
-		s.nodes = append(s.nodes, newMachine(t, s.program, fmt.Sprint("n", i+1), ip, "--roles", "node", "--addr", ip+":7002", "--session-timeout", "1h"))
+		s.nodes = append(s.nodes, s.newNode(fmt.Sprint("n", i+1)))
 	}
 	for i, m := range s.all() {
-		m.args = append(m.args, "--peers", s.peers, "--trust", s.trust)
-		m.start()
+		s.launch(m)
 		if i == 0 { // It makes the fleet's secrets.
 			require.Eventually(t, func() bool { _, err := os.Stat(filepath.Join(m.dir, "admin.sock")); return err == nil }, patience, pause, m.lines())
 		}
 	}
 	s.awaitAll()
 	return s
+}
+
+// newMachine returns a machine at an address of its own.
+func (s *storm) newMachine(name string) *machine {
+	ip, at := ownIP(), (*namespace)(nil)
+	if s.network != nil {
+		ip, at = s.network.connect()
+	}
+	return newMachine(s.t, s.program, name, ip, at)
+}
+
+func (s *storm) newGateway(name string) *machine {
+	m := s.newMachine(name)
+	m.args = []string{"--roles", "gateway", "--listen", m.ip + ":" + clientPort, "--token", token}
+	return m
+}
+
+func (s *storm) newNode(name string) *machine {
+	m := s.newMachine(name)
+	m.args = []string{"--roles", "node", "--addr", m.ip + ":7002", "--session-timeout", "1h"}
+	return m
+}
+
+// launch starts a machine of the fleet for the first time.
+func (s *storm) launch(m *machine) {
+	m.args = append(m.args, "--peers", s.peers, "--trust", s.trust)
+	m.start()
 }
 
 func (s *storm) all() []*machine { return append(slices.Clone(s.gateways), s.nodes...) }
@@ -93,7 +127,35 @@ func (s *storm) awaitAll() {
 
 // through returns a client of a gateway.
 func (s *storm) through(g *machine) wsep.Dialer {
-	return wsep.Dialer{URL: "http://" + g.ip + ":" + clientPort, MaxIdle: -1, Resume: -1}
+	d := s.dialer(func() *machine { return g })
+	d.Resume = -1
+	return d
+}
+
+// token is what gateways that listen elsewhere than on a loopback address want.
+const token = "storm"
+
+// dialer returns a client that chooses a gateway for each connection.
+func (s *storm) dialer(choose func() *machine) wsep.Dialer {
+	return wsep.Dialer{
+		URL:     "http://127.0.0.1", // is a name that any gateway accepts.
+		Header:  http.Header{"Authorization": {"Bearer " + token}},
+		MaxIdle: -1,
+		HTTPClient: &http.Client{Transport: &http.Transport{
+			DisableKeepAlives: true,
+			DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+				return s.hub().DialContext(ctx, network, choose().ip+":"+clientPort)
+			},
+		}},
+	}
+}
+
+// hub is where clients run.
+func (s *storm) hub() *namespace {
+	if s.network == nil {
+		return nil
+	}
+	return s.network.hub
 }
 
 func (s *storm) anyGateway() *machine { return s.gateways[rand.IntN(len(s.gateways))] }
@@ -157,19 +219,46 @@ func parallel(count int, do func(i int)) {
 	all.Wait()
 }
 
+// beside has so many workers do their work again and again, while something else is done.
+func beside(workers int, work func(worker int), do func()) {
+	var over atomic.Bool
+	var working sync.WaitGroup
+	defer working.Wait()
+	defer over.Store(true)
+	for i := range workers {
+		working.Go(func() {
+			for !over.Load() {
+				work(i)
+			}
+		})
+	}
+	do()
+}
+
 func nameOf(i int) string { return fmt.Sprintf("name-%04d", i) }
 
 // race starts each session through several gateways at the same time.
 func (s *storm) race() {
 	parallel(s.size.sessions, func(i int) {
-		var racing sync.WaitGroup
-		for r := range s.size.racers {
-			g := s.gateways[(i+r)%len(s.gateways)]
-			racing.Go(func() { _, _ = s.attach(g, nameOf(i), "") }) // Whoever has failed tries again below.
-		}
-		racing.Wait()
+		s.raceFor(i) // Whoever has failed tries again.
 		s.reach(nameOf(i), "")
 	})
+}
+
+// raceFor starts a session through several gateways at the same time. It reports whether anybody has reached it.
+func (s *storm) raceFor(i int) bool {
+	var racing sync.WaitGroup
+	var reached atomic.Bool
+	for r := range s.size.racers {
+		g := s.gateways[(i+r)%len(s.gateways)]
+		racing.Go(func() {
+			if _, err := s.attach(g, nameOf(i), ""); err == nil {
+				reached.Store(true)
+			}
+		})
+	}
+	racing.Wait()
+	return reached.Load()
 }
 
 // learnIDs asks the fleet for the sessions' IDs.
@@ -226,38 +315,45 @@ func (s *storm) settle(sessions int) {
 
 // holder is a client whose command says again what it is told. It comes back through any gateway.
 type holder struct {
-	done chan struct{}
-	gaps []time.Duration // how long each answer took
-	err  error
+	gateway string // the first one
+	node    string // where the command runs
+	out     *bufio.Reader
+	done    chan struct{}
+	running sync.WaitGroup
+	longest time.Duration // that an answer took
+	err     error
 }
 
-// hold starts a holder. The result ends it.
-func (s *storm) hold() (end func() []time.Duration) {
-	client := &http.Client{Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "tcp", s.anyGateway().ip+":"+clientPort)
-		},
-	}}
-	d := wsep.Dialer{URL: "http://127.0.0.1", HTTPClient: client, MaxIdle: -1}
-	p, err := d.Start(s.ctx, wsep.Command{Command: "sh", Stdin: true, Args: []string{"-c", "while read line; do echo $$ $line; done"}})
-	require.NoError(s.t, err)
-	h := &holder{done: make(chan struct{})}
-	var running sync.WaitGroup
-	running.Go(func() { h.talk(p) })
-	return func() []time.Duration {
-		close(h.done)
-		running.Wait()
-		if h.err != nil {
-			s.t.Errorf("holder: %v", h.err)
+// hold starts a holder.
+func (s *storm) hold() *holder {
+	first := s.anyGateway()
+	var begun atomic.Bool
+	d := s.dialer(func() *machine {
+		if begun.Swap(true) {
+			return s.anyGateway()
 		}
-		return h.gaps
-	}
+		return first
+	})
+	script := "echo $WSEP_TEST_NODE; while read line; do echo $$ $line; done"
+	p, err := d.Start(s.ctx, wsep.Command{Command: "sh", Stdin: true, Args: []string{"-c", script}})
+	require.NoError(s.t, err)
+	h := &holder{gateway: first.name, out: bufio.NewReader(p.Stdout()), done: make(chan struct{})}
+	node, err := h.out.ReadString('\n')
+	require.NoError(s.t, err)
+	h.node = strings.TrimSpace(node)
+	h.running.Go(func() { h.talk(p) })
+	return h
+}
+
+// end ends a holder. The error is its command's.
+func (h *holder) end() error {
+	close(h.done)
+	h.running.Wait()
+	return h.err
 }
 
 // talk says a line again and again, until the holder is done.
 func (h *holder) talk(p wsep.Process) {
-	out := bufio.NewReader(p.Stdout())
 	pid := ""
 	for i := 0; h.err == nil; i++ {
 		select {
@@ -270,8 +366,8 @@ func (h *holder) talk(p wsep.Process) {
 		if _, h.err = fmt.Fprintf(p.Stdin(), "%d\n", i); h.err != nil {
 			return
 		}
-		line, err := out.ReadString('\n')
-		h.gaps, h.err = append(h.gaps, time.Since(began)), err
+		line, err := h.out.ReadString('\n')
+		h.longest, h.err = max(h.longest, time.Since(began)), err
 		got, said, _ := strings.Cut(strings.TrimSpace(line), " ")
 		if err == nil && (pid != "" && got != pid || said != fmt.Sprint(i)) {
 			h.err = fmt.Errorf("line %d of %s is %q", i, pid, line)
@@ -280,34 +376,34 @@ func (h *holder) talk(p wsep.Process) {
 	}
 }
 
-// whileAttaching does something while clients attach at random, and others hold a command each. What the clients get is noted. It returns
-// the holders' longest wait each, sorted.
-func (s *storm) whileAttaching(do func()) (waits []time.Duration) {
-	var ends []func() []time.Duration
+// effect is what clients have noticed.
+type effect struct {
+	holders []*holder     // that have waited; the last one has waited longest
+	slowest time.Duration // that an attach has taken, whether it has succeeded or not
+}
+
+// whileAttaching does something while clients attach at random, and others hold a command each. What the clients get is noted.
+func (s *storm) whileAttaching(do func()) (seen effect) {
 	for range s.size.holders {
-		ends = append(ends, s.hold())
+		seen.holders = append(seen.holders, s.hold())
 	}
-	var over atomic.Bool
-	var attaching sync.WaitGroup
-	for range 3 {
-		attaching.Go(func() {
-			for !over.Load() {
-				name, id := nameOf(rand.IntN(s.size.sessions)), ""
-				if rand.IntN(2) == 0 {
-					id = s.ids[name]
-				}
-				_, _ = s.attach(s.anyGateway(), name, id) // The history says what it may not get.
-			}
-		})
+	slowest := make([]time.Duration, 3)
+	beside(len(slowest), func(i int) {
+		name, id := nameOf(rand.IntN(s.size.sessions)), ""
+		if rand.IntN(2) == 0 {
+			id = s.ids[name]
+		}
+		a, _ := s.attach(s.anyGateway(), name, id) // The history says what it may not get.
+		slowest[i] = max(slowest[i], a.Ended.Sub(a.Began))
+	}, do)
+	for _, h := range seen.holders {
+		if err := h.end(); err != nil && (s.mayFail == nil || !s.mayFail(h)) {
+			s.t.Errorf("holder through %s at %s: %v", h.gateway, h.node, err)
+		}
 	}
-	do()
-	over.Store(true)
-	attaching.Wait()
-	for _, end := range ends {
-		waits = append(waits, slices.Max(append(end(), 0)))
-	}
-	slices.Sort(waits)
-	return waits
+	slices.SortFunc(seen.holders, func(a, b *holder) int { return cmp.Compare(a.longest, b.longest) })
+	seen.slowest = slices.Max(slowest)
+	return seen
 }
 
 // onNode returns a session of a node.
@@ -365,9 +461,8 @@ func (s *storm) refuse() {
 
 // clone starts a machine with the name of a node. The result waits until it has ended because of that.
 func (s *storm) clone(name string) (refused func()) {
-	ip := ownIP()
-	m := newMachine(s.t, s.program, name, ip, "--roles", "node", "--addr", ip+":7002", "--peers", s.peers, "--trust", s.trust)
-	m.start()
+	m := s.newNode(name)
+	s.launch(m)
 	return func() {
 		require.Equal(s.t, 1, m.await(), m.lines())
 		require.Contains(s.t, m.lines().String(), "another machine is in the fleet as "+name)
@@ -412,8 +507,8 @@ func (s *storm) killEach() {
 }
 
 // say logs how long the holders have waited.
-func (s *storm) say(what string, waits []time.Duration) {
-	s.t.Logf("%s: longest wait %v, of %d clients", what, waits[len(waits)-1], len(waits))
+func (s *storm) say(what string, seen effect) {
+	s.t.Logf("%s: longest wait %v, of %d clients", what, seen.holders[len(seen.holders)-1].longest, len(seen.holders))
 }
 
 // drainOne drains a node. Nothing is placed there after that. Then it is started again.
