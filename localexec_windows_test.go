@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -410,6 +411,7 @@ func TestWindowsHandles(t *testing.T) {
 	if os.Getenv("WSEP_LONG_TESTS") != "" {
 		commands = 1000
 	}
+	var processes []wsep.Process // kept, so that the garbage collector closes no file of theirs
 	run := func(times int) {
 		for i := range times {
 			c := program(t, "exit", "0")
@@ -417,6 +419,7 @@ func TestWindowsHandles(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			p, err := wsep.Again{}.Start(ctx, c)
 			require.NoError(t, err)
+			processes = append(processes, p)
 			if i%5 == 0 {
 				cancel()
 			}
@@ -437,6 +440,7 @@ func TestWindowsHandles(t *testing.T) {
 			assert.LessOrEqual(t, after[kind], before[kind], kind)
 		}
 	}, limit, 100*time.Millisecond)
+	runtime.KeepAlive(processes)
 }
 
 func TestWindowsTerminal(t *testing.T) {
