@@ -19,6 +19,7 @@ type drive struct {
 	phase    context.Context // ends first when pid or resumed is sent, and from then on when the connection is no longer used
 	endPhase context.CancelFunc
 
+	onward   func() error     // forwards the conversation, and returns what Serve returns; nil if it is held here
 	resuming *proto.Resume    // how the client has come back; nil if it has started the command
 	detached bool             // the connection is lost, and the client may come back
 	cause    error            // why the connection is lost
@@ -46,7 +47,11 @@ func (d *drive) run() error {
 		d.keepAlive(d.phase, d.opts.KeepAlive, false, 0, d.lose) // Every client reads until pid has come.
 	}
 	for {
-		if ended, err := d.step(); ended {
+		ended, err := d.step()
+		if ended && d.onward != nil {
+			err = d.onward() // Not in step, whose frames would keep the stack large for as long as the conversation lasts.
+		}
+		if ended {
 			return d.end(err)
 		}
 	}

@@ -55,13 +55,14 @@ type forward struct {
 	skipMu  sync.Mutex     // held while the client is told; guards skipped
 	skipped *proto.Skipped // what the client is to be told before more output; nil if nothing
 
-	ends  chan any      // messages of the end for the client: proto.ExitCode and proto.End; closed by read
-	told  chan struct{} // closed when the client was sent the last message
-	heard chan struct{} // closed when the client has read it
-	idle  chan struct{} // closed when nothing of ends is under way any more
-	rests atomic.Bool   // after the last message: somebody reads the next hop's connection on, or keeps it
-	ended chan error    // receives why the next hop's connection has ended
-	done  chan struct{} // closed when forward ends
+	ends    chan any      // messages of the end for the client: proto.ExitCode and proto.End; closed by read
+	telling bool          // tell has begun; owned by read
+	told    chan struct{} // closed when the client was sent the last message
+	heard   chan struct{} // closed when the client has read it
+	idle    chan struct{} // closed when nothing of ends is under way any more
+	rests   atomic.Bool   // after the last message: somebody reads the next hop's connection on, or keeps it
+	ended   chan error    // receives why the next hop's connection has ended
+	done    chan struct{} // closed when forward ends
 }
 
 // forwardSlack is how many bytes a buffer holds beyond a window, at most: the other end may have acknowledged the first bytes of a
@@ -94,22 +95,28 @@ func newForward(d *drive, hop *clientLink, peer *proto.Extensions, release func(
 	return f
 }
 
-// forwardStart forwards the conversation about a process that the next hop has started. It returns what Serve returns.
+// forwardStart makes the drive forward the conversation about a process that the next hop has started. Its error is what Serve returns
+// if it can't.
 func (d *drive) forwardStart(p *remoteProcess, release func()) error {
 	p.unbind()
 	f := newForward(d, p.current(), &p.peer, release)
 	f.pinging, f.keep = p.pinging, p.resumer.keep
 	f.hop.failed = func(error) { _ = f.hop.conn.CloseNow() } // Its reader notices.
+	d.conv.forwarding = nil                                  // It has the process, whose memory is free from now on.
 	d.conv.forwardTo(f)
+	var answer any
 	switch {
 	case d.detached:
 		f.drop()
 		return d.cause
 	case d.resuming != nil:
 		d.adopted.Store(true)
-		return f.run(proto.Resumed{Pid: p.pid, Session: p.session.onWire(), Extensions: f.accept(), Server: f.nextMark()})
+		answer = proto.Resumed{Pid: p.pid, Session: p.session.onWire(), Extensions: f.accept(), Server: f.nextMark()}
+	default:
+		answer = proto.Pid{Pid: p.pid, Session: p.session.onWire(), Extensions: f.accept(), Server: f.nextMark()}
 	}
-	return f.run(proto.Pid{Pid: p.pid, Session: p.session.onWire(), Extensions: f.accept(), Server: f.nextMark()})
+	d.onward = func() error { return f.run(answer) }
+	return nil
 }
 
 // forwardTo makes the conversation go through this Server. From now on the next hop finds it.
@@ -185,7 +192,6 @@ func (f *forward) flow() {
 	f.pump(f.stdout, outputWriter{f, c.stdout})
 	f.pump(f.stderr, outputWriter{f, c.stderr})
 	c.requests.begin()
-	go f.tell() // Ends when the client was told everything, or with forward.
 	go f.read() // Ends when the next hop's connection is closed.
 }
 
@@ -269,6 +275,9 @@ func (f *forward) request(m any) error {
 func (f *forward) read() {
 	err := f.readEnd()
 	close(f.ends)
+	if !f.telling {
+		close(f.idle)
+	}
 	if err == nil {
 		// To read on is to answer the ping by which the next hop asks whether the client has read everything.
 		select {
@@ -321,6 +330,10 @@ func (f *forward) hasEnded(m any) {
 	select {
 	case f.ends <- m:
 	case <-f.done:
+	}
+	if !f.telling {
+		f.telling = true
+		go f.tell() // Ends when the client was told everything, or with forward.
 	}
 }
 

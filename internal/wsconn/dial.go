@@ -216,7 +216,9 @@ func (w *joiningWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	// The buffers are replaced in place, because the server's goroutine keeps them as long as its handler runs. The response
 	// to the handshake was flushed by Hijack.
 	*rw.Writer = *bufio.NewWriterSize(j, smallBuffer)
-	j.bodies.ahead, _ = rw.Reader.Peek(rw.Reader.Buffered()) // What the client was quick to send.
+	if n := rw.Reader.Buffered(); n > 0 { // Even a slice of no bytes would keep the http.Server's buffer.
+		j.bodies.ahead, _ = rw.Reader.Peek(n) // What the client was quick to send.
+	}
 	*rw.Reader = *bufio.NewReaderSize(j, smallBuffer)
 	return j, rw, nil
 }
