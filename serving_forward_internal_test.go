@@ -4,10 +4,12 @@ import (
 	"context"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"cdr.dev/wsep/internal/proto"
+	"cdr.dev/wsep/internal/timetest"
 	"cdr.dev/wsep/internal/wstest"
 )
 
@@ -45,7 +47,11 @@ func TestOnePeerWins(t *testing.T) {
 		require.Equal(t, 1, resumed.Pid)
 		for range 2 {
 			if conn := <-dialed; Conn(conn) != hop.conn {
-				<-conn.Closed()
+				select {
+				case <-conn.Closed():
+				case <-time.After(timetest.Patience):
+					t.Fatal("the connection of the other peer stays open")
+				}
 			}
 		}
 		select {
