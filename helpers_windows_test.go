@@ -3,6 +3,7 @@ package wsep_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -99,7 +100,7 @@ func helper(name string, args []string) int {
 		return 5
 	case "owner": // of a command that it does not end
 		self, _ := os.Executable()
-		p, err := wsep.LocalExecer{}.Start(context.Background(), wsep.Command{Command: self, Args: []string{"helper", "idle"}})
+		p, err := again{}.Start(context.Background(), wsep.Command{Command: self, Args: []string{"helper", "idle"}})
 		if err != nil {
 			fmt.Println(err)
 			return 1
@@ -130,12 +131,19 @@ func helper(name string, args []string) int {
 	return 0
 }
 
-// startIdle starts a child that idles, and returns its number.
+// startIdle starts a child that idles, and returns its number. It tries twice, as again does.
 func startIdle() int {
 	self, _ := os.Executable()
-	cmd := exec.Command(self, "helper", "idle")
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	if err := cmd.Start(); err != nil {
+	start := func() (*exec.Cmd, error) {
+		cmd := exec.Command(self, "helper", "idle")
+		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+		return cmd, cmd.Start()
+	}
+	cmd, err := start()
+	if onWine && errors.Is(err, windows.ERROR_INTERNAL_ERROR) {
+		cmd, err = start()
+	}
+	if err != nil {
 		fmt.Println(err)
 		os.Exit(1)
 	}

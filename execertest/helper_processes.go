@@ -92,7 +92,7 @@ func (h *helper) child(p program) error {
 	cmd := exec.Command(self, h.args...)
 	cmd.Env = append(os.Environ(), programVariable+"="+string(encoded))
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	return cmd.Start()
+	return startChild(cmd)
 }
 
 // watch puts this process under a vigil: a connection that ends with the process.

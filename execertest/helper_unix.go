@@ -24,6 +24,8 @@ func sendSignal(name, pid string) error {
 	return syscall.Kill(n, signals[name][0].(syscall.Signal))
 }
 
+func startChild(cmd *exec.Cmd) error { return cmd.Start() }
+
 // openConsole is for Windows.
 func openConsole() {}
 

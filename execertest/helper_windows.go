@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"syscall"
 
 	"golang.org/x/sys/windows"
@@ -18,6 +19,18 @@ var signals = map[string][]os.Signal{
 
 func sendSignal(name, pid string) error {
 	return fmt.Errorf("signal %s to %s: %w", name, pid, errors.ErrUnsupported)
+}
+
+// startChild starts a child whose outputs are files. Wine 8 fails now and then to create a process, with this error. Then it is tried
+// once more.
+func startChild(cmd *exec.Cmd) error {
+	err := cmd.Start()
+	if !errors.Is(err, windows.ERROR_INTERNAL_ERROR) {
+		return err
+	}
+	again := exec.Command(cmd.Path, cmd.Args[1:]...)
+	again.Env, again.Stdout, again.Stderr = cmd.Env, cmd.Stdout, cmd.Stderr
+	return again.Start()
 }
 
 // openConsole opens the console of a program that has no standard handles. Windows gives a program in a console these handles.
