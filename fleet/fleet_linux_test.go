@@ -49,7 +49,11 @@ type network struct {
 type fragile struct {
 	*fleet.Memory
 	down  atomic.Bool
-	stale atomic.Bool // nodes can't change their records
+	stale atomic.Bool   // nodes can't change their records
+	stuck atomic.Bool   // nodes can't release claims
+	holds atomic.Bool   // claims wait for the test's end
+	held  chan struct{} // learns of each claim that waits
+	test  context.Context
 }
 
 var errDown = fleet.NoRegistry(errors.New("it is down"))
@@ -85,12 +89,22 @@ func (m *fragileMember) Claim(ctx context.Context, r fleet.ClaimRequest) (fleet.
 	if m.registry.down.Load() {
 		return fleet.Claim{}, errDown
 	}
+	if m.registry.holds.Load() {
+		return fleet.Claim{}, holdUp(m.registry.test, m.registry.held)
+	}
 	return m.Membership.Claim(ctx, r)
+}
+
+func (m *fragileMember) Release(ctx context.Context, c fleet.Claim) error {
+	if m.registry.stuck.Load() {
+		return errDown
+	}
+	return m.Membership.Release(ctx, c)
 }
 
 func newNetwork(t *testing.T, nodes int) *network {
 	memory := fleet.NewMemory()
-	registry := &fragile{Memory: memory}
+	registry := &fragile{Memory: memory, held: make(chan struct{}), test: t.Context()}
 	f := newNetworkOver(t, nodes, func() fleet.Registry { return registry })
 	f.memory, f.registry = memory, registry
 	return f
@@ -116,12 +130,14 @@ func newNetworkOver(t *testing.T, nodes int, open func() fleet.Registry) *networ
 // runningNode is a node. Its keeper goes on when it stops.
 type runningNode struct {
 	*fleet.Node
-	net      *network
-	keeper   keeper.Execer
-	metrics  *fleet.Metrics
-	address  string
-	listener *countedListener
-	stop     func()
+	net       *network
+	keeper    keeper.Execer
+	hold      chan struct{} // if set, the keeper learns of each start there, which then waits for the test's end
+	metrics   *fleet.Metrics
+	address   string
+	listener  *countedListener
+	inherited *os.File // if set, the next start listens at this socket
+	stop      func()
 }
 
 func (f *network) addNode(name string) *runningNode {
@@ -143,6 +159,41 @@ func ownAddress() string {
 	return fmt.Sprintf("127.%d.%d.%d:0", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254))
 }
 
+// holdingKeeper is a keeper that can hold starts.
+type holdingKeeper struct {
+	keeper.Execer
+	hold chan struct{}
+	test context.Context
+}
+
+func (k holdingKeeper) Start(ctx context.Context, c wsep.Command) (wsep.Process, error) {
+	if k.hold == nil {
+		return k.Execer.Start(ctx, c)
+	}
+	return nil, holdUp(k.test, k.hold)
+}
+
+// holdUp says that something is held, and holds it until the test ends. It heeds no other context: the program that it is part of ends
+// before it answers.
+func holdUp(test context.Context, held chan<- struct{}) error {
+	select {
+	case held <- struct{}{}:
+	case <-test.Done():
+	}
+	<-test.Done()
+	return test.Err()
+}
+
+// listen listens where gateways look for the node.
+func (n *runningNode) listen() (net.Listener, error) {
+	if n.inherited == nil {
+		return net.Listen("tcp", n.address)
+	}
+	defer func() { n.inherited = nil }()
+	defer n.inherited.Close()
+	return net.FileListener(n.inherited)
+}
+
 // start starts the node's program, or starts it again.
 func (n *runningNode) start(name string) {
 	f := n.net
@@ -150,13 +201,13 @@ func (n *runningNode) start(name string) {
 	require.NoError(f.t, err)
 	cert, err := f.authority.Issue(name, fleet.RoleNode)
 	require.NoError(f.t, err)
-	plain, err := net.Listen("tcp", n.address)
+	plain, err := n.listen()
 	require.NoError(f.t, err)
 	n.address, n.listener = plain.Addr().String(), &countedListener{Listener: plain}
 	listener := tls.NewListener(n.listener, fleet.NodeTLS(cert, f.authority.Pool()))
 	n.Node = &fleet.Node{
 		Record: fleet.NodeRecord{Name: name, Incarnation: incarnation, Address: n.address},
-		Keeper: n.keeper, Keys: f.keys, Registry: f.open(),
+		Keeper: holdingKeeper{n.keeper, n.hold, f.t.Context()}, Keys: f.keys, Registry: f.open(),
 		Metrics: n.metrics,
 	}
 	ctx, cancel := context.WithCancel(context.Background())

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io/fs"
 	"sync"
@@ -208,5 +209,31 @@ func TestDrainWaits(t *testing.T) {
 		sessions, others, err := n.Remaining(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, []int{1, 1}, []int{sessions, others})
+	})
+}
+
+// TestRestartLimit attaches to a session whose node refuses connections: its program may be about to start again. A node that has no
+// record is not waited for.
+func TestRestartLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := NewMemory()
+		member, err := r.Join(t.Context(), NodeRecord{Name: "n1", Incarnation: "1", Address: "127.0.0.1:1"})
+		require.NoError(t, err)
+		view := NewView(r)
+		var running sync.WaitGroup
+		running.Go(func() { view.Run(t.Context()) })
+		t.Cleanup(running.Wait)
+		keys := NewKeyRing()
+		e := Execer{View: view, Keys: keys, TLS: &tls.Config{}}
+		attach := func() time.Duration {
+			began := time.Now()
+			_, err := e.Start(t.Context(), wsep.Command{ID: keys.New("n1", "1", "").String()})
+			require.ErrorIs(t, err, ErrUnreachable)
+			return time.Since(began)
+		}
+		require.InDelta(t, restartLimit, attach(), float64(2*retryPause))
+		require.NoError(t, member.Leave(t.Context()))
+		synctest.Wait()
+		require.Zero(t, attach())
 	})
 }

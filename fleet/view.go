@@ -155,6 +155,14 @@ func (v *View) address(node string) string {
 	return ""
 }
 
+// lives reports whether a node has a record.
+func (v *View) lives(node string) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	n := v.nodes[node]
+	return n != nil && n.lives
+}
+
 // lostFor returns whether a node is lost for a time at least, and the revision at which it was seen to be.
 func (v *View) lostFor(node string, least time.Duration) (revision int64, lost bool) {
 	v.mu.Lock()

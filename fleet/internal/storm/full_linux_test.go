@@ -30,7 +30,10 @@ func TestFull(t *testing.T) {
 	s.drainOne()
 }
 
-// raceUnderKills races for names while gateways and nodes are killed.
+// killPause is how often raceUnderKills kills something. A node that is killed more often than it can join has no names.
+const killPause = 3 * time.Second
+
+// raceUnderKills races for names while gateways and nodes are killed, one after the other.
 func (s *storm) raceUnderKills() {
 	var over atomic.Bool
 	var killing sync.WaitGroup
@@ -41,6 +44,7 @@ func (s *storm) raceUnderKills() {
 			m.kill()
 			m.start()
 			s.awaitAll()
+			time.Sleep(killPause)
 		}
 	})
 	s.race()

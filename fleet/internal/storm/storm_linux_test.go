@@ -63,7 +63,7 @@ func newStorm(t *testing.T, size size) *storm { return startStorm(t, size, nil) 
 
 // startStorm starts a fleet.
 func startStorm(t *testing.T, size size, network *network) *storm {
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 	t.Cleanup(cancel)
 	s := &storm{
 		t: t, ctx: ctx, size: size, program: build(t), network: network, trust: filepath.Join(t.TempDir(), "trust"), ids: map[string]string{},
