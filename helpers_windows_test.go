@@ -100,7 +100,7 @@ func helper(name string, args []string) int {
 		return 5
 	case "owner": // of a command that it does not end
 		self, _ := os.Executable()
-		p, err := again{}.Start(context.Background(), wsep.Command{Command: self, Args: []string{"helper", "idle"}})
+		p, err := wsep.Again{}.Start(context.Background(), wsep.Command{Command: self, Args: []string{"helper", "idle"}})
 		if err != nil {
 			fmt.Println(err)
 			return 1
@@ -131,7 +131,7 @@ func helper(name string, args []string) int {
 	return 0
 }
 
-// startIdle starts a child that idles, and returns its number. It tries twice, as again does.
+// startIdle starts a child that idles, and returns its number. It tries twice, as wsep.Again does.
 func startIdle() int {
 	self, _ := os.Executable()
 	start := func() (*exec.Cmd, error) {
