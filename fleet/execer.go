@@ -327,10 +327,10 @@ func (e Execer) startNamed(ctx context.Context, c wsep.Command, owner, name stri
 			return nil, &wsep.StartError{Err: err}
 		case now == nil && (c.Command == "" || claim == nil && (late || !lost)):
 			return nil, failed
+		case !sameClaim(claim, now):
 		case late:
 			return nil, errDisagree
-		}
-		if sameClaim(claim, now) {
+		default:
 			sleep(ctx, retryPause)
 		}
 		claim, by = now, byRegistry

@@ -388,6 +388,9 @@ func TestRace(t *testing.T) {
 		for i := range clients {
 			racing.Go(func() {
 				token, _, err := f.token(f.as("alice", i%2), shell(fmt.Sprint("name", name)))
+				for errors.Is(err, wsep.ErrDisconnected) && f.ctx.Err() == nil { // A busy machine may take long for a handshake.
+					token, _, err = f.token(f.as("alice", i%2), shell(fmt.Sprint("name", name)))
+				}
 				if err != nil {
 					t.Errorf("name %d: %v", name, err)
 				}
