@@ -241,13 +241,19 @@ func (e Execer) attach(ctx context.Context, c wsep.Command, h hop, by string) (w
 	return p, err
 }
 
-// attachAt attaches to a session of a node. It waits for a node whose program starts again. Attaching starts nothing, so it may be
-// repeated.
+// attachAt attaches to a session of a node. It waits for a node whose program starts again, and repeats a start that was lost with
+// that program at least once. Attaching starts nothing, so it may be repeated.
 func (e Execer) attachAt(ctx context.Context, node string, c wsep.Command) (wsep.Process, error) {
+	lost := 0
 	for began := time.Now(); ; sleep(ctx, retryPause) {
 		p, connected, err := e.at(ctx, node, c)
-		away := isLostStart(err) || !connected && e.View.lives(node)
-		if err == nil || ctx.Err() != nil || !away || time.Since(began) > restartLimit {
+		early := time.Since(began) <= restartLimit
+		again := !connected && early && e.View.lives(node)
+		if isLostStart(err) {
+			lost++
+			again = early || lost == 1
+		}
+		if err == nil || ctx.Err() != nil || !again {
 			return p, err
 		}
 	}
