@@ -29,8 +29,8 @@ func prepareCommand(cmd *exec.Cmd) error {
 	return nil
 }
 
-// findProgram makes the command's path that of the file that the system will run: absolute, with the extension of PATHEXT, and without
-// the dots and spaces that the system ignores. Whether the file is a batch file depends on this path.
+// findProgram sets the command's path to the file that the system will run. The path is absolute and has its extension. It lacks the
+// dots and spaces that the system ignores. It shows whether the file is a batch file.
 func findProgram(cmd *exec.Cmd) error {
 	path, err := absolute(cmd.Dir, cmd.Path)
 	if err != nil {

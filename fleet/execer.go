@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"net/http"
 	"slices"
@@ -59,9 +58,6 @@ const (
 	connectTimeout = 3 * time.Second
 	// placeTries bounds at how many nodes a start is tried.
 	placeTries = 3
-	// agreeLimit bounds for how long a name is tried whose claim has changed, whose session is gone, or whose start was lost. An engine
-	// that has lost its leader needs two seconds for another one.
-	agreeLimit = 5 * time.Second
 	// restartLimit bounds for how long clients that attach wait for a node whose program starts again.
 	restartLimit = 3 * time.Second
 	// retryPause is how long a gateway waits before it tries the same again.
@@ -241,8 +237,8 @@ func (e Execer) attach(ctx context.Context, c wsep.Command, h hop, by string) (w
 	return p, err
 }
 
-// attachAt attaches to a session of a node. It waits for a node whose program starts again, and repeats a start that was lost with
-// that program at least once. Attaching starts nothing, so it may be repeated.
+// attachAt attaches to a session of a node. It waits for a node whose program starts again. It repeats an attach that was lost with that
+// program, at least once. Attaching starts nothing, so it may be repeated.
 func (e Execer) attachAt(ctx context.Context, node string, c wsep.Command) (wsep.Process, error) {
 	lost := 0
 	for began := time.Now(); ; sleep(ctx, retryPause) {
@@ -256,6 +252,14 @@ func (e Execer) attachAt(ctx context.Context, node string, c wsep.Command) (wsep
 		if err == nil || ctx.Err() != nil || !again {
 			return p, err
 		}
+	}
+}
+
+// sleep waits, at most until the context ends.
+func sleep(ctx context.Context, pause time.Duration) {
+	select {
+	case <-time.After(pause):
+	case <-ctx.Done():
 	}
 }
 
@@ -311,105 +315,6 @@ func (e Execer) choose(owner string, c wsep.Command, tried map[string]bool) (str
 		placer = BestOfThree{}
 	}
 	return placer.Place(owner, c, fit)
-}
-
-// startNamed attaches to the session that has a name, or starts one.
-func (e Execer) startNamed(ctx context.Context, c wsep.Command, owner, name string) (wsep.Process, error) {
-	claim, by, err := e.claimOf(ctx, c, owner, name)
-	if err != nil {
-		return nil, &wsep.StartError{Err: err}
-	}
-	lost := false // a start may be under way, which claims the name before it starts anything
-	for began := time.Now(); ; {
-		p, failed := e.startBy(ctx, c, owner, name, claim, by)
-		if failed == nil || ctx.Err() != nil || claim != nil && !errors.Is(failed, fs.ErrNotExist) {
-			return p, failed
-		}
-		lost = lost || errors.Is(failed, wsep.ErrDisconnected)
-		now, err := e.find(ctx, owner, name)
-		late := time.Since(began) > agreeLimit
-		switch {
-		case err != nil:
-			return nil, &wsep.StartError{Err: err}
-		case now == nil && (c.Command == "" || claim == nil && (late || !lost)):
-			return nil, failed
-		case !sameClaim(claim, now):
-		case late:
-			return nil, errDisagree
-		default:
-			sleep(ctx, retryPause)
-		}
-		claim, by = now, byRegistry
-	}
-}
-
-// sameClaim reports whether two claims of a name are one. nil stands for no claim.
-func sameClaim(a, b *Claim) bool { return a == b || a != nil && b != nil && *a == *b }
-
-var errDisagree error = &wsep.StartError{Err: xerrors.Errorf("the session's node and the registry do not agree: %w", ErrNoRegistry)}
-
-// claimOf returns the claim of a name, and what it was found by, as Metrics call it. Without a claim a start claims the name. Where
-// nothing may start, only the registry can say that there is no session.
-func (e Execer) claimOf(ctx context.Context, c wsep.Command, owner, name string) (claim *Claim, by string, err error) {
-	if claim, known := e.View.claim(owner, name); known {
-		return &claim, byName, nil
-	}
-	if c.Command != "" {
-		return nil, "", nil
-	}
-	found, err := e.View.registry.Find(ctx, owner, name)
-	return &found, byRegistry, err
-}
-
-// find asks the registry for the claim of a name. It is nil if there is none.
-func (e Execer) find(ctx context.Context, owner, name string) (*Claim, error) {
-	claim, err := e.View.registry.Find(ctx, owner, name)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, nil
-	case err != nil:
-		return nil, err
-	}
-	return &claim, nil
-}
-
-// startBy attaches to the session of a claim. Without a claim it places a new session.
-func (e Execer) startBy(ctx context.Context, c wsep.Command, owner, name string, claim *Claim, by string) (wsep.Process, error) {
-	if claim == nil {
-		return e.place(ctx, owner, withHop(c, hop{Owner: owner, Name: name}))
-	}
-	p, err := e.attach(ctx, c, hop{Owner: owner, Name: name, ID: claim.ID, Revision: claim.Revision}, by)
-	if errors.Is(err, ErrUnreachable) && ctx.Err() == nil {
-		return e.replace(ctx, c, *claim, err)
-	}
-	return p, err
-}
-
-// isLostStart reports whether a node was lost during a start there.
-func isLostStart(err error) bool {
-	return errors.Is(err, wsep.ErrDisconnected) && !errors.Is(err, ErrUnreachable)
-}
-
-// sleep waits, at most until the context ends.
-func sleep(ctx context.Context, pause time.Duration) {
-	select {
-	case <-time.After(pause):
-	case <-ctx.Done():
-	}
-}
-
-func withHop(c wsep.Command, h hop) wsep.Command {
-	c.ID = h.String()
-	return c
-}
-
-// replace starts a session in the place of one whose node is lost for long enough. Otherwise it returns the error of attaching.
-func (e Execer) replace(ctx context.Context, c wsep.Command, old Claim, unreachable error) (wsep.Process, error) {
-	revision, lost := e.View.lostFor(old.Node(), e.lostAfter())
-	if !lost || c.Command == "" {
-		return nil, unreachable
-	}
-	return e.place(ctx, old.Owner, withHop(c, hop{Owner: old.Owner, Name: old.Name, Replace: &old, LostAt: revision}))
 }
 
 // WaitSession implements wsep.SessionManager.
