@@ -140,6 +140,8 @@ func (d *drive) begun(r started) (ended bool, err error) {
 		forwards, r.err = c.forwarding.forwards(r)
 	}
 	switch {
+	case r.err != nil && c.ctx.Err() != nil: // It did not fail: the server ends.
+		return true, d.shutDown()
 	case forwards != nil:
 		return true, d.forwardStart(forwards, r.release)
 	case c.forwarding.isLost(r.err):

@@ -65,6 +65,26 @@ func TestProcessCountsUntilItHasEnded(t *testing.T) {
 	}
 }
 
+// TestServerEndsDuringStart: a start that the server's end has ended did not fail. The client may come back.
+func TestServerEndsDuringStart(t *testing.T) {
+	client, server := wstest.Pipe()
+	defer client.CloseNow()
+	opts := new(Options).withDefaults()
+	s := newServing(new(Server), server, untilEnded(), opts)
+	s.peer.Outcome = true
+	s.conv = newConversation(s, new(proto.Start))
+	s.conv.grace = time.Minute
+	ctx, cancel := context.WithCancel(t.Context())
+	s.conv.live(ctx)
+	d := newDrive(ctx, s)
+	cancel()
+	<-s.conv.ctx.Done()
+	ended, err := d.begun(started{err: &StartError{io.ErrUnexpectedEOF}})
+	require.True(t, ended)
+	require.ErrorIs(t, err, context.Canceled)
+	require.EqualValues(t, statusGoingAway, closeCode(err))
+}
+
 // TestKillDelayIsWaitedFor: after Serve has returned, no process is left.
 func TestKillDelayIsWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
