@@ -2,6 +2,7 @@ package wsep
 
 import (
 	"context"
+	"io"
 	"sync"
 	"testing"
 	"time"
@@ -62,4 +63,32 @@ func TestOnePeerWins(t *testing.T) {
 		hop.endUse()
 		require.NoError(t, hop.conn.CloseNow())
 	}
+}
+
+// endingConn ends the context of its user as soon as a message comes.
+type endingConn struct {
+	*wstest.Conn
+	end context.CancelFunc
+}
+
+func (c endingConn) Reader(ctx context.Context) (io.Reader, error) {
+	r, err := c.Conn.Reader(ctx)
+	c.end()
+	<-c.Closed()
+	return r, err
+}
+
+// TestPeerAnswersTooLate has a peer answer just as the client is given up. The conversation there waits for the client.
+func TestPeerAnswersTooLate(t *testing.T) {
+	t.Parallel()
+	answer, err := proto.Encode(proto.Resumed{Pid: 1, Extensions: &offer})
+	require.NoError(t, err)
+	client, server := wstest.Pipe()
+	go func() { _ = server.Write(context.Background(), answer) }() // Ends when the message is read.
+	ctx, cancel := context.WithCancel(t.Context())
+	d := Dialer{Dial: func(context.Context) (Conn, error) { return endingConn{client, cancel}, nil }}
+	_, _, err = d.askToResume(ctx, &proto.Resume{Extensions: &offer})
+	require.ErrorIs(t, err, ErrDisconnected)
+	require.ErrorIs(t, err, context.Canceled)
+	require.NotEmpty(t, err.Error())
 }

@@ -162,6 +162,8 @@ func (d Dialer) askToResume(ctx context.Context, m *proto.Resume) (*clientLink, 
 	_ = conn.CloseNow()
 	refused, ok := errors.AsType[*resumeError](err)
 	switch {
+	case err == nil: // The answer came just as the context ended.
+		err = ctx.Err()
 	case ok && refused.kind != proto.ResumeUnknown && refused.kind != proto.ResumeBusy: // Busy is a peer that does not have it.
 		return nil, nil, err
 	case ok, isUnwilling(err), late && serverMark(conn) == "":
