@@ -58,7 +58,8 @@ const (
 	connectTimeout = 3 * time.Second
 	// placeTries bounds at how many nodes a start is tried.
 	placeTries = 3
-	// restartLimit bounds for how long clients that attach wait for a node whose program starts again.
+	// restartLimit bounds for how long clients that attach wait for a node whose program starts again. Such a node has left the fleet if
+	// its program has ended in order.
 	restartLimit = 3 * time.Second
 	// retryPause is how long a gateway waits before it tries the same again.
 	retryPause = 50 * time.Millisecond
@@ -244,7 +245,7 @@ func (e Execer) attachAt(ctx context.Context, node string, c wsep.Command) (wsep
 	for began := time.Now(); ; sleep(ctx, retryPause) {
 		p, connected, err := e.at(ctx, node, c)
 		early := time.Since(began) <= restartLimit
-		again := !connected && early && e.View.lives(node)
+		again := !connected && early && e.View.mayReturn(node, restartLimit)
 		if isLostStart(err) {
 			lost++
 			again = early || lost == 1

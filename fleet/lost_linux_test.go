@@ -79,6 +79,21 @@ func TestNodeEndsDuringStart(t *testing.T) {
 	require.Len(t, infos, 1)
 }
 
+// TestAttachWaitsForNode attaches to a session of a node that has left the fleet, and comes back.
+func TestAttachWaitsForNode(t *testing.T) {
+	t.Parallel()
+	f := newNetwork(t, 1)
+	n := f.nodes[0]
+	token := f.requireToken(f.as("alice", 0), shell("main"), wsep.SessionCreated)
+	for _, id := range []string{"main", f.claim("alice", "main").ID} {
+		n.stop()
+		f.awaitNodes(0)
+		time.AfterFunc(time.Second, func() { n.start("n1") })
+		require.Equal(t, token, f.requireToken(f.as("alice", 0), wsep.Command{ID: id}, wsep.SessionFound))
+		f.awaitNodes(1)
+	}
+}
+
 // TestStuckRelease starts a name whose session has ended, while its node can't release the name. The start waits for that.
 func TestStuckRelease(t *testing.T) {
 	t.Parallel()

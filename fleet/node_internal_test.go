@@ -212,8 +212,8 @@ func TestDrainWaits(t *testing.T) {
 	})
 }
 
-// TestRestartLimit attaches to a session whose node refuses connections: its program may be about to start again. A node that has no
-// record is not waited for.
+// TestRestartLimit attaches to a session whose node refuses connections: its program may be about to start again. A node that has left
+// is waited for as long, and not any longer.
 func TestRestartLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := NewMemory()
@@ -234,6 +234,7 @@ func TestRestartLimit(t *testing.T) {
 		require.InDelta(t, restartLimit, attach(), float64(2*retryPause))
 		require.NoError(t, member.Leave(t.Context()))
 		synctest.Wait()
+		require.InDelta(t, restartLimit, attach(), float64(2*retryPause))
 		require.Zero(t, attach())
 	})
 }

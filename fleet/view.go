@@ -155,12 +155,16 @@ func (v *View) address(node string) string {
 	return ""
 }
 
-// lives reports whether a node has a record.
-func (v *View) lives(node string) bool {
+// mayReturn reports whether a node is there, or was so long ago at most.
+func (v *View) mayReturn(node string, limit time.Duration) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	n := v.nodes[node]
-	return n != nil && n.lives
+	return n != nil && n.mayReturn(limit)
+}
+
+func (n *viewedNode) mayReturn(limit time.Duration) bool {
+	return n.record.Address != "" && (n.lives || time.Since(n.since) < limit)
 }
 
 // lostFor returns whether a node is lost for a time at least, and the revision at which it was seen to be.
@@ -174,12 +178,12 @@ func (v *View) lostFor(node string, least time.Duration) (revision int64, lost b
 	return n.lostAt, true
 }
 
-// notLostFor returns the records of the nodes that are there, or were so long ago at most.
+// notLostFor returns the records of the nodes that may return.
 func (v *View) notLostFor(limit time.Duration) (records []NodeRecord) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, n := range v.nodes {
-		if n.record.Address != "" && (n.lives || time.Since(n.since) < limit) {
+		if n.mayReturn(limit) {
 			records = append(records, n.record)
 		}
 	}
