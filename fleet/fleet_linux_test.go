@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log"
 	"math/rand/v2"
@@ -27,6 +26,7 @@ import (
 	"cdr.dev/wsep"
 	"cdr.dev/wsep/fleet"
 	"cdr.dev/wsep/fleet/internal/keepertest"
+	"cdr.dev/wsep/internal/leaktest"
 	"cdr.dev/wsep/keeper"
 )
 
@@ -211,7 +211,7 @@ func (n *runningNode) start(name string) {
 		Metrics: n.metrics,
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	server := &http.Server{Handler: n.Handler(), BaseContext: func(net.Listener) context.Context { return ctx }, ErrorLog: log.New(io.Discard, "", 0)}
+	server := &http.Server{Handler: n.Handler(), BaseContext: func(net.Listener) context.Context { return ctx }, ErrorLog: log.New(leaktest.OnlyPanics, "", 0)}
 	var running sync.WaitGroup
 	running.Go(func() { _ = server.Serve(listener) })
 	running.Go(func() { _ = n.Run(ctx) })

@@ -21,6 +21,7 @@ import (
 	"github.com/gorilla/websocket"
 	"github.com/stretchr/testify/require"
 
+	"cdr.dev/wsep/internal/leaktest"
 	"cdr.dev/wsep/internal/timetest"
 )
 
@@ -129,7 +130,7 @@ func backend(t *testing.T, f func(c *websocket.Conn)) string {
 func secureBackend(t *testing.T, f func(c *websocket.Conn)) (url string, config *tls.Config) {
 	t.Helper()
 	server := httptest.NewUnstartedServer(serveWebSocket(f))
-	server.Config.ErrorLog = log.New(io.Discard, "", 0) // Some tests have a client that does not trust it.
+	server.Config.ErrorLog = log.New(leaktest.OnlyPanics, "", 0) // Some tests have a client that does not trust it.
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	return toWS(server.URL), clientTLS(server)

@@ -4,6 +4,7 @@ package leaktest
 import (
 	"flag"
 	"fmt"
+	"log"
 	"net/http"
 	"os"
 	"os/signal"
@@ -25,18 +26,23 @@ const patience = 30 * time.Second
 // parallel is how many parallel tests run at once on a machine with fewer cores. They mostly wait for processes.
 const parallel = 4
 
-// Main runs a package's tests, for its TestMain, and exits with their code, or with 1 if they leave anything behind.
+// Main runs a package's tests, for its TestMain, and exits with their code, or with 1 if they leave anything behind or a handler has
+// panicked.
 func Main(m *testing.M) {
 	if runtime.GOMAXPROCS(0) < parallel {
 		_ = flag.Set("test.parallel", strconv.Itoa(parallel)) // The command line may set another number.
 	}
 	heed()
 	mark()
+	log.SetOutput(panicWatch{os.Stderr})
 	before := take()
 	code := m.Run()
 	idle.ClearAll()
 	if left := wait(before, patience); left != "" {
 		fmt.Fprintf(os.Stderr, "the tests leave behind:\n%s\n", left)
+		code = max(code, 1)
+	}
+	if panicked.Load() {
 		code = max(code, 1)
 	}
 	os.Exit(code)

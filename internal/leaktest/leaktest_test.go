@@ -1,6 +1,9 @@
 package leaktest
 
 import (
+	"log"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -14,6 +17,21 @@ import (
 )
 
 func TestMain(m *testing.M) { Main(m) }
+
+// TestPanics has the handlers of servers panic. The log of a server that was not given one is the program's.
+func TestPanics(t *testing.T) {
+	for _, logger := range []*log.Logger{nil, log.New(OnlyPanics, "", 0)} {
+		server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("in a test") }))
+		server.Config.ErrorLog = logger
+		server.Start()
+		_, err := http.Get(server.URL)
+		require.Error(t, err)
+		server.Close()
+		require.True(t, panicked.Swap(false))
+	}
+	log.Print("no panic")
+	require.False(t, panicked.Load())
+}
 
 // TestFinds leaves one resource behind at a time. It must be found until it is released.
 func TestFinds(t *testing.T) {

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"log"
 	"net"
 	"net/http"
@@ -17,6 +16,7 @@ import (
 	"github.com/gobwas/ws"
 	"github.com/stretchr/testify/require"
 
+	"cdr.dev/wsep/internal/leaktest"
 	"cdr.dev/wsep/internal/wsconn"
 )
 
@@ -29,7 +29,7 @@ func TestConnection(t *testing.T) {
 		return server.URL
 	}
 	secured := httptest.NewUnstartedServer(http.NotFoundHandler())
-	secured.Config.ErrorLog = log.New(io.Discard, "", 0)
+	secured.Config.ErrorLog = log.New(leaktest.OnlyPanics, "", 0)
 	secured.StartTLS()
 	defer secured.Close()
 	trusted := secured.Client().Transport.(*http.Transport).TLSClientConfig

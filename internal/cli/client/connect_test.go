@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"cdr.dev/wsep"
+	"cdr.dev/wsep/internal/leaktest"
 )
 
 // TestEmbeddedServerIsPrivate connects to the embedded server as another user of this machine could.
@@ -37,7 +38,7 @@ func TestEmbeddedServerIsPrivate(t *testing.T) {
 // TestCA connects to a server with a certificate of an authority that only this client knows.
 func TestCA(t *testing.T) {
 	server := httptest.NewUnstartedServer(&wsep.Handler{Execer: wsep.LocalExecer{}})
-	server.Config.ErrorLog = log.New(io.Discard, "", 0) // The test makes handshakes that fail.
+	server.Config.ErrorLog = log.New(leaktest.OnlyPanics, "", 0) // The test makes handshakes that fail.
 	server.StartTLS()
 	defer server.Close()
 	ca := filepath.Join(t.TempDir(), "ca.pem")
