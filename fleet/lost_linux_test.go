@@ -88,8 +88,21 @@ func TestAttachWaitsForNode(t *testing.T) {
 	for _, id := range []string{"main", f.claim("alice", "main").ID} {
 		n.stop()
 		f.awaitNodes(0)
-		time.AfterFunc(time.Second, func() { n.start("n1") })
-		require.Equal(t, token, f.requireToken(f.as("alice", 0), wsep.Command{ID: id}, wsep.SessionFound))
+		attached := make(chan error, 1)
+		go func() { // Ends with the attach.
+			got, _, err := f.token(f.as("alice", 0), wsep.Command{ID: id})
+			if err == nil && got != token {
+				err = errors.New("another session")
+			}
+			attached <- err
+		}()
+		select {
+		case err := <-attached:
+			require.Fail(t, "the attach did not wait", err)
+		case <-time.After(500 * time.Millisecond):
+		}
+		n.start("n1")
+		require.NoError(t, <-attached)
 		f.awaitNodes(1)
 	}
 }
