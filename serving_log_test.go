@@ -15,14 +15,15 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"cdr.dev/wsep"
+	"cdr.dev/wsep/internal/streamtest"
 )
 
 // hostile is text that a log must escape: both forms of an escape sequence, and a second line.
 const hostile = "hostile\x1b[31m\u009b31m\r\nforged"
 
 // logTo returns options that log everything, and the log.
-func logTo() (*wsep.Options, *syncBuffer) {
-	log := new(syncBuffer)
+func logTo() (*wsep.Options, *streamtest.Buffer) {
+	log := new(streamtest.Buffer)
 	logger := slog.Make(sloghuman.Sink(log)).Leveled(slog.LevelDebug)
 	return &wsep.Options{Logger: &logger}, log
 }

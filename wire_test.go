@@ -15,6 +15,7 @@ import (
 	"nhooyr.io/websocket"
 
 	"cdr.dev/wsep"
+	"cdr.dev/wsep/internal/streamtest"
 	"cdr.dev/wsep/internal/timetest"
 )
 
@@ -191,7 +192,7 @@ func TestMessageOverLimit(t *testing.T) {
 }
 
 func TestUnknownIsIgnoredAndLoggedQuoted(t *testing.T) {
-	var log syncBuffer
+	var log streamtest.Buffer
 	logger := slog.Make(sloghuman.Sink(&log))
 	url := newServer(t, &wsep.Handler{Options: &wsep.Options{Logger: &logger}})
 	c := dialRaw(t, url)

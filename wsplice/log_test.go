@@ -1,23 +1,23 @@
 package wsplice
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"net"
 	"strings"
-	"sync"
 	"testing"
 
 	"cdr.dev/slog"
 	"cdr.dev/slog/sloggers/sloghuman"
 	"github.com/stretchr/testify/require"
+
+	"cdr.dev/wsep/internal/streamtest"
 )
 
 // TestLog checks that text of clients and remotes can't control a terminal and can't forge a line, and that failed
 // connects are logged at a bounded rate.
 func TestLog(t *testing.T) {
-	var log lockedBuffer
+	var log streamtest.Buffer
 	s := startServer(t, false, func(s *Server) { s.Logger = slog.Make(sloghuman.Sink(&log)) })
 	p := s.connectPeer(t)
 	urls := []string{
@@ -39,24 +39,6 @@ func TestLog(t *testing.T) {
 	require.NotContains(t, logged, "\x1b")
 	require.NotContains(t, logged, "\u009b")
 	require.Less(t, len(logged), 16<<10)
-}
-
-// lockedBuffer is a log. It is safe for concurrent use.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
 
 // refusingRemote starts a remote that gives every handshake the same answer.

@@ -4,7 +4,6 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
@@ -12,13 +11,14 @@ import (
 	"os/exec"
 	"regexp"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/gorilla/websocket"
 	"github.com/stretchr/testify/require"
+
+	"cdr.dev/wsep/internal/streamtest"
 )
 
 // testTimeout is how long a test waits for an event that should happen at once.
@@ -31,7 +31,7 @@ const asProgram = "WSPLICE_TEST_AS_PROGRAM"
 type process struct {
 	t      *testing.T
 	cmd    *exec.Cmd
-	log    *log
+	log    *streamtest.Buffer
 	url    string
 	exited chan struct{} // closed when the process has been reaped
 }
@@ -44,7 +44,7 @@ func startProcessWith(t *testing.T, env []string, args ...string) *process {
 	cmd := exec.Command(os.Args[0], append([]string{"--listen=127.0.0.1:0"}, args...)...)
 	// Without this the race detector would delay the exit by a second.
 	cmd.Env = append(append(os.Environ(), asProgram+"=1", "GORACE=atexit_sleep_ms=0"), env...)
-	p := &process{t: t, cmd: cmd, log: new(log), exited: make(chan struct{})}
+	p := &process{t: t, cmd: cmd, log: new(streamtest.Buffer), exited: make(chan struct{})}
 	cmd.Stderr = p.log
 	stdout, err := cmd.StdoutPipe()
 	require.NoError(t, err)
@@ -86,24 +86,6 @@ func (p *process) logged(pattern string) []string {
 		return match != nil
 	}, testTimeout, 5*time.Millisecond, pattern)
 	return match
-}
-
-// log is the stderr of a process. It is safe for concurrent use.
-type log struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *log) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *log) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
 }
 
 // backend is a server of remotes that echo.

@@ -20,6 +20,7 @@ import (
 
 	"cdr.dev/wsep/internal/certtest"
 	"cdr.dev/wsep/internal/cli/certificate"
+	"cdr.dev/wsep/internal/streamtest"
 )
 
 func TestTLS(t *testing.T) {
@@ -100,7 +101,7 @@ func TestCertificateIsTriedAgain(t *testing.T) {
 func testTriedAgain(t *testing.T) {
 	a := newAuthority(t)
 	f := newFiles(t, a, 7)
-	written := new(log)
+	written := new(streamtest.Buffer)
 	c, err := certificate.New(certificate.Files{Cert: f.path("cert"), Key: f.path("key")}, slog.Make(sloghuman.Sink(written)))
 	require.NoError(t, err)
 	// look checks the files as after the interval, and returns the serial number.

@@ -15,7 +15,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -27,6 +26,7 @@ import (
 	"cdr.dev/wsep/fleet/internal/keepertest"
 	"cdr.dev/wsep/internal/cli/tool"
 	"cdr.dev/wsep/internal/leaktest"
+	"cdr.dev/wsep/internal/streamtest"
 	"cdr.dev/wsep/keeper"
 )
 
@@ -68,25 +68,7 @@ type machine struct {
 
 	cmd    *exec.Cmd
 	ended  chan struct{} // closed when the program has ended
-	stderr *lines
-}
-
-// lines collects what a program writes.
-type lines struct {
-	mu   sync.Mutex // guards text
-	text bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
+	stderr *streamtest.Buffer
 }
 
 func newMachines(t testing.TB) *machines {
@@ -153,7 +135,7 @@ func (m *machine) start() {
 // launch starts the program, and waits for nothing.
 func (m *machine) launch() {
 	args := append([]string{"--name", m.name, "--dir", m.dir(), "--trust", m.trust(), "--listen", m.address()}, m.args...)
-	m.cmd, m.stderr, m.ended = m.command(cmp.Or(m.as, "wsepd"), args...), &lines{}, make(chan struct{})
+	m.cmd, m.stderr, m.ended = m.command(cmp.Or(m.as, "wsepd"), args...), &streamtest.Buffer{}, make(chan struct{})
 	if m.runs != nil {
 		m.cmd = m.runs()
 	}

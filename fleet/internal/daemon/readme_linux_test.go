@@ -13,6 +13,8 @@ import (
 
 	"github.com/creack/pty"
 	"github.com/stretchr/testify/require"
+
+	"cdr.dev/wsep/internal/streamtest"
 )
 
 // section returns the commands of a section of README, in its order.
@@ -59,13 +61,13 @@ type terminal struct {
 	t    testing.TB
 	file *os.File
 	cmd  *exec.Cmd
-	out  *lines
+	out  *streamtest.Buffer
 	done chan struct{} // closed when the command has ended and all is read
 }
 
 func (r *reader) open(text string) *terminal {
 	r.t.Helper()
-	term := &terminal{t: r.t, cmd: r.command(text), out: &lines{}, done: make(chan struct{})}
+	term := &terminal{t: r.t, cmd: r.command(text), out: &streamtest.Buffer{}, done: make(chan struct{})}
 	file, err := pty.Start(term.cmd)
 	require.NoError(r.t, err)
 	term.file = file
