@@ -3,9 +3,11 @@ package kubernetes
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -143,17 +145,43 @@ func flag(pod corev1.PodSpec, name string) string {
 	return ""
 }
 
-// TestFlags has wsepd read the arguments of each manifest.
-func TestFlags(t *testing.T) {
-	wsepd := filepath.Join(t.TempDir(), "wsepd")
-	out, err := exec.Command("go", "build", "-C", "../..", "-o", wsepd, "./cmd/wsepd").CombinedOutput()
+// build builds wsepd as the Dockerfile does.
+func build(t *testing.T) (wsepd string) {
+	text, err := os.ReadFile("Dockerfile")
+	require.NoError(t, err)
+	line := regexp.MustCompile(`(?m)^RUN (.*go build .*) -o (\S+) (.*)$`).FindStringSubmatch(string(text))
+	require.NotNil(t, line)
+	wsepd = filepath.Join(t.TempDir(), "wsepd")
+	cmd := exec.Command("sh", "-c", line[1]+" -o "+wsepd+" "+line[3])
+	cmd.Dir = "../../.."
+	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)
+	require.Contains(t, string(text), "COPY --from=build "+line[2]+" /usr/local/bin/wsepd\n")
+	for _, pod := range []corev1.PodSpec{nodePod(t), gatewayPod(t)} {
+		user := fmt.Sprintf("USER %d:%d\n", *pod.SecurityContext.RunAsUser, *pod.SecurityContext.RunAsGroup)
+		require.Contains(t, string(text), user)
+		require.Equal(t, []string{"wsepd"}, pod.Containers[0].Command)
+	}
+	return wsepd
+}
+
+func nodePod(t *testing.T) corev1.PodSpec {
+	return find[*appsv1.StatefulSet](t, decode(t, "nodes.yaml")).Spec.Template.Spec
+}
+
+func gatewayPod(t *testing.T) corev1.PodSpec {
+	return find[*appsv1.Deployment](t, decode(t, "gateways.yaml")).Spec.Template.Spec
+}
+
+// TestImage has the image's wsepd read the arguments of each manifest. The image itself is not built.
+func TestImage(t *testing.T) {
+	wsepd := build(t)
 	check := func(args ...string) {
 		out, err := exec.Command(wsepd, append(args, "--help")...).CombinedOutput() // Flags are read before the help is printed.
 		require.NoError(t, err, "%s", out)
 	}
-	check(find[*appsv1.StatefulSet](t, decode(t, "nodes.yaml")).Spec.Template.Spec.Containers[0].Args...)
-	check(find[*appsv1.Deployment](t, decode(t, "gateways.yaml")).Spec.Template.Spec.Containers[0].Args...)
+	check(nodePod(t).Containers[0].Args...)
+	check(gatewayPod(t).Containers[0].Args...)
 	check("drain", "--dir=/var/lib/wsepd/node", "wsep-node-0")
 	require.Error(t, exec.Command(wsepd, "--no-such-flag", "--help").Run())
 }
