@@ -77,8 +77,8 @@ go run ./dev/client notty --embedded -- uname -a </dev/null
 echo "wsplice/README.md's commands"
 run_fleet
 
-# ci/lint.sh vets the tests too. Packages that take long are named first, so that none of them is left alone at the end.
-go test -race -vet=off -timeout "$timeout" . ./sshexec ./dev/client ./execertest ./wsplice ./...
+# ci/lint.sh vets the tests too. One package at a time: each runs its own tests in parallel.
+go test -race -vet=off -p 1 -timeout "$timeout" ./...
 
 # The runs are counted. A time limit that ends during a run would be reported as a failure (golang/go#75804).
 targets=$(grep -rEo --include='*_test.go' --exclude-dir=node_modules \
