@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -54,7 +55,8 @@ var (
 
 const (
 	defaultLostAfter = time.Minute
-	// connectTimeout bounds connecting to a node, and the handshake. A node that is stopped does not answer.
+	// connectTimeout bounds connecting to a node. With its answer to the handshake, it has twice as long. A node that is stopped does not
+	// answer.
 	connectTimeout = 3 * time.Second
 	// placeTries bounds at how many nodes a start is tried.
 	placeTries = 3
@@ -142,10 +144,20 @@ func (e Execer) await(ctx context.Context, id string) error {
 	return e.View.await(ctx)
 }
 
-// connecting travels in the context of a start. It learns whether the node could be connected to.
-type connecting struct{ failed atomic.Bool }
+// connecting travels in the context of a start. It learns whether the node has answered over a new connection: before that nothing is
+// asked of it.
+type connecting struct{ began, answered atomic.Bool }
 
 type connectingKey struct{}
+
+func (c *connecting) failed() bool { return c.began.Load() && !c.answered.Load() }
+
+// in returns the context of a start.
+func (c *connecting) in(ctx context.Context) context.Context {
+	return httptrace.WithClientTrace(context.WithValue(ctx, connectingKey{}, c), &httptrace.ClientTrace{
+		GotFirstResponseByte: func() { c.answered.Store(true) },
+	})
+}
 
 // at starts a command at a node.
 func (e Execer) at(ctx context.Context, node string, c wsep.Command) (p wsep.Process, connected bool, err error) {
@@ -155,8 +167,8 @@ func (e Execer) at(ctx context.Context, node string, c wsep.Command) (p wsep.Pro
 	}
 	var state connecting
 	// A start that is lost with a kept connection would be repeated there only. So it is not risked.
-	p, err = d.Start(idle.Probing(context.WithValue(ctx, connectingKey{}, &state)), c)
-	if !state.failed.Load() || err == nil || ctx.Err() != nil {
+	p, err = d.Start(idle.Probing(state.in(ctx)), c)
+	if !state.failed() || err == nil || ctx.Err() != nil {
 		return p, true, err
 	}
 	e.View.noteFailure(node)
@@ -212,11 +224,10 @@ func (e Execer) client(node, address string) *http.Client {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		dialing, cancel := context.WithTimeout(ctx, connectTimeout)
 		defer cancel()
-		conn, err := connect(dialing)
-		if state, ok := ctx.Value(connectingKey{}).(*connecting); ok && err != nil {
-			state.failed.Store(true)
+		if state, ok := ctx.Value(connectingKey{}).(*connecting); ok {
+			state.began.Store(true)
 		}
-		return conn, err
+		return connect(dialing)
 	}
 	return &http.Client{
 		Transport: &http.Transport{DisableKeepAlives: true, DialContext: dial, DialTLSContext: dial},

@@ -1,6 +1,8 @@
 package fleet_test
 
 import (
+	"crypto/tls"
+	"io"
 	"io/fs"
 	"net"
 	"slices"
@@ -81,6 +83,34 @@ func (n *runningNode) deafen() {
 	listener, err := net.Listen("tcp", n.address)
 	require.NoError(n.net.t, err)
 	n.net.t.Cleanup(func() { _ = listener.Close() })
+}
+
+// TestNodeThatStops starts at a node that is stopped after it has shown its certificate. The start goes on at another node.
+func TestNodeThatStops(t *testing.T) {
+	t.Parallel()
+	f := newNetwork(t, 2)
+	n := f.nodes[0]
+	n.vanish()
+	cert, err := f.authority.Issue("n1", fleet.RoleNode)
+	require.NoError(t, err)
+	listener, err := tls.Listen("tcp", n.address, fleet.NodeTLS(cert, f.authority.Pool()))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = listener.Close() })
+	shaken := make(chan error, 1)
+	go func() { // Ends with the connection, which the gateway closes.
+		conn, err := listener.Accept()
+		if err == nil {
+			defer conn.Close()
+			shaken <- conn.(*tls.Conn).HandshakeContext(f.ctx)
+			_, _ = io.Copy(io.Discard, conn)
+		}
+	}()
+	placer := &inOrder{}
+	e := f.gateways[0].Execer
+	e.Placer = placer
+	f.requireToken(e, shell("5:alice:main"), wsep.SessionCreated)
+	require.NoError(t, <-shaken)
+	require.Equal(t, []string{"n1", "n2"}, placer.take())
 }
 
 // TestSilentNode lists sessions while a node says nothing. The answer comes after a second, and says which node that is.
