@@ -204,14 +204,14 @@ export class Tab {
     await this.shows(/[#$] ?$/);
   }
 
-  /** Runs a command when the shell is ready, and returns the command's output. */
+  /** Runs a command when the shell is ready, waits for the next prompt, and returns the command's output. */
   async run(command: string): Promise<string> {
     await this.prompted();
     const mark = `mark${++marks}`;
     // The typed command must not match the printed mark.
     await this.page.keyboard.insertText(`${command}; echo "ma""rk${marks}."`);
     await this.press("Enter");
-    const [, output] = await this.shows(new RegExp(`"ma""rk${marks}\\."\\n([^]*?)${mark}\\.`));
+    const [, output] = await this.shows(new RegExp(`"ma""rk${marks}\\."\\n([^]*?)${mark}\\.\\n.*[#$>] ?$`));
     return output!.trim();
   }
 
