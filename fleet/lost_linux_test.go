@@ -30,6 +30,15 @@ func (n *runningNode) restartDuring(hold chan struct{}, release func(), start fu
 	return <-done
 }
 
+// reattach has alice attach to a session that has a token.
+func (f *network) reattach(id, token string) error {
+	got, origin, err := f.token(f.as("alice", 0), wsep.Command{ID: id})
+	if err == nil && (got != token || origin != wsep.SessionFound) {
+		err = errors.New("another session")
+	}
+	return err
+}
+
 // TestNodeEndsDuringAttach has a node whose program ends while a client attaches there. The gateway attaches again.
 func TestNodeEndsDuringAttach(t *testing.T) {
 	t.Parallel()
@@ -41,13 +50,7 @@ func TestNodeEndsDuringAttach(t *testing.T) {
 		n.hold = make(chan struct{})
 		n.start("n1")
 		f.awaitNodes(1)
-		err := n.restartDuring(n.hold, func() { n.hold = nil }, func() error {
-			got, origin, err := f.token(f.as("alice", 0), wsep.Command{ID: id})
-			if err == nil && (got != token || origin != wsep.SessionFound) {
-				err = errors.New("another session")
-			}
-			return err
-		})
+		err := n.restartDuring(n.hold, func() { n.hold = nil }, func() error { return f.reattach(id, token) })
 		require.NoError(t, err, id)
 	}
 }
@@ -89,13 +92,7 @@ func TestAttachWaitsForNode(t *testing.T) {
 		n.stop()
 		f.awaitNodes(0)
 		attached := make(chan error, 1)
-		go func() { // Ends with the attach.
-			got, _, err := f.token(f.as("alice", 0), wsep.Command{ID: id})
-			if err == nil && got != token {
-				err = errors.New("another session")
-			}
-			attached <- err
-		}()
+		go func() { attached <- f.reattach(id, token) }() // Ends with the attach.
 		select {
 		case err := <-attached:
 			require.Fail(t, "the attach did not wait", err)

@@ -10,8 +10,8 @@ import (
 // panicked says that a handler of an http.Server has panicked.
 var panicked atomic.Bool
 
-// OnlyPanics writes the panics of handlers to stderr, and nothing else. It is for the log of a test's http.Server. [Main] fails if there
-// was a panic: the server recovers it, and only tells its log.
+// OnlyPanics writes the panics of handlers to stderr, and nothing else. It is for the log of a test's http.Server. A server recovers a
+// panic, and tells its log alone. [Main] then fails.
 var OnlyPanics io.Writer = panicWatch{io.Discard}
 
 // panicWatch passes everything on, and looks for panics.

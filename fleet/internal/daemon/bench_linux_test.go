@@ -63,8 +63,8 @@ func (m *machine) mustEnd(d wsep.Dialer, c wsep.Command) {
 	require.NoError(m.t, err)
 }
 
-// BenchmarkIdle tells what idle processes cost the gateways in memory, with the hop. What a program needs once is not counted: some
-// processes are there before. Nobody tells the programs to collect what the starts have used.
+// BenchmarkIdle tells what idle processes cost the gateways in memory, with the hop. Some processes are there before, so what a program
+// needs once is not counted. The programs collect when they like, as in use.
 func BenchmarkIdle(b *testing.B) {
 	own, other := newPair(b)
 	for b.Loop() {
