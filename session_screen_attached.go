@@ -1,7 +1,6 @@
 package wsep
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -39,8 +38,12 @@ func (p *sessionProcess) attachError() error {
 	if p.display.err == nil {
 		return nil
 	}
-	if complaint := bytes.TrimSpace(p.display.held); len(complaint) > 0 && !p.display.drawn() {
-		return xerrors.Errorf("attach to session: %q", complaint)
+	if complaint := p.display.complaint(); len(complaint) > 0 {
+		if !p.host.isClosing() {
+			return xerrors.Errorf("attach to session: %q", complaint)
+		}
+		// The session's files went away while screen started. Its client is to see the exit alone.
+		p.display.drop()
 	}
 	<-p.done
 	if p.host.isClosing() {

@@ -115,6 +115,17 @@ func (d *display) drawn() bool {
 	return d.out >= maxComplaint || bytes.ContainsFunc(d.held[:d.out], sequence)
 }
 
+// complaint returns what screen wrote instead of the session, or nothing if it shows the session.
+func (d *display) complaint() []byte {
+	if d.drawn() {
+		return nil
+	}
+	return bytes.TrimSpace(d.held)
+}
+
+// drop forgets what was read.
+func (d *display) drop() { d.held, d.out = nil, 0 }
+
 // undo puts the bytes that undo the terminal's modes into held. It reports whether there are any.
 func (d *display) undo() bool {
 	d.held = d.modes.Undo()

@@ -872,6 +872,29 @@ func TestClientThatShowsNothing(t *testing.T) {
 		requireState(t, s, wsep.StateReady)
 		require.NotContains(t, strings.Join(st.last("new").wasTold(), " "), "go")
 	})
+	for ending, want := range map[string]func(*testing.T, error){
+		"exit 0": func(t *testing.T, err error) { require.NoError(t, err) },
+		"exit 3": func(t *testing.T, err error) {
+			exit, ok := errors.AsType[wsep.ExitError](err)
+			require.True(t, ok, "%v", err)
+			require.Equal(t, 3, exit.ExitCode())
+		},
+	} {
+		onStage(t, "but a complaint, since the session is done: "+ending, func(t *testing.T, st *stage) {
+			st.show = func(p *role) error {
+				st.last("new").commandEnds(ending)
+				synctest.Wait()
+				p.say("Cannot access the session's directory: No such file or directory")
+				return wsep.NewExitError(1, "exit status 1")
+			}
+			p, err := st.session(0).Attach(t.Context())
+			require.NoError(t, err)
+			shown, err := io.ReadAll(p.Stdout())
+			require.NoError(t, err)
+			require.Empty(t, string(shown))
+			want(t, p.Wait())
+		})
+	}
 }
 
 func TestMachineWithoutScreen(t *testing.T) {
