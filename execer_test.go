@@ -11,6 +11,7 @@ import (
 
 	coder "github.com/coder/websocket"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/crypto/ssh"
 	"nhooyr.io/websocket"
 
 	"cdr.dev/wsep"
@@ -38,7 +39,7 @@ var prepares = map[string]func(*testing.T) func(*testing.T) wsep.Execer{
 	"a `wsplice` channel":         throughSplice,
 	"`sshexec`: OpenSSH, dash":    overSSH(sshtest.Start),
 	"`sshexec`: OpenSSH, BusyBox": overSSH(sshtest.StartBusyBox),
-	"`sshexec`: dropbear":         overSSH(func(t testing.TB, _ ...string) *sshtest.SSHD { return sshtest.StartDropbear(t) }),
+	"`sshexec`: dropbear":         toDropbear,
 	"`sshexec` behind a WebSocket": func(t *testing.T) func(*testing.T) wsep.Execer {
 		gateway := serve(t, sshexec.New(sshtest.Start(t).Dial(t))) // It has one connection for all lines.
 		return func(*testing.T) wsep.Execer { return wsep.Dialer{URL: gateway} }
@@ -70,6 +71,18 @@ func overSSH(start func(testing.TB, ...string) *sshtest.SSHD) func(*testing.T) f
 	return func(t *testing.T) func(*testing.T) wsep.Execer {
 		server := start(t)
 		return func(t *testing.T) wsep.Execer { return sshexec.New(server.Dial(t)) }
+	}
+}
+
+// toDropbear has a connection for each command. More commands on one connection may cost it: see the package sshexec.
+func toDropbear(t *testing.T) func(*testing.T) wsep.Execer {
+	server := sshtest.StartDropbear(t)
+	return func(t *testing.T) wsep.Execer {
+		r := sshexec.Redial(func(context.Context) (*ssh.Client, error) {
+			return ssh.Dial("tcp", server.Address, server.ClientConfig())
+		})
+		t.Cleanup(func() { _ = r.Close() })
+		return r
 	}
 }
 

@@ -5,10 +5,14 @@ package sshexec
 import (
 	"context"
 	"errors"
+	"io"
+	"io/fs"
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -84,6 +88,66 @@ func TestNextSession(t *testing.T) {
 		out, err := run(t, execer, sh(`echo out`))
 		require.NoError(t, err)
 		require.Equal(t, "out\n", out)
+	}
+}
+
+// TestFragileHost has commands that exit just before others start, on a host that may close a connection then. A command that
+// runs meanwhile is unharmed.
+func TestFragileHost(t *testing.T) {
+	t.Parallel()
+	server := sshtest.StartDropbear(t)
+	require.True(t, isFragile(server.Dial(t).ServerVersion()), "this dropbear has the fault no more: test another one")
+	proxy := sshtest.NewProxy(t, server.Address)
+	execer := redialer(t, server, proxy)
+	unharmed := start(t, execer, wsep.Command{Command: "cat", Stdin: true})
+	var running sync.WaitGroup
+	for range 8 {
+		running.Go(func() {
+			for range 5 {
+				if out, err := run(t, execer, sh(`echo out`)); err != nil || out != "out\n" {
+					t.Errorf("%q, %v", out, err)
+				}
+				if _, err := execer.Start(t.Context(), wsep.Command{Command: "/"}); !errors.Is(err, fs.ErrPermission) {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	running.Wait()
+	require.LessOrEqual(t, proxy.Count(), 9)
+	_, err := io.WriteString(unharmed.Stdin(), "unharmed\n")
+	require.NoError(t, err)
+	require.Equal(t, "unharmed", readLine(t, unharmed.Stdout()))
+}
+
+// TestConnectionsOfFragileHost has as many connections as a start makes without waiting elsewhere.
+func TestConnectionsOfFragileHost(t *testing.T) {
+	t.Parallel()
+	server := sshtest.StartDropbear(t)
+	proxy := sshtest.NewProxy(t, server.Address)
+	execer := redialer(t, server, proxy)
+	for range fewConnections {
+		start(t, execer, sh(`sleep 60`))
+	}
+	require.Equal(t, fewConnections, proxy.Count())
+	require.Zero(t, execer.reluctance(time.Now()))
+}
+
+func TestFragileVersions(t *testing.T) {
+	t.Parallel()
+	for version, want := range map[string]bool{
+		"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3": false,
+		"SSH-2.0-dropbear_0.52":                  false,
+		"SSH-2.0-dropbear_2020.81":               false,
+		"SSH-2.0-dropbear_2022.82":               true,
+		"SSH-2.0-dropbear_2022.83":               true,
+		"SSH-2.0-dropbear_2024.85-1":             true,
+		"SSH-2.0-dropbear_2024.86":               false,
+		"SSH-2.0-dropbear_2025.100":              false,
+		"SSH-2.0-dropbear":                       true,
+		"SSH-2.0-dropbear_x":                     true,
+	} {
+		require.Equal(t, want, isFragile([]byte(version)), version)
 	}
 }
 

@@ -55,6 +55,25 @@ func isDropbear(client *ssh.Client) bool {
 	return bytes.HasPrefix(client.ServerVersion(), []byte("SSH-2.0-dropbear"))
 }
 
+// isFragile reports whether an exit may cost the server the whole connection, because another command is just about to start on
+// it. So do dropbear 2022.82 to 2024.85 (https://github.com/mkj/dropbear/issues/321). A dropbear without a number may be one of
+// them.
+func isFragile(version []byte) bool {
+	number, dropbear := bytes.CutPrefix(version, []byte("SSH-2.0-dropbear"))
+	if !dropbear {
+		return false
+	}
+	release := dropbearRelease.FindSubmatch(number)
+	if release == nil {
+		return true
+	}
+	r, err := strconv.ParseFloat(string(release[1]), 64)
+	return err != nil || r >= 2022.82 && r <= 2024.85
+}
+
+// dropbearRelease matches what follows the name in dropbear's version: the year and the number, or a number of before 2011.
+var dropbearRelease = regexp.MustCompile(`^_([0-9]+\.[0-9]+)`)
+
 // startLine returns the line that starts the command. wardenDir is the directory of its warden, or "".
 func startLine(c wsep.Command, m mark, wardenDir string, limit int) (string, error) {
 	line := shellLine(startCode(c, m, wardenDir))

@@ -231,7 +231,7 @@ func (p *process) Signal(ctx context.Context, signal string) error {
 		return xerrors.Errorf("signal %q: %w", signal, errors.ErrUnsupported)
 	}
 	if isClosed(p.exited) {
-		return errProcessDone
+		return doneError(p.result)
 	}
 	answer, err := p.guard.ask(ctx, "signal", strconv.Itoa(p.pid), signal, otherNames[signal])
 	switch {
@@ -239,8 +239,10 @@ func (p *process) Signal(ctx context.Context, signal string) error {
 		return nil
 	case answer == "unknown":
 		return xerrors.Errorf("host does not know signal %s: %w", signal, errors.ErrUnsupported)
-	case answer == "exited", isClosed(p.exited):
+	case answer == "exited":
 		return errProcessDone
+	case isClosed(p.exited):
+		return doneError(p.result)
 	}
 	return xerrors.Errorf("signal %s: %w", signal, err)
 }
@@ -249,6 +251,15 @@ func (p *process) Signal(ctx context.Context, signal string) error {
 var otherNames = map[string]string{"POLL": "IO", "IO": "POLL", "CLD": "CHLD", "IOT": "ABRT"}
 
 var errProcessDone = xerrors.Errorf("process has ended: %w", os.ErrProcessDone)
+
+// doneError returns why nothing can be asked any more of a process with the result. If the connection was lost, the process may
+// still run.
+func doneError(result error) error {
+	if errors.Is(result, wsep.ErrDisconnected) {
+		return result
+	}
+	return errProcessDone
+}
 
 // Resize implements wsep.Process.
 func (p *process) Resize(ctx context.Context, rows, cols uint16) error {
@@ -268,11 +279,11 @@ func (p *process) Resize(ctx context.Context, rows, cols uint16) error {
 		case err == nil:
 			return nil
 		case isClosed(p.exited):
-			return errProcessDone
+			return doneError(p.result)
 		}
 		return lost(xerrors.Errorf("resize terminal: %w", err))
 	case <-p.exited:
-		return errProcessDone
+		return doneError(p.result)
 	case <-ctx.Done():
 		return ctx.Err()
 	}

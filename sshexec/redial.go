@@ -16,9 +16,10 @@ import (
 
 // Redialer is a [wsep.Execer] that makes its connections itself. It dials when a command is started and no connection
 // has room for it: before the first command, after a loss, and when the server allows no more sessions on the other
-// connections. With ten connections, a start first waits for a session to end, for as long as sessions do. A connection
-// that has carried no command for 30 seconds is closed. [Redial] makes a Redialer, and the caller must close it. It is
-// safe for concurrent use.
+// connections. With ten connections, a start first waits for a session to end, for as long as sessions do. On a host with
+// dropbear 2022.82 to 2024.85 each command has a connection of its own, and a start waits with ninety. A connection that has
+// carried no command for 30 seconds is closed. [Redial] makes a Redialer, and the caller must close it. It is safe for
+// concurrent use.
 //
 // When a connection is lost, its commands are ended and not started again. A session of a [wsep.Server] goes on. It is
 // on the host, and clients attach to it over the next connection.
@@ -36,6 +37,7 @@ type Redialer struct {
 	mu          sync.Mutex // guards what follows
 	connections []*connection
 	limit       int       // how many commands the host allows on a connection, as far as known
+	fragile     bool      // each command needs a connection of its own: see isFragile
 	freed       time.Time // when a command last left its place
 }
 
@@ -53,6 +55,9 @@ const (
 	defaultIdle = 30 * time.Second
 	// fewConnections is how many connections are made without waiting for sessions to end.
 	fewConnections = 10
+	// defaultCommands is how many commands OpenSSH allows on a connection by default. On a fragile host so many more connections
+	// are few.
+	defaultCommands = 9
 	// standstill is how long no session must have ended before a further connection is made.
 	standstill = time.Second
 )
@@ -172,7 +177,11 @@ func (r *Redialer) look() {
 func (r *Redialer) reluctance(begun time.Time) (wait time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.connections) >= fewConnections {
+	few := fewConnections
+	if r.fragile {
+		few *= defaultCommands
+	}
+	if len(r.connections) >= few {
 		since := begun
 		if r.freed.After(since) {
 			since = r.freed
@@ -306,7 +315,11 @@ func (r *Redialer) dialOne(ctx context.Context) (seat, error) {
 		return seat{}, err
 	}
 	r.learn()
-	conn := &connection{execer: newExecer(client, r.limit), lost: make(chan struct{})}
+	limit := r.limit
+	if isFragile(client.ServerVersion()) {
+		limit, r.fragile = 1, true
+	}
+	conn := &connection{execer: newExecer(client, limit), lost: make(chan struct{})}
 	conn.sessions.pulse = pulse
 	conn.sessions.freed = func() { r.vacated(conn) }
 	at := conn.sessions.take()

@@ -16,6 +16,7 @@ import (
 type sessions struct {
 	client   *ssh.Client
 	dropbear bool // the server is dropbear
+	fragile  bool // see isFragile
 
 	pulse *pulse
 	freed func() // if set, called without the lock when a command has left its place
@@ -35,6 +36,7 @@ type sessions struct {
 func newSessions(client *ssh.Client, limit int) *sessions {
 	return &sessions{
 		client:   client,
+		fragile:  isFragile(client.ServerVersion()),
 		pulse:    newPulse(),
 		dropbear: isDropbear(client),
 		live:     make(map[*channel]time.Time),
@@ -90,6 +92,7 @@ func (s *sessions) open(ctx context.Context, at *place) (*channel, error) {
 	for {
 		if s.dropbear {
 			s.awaitDropped(ctx)
+			s.confirmAll() // Here as well as before the command, so that less time passes between both on a fragile host.
 		}
 		inner, requests, err := s.client.OpenChannel("session", nil)
 		if err == nil {

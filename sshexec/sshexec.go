@@ -25,6 +25,10 @@
 // dropbear takes 9000 bytes instead of 128 KiB, and sshexec needs some 2500 of them. It drops output that comes after
 // the command's own process has exited. It makes no process groups for commands without a terminal. If the host has the
 // program setsid, sshexec makes them. Otherwise only the command's own process is signaled and ended.
+//
+// dropbear 2022.82 to 2024.85 may close a connection, with all its commands, when one of them exits just before another
+// starts (https://github.com/mkj/dropbear/issues/321). So a Redialer makes a connection for each command there. With New
+// run one command at a time on such a host.
 package sshexec
 
 import (

@@ -60,11 +60,11 @@ func TestOtherUser(t *testing.T) {
 func TestLostConnection(t *testing.T) {
 	t.Parallel()
 	server := sshtest.Start(t)
-	for range 5 {
+	for i := range 6 {
 		proxy := sshtest.NewProxy(t, server.Address)
 		execer := New(server.DialVia(t, proxy.Address()))
 		c := sh(`echo $$; exec cat /dev/zero`)
-		c.Stdin = true
+		c.Stdin, c.TTY = true, i%2 == 1
 		p := start(t, execer, c)
 		readLine(t, p.Stdout())
 		_, err := io.CopyN(io.Discard, p.Stdout(), 3<<20)
@@ -75,8 +75,16 @@ func TestLostConnection(t *testing.T) {
 		_, err = io.Copy(io.Discard, p.Stderr())
 		require.ErrorIs(t, err, wsep.ErrDisconnected)
 		requireNoExit(t, p.Wait())
-		_, err = p.Stdin().Write([]byte("x"))
-		require.Error(t, err)
+		answers := map[string]error{}
+		_, answers["Write"] = p.Stdin().Write([]byte("x"))
+		answers["Signal"] = p.(wsep.Signaler).Signal(t.Context(), "INT")
+		if c.TTY {
+			answers["Resize"] = p.Resize(t.Context(), 30, 90)
+		}
+		for what, err := range answers {
+			require.ErrorIs(t, err, wsep.ErrDisconnected, what)
+			require.NotErrorIs(t, err, os.ErrProcessDone, what)
+		}
 		_, err = execer.Start(t.Context(), wsep.Command{Command: "true"})
 		require.ErrorIs(t, err, wsep.ErrDisconnected)
 	}

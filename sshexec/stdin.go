@@ -1,14 +1,11 @@
 package sshexec
 
 import (
-	"errors"
 	"os"
 	"sync"
 	"time"
 
 	"golang.org/x/xerrors"
-
-	"cdr.dev/wsep"
 )
 
 // stdin writes to the input of a session. Concurrent writes take turns.
@@ -57,7 +54,7 @@ func (s *stdin) usable() error {
 	case isClosed(s.closed):
 		return xerrors.Errorf("write to stdin: %w", os.ErrClosed)
 	case isClosed(s.ch.exited):
-		return xerrors.Errorf("write to stdin: %w", errProcessDone)
+		return xerrors.Errorf("write to stdin: %w", doneError(s.ch.result))
 	case isClosed(s.ch.dropped):
 		return xerrors.Errorf("write to stdin: %w", errDropped)
 	}
@@ -116,9 +113,6 @@ func (s *stdin) writeError(err error) error {
 	}
 	select {
 	case <-s.ch.exited:
-		if errors.Is(s.ch.result, wsep.ErrDisconnected) {
-			return lost(xerrors.Errorf("write to stdin: %w", err))
-		}
 	case <-s.closed:
 	case <-s.ch.dropped:
 	}
