@@ -17,6 +17,7 @@ type clientLink struct {
 	gone    atomic.Pointer[error] // why the client gave the connection up; nil if it did not
 	marks   marks                 // for the connection's next start
 	closing sync.Once
+	leaving atomic.Bool   // this end is closing the connection
 	closed  chan struct{} // closed when close has closed the connection
 }
 
@@ -36,6 +37,7 @@ func (l *clientLink) mark(mark string) {
 // newClientLink returns the link over a new connection. It is used until ctx ends at most.
 func newClientLink(ctx context.Context, conn Conn) *clientLink {
 	l := &clientLink{link: link{conn: conn}, closed: make(chan struct{})}
+	l.failed = func(error) { l.cut() }
 	l.used, l.endUse = context.WithCancel(ctx)
 	conn.SetReadLimit(defaultMaxMessage)
 	return l
@@ -59,7 +61,6 @@ func (p *remoteProcess) current() *clientLink {
 
 // attach lets the conversation flow over a link.
 func (p *remoteProcess) attach(l *clientLink) {
-	l.failed = func(error) { _ = l.conn.CloseNow() } // The reader notices.
 	l.sent = func() { p.requests.stdinSent(&l.link) }
 	if p.peer.Window > 0 && p.pinging > 0 {
 		// A server with flow control always reads, so it always answers pings.
@@ -88,7 +89,15 @@ func (l *clientLink) setZeroMask(may bool) {
 // giveUp closes a connection whose server does not answer. The reader notices.
 func (l *clientLink) giveUp(err error) {
 	l.gone.CompareAndSwap(nil, &err)
-	_ = l.conn.CloseNow()
+	l.cut()
+}
+
+// cut closes the connection without a word. The reader notices. After this end's close frame every write and every ping fails, but
+// the server is still to read that frame: then cut does nothing, and the connection is closed within the time of [Conn.Close].
+func (l *clientLink) cut() {
+	if !l.leaving.Load() {
+		_ = l.conn.CloseNow()
+	}
 }
 
 // detach stops using a link.
@@ -144,6 +153,7 @@ func (l *clientLink) close(lasting bool) {
 				_ = l.conn.CloseNow()
 				return
 			}
+			l.leaving.Store(true)
 			_ = l.conn.Close(statusNormal, "")
 		}()
 	})

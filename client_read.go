@@ -171,5 +171,6 @@ func (p *remoteProcess) sayGoodbye() {
 	await(l.closed, nil, goodbyeGrace)
 }
 
-// goodbyeGrace is how long a process waits until its connection is closed.
+// goodbyeGrace is how long a client's last word may take: a process waits so long until its connection is closed, and a server
+// that can't write to the client any more so long until it has read what the client said.
 const goodbyeGrace = 250 * time.Millisecond

@@ -258,6 +258,7 @@ func (d *drive) connectionLost(err error) (ended bool, _ error) {
 	if d.ctx.Err() != nil || d.conv.ctx.Err() != nil {
 		return true, d.shutDown()
 	}
+	await(d.closed, d.conv.ctx.Done(), goodbyeGrace) // A write may fail before the client's last word is read.
 	d.detach()
 	if d.hasLeft() {
 		return true, nil
@@ -267,8 +268,7 @@ func (d *drive) connectionLost(err error) (ended bool, _ error) {
 	return false, nil
 }
 
-// hasLeft reports whether the client has closed the connection for good. A write to it may fail before that is noticed. The
-// reader has ended.
+// hasLeft reports whether the client has closed the connection for good. The reader has ended.
 func (d *drive) hasLeft() bool {
 	select {
 	case err := <-d.readErr:

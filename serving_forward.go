@@ -79,8 +79,7 @@ func (d *drive) forwardStart(p *remoteProcess, release func()) error {
 	p.unbind()
 	f := newForward(d, p.current(), &p.peer, release)
 	f.pinging, f.keep = p.pinging, p.resumer.keep
-	f.hop.failed = func(error) { _ = f.hop.conn.CloseNow() } // Its reader notices.
-	d.conv.forwarding = nil                                  // It has the process, whose memory is free from now on.
+	d.conv.forwarding = nil // It has the process, whose memory is free from now on.
 	d.conv.forwardTo(f)
 	var answer any
 	switch {

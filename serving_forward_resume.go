@@ -155,7 +155,6 @@ func (d Dialer) askToResume(ctx context.Context, m *proto.Resume) (*clientLink, 
 	resumed, err := l.ask(m)
 	late := !stop()
 	if err == nil && !late {
-		l.failed = func(error) { _ = conn.CloseNow() } // Its reader notices.
 		return l, resumed, nil
 	}
 	l.endUse()

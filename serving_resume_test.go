@@ -160,14 +160,48 @@ func TestLeaveCountsThoughAWriteFails(t *testing.T) {
 	for code, leaves := range map[int]bool{statusNormal: true, statusGoingAway: false} {
 		synctest.Test(t, func(t *testing.T) {
 			d := newTestDrive(t, new(Server))
-			d.readErr <- &wstest.CloseError{Code: code}
-			close(d.closed)
+			time.AfterFunc(goodbyeGrace/2, func() {
+				requireOpen(t, d.conn)
+				d.readErr <- &wstest.CloseError{Code: code}
+				close(d.closed)
+			})
 			ended, err := d.connectionLost(io.ErrClosedPipe)
 			require.NoError(t, err)
 			require.Equal(t, leaves, ended)
 			d.release()
 			d.stopTimer()
 			d.conv.cancel()
+		})
+	}
+}
+
+func requireOpen(t *testing.T, c Conn) {
+	t.Helper()
+	require.False(t, isClosed(c.(*wstest.Conn).Closed()))
+}
+
+// TestLeaveIsReadThoughWritesFail: after a client's close frame its writes and pings fail. That must not close the connection
+// before the server has read the frame.
+func TestLeaveIsReadThoughWritesFail(t *testing.T) {
+	for _, leaves := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			client, server := wstest.Pipe()
+			l := newClientLink(t.Context(), client)
+			if leaves {
+				l.close(true)
+				synctest.Wait()
+			}
+			l.fail(io.ErrClosedPipe)
+			l.giveUp(io.ErrClosedPipe)
+			require.Equal(t, !leaves, isClosed(client.Closed()))
+			if leaves {
+				_, err := server.Reader(t.Context())
+				code, _, _ := peerClose(err)
+				require.Equal(t, statusNormal, code)
+				_ = server.CloseNow()
+				<-l.closed
+			}
+			l.endUse()
 		})
 	}
 }
