@@ -59,6 +59,9 @@ type conversation struct {
 	reading        atomic.Int32          // outputs that have not ended
 	cut            atomic.Pointer[error] // why an output was lost before its end; nil if none was
 
+	listener atomic.Pointer[link] // over which the client is told of skipped bytes; nil while it can't be told
+	telling  sync.Mutex           // held while it is told
+
 	exitOnce sync.Once
 	known    chan struct{} // closed when exit is set
 	exit     error         // what the process's Wait returned
@@ -149,7 +152,7 @@ func (c *conversation) run(r started) {
 		c.exited = p.Exited()
 	}
 	if p, ok := processAs[skipTeller](c.process); ok {
-		p.onSkip(func() { c.tellSkipped(c.carrier.Load()) })
+		p.onSkip(c.tellSkipped)
 	}
 	c.requests.begin()
 	stdin := c.process.Stdin()
@@ -158,10 +161,17 @@ func (c *conversation) run(r started) {
 	whenReady(c.process.Stderr(), func(r io.Reader) { c.carry(r, c.stderr) })
 }
 
-// tellSkipped tells the client how many bytes it does not get, if there are any. After a resume it is told again.
-func (c *conversation) tellSkipped(l *link) {
+// tellSkipped tells the client how many bytes it does not get, if there are any. After a resume it is told again. A client that has
+// not read pid or resumed yet is told after that.
+func (c *conversation) tellSkipped() {
 	p, ok := processAs[Skipper](c.process)
 	if !ok || !c.knowsGaps {
+		return
+	}
+	c.telling.Lock() // The numbers only grow.
+	defer c.telling.Unlock()
+	l := c.listener.Load()
+	if l == nil {
 		return
 	}
 	if stdout, stderr := p.Skipped(); stdout > 0 || stderr > 0 {
@@ -224,8 +234,10 @@ func (c *conversation) stdinEnded(stdin io.Closer, err error) {
 	}
 }
 
-// attach lets the conversation flow over a link to a client with these extensions.
+// attach lets the conversation flow over a link to a client with these extensions. The client has been sent pid or resumed.
 func (c *conversation) attach(l *link, peer *proto.Extensions) {
+	c.listener.Store(l)
+	c.tellSkipped() // Before the streams, since what they carry may come after a gap.
 	c.stdinReceipt.attach(l)
 	c.requestReceipt.attach(l)
 	c.stdout.attach(l, peer)
@@ -234,6 +246,7 @@ func (c *conversation) attach(l *link, peer *proto.Extensions) {
 
 // detach stops using a link.
 func (c *conversation) detach(l *link) {
+	c.listener.CompareAndSwap(l, nil)
 	c.stdinReceipt.detach()
 	c.requestReceipt.detach()
 	c.stdout.detach(l)

@@ -185,7 +185,6 @@ func (d *drive) attach() {
 	if d.endsApart() {
 		d.exited = d.conv.exited
 	}
-	d.conv.tellSkipped(&d.link)
 	d.conv.attach(&d.link, &d.peer)
 }
 

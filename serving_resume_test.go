@@ -278,6 +278,46 @@ func TestConversationEndsUnderAResume(t *testing.T) {
 	})
 }
 
+// gapped is a process whose client does not get all output.
+type gapped struct {
+	Process
+	gaps
+}
+
+// TestSkippedFollowsPid: bytes may be skipped before the client was sent pid, and while it is away. It is told once it listens.
+func TestSkippedFollowsPid(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, server := wstest.Pipe()
+		server.Record()
+		d := newTestDriveOver(t, new(Server), server)
+		p := &gapped{}
+		p.onSkip(d.conv.tellSkipped)
+		skips := func(n int64) {
+			p.stdout.Add(n)
+			p.grown()
+		}
+		d.conv.process, d.conv.knowsGaps = p, true
+		skips(1)
+		require.Empty(t, server.Sent())
+		go func() {
+			_ = d.send(proto.Pid{Pid: 7})
+			d.attach()
+			skips(2)
+			d.conv.detach(&d.link)
+			skips(4)
+			d.conv.attach(&d.link, &d.peer)
+		}()
+		nextMessage[proto.Pid](t, client)
+		for _, want := range []int64{1, 3, 7} {
+			require.Equal(t, want, nextMessage[proto.Skipped](t, client).Stdout)
+		}
+		synctest.Wait()
+		require.Len(t, server.Sent(), 4)
+		d.endPhase()
+		d.conv.cancel()
+	})
+}
+
 // TestTruthWaitsForTheClient: what the client can't be told now, because it is away, it is told when it is back.
 func TestTruthWaitsForTheClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
