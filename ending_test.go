@@ -264,7 +264,7 @@ func TestOutputHeldByAnotherSessionIsLetGo(t *testing.T) {
 }
 
 func TestCloseLetsGoOfOutputHeldByADaemon(t *testing.T) {
-	const daemon = `setsid sh -c 'echo $$; exec sleep 1000' & echo said >&2; `
+	const daemon = `echo said >&2; setsid sh -c 'echo $$; exec sleep 1000' & `
 	for _, tc := range []struct {
 		name, script string
 		closeBefore  bool
