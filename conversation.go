@@ -62,7 +62,7 @@ type conversation struct {
 	listener atomic.Pointer[link] // over which the client is told of skipped bytes; nil while it can't be told
 	telling  sync.Mutex           // held while it is told
 
-	exitOnce sync.Once
+	learning atomic.Bool   // a goroutine waits for the process
 	known    chan struct{} // closed when exit is set
 	exit     error         // what the process's Wait returned
 
@@ -147,7 +147,7 @@ func awaitUnwanted(begun <-chan started) {
 
 // run begins to carry the streams and the requests of a process.
 func (c *conversation) run(r started) {
-	c.process, c.wait, c.release = r.process, sync.OnceValue(r.process.Wait), r.release
+	c.process, c.wait, c.release = r.process, r.process.Wait, r.release
 	if p, ok := processAs[Exiter](c.process); ok {
 		c.exited = p.Exited()
 	}
@@ -202,13 +202,16 @@ func (c *conversation) carry(r io.Reader, s *sender) {
 	}
 }
 
-// learnExit waits until the process has exited. known is closed then.
+// learnExit waits until the process has exited. known is closed then. It does not wait on a lock: tests with fake time could not see
+// that it only waits.
 func (c *conversation) learnExit() {
-	c.exitOnce.Do(func() {
-		c.exit = c.wait()
-		c.release() // Before the client knows: it may start the next command at once.
-		close(c.known)
-	})
+	if c.learning.Swap(true) {
+		<-c.known
+		return
+	}
+	c.exit = c.wait()
+	c.release() // Before the client knows: it may start the next command at once.
+	close(c.known)
 }
 
 // cutShort returns an error if an output was lost before its end, for example because the connection behind it was lost.

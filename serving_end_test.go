@@ -65,6 +65,28 @@ func TestProcessCountsUntilItHasEnded(t *testing.T) {
 	}
 }
 
+// TestExitIsLearnedOnce: whoever asks waits for it, and the process's Wait is called once.
+func TestExitIsLearnedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newTestDrive(t, new(Server))
+		waits := 0
+		d.conv.release = func() {}
+		d.conv.wait = func() error {
+			waits++
+			time.Sleep(time.Second)
+			return io.ErrClosedPipe
+		}
+		began := time.Now()
+		go d.conv.learnExit()
+		synctest.Wait()
+		d.conv.learnExit()
+		require.Equal(t, time.Second, time.Since(began))
+		require.Equal(t, io.ErrClosedPipe, d.conv.exit)
+		require.Equal(t, 1, waits)
+		d.conv.cancel()
+	})
+}
+
 // TestServerEndsDuringStart: a start that the server's end has ended did not fail. The client may come back.
 func TestServerEndsDuringStart(t *testing.T) {
 	client, server := wstest.Pipe()
