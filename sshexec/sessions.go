@@ -16,7 +16,6 @@ import (
 type sessions struct {
 	client   *ssh.Client
 	dropbear bool // the server is dropbear
-	fragile  bool // see isFragile
 
 	pulse *pulse
 	freed func() // if set, called without the lock when a command has left its place
@@ -36,7 +35,6 @@ type sessions struct {
 func newSessions(client *ssh.Client, limit int) *sessions {
 	return &sessions{
 		client:   client,
-		fragile:  isFragile(client.ServerVersion()),
 		pulse:    newPulse(),
 		dropbear: isDropbear(client),
 		live:     make(map[*channel]time.Time),
