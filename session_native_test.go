@@ -181,6 +181,14 @@ func TestSizeIsThatOfTheLast(t *testing.T) {
 		typeLine(t, v.p, "echo $(stty size)=; ")
 		v.waitFor(want + "=")
 	}
+	askUntil := func(v *view, want string) {
+		t.Helper()
+		require.Eventually(t, func() bool {
+			typeLine(t, v.p, "clear; echo $(stty size)=")
+			time.Sleep(10 * time.Millisecond) // The shell has to answer.
+			return strings.Contains(v.text(), want+"=")
+		}, patience, time.Millisecond)
+	}
 	a := watch(t, execer, sized(20, 60))
 	ask(a, "20 60")
 	b := watch(t, execer, sized(30, 100))
@@ -202,14 +210,10 @@ func TestSizeIsThatOfTheLast(t *testing.T) {
 	b.mu.Lock()
 	b.term.Resize(40, 90)
 	b.mu.Unlock()
-	ask(b, "40 90")
+	askUntil(b, "40 90") // What is typed may come before the new size.
 	// It leaves, and the one that is left sets the size.
 	b.leave()
-	require.Eventually(t, func() bool {
-		typeLine(t, a.p, "clear; echo $(stty size)=")
-		time.Sleep(10 * time.Millisecond) // The shell has to answer.
-		return strings.Contains(a.text(), "20 60=")
-	}, patience, time.Millisecond)
+	askUntil(a, "20 60")
 	typeLine(t, a.p, "exit")
 	requireExit(t, a.p, 0)
 }
