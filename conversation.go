@@ -202,8 +202,8 @@ func (c *conversation) carry(r io.Reader, s *sender) {
 	}
 }
 
-// learnExit waits until the process has exited. known is closed then. It does not wait on a lock: tests with fake time could not see
-// that it only waits.
+// learnExit waits until the process has exited. known is closed then. It waits on a channel and not on a lock: in tests fake time
+// stands still while a goroutine waits for a lock.
 func (c *conversation) learnExit() {
 	if c.learning.Swap(true) {
 		<-c.known

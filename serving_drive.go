@@ -267,7 +267,7 @@ func (d *drive) connectionLost(err error) (ended bool, _ error) {
 	return false, nil
 }
 
-// hasLeft reports whether the client has closed the connection for good. The reader has ended.
+// hasLeft reports whether the reader has ended because the client has closed the connection for good.
 func (d *drive) hasLeft() bool {
 	select {
 	case err := <-d.readErr:

@@ -133,12 +133,8 @@ func (f *forward) leaveHop() {
 // it for good before.
 func (f *forward) lastWord(err error) error {
 	await(f.closed, nil, goodbyeGrace)
-	select {
-	case said := <-f.readErr:
-		if f.connectionEnd(said) == nil {
-			return nil
-		}
-	default:
+	if f.hasLeft() {
+		return nil
 	}
 	return disconnected(err)
 }

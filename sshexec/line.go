@@ -55,8 +55,8 @@ func isDropbear(client *ssh.Client) bool {
 	return bytes.HasPrefix(client.ServerVersion(), []byte("SSH-2.0-dropbear"))
 }
 
-// isFragile reports whether an exit may cost the server the whole connection, because another command is just about to start on
-// it. So do dropbear 2022.82 to 2024.85 (https://github.com/mkj/dropbear/issues/321). A dropbear without a number may be one of
+// isFragile reports whether the server may close a connection, with all its commands, when one of them exits just before another
+// starts. dropbear 2022.82 to 2024.85 may (https://github.com/mkj/dropbear/issues/321). A dropbear without a number may be one of
 // them.
 func isFragile(version []byte) bool {
 	number, dropbear := bytes.CutPrefix(version, []byte("SSH-2.0-dropbear"))
@@ -71,7 +71,7 @@ func isFragile(version []byte) bool {
 	return err != nil || r >= 2022.82 && r <= 2024.85
 }
 
-// dropbearRelease matches what follows the name in dropbear's version: the year and the number, or a number of before 2011.
+// dropbearRelease matches what follows the name in dropbear's version: the year and a number, or before 2011 a number alone.
 var dropbearRelease = regexp.MustCompile(`^_([0-9]+\.[0-9]+)`)
 
 // startLine returns the line that starts the command. wardenDir is the directory of its warden, or "".

@@ -90,7 +90,8 @@ func (s *sessions) open(ctx context.Context, at *place) (*channel, error) {
 	for {
 		if s.dropbear {
 			s.awaitDropped(ctx)
-			s.confirmAll() // Here as well as before the command, so that less time passes between both on a fragile host.
+			// It is called again before the command starts, and then returns sooner. A fragile host fails between the two.
+			s.confirmAll()
 		}
 		inner, requests, err := s.client.OpenChannel("session", nil)
 		if err == nil {

@@ -89,7 +89,7 @@ func testRelease(t *testing.T, s *suite) {
 	full := a.request("alice", "other")
 	full.Slots = 1
 	_, err = a.Claim(s.ctx, full)
-	require.ErrorIs(t, err, fleet.ErrQuota, "the slot is that of the second claim")
+	require.ErrorIs(t, err, fleet.ErrQuota, "the second claim holds the slot")
 }
 
 func testReplace(t *testing.T, s *suite) {
@@ -117,7 +117,7 @@ func testReplace(t *testing.T, s *suite) {
 	s.requireTaken(t, b, third, replaced)
 }
 
-// testReplaceReturned is a node that was lost, came back, and is lost again. Who has seen only the first loss must not take its
+// testReplaceReturned loses a node, which comes back, and loses it again. A node that has seen only the first loss must not take its
 // names.
 func testReplaceReturned(t *testing.T, s *suite) {
 	a, b := s.join(t, "a"), s.join(t, "b")
