@@ -17,7 +17,7 @@ type clientLink struct {
 	gone    atomic.Pointer[error] // why the client gave the connection up; nil if it did not
 	marks   marks                 // for the connection's next start
 	closing sync.Once
-	leaving atomic.Bool   // this end is closing the connection
+	leaving atomic.Bool   // the conversation has ended here: the connection is being closed, or carries another
 	closed  chan struct{} // closed when close has closed the connection
 }
 
@@ -92,8 +92,9 @@ func (l *clientLink) giveUp(err error) {
 	l.cut()
 }
 
-// cut closes the connection without a word. The reader notices. After this end's close frame every write and every ping fails, but
-// the server is still to read that frame: then cut does nothing, and the connection is closed within the time of [Conn.Close].
+// cut closes the connection without a word. The reader notices. Once the conversation has ended here, its last writes and pings
+// fail. Then cut does nothing: the connection may carry another conversation, or the server is still to read the close frame, and
+// the connection is closed within the time of [Conn.Close].
 func (l *clientLink) cut() {
 	if !l.leaving.Load() {
 		_ = l.conn.CloseNow()
@@ -124,6 +125,7 @@ func (p *remoteProcess) unuse(l *clientLink) {
 // part ends the conversation's time with a link whose last message has come. If the connection can carry another conversation it
 // is kept for that. Otherwise it is closed.
 func (p *remoteProcess) part(l *clientLink) {
+	l.leaving.Store(true)
 	if !p.mayKeep(l) || !l.tryEndWrites() {
 		l.close(p.lasting.Load())
 		return
