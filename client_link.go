@@ -125,8 +125,7 @@ func (p *remoteProcess) unuse(l *clientLink) {
 // part ends the conversation's time with a link whose last message has come. If the connection can carry another conversation it
 // is kept for that. Otherwise it is closed.
 func (p *remoteProcess) part(l *clientLink) {
-	l.leaving.Store(true)
-	if !p.mayKeep(l) || !l.tryEndWrites() {
+	if !p.mayKeep(l) || !l.tryLeave() {
 		l.close(p.lasting.Load())
 		return
 	}
@@ -135,6 +134,13 @@ func (p *remoteProcess) part(l *clientLink) {
 		close(l.closed)
 		p.resumer.keep(newIdleConn(l))
 	})
+}
+
+// tryLeave makes this conversation write nothing more, so that the connection can carry another. While a write is under
+// way it returns false: then the connection must be closed.
+func (l *clientLink) tryLeave() bool {
+	l.leaving.Store(true)
+	return l.tryEndWrites()
 }
 
 // mayKeep reports whether the server lets the connection carry another conversation, and the Dialer wants that. A server that does

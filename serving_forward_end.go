@@ -114,7 +114,7 @@ func (f *forward) keepHop() bool {
 	}
 	await(f.told, nil, lastWriteGrace)
 	f.leaveHop()
-	if !isClosed(f.told) || !f.hop.tryEndWrites() || !f.rests.CompareAndSwap(false, true) {
+	if !isClosed(f.told) || !f.hop.tryLeave() || !f.rests.CompareAndSwap(false, true) {
 		return false
 	}
 	f.hop.endUse()
