@@ -476,8 +476,7 @@ func descriptors(t *testing.T) int {
 func TestExitCodeArrivesWhileStdinStreams(t *testing.T) {
 	skipIfShort(t)
 	t.Parallel()
-	server := countConnections(t, &wsep.Handler{})
-	d := reusing(t, server.url)
+	url := newServer(t, &wsep.Handler{})
 	for _, tc := range []struct{ name, script string }{
 		{"program ignores it", "exit 7"},
 		{"program closed it", "exec <&-; exit 7"},
@@ -485,7 +484,7 @@ func TestExitCodeArrivesWhileStdinStreams(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			for i := range often(40, 200) {
-				p, err := d.Start(t.Context(), wsep.Command{
+				p, err := wsep.Dialer{URL: url}.Start(t.Context(), wsep.Command{
 					Command: "sh", Args: []string{"-c", tc.script}, Stdin: true,
 				})
 				require.NoError(t, err)
@@ -502,7 +501,4 @@ func TestExitCodeArrivesWhileStdinStreams(t *testing.T) {
 			}
 		})
 	}
-	d.CloseIdleConnections()
-	require.Eventually(t, func() bool { return server.open.Load() == 0 }, timetest.Patience, 5*time.Millisecond,
-		"the server does not wait for clients that have left")
 }

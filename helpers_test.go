@@ -17,10 +17,12 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"nhooyr.io/websocket"
 
@@ -54,13 +56,30 @@ func skipIfShort(t testing.TB) {
 	}
 }
 
-// newServer serves the handler and returns its URL.
-func newServer(t *testing.T, h *wsep.Handler) string {
+// newServer serves the handler until the test ends, and returns its URL. It fails a test that leaves a client that the server waits
+// for.
+func newServer(t testing.TB, h *wsep.Handler) string {
 	t.Helper()
 	if h.Execer == nil {
 		h.Execer = wsep.LocalExecer{}
 	}
-	return serveHTTP(t, h)
+	if h.Server == nil {
+		h.Server = wsep.NewServer()
+	}
+	var open atomic.Int64
+	url := serveHTTP(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		open.Add(1)
+		defer open.Add(-1)
+		h.ServeHTTP(w, r)
+	}))
+	t.Cleanup(func() {
+		defer h.Server.Close()
+		assert.Eventually(t, func() bool {
+			h.Server.CloseIdleConnections()
+			return open.Load() == 0
+		}, patience, 5*time.Millisecond, "the server waits for a client")
+	})
+	return url
 }
 
 // serveHTTP serves until the test ends, and returns its URL.
@@ -72,7 +91,7 @@ func serveHTTP(t testing.TB, h http.Handler) string {
 
 // serve runs a Handler for the execer until the test ends, and returns its URL.
 func serve(t testing.TB, execer wsep.Execer) string {
-	return serveHTTP(t, &wsep.Handler{Execer: execer})
+	return newServer(t, &wsep.Handler{Execer: execer})
 }
 
 func sh(script string) wsep.Command {
