@@ -44,7 +44,7 @@ func (r *requests) begin() {
 }
 
 // add adds a request. It ignores one that has come before, over an earlier connection. A resize replaces a resize that
-// waits at the end of the queue.
+// waits at the end of the queue. The process gets what is typed after a resize when that is done.
 func (r *requests) add(m any, seq int64) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -62,17 +62,22 @@ func (r *requests) add(m any, seq int64) error {
 		return protocolErrorf("%d requests wait for the process", maxRequests)
 	}
 	r.queue = append(r.queue, request{m, seq})
+	if isResize(m) {
+		r.conversation.stdin.Hold()
+	}
 	r.work()
 	return nil
+}
+
+func isResize(m any) bool {
+	_, ok := m.(proto.Resize)
+	return ok
 }
 
 // replace puts a resize in the place of a resize at the end of the queue, if there is one. The lock is held.
 func (r *requests) replace(m any, seq int64) bool {
 	last := len(r.queue) - 1
-	if _, ok := m.(proto.Resize); !ok || last < 0 {
-		return false
-	}
-	if _, ok := r.queue[last].m.(proto.Resize); !ok {
+	if last < 0 || !isResize(m) || !isResize(r.queue[last].m) {
 		return false
 	}
 	r.queue[last] = request{m, seq}
@@ -105,6 +110,9 @@ func (r *requests) work() {
 			if err := r.conversation.do(m); err != nil {
 				r.logFailed(describe(bulk{}, m), err)
 			}
+			if isResize(m) {
+				r.conversation.stdin.Release()
+			}
 		}
 	}()
 }
@@ -122,7 +130,7 @@ func (r *requests) next() (any, bool) {
 	defer r.mu.Unlock()
 	if len(r.queue) == 0 || r.conversation.ctx.Err() != nil {
 		r.working = false
-		r.queue = nil
+		r.drop()
 		return nil, false
 	}
 	next := r.queue[0]
@@ -132,6 +140,16 @@ func (r *requests) next() (any, bool) {
 		r.conversation.requestReceipt.send(next.seq)
 	}
 	return next.m, true
+}
+
+// drop drops the requests that wait. The lock is held.
+func (r *requests) drop() {
+	for _, dropped := range r.queue {
+		if isResize(dropped.m) {
+			r.conversation.stdin.Release()
+		}
+	}
+	r.queue = nil
 }
 
 // do passes one request to the process.

@@ -43,11 +43,12 @@ type Buffer struct {
 	mu      sync.Mutex // guards what follows
 	chunks  []*chunk
 	size    int
-	total   int64 // bytes that the producer has brought since the beginning
-	filling bool  // the producer writes to the last chunk
-	end     error // what the consumer gets after the last byte; nil while there may be more
-	drop    bool  // the consumer is done: all bytes are taken and none is kept
-	pump    *pump // the consumer, if it is a writer
+	total   int64   // bytes that the producer has brought since the beginning
+	filling bool    // the producer writes to the last chunk
+	end     error   // what the consumer gets after the last byte; nil while there may be more
+	drop    bool    // the consumer is done: all bytes are taken and none is kept
+	pump    *pump   // the consumer, if it is a writer
+	holds   []int64 // where the pump waits, as offsets in total
 
 	readable chan struct{} // has room for one: the consumer looks again
 	writable chan struct{} // has room for one: the producer looks again
@@ -224,7 +225,7 @@ func (b *Buffer) commit(n int) error {
 	last := b.chunks[len(b.chunks)-1]
 	last.w += n
 	taken := 0
-	if b.size == 0 {
+	if b.size == 0 && len(b.holds) == 0 {
 		taken = b.pump.try(last.data[last.w-n : last.w])
 		last.r += taken
 	}

@@ -2,7 +2,7 @@ package flow
 
 import "io"
 
-// pump carries what is in a buffer to a writer. Its goroutine lives while there is something to carry. The buffer's lock
+// pump carries what is in a buffer to a writer. Its goroutine lives while there is something that it may carry. The buffer's lock
 // guards it. A nil pump does nothing.
 type pump struct {
 	buffer *Buffer
@@ -25,6 +25,32 @@ func (b *Buffer) PumpTo(w io.Writer, ended func(error)) {
 	b.pump.work()
 }
 
+// Hold makes the pump wait before the bytes that are still to come. Each call needs a Release.
+func (b *Buffer) Hold() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.holds = append(b.holds, b.total)
+}
+
+// Release undoes the oldest Hold.
+func (b *Buffer) Release() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.holds = b.holds[1:]
+	b.pump.work()
+}
+
+// free returns how many bytes the pump may write. The lock is held.
+func (b *Buffer) free() int {
+	if b.size == 0 || len(b.holds) == 0 {
+		return b.size
+	}
+	return min(b.size, int(b.holds[0]-(b.total-int64(b.size))))
+}
+
+// hasEnded reports whether the pump has nothing more to write. The lock is held.
+func (b *Buffer) hasEnded() bool { return b.size == 0 && b.end != nil }
+
 // maxDirect is the size, in bytes, of the largest chunk that the producer writes itself. Larger chunks go to the pump, so
 // that writing overlaps reading.
 const maxDirect = 4 << 10
@@ -43,11 +69,11 @@ func (m *pump) try(p []byte) int {
 
 // work starts the goroutine if there is something to do and none runs.
 func (m *pump) work() {
-	if m == nil || m.busy || m.over || (m.buffer.size == 0 && m.buffer.end == nil) {
+	if m == nil || m.busy || m.over || (m.buffer.free() == 0 && !m.buffer.hasEnded()) {
 		return
 	}
 	m.busy = true
-	// Ends when the buffer is empty, or the writer fails.
+	// Ends when there is nothing that may be written, or the writer fails.
 	go m.run()
 }
 
@@ -74,12 +100,15 @@ func (m *pump) next() ([]byte, error) {
 	b := m.buffer
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.size > 0 {
+	if free := b.free(); free > 0 {
 		c := b.chunks[0]
-		return c.data[c.r:c.w], nil
+		return c.data[c.r:min(c.w, c.r+free)], nil
 	}
-	m.busy = b.end != nil
-	return nil, b.end
+	if b.hasEnded() {
+		return nil, b.end
+	}
+	m.busy = false
+	return nil, nil
 }
 
 func (m *pump) finish(err error) {

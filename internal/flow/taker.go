@@ -28,7 +28,7 @@ func (b *Buffer) pass(r io.Reader) error {
 func (b *Buffer) taker() Taker {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.drop || b.size > 0 || b.pump == nil || b.pump.busy || b.pump.over {
+	if b.drop || b.size > 0 || len(b.holds) > 0 || b.pump == nil || b.pump.busy || b.pump.over {
 		return nil
 	}
 	t, _ := b.pump.w.(Taker)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 )
@@ -98,3 +99,60 @@ func TestTakerErrors(t *testing.T) {
 type failing struct{ err error }
 
 func (r failing) Read([]byte) (int, error) { return 0, r.err }
+
+// nowaiter is a writer that writes without waiting, and a Taker.
+type nowaiter struct{ got []byte }
+
+func (w *nowaiter) Write(p []byte) (int, error) { return w.WriteNoWait(p), nil }
+func (w *nowaiter) WriteNoWait(p []byte) int    { w.got = append(w.got, p...); return len(p) }
+
+// eachDirect runs a test for each kind of writer that need not go through the buffer. written returns what it has got.
+func eachDirect(t *testing.T, test func(t *testing.T, w io.Writer, written func() string)) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &nowaiter{}
+		test(t, w, func() string { synctest.Wait(); return string(w.got) })
+	})
+	synctest.Test(t, func(t *testing.T) {
+		w := &taker{takes: 100, blocked: make(chan struct{})}
+		close(w.blocked)
+		test(t, w, func() string { synctest.Wait(); return w.got.String() })
+	})
+}
+
+// TestHold: bytes that come after a Hold wait for its Release.
+func TestHold(t *testing.T) {
+	eachDirect(t, func(t *testing.T, w io.Writer, written func() string) {
+		b := NewBuffer(1 << 20)
+		fill := func(text string) { require.NoError(t, b.Fill(strings.NewReader(text), nil)) }
+		ended := false
+		fill("free, ")
+		b.Hold()
+		fill("held once, ")
+		b.PumpTo(w, func(err error) { ended = err == io.EOF })
+		b.Hold()
+		fill("held twice")
+		b.Close(io.EOF)
+		require.Equal(t, "free, ", written())
+		b.Release()
+		require.Equal(t, "free, held once, ", written())
+		require.False(t, ended)
+		b.Release()
+		require.Equal(t, "free, held once, held twice", written())
+		require.True(t, ended)
+	})
+}
+
+// TestHoldOfEmptyBuffer: a writer takes nothing by itself while there is a Hold.
+func TestHoldOfEmptyBuffer(t *testing.T) {
+	eachDirect(t, func(t *testing.T, w io.Writer, written func() string) {
+		b := NewBuffer(1 << 20)
+		b.PumpTo(w, func(error) {})
+		b.Hold()
+		require.NoError(t, b.Fill(strings.NewReader("held"), nil))
+		require.Empty(t, written())
+		b.Release()
+		require.Equal(t, "held", written())
+		require.NoError(t, b.Fill(strings.NewReader(", free"), nil))
+		require.Equal(t, "held, free", written())
+	})
+}
