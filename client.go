@@ -346,6 +346,7 @@ func (p *remoteProcess) agree() {
 	}
 	if p.stdin != nil && p.resumer != nil {
 		p.stdin.sender.lasting = true
+		p.stdin.sender.before = p.requests.awaitSizes
 	} else if p.stdin != nil {
 		p.stdin.sender.forget()
 	}

@@ -21,14 +21,18 @@ type clientRequests struct {
 	last    int64           // the number of the newest request
 	queue   []clientRequest // the ones that the server has not taken, the oldest first; without numbers, that were not sent
 	sent    int             // how many of these were sent over the link
+	written int64           // the number of the newest that was written to the link; 0 if that is none
 	ending  bool            // close_stdin is to join the queue when all of stdin was sent
 	drained bool            // all of stdin was sent over the link
 	sending bool            // the goroutine lives
 	closed  bool            // nothing is sent any more
+	changed *sync.Cond      // written or sending has changed
 }
 
 func newClientRequests() *clientRequests {
-	return &clientRequests{room: make(chan struct{}, 1)}
+	r := &clientRequests{room: make(chan struct{}, 1)}
+	r.changed = sync.NewCond(&r.mu)
+	return r
 }
 
 // clientRequest is a request that waits to be sent or taken.
@@ -179,7 +183,7 @@ func (r *clientRequests) acknowledged(seq int64) error {
 func (r *clientRequests) attach(l *link) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.link, r.sent, r.drained = l, 0, false
+	r.link, r.sent, r.written, r.drained = l, 0, 0, false
 	r.work()
 }
 
@@ -197,6 +201,22 @@ func (r *clientRequests) close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.closed = true
+}
+
+// awaitSizes waits until the newest resize is written, if it can be now. What was typed after that must follow it. It waits no longer
+// than a write.
+func (r *clientRequests) awaitSizes() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	newest, first := int64(0), r.last-int64(len(r.queue))+1
+	for i, request := range r.queue {
+		if isResize(request.m) {
+			newest = first + int64(i)
+		}
+	}
+	for r.sending && r.written < newest {
+		r.changed.Wait()
+	}
 }
 
 // work starts the goroutine if there is something to send and it does not run. The lock is held.
@@ -228,6 +248,7 @@ func (r *clientRequests) send() {
 		r.sendOne(r.link, *next)
 	}
 	r.sending = false
+	r.changed.Broadcast()
 }
 
 // sendOne sends a request over a link. The lock is held, but not while sendOne writes.
@@ -237,14 +258,20 @@ func (r *clientRequests) sendOne(l *link, request clientRequest) {
 	} else {
 		r.queue = r.queue[1:]
 	}
+	number := r.last - int64(len(r.queue)) + int64(r.sent)
 	r.mu.Unlock()
 	err := l.send(request.m)
 	if request.sent != nil {
 		request.sent <- err
 	}
 	r.mu.Lock()
-	if err != nil && r.link == l {
+	switch {
+	case r.link != l:
+	case err != nil:
 		r.link = nil
 		l.fail(err)
+	default:
+		r.written = number
+		r.changed.Broadcast()
 	}
 }

@@ -1,8 +1,11 @@
 package wsep
 
 import (
+	"bytes"
+	"context"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -44,6 +47,45 @@ func TestSizesWhileAwayAreOne(t *testing.T) {
 		p.attach(p.use(conn))
 		synctest.Wait()
 		require.Equal(t, []string{`{"type":"resize","rows":3,"cols":80,"seq":1}`}, stringsOf(conn.sent))
+		p.end()
+	})
+}
+
+// slowResizeConn takes a second for each resize.
+type slowResizeConn struct{ scriptConn }
+
+func (c *slowResizeConn) Write(ctx context.Context, p []byte) error {
+	if bytes.HasPrefix(p, []byte(`{"type":"resize"`)) {
+		time.Sleep(time.Second)
+	}
+	return c.scriptConn.Write(ctx, p)
+}
+
+// TestTypingFollowsResize: what is typed after a resize follows it, over the first connection and over the next.
+func TestTypingFollowsResize(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newRemoteProcess(Command{TTY: true, Stdin: true}, &resumer{limit: time.Minute})
+		p.peer = offer
+		p.peer.Resume = 60
+		p.agree()
+		require.True(t, p.requests.numbered)
+		resizeAndType := func(rows uint16, keys string) {
+			require.NoError(t, p.Resize(t.Context(), rows, 80))
+			_, err := p.Stdin().Write([]byte(keys))
+			require.NoError(t, err)
+		}
+		first, next := &slowResizeConn{}, &slowResizeConn{}
+		l := p.use(first)
+		p.attach(l)
+		resizeAndType(1, "one")
+		require.Equal(t, []string{`{"type":"resize","rows":1,"cols":80,"seq":1}`, proto.StdinHeader + "one"}, stringsOf(first.sent))
+		require.NoError(t, p.acknowledged(&proto.Ack{Stdin: 3, Seq: 1}))
+		p.detach(l)
+		resizeAndType(2, "two")
+		p.attach(p.use(next))
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		require.Equal(t, []string{`{"type":"resize","rows":2,"cols":80,"seq":2}`, proto.StdinHeader + "two"}, stringsOf(next.sent))
 		p.end()
 	})
 }

@@ -16,6 +16,7 @@ import (
 type sender struct {
 	header string
 	stop   <-chan struct{} // closed when nobody is left to send to
+	before func()          // called before each message; it waits for what must be sent first. nil waits for nothing
 
 	room chan struct{} // has room for one: a maker of bytes looks again
 
@@ -152,6 +153,9 @@ func (s *sender) sendOne(l *link) error {
 	from := s.out.Sent()
 	msg := s.out.Message(most)
 	s.mu.Unlock()
+	if s.before != nil {
+		s.before()
+	}
 	began := time.Now()
 	err := l.write(msg)
 	took := time.Since(began)

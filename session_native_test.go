@@ -181,14 +181,6 @@ func TestSizeIsThatOfTheLast(t *testing.T) {
 		typeLine(t, v.p, "echo $(stty size)=; ")
 		v.waitFor(want + "=")
 	}
-	askUntil := func(v *view, want string) {
-		t.Helper()
-		require.Eventually(t, func() bool {
-			typeLine(t, v.p, "clear; echo $(stty size)=")
-			time.Sleep(10 * time.Millisecond) // The shell has to answer.
-			return strings.Contains(v.text(), want+"=")
-		}, patience, time.Millisecond)
-	}
 	a := watch(t, execer, sized(20, 60))
 	ask(a, "20 60")
 	b := watch(t, execer, sized(30, 100))
@@ -210,10 +202,14 @@ func TestSizeIsThatOfTheLast(t *testing.T) {
 	b.mu.Lock()
 	b.term.Resize(40, 90)
 	b.mu.Unlock()
-	askUntil(b, "40 90") // What is typed may come before the new size.
+	ask(b, "40 90")
 	// It leaves, and the one that is left sets the size.
 	b.leave()
-	askUntil(a, "20 60")
+	require.Eventually(t, func() bool {
+		typeLine(t, a.p, "clear; echo $(stty size)=")
+		time.Sleep(10 * time.Millisecond) // The shell has to answer.
+		return strings.Contains(a.text(), "20 60=")
+	}, patience, time.Millisecond)
 	typeLine(t, a.p, "exit")
 	requireExit(t, a.p, 0)
 }
