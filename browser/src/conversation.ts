@@ -203,10 +203,15 @@ export class Conversation {
   #flush(): void {
     const link = this.#link;
     if (!this.#attached || !link) return;
+    const send = (order: Order): void => link.send(order);
+    this.#orders.flushSizes(send);
     while (this.#outbox.unsent > 0 && !link.full) link.sendStdin(this.#outbox.next(MAX_STDIN));
-    this.#orders.flush((order) => link.send(order), this.#outbox.unsent === 0);
-    if (this.#outbox.unsent > 0) this.#pollTimer ??= setTimeout(() => this.#poll(), BUFFERED_POLL_MS);
-    else this.#wake();
+    if (this.#outbox.unsent > 0) {
+      this.#pollTimer ??= setTimeout(() => this.#poll(), BUFFERED_POLL_MS);
+      return;
+    }
+    this.#orders.flush(send, true);
+    this.#wake();
   }
 
   #poll(): void {

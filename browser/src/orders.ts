@@ -54,12 +54,22 @@ export class Orders {
       this.#ending = false;
       this.add({ type: "close_stdin" });
     }
-    for (; this.#sent < Math.min(this.#queue.length, MAX_UNTAKEN); this.#sent++) {
+    this.#flushUpTo(this.#queue.length, send, drained);
+    if (!this.#numbered) this.#forget(this.#sent);
+  }
+
+  /** Sends the orders up to the newest size. What was typed after that must follow it. */
+  flushSizes(send: (order: Order) => void): void {
+    const newest = this.#queue.map((order) => order.type).lastIndexOf("resize");
+    this.#flushUpTo(newest + 1, send, false);
+  }
+
+  #flushUpTo(end: number, send: (order: Order) => void, drained: boolean): void {
+    for (; this.#sent < Math.min(end, MAX_UNTAKEN); this.#sent++) {
       const order = this.#queue[this.#sent]!;
       if (order.type === "close_stdin" && !drained) return;
       send(order);
     }
-    if (!this.#numbered) this.#forget(this.#sent);
   }
 
   /**

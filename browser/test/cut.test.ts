@@ -82,6 +82,7 @@ test("a terminal goes on after a cut: nothing is shown twice, and keys wait", as
     await writer.write("echo $VAR-$((2+2))\r");
     const shown = await readUntil(reader, /kept-4/);
     assert.ok(!shown.includes("begun"), JSON.stringify(shown));
+    cutter.cutAll("close");
     process.resize(31, 91);
     await writer.write("stty size; exit 6\r");
     await readUntil(reader, /31 91/);

@@ -116,7 +116,7 @@ test("writes meanwhile wait, within the window", async (t) => {
   assert.deepEqual(s.socket.take(), [{ type: "stdin", length: 1 }]);
 });
 
-test("requests have numbers, and are sent again until the server has taken them", async (t) => {
+test("requests have numbers, and are sent again until the server has taken them; a size comes before what is typed after it", async (t) => {
   const s = await Session.begin(t, { id: "" });
   s.socket.start(resumable);
   s.process.resize(31, 91);
@@ -138,9 +138,9 @@ test("requests have numbers, and are sent again until the server has taken them"
   s.socket.deliver({ type: "resumed", pid: 42, seq: 2, extensions: resumable });
   await settle();
   assert.deepEqual(s.socket.take(), [
-    { type: "stdin", length: 10 },
     { type: "signal", signal: "TERM", seq: 3 },
     { type: "resize", rows: 33, cols: 93, seq: 4 },
+    { type: "stdin", length: 10 },
     { type: "close", seq: 5 },
   ]);
   s.socket.deliver({ type: "exit_code", exit_code: -1, signal: "TERM" });
