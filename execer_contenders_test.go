@@ -122,7 +122,8 @@ var wineExclusions = execertest.Exclusions{
 	"Close/StubbornOnTerminal": "no-close-event",
 
 	// Wine's ResizePseudoConsole is not implemented.
-	"Terminal/Resize": "no-resize",
+	"Terminal/Resize":         "no-resize",
+	"Terminal/ResizeThenType": "no-resize",
 
 	// A console takes Ctrl-Z for the end of a file only at the beginning of a line.
 	"Terminal/StdinCloseMidLine": "mid-line",

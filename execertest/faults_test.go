@@ -280,7 +280,14 @@ var faults = map[string]fault{
 		[]string{"Terminal/Size", "Terminal/DefaultSize"}},
 	"ResizeIgnored": {running(func(_ context.Context, _ wsep.Command, p *altered) {
 		p.resize = func(context.Context, uint16, uint16) error { return nil }
-	}), []string{"Terminal/Resize", "Terminal/ResizeSignal"}},
+	}), []string{"Terminal/Resize", "Terminal/ResizeThenType", "Terminal/ResizeSignal"}},
+	"ResizeLater": {running(func(_ context.Context, _ wsep.Command, p *altered) {
+		resize := p.resize
+		p.resize = func(_ context.Context, rows, cols uint16) error {
+			time.AfterFunc(10*time.Millisecond, func() { _ = resize(context.Background(), rows, cols) })
+			return nil
+		}
+	}), []string{"Terminal/ResizeThenType"}},
 	"ResizeNeedsTerminal": {running(func(_ context.Context, c wsep.Command, p *altered) {
 		if !c.TTY {
 			p.resize = func(context.Context, uint16, uint16) error { return errFault }

@@ -13,6 +13,7 @@ var terminalLines = []line{
 	{"Size", terminalSize},
 	{"DefaultSize", terminalDefaultSize},
 	{"Resize", terminalResize},
+	{"ResizeThenType", terminalResizeThenType},
 	{"ResizeSignal", terminalResizeSignal},
 	{"ResizeWithout", terminalResizeWithout},
 	{"Output", terminalOutput},
@@ -75,6 +76,23 @@ func terminalResize(f *fixture) {
 	p.out().await("resized")
 	p.write("\n")
 	require.Contains(f, p.out().all(), "51 133")
+	p.requireExit(0)
+}
+
+// terminalResizeThenType: what is typed after a Resize reaches the program after the new size.
+func terminalResizeThenType(f *fixture) {
+	const times = 20
+	script := program{out("ready\n")}
+	for range times {
+		script = append(script, readLine, outSize)
+	}
+	p := f.start(onTerminal(f.command(script)))
+	p.out().await("ready")
+	for i := range times {
+		p.resize(uint16(30+i), uint16(100+i))
+		p.write("\n")
+		p.out().await(fmt.Sprintf("%d %d", 30+i, 100+i))
+	}
 	p.requireExit(0)
 }
 
