@@ -119,7 +119,10 @@ export interface Process {
    */
   retry(): void;
 
-  /** Tells the terminal's size, also to every later connection. Without a terminal it does nothing. */
+  /**
+   * Tells the terminal's size, also to every later connection. Without a terminal it does nothing. What is written to stdin
+   * afterwards reaches the command after the new size.
+   */
   resize(rows: number, cols: number): void;
 
   /**
