@@ -206,12 +206,9 @@ export class Conversation {
     const send = (order: Order): void => link.send(order);
     this.#orders.flushSizes(send);
     while (this.#outbox.unsent > 0 && !link.full) link.sendStdin(this.#outbox.next(MAX_STDIN));
-    if (this.#outbox.unsent > 0) {
-      this.#pollTimer ??= setTimeout(() => this.#poll(), BUFFERED_POLL_MS);
-      return;
-    }
-    this.#orders.flush(send, true);
-    this.#wake();
+    this.#orders.flush(send, this.#outbox.unsent === 0);
+    if (this.#outbox.unsent > 0) this.#pollTimer ??= setTimeout(() => this.#poll(), BUFFERED_POLL_MS);
+    else this.#wake();
   }
 
   #poll(): void {

@@ -390,6 +390,24 @@ test("stdin does not fill the socket", async (t) => {
   assert.ok(sent > 5 << 20, `${sent}`);
 });
 
+test("a signal and a size do not wait for stdin that waits for the socket", async () => {
+  const { process, socket } = await spawn({ tty: true });
+  socket.start(allExtensions);
+  socket.bufferedAmount = 1 << 20;
+  const writing = process.stdin.getWriter().write("typed");
+  await process.signal("INT");
+  process.resize(31, 91);
+  assert.deepEqual(socket.take(), [
+    { type: "signal", signal: "INT" },
+    { type: "resize", rows: 31, cols: 91 },
+  ]);
+  await process.signal("TERM");
+  assert.deepEqual(socket.take(), [{ type: "signal", signal: "TERM" }]);
+  socket.bufferedAmount = 0;
+  await writing;
+  assert.deepEqual(socket.take(), [{ type: "stdin", length: 5 }]);
+});
+
 test("writes end with the command, also if its output goes on", async () => {
   for (const pending of [false, true]) {
     const { process, socket } = await spawn({ stdin: true });
