@@ -20,8 +20,7 @@ import (
 func TestIdleDetachedProcessIsSmall(t *testing.T) {
 	const most = 40 << 10
 	processes := often(100, 1000)
-	srv := wsep.NewServer()
-	url := newServer(t, &wsep.Handler{Server: srv})
+	url := serveCut(t, &wsep.Handler{})
 	start := func(i int) {
 		c := dialRaw(t, url)
 		key := base64.RawURLEncoding.EncodeToString(binary.BigEndian.AppendUint32(make([]byte, 28), uint32(i)))
@@ -40,7 +39,6 @@ func TestIdleDetachedProcessIsSmall(t *testing.T) {
 		return each < most
 	}, patience, 100*time.Millisecond)
 	t.Logf("%d bytes for each of %d", each, processes)
-	srv.Close()
 }
 
 // heapAndStacks returns how much memory the heap's objects and all stacks take.
