@@ -113,10 +113,10 @@ func (p *remoteProcess) unuse(l *clientLink) {
 	l.setZeroMask(false)
 	p.stdoutReceipt.detach()
 	p.stderrReceipt.detach()
-	p.requests.detach(&l.link)
 	if p.stdin != nil {
-		p.stdin.sender.detach(&l.link)
+		p.stdin.sender.detach(&l.link) // Before the requests: a resize that is not sent any more holds nothing back.
 	}
+	p.requests.detach(&l.link)
 	p.mu.Lock()
 	p.link = nil
 	p.mu.Unlock()

@@ -21,7 +21,8 @@ type clientRequests struct {
 	last    int64           // the number of the newest request
 	queue   []clientRequest // the ones that the server has not taken, the oldest first; without numbers, that were not sent
 	sent    int             // how many of these were sent over the link
-	written int64           // the number of the newest that was written to the link; 0 if that is none
+	written int64           // the number of the newest that was written to the link; 0 if that is none, or if they have no numbers
+	tried   int64           // the number of the newest that was written to any link, or was to be
 	ending  bool            // close_stdin is to join the queue when all of stdin was sent
 	drained bool            // all of stdin was sent over the link
 	sending bool            // the goroutine lives
@@ -101,11 +102,12 @@ func (r *clientRequests) push(request clientRequest) {
 	r.work()
 }
 
-// replace puts a resize in the place of the newest request, if that is a resize that was not sent. The lock is held.
+// replace puts a resize in the place of the newest request, if that is a resize that was never sent. A server ignores another
+// request with a number that it has. The lock is held.
 func (r *clientRequests) replace(request clientRequest) bool {
 	last := len(r.queue) - 1
 	resize, ok := request.m.(proto.Resize)
-	if !ok || last < r.sent {
+	if !ok || last < 0 || r.last <= r.tried {
 		return false
 	}
 	waiting, ok := r.queue[last].m.(proto.Resize)
@@ -203,8 +205,8 @@ func (r *clientRequests) close() {
 	r.closed = true
 }
 
-// awaitSizes waits until the newest resize is written, if it can be now. What was typed after that must follow it. It waits no longer
-// than a write.
+// awaitSizes waits until the newest resize is written, if requests are being sent. What was typed after that resize must follow
+// it. The requests before it are written first. If the connection is lost it waits no longer.
 func (r *clientRequests) awaitSizes() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -253,12 +255,14 @@ func (r *clientRequests) send() {
 
 // sendOne sends a request over a link. The lock is held, but not while sendOne writes.
 func (r *clientRequests) sendOne(l *link, request clientRequest) {
+	number := int64(0)
 	if r.numbered {
 		r.sent++
+		number = r.last - int64(len(r.queue)) + int64(r.sent)
+		r.tried = max(r.tried, number)
 	} else {
 		r.queue = r.queue[1:]
 	}
-	number := r.last - int64(len(r.queue)) + int64(r.sent)
 	r.mu.Unlock()
 	err := l.send(request.m)
 	if request.sent != nil {

@@ -51,11 +51,14 @@ func TestSizesWhileAwayAreOne(t *testing.T) {
 	})
 }
 
-// slowResizeConn takes a second for each resize.
-type slowResizeConn struct{ scriptConn }
+// delayingConn takes a second for each message of a type.
+type delayingConn struct {
+	scriptConn
+	delayed string
+}
 
-func (c *slowResizeConn) Write(ctx context.Context, p []byte) error {
-	if bytes.HasPrefix(p, []byte(`{"type":"resize"`)) {
+func (c *delayingConn) Write(ctx context.Context, p []byte) error {
+	if bytes.Contains(p, []byte(`"type":"`+c.delayed+`"`)) {
 		time.Sleep(time.Second)
 	}
 	return c.scriptConn.Write(ctx, p)
@@ -74,7 +77,7 @@ func TestTypingFollowsResize(t *testing.T) {
 			_, err := p.Stdin().Write([]byte(keys))
 			require.NoError(t, err)
 		}
-		first, next := &slowResizeConn{}, &slowResizeConn{}
+		first, next := &delayingConn{delayed: "resize"}, &delayingConn{delayed: "resize"}
 		l := p.use(first)
 		p.attach(l)
 		resizeAndType(1, "one")
@@ -86,6 +89,32 @@ func TestTypingFollowsResize(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		require.Equal(t, []string{`{"type":"resize","rows":2,"cols":80,"seq":2}`, proto.StdinHeader + "two"}, stringsOf(next.sent))
+		p.end()
+	})
+}
+
+// TestSentSizeIsNotReplaced: the server may have a resize that it has not acknowledged. It would ignore another one with its number.
+func TestSentSizeIsNotReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newRemoteProcess(Command{TTY: true}, nil)
+		p.requests.numbered = true
+		lost := p.use(&scriptConn{})
+		p.attach(lost)
+		require.True(t, p.requests.add(clientRequest{m: proto.Signal{Signal: "USR1"}}))
+		require.NoError(t, p.Resize(t.Context(), 1, 80))
+		synctest.Wait()
+		p.detach(lost)
+		next := &delayingConn{delayed: "signal"}
+		p.attach(p.use(next))
+		synctest.Wait() // The signal is on its way, and the resize is not.
+		require.NoError(t, p.Resize(t.Context(), 2, 80))
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		require.Equal(t, []string{
+			`{"type":"signal","signal":"USR1","seq":1}`,
+			`{"type":"resize","rows":1,"cols":80,"seq":2}`,
+			`{"type":"resize","rows":2,"cols":80,"seq":3}`,
+		}, stringsOf(next.sent))
 		p.end()
 	})
 }
