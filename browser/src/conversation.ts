@@ -204,8 +204,8 @@ export class Conversation {
     const link = this.#link;
     if (!this.#attached || !link) return;
     const send = (order: Order): void => link.send(order);
-    this.#orders.flushSizes(send);
-    while (this.#outbox.unsent > 0 && !link.full) link.sendStdin(this.#outbox.next(MAX_STDIN));
+    const mayType = this.#orders.flushSizes(send);
+    while (mayType && this.#outbox.unsent > 0 && !link.full) link.sendStdin(this.#outbox.next(MAX_STDIN));
     this.#orders.flush(send, this.#outbox.unsent === 0);
     if (this.#outbox.unsent > 0) this.#pollTimer ??= setTimeout(() => this.#poll(), BUFFERED_POLL_MS);
     else this.#wake();

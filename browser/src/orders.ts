@@ -15,6 +15,8 @@ export class Orders {
   /** How many of these were sent over the connection. */
   #sent = 0;
   #last = 0;
+  /** The number of the newest that was sent over any connection. */
+  #tried = 0;
   /** close_stdin is to follow stdin's last byte. */
   #ending = false;
   /** Continues the calls of changed. */
@@ -34,10 +36,10 @@ export class Orders {
     return new Promise<void>((resolve) => this.#waiting.push(resolve));
   }
 
-  /** Adds an order. A size replaces one that was not sent. */
+  /** Adds an order. A size replaces one that was never sent: a server ignores another order with a number that it has. */
   add(order: Order): void {
     const last = this.#queue.at(-1);
-    if (order.type === "resize" && last?.type === "resize" && this.#queue.length > this.#sent) {
+    if (order.type === "resize" && last?.type === "resize" && this.#queue.length > this.#sent && (last.seq ?? 1) > this.#tried) {
       this.#queue[this.#queue.length - 1] = { ...order, ...(last.seq && { seq: last.seq }) };
       return;
     }
@@ -58,23 +60,24 @@ export class Orders {
     if (!this.#numbered) this.#forget(this.#sent);
   }
 
-  /** Sends the orders up to the newest size. What was typed after that must follow it. */
-  flushSizes(send: (order: Order) => void): void {
+  /** Sends the orders up to the newest size. The result is whether stdin may follow: what was typed after a size must. */
+  flushSizes(send: (order: Order) => void): boolean {
     const newest = this.#queue.map((order) => order.type).lastIndexOf("resize");
     this.#flushUpTo(newest + 1, send, false);
+    return newest < MAX_UNTAKEN;
   }
 
   #flushUpTo(end: number, send: (order: Order) => void, drained: boolean): void {
     for (; this.#sent < Math.min(end, MAX_UNTAKEN); this.#sent++) {
       const order = this.#queue[this.#sent]!;
       if (order.type === "close_stdin" && !drained) return;
+      this.#tried = Math.max(this.#tried, order.seq ?? 0);
       send(order);
     }
   }
 
   /**
-   * The server goes on over another connection, and has taken the orders up to a number. The others are sent again. Until
-   * then those that were sent count as sent: a size in the place of one that the server has taken would be lost.
+   * The server goes on over another connection, and has taken the orders up to a number. The others are sent again.
    */
   rewind(seq: number): void {
     this.taken(seq);

@@ -165,6 +165,35 @@ test("a size that follows a lost one is told, whether the server has taken that 
   }
 });
 
+test("a size that is told while the last one is sent again does not take its number", async (t) => {
+  const s = await Session.begin(t, { id: "" });
+  s.socket.start(resumable);
+  s.process.resize(31, 91);
+  s.socket.drop();
+  s.process.onStateChange((state) => state.status === "connected" && s.process.resize(32, 92));
+  await comeBack(s, { seq: 0 });
+  assert.deepEqual(s.socket.take(), [
+    { type: "resize", rows: 31, cols: 91, seq: 1 },
+    { type: "resize", rows: 32, cols: 92, seq: 2 },
+  ]);
+});
+
+test("stdin waits behind a size for which there is no room", async (t) => {
+  const s = await Session.begin(t, { id: "" });
+  s.socket.start(resumable);
+  for (let i = 0; i < 64; i++) await s.process.signal("USR1");
+  s.process.resize(31, 91);
+  const writing = s.process.stdin.getWriter().write("typed");
+  await settle();
+  assert.deepEqual(s.socket.take().map(({ type }) => type), Array<string>(64).fill("signal"));
+  s.socket.deliver({ type: "ack", seq: 1 });
+  await writing;
+  assert.deepEqual(s.socket.take(), [
+    { type: "resize", rows: 31, cols: 91, seq: 65 },
+    { type: "stdin", length: 5 },
+  ]);
+});
+
 test("the end of stdin comes behind its last byte, also the second time", async (t) => {
   const s = await Session.begin(t, { id: "", tty: false, stdin: true });
   s.socket.start({ ...resumable, window: 4096 });
