@@ -89,7 +89,7 @@ type Process interface {
 	// Stderr returns the reader of the command's standard error. It is empty for a command with a terminal.
 	Stderr() io.Reader
 	// Resize changes the size of the terminal. Without a terminal it does nothing. What is written to Stdin after Resize has
-	// returned reaches the command after the new size.
+	// returned reaches the command after the new size. In a session of GNU screen, and on Windows, it may come before.
 	Resize(ctx context.Context, rows, cols uint16) error
 	// Wait waits until the process exits. It returns nil for exit code 0, and an [ExitError] for any other exit code and for
 	// a signal. Any other error says that the exit is unknown, and why. Wait may be called several times.

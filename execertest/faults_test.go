@@ -284,7 +284,7 @@ var faults = map[string]fault{
 	"ResizeLater": {running(func(_ context.Context, _ wsep.Command, p *altered) {
 		resize := p.resize
 		p.resize = func(_ context.Context, rows, cols uint16) error {
-			time.AfterFunc(10*time.Millisecond, func() { _ = resize(context.Background(), rows, cols) })
+			time.AfterFunc(500*time.Millisecond, func() { _ = resize(context.Background(), rows, cols) })
 			return nil
 		}
 	}), []string{"Terminal/ResizeThenType"}},
