@@ -12,6 +12,10 @@ import (
 // Coder returns c as a message connection.
 func Coder(c *websocket.Conn) *CoderConn { return &CoderConn{c: c, minBody: defaultMinBody} }
 
+// answersPing tells the library whether to answer a ping. After its own close frame it can't: it would then take the connection for
+// broken and close it at once, and the peer might not read the close frame.
+func (n *CoderConn) answersPing(context.Context, []byte) bool { return !n.closing.Load() }
+
 // CoderConn is a connection of github.com/coder/websocket.
 type CoderConn struct {
 	c *websocket.Conn
@@ -21,6 +25,8 @@ type CoderConn struct {
 	accepted *joinedConn
 	// dialed is that connection if Dial has made it; else nil.
 	dialed *joinedBody
+	// closing says that Close was called.
+	closing atomic.Bool
 	// zeroMask says that large messages are masked with zero.
 	zeroMask atomic.Bool
 	// minBody is the size, in bytes, from which a message is large.
@@ -60,6 +66,7 @@ func (n *CoderConn) SetReadLimit(limit int64) { n.c.SetReadLimit(limit) }
 
 // Close implements wsep.Conn.
 func (n *CoderConn) Close(code int, reason string) error {
+	n.closing.Store(true)
 	return n.c.Close(websocket.StatusCode(code), reason)
 }
 

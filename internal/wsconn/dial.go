@@ -63,16 +63,18 @@ func Dial(ctx context.Context, url string, header http.Header, subprotocols []st
 	if joining.CheckRedirect == nil {
 		joining.CheckRedirect = fewRedirects
 	}
+	n := Coder(nil)
 	conn, resp, err := websocket.Dial(ctx, url, &websocket.DialOptions{
 		HTTPClient:      &joining,
 		HTTPHeader:      header,
 		Subprotocols:    subprotocols,
 		CompressionMode: websocket.CompressionDisabled,
+		OnPingReceived:  n.answersPing,
 	})
 	if err != nil {
 		return nil, answerError(resp, err)
 	}
-	n := Coder(conn)
+	n.c = conn
 	n.server = resp.Header.Get(ServerHeader)
 	if n.dialed = transport.body; n.dialed != nil {
 		n.under = n.dialed
@@ -185,16 +187,18 @@ func (b *joinedBody) Write(p []byte) (int, error) { return b.joiner.Write(p) }
 // Accept accepts a WebSocket. Each frame is sent with one write. The caller has checked the origin.
 func Accept(w http.ResponseWriter, r *http.Request, subprotocols []string) (*CoderConn, error) {
 	joining := &joiningWriter{ResponseWriter: w}
+	n := Coder(nil)
 	conn, err := websocket.Accept(joining, r, &websocket.AcceptOptions{
 		InsecureSkipVerify: true,
 		Subprotocols:       subprotocols,
 		// Compression would cost more time than it saves, and its sizes reveal content (CRIME).
 		CompressionMode: websocket.CompressionDisabled,
+		OnPingReceived:  n.answersPing,
 	})
 	if err != nil {
 		return nil, err
 	}
-	n := Coder(conn)
+	n.c = conn
 	n.under, n.accepted = joining.conn.Conn, joining.conn
 	return n, nil
 }
