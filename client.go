@@ -180,6 +180,11 @@ func newRemoteProcess(c Command, r *resumer) *remoteProcess {
 func (p *remoteProcess) start(ctx context.Context, conn Conn, start []byte) error {
 	stop := context.AfterFunc(ctx, func() { p.startEnded(ctx) })
 	l := p.use(conn)
+	if err := ctx.Err(); err != nil {
+		stop()
+		p.abort(err)
+		return &StartError{err} // Nothing was sent.
+	}
 	pid, err := p.handshake(l, start)
 	if isLoss(err) && !p.held && p.mayResume(err) {
 		l, pid, err = p.recoverStart(l, err)
