@@ -93,8 +93,8 @@ func (l *clientLink) giveUp(err error) {
 }
 
 // cut closes the connection without a word. The reader notices. Once the conversation has ended here, its last writes and pings
-// fail. Then cut does nothing: the connection may carry another conversation, or the server is still to read the close frame, and
-// the connection is closed within the time of [Conn.Close].
+// fail. Then cut does nothing. The connection may carry another conversation. Or [Conn.Close] is closing it, and the server is
+// still to read the close frame.
 func (l *clientLink) cut() {
 	if !l.leaving.Load() {
 		_ = l.conn.CloseNow()

@@ -21,8 +21,8 @@ type clientRequests struct {
 	last    int64           // the number of the newest request
 	queue   []clientRequest // the ones that the server has not taken, the oldest first; without numbers, that were not sent
 	sent    int             // how many of these were sent over the link
-	written int64           // the number of the newest that was written to the link; 0 if that is none, or if they have no numbers
-	tried   int64           // the number of the newest that was written to any link, or was to be
+	written int64           // the number of the newest one written to the link; 0 without one, or without numbers
+	tried   int64           // the number of the newest one that was to be written to any link
 	ending  bool            // close_stdin is to join the queue when all of stdin was sent
 	drained bool            // all of stdin was sent over the link
 	sending bool            // the goroutine lives

@@ -60,7 +60,7 @@ export class Orders {
     if (!this.#numbered) this.#forget(this.#sent);
   }
 
-  /** Sends the orders up to the newest size. The result is whether stdin may follow: what was typed after a size must. */
+  /** Sends the orders up to the newest size. The result is whether stdin may follow: it waits for a size without room. */
   flushSizes(send: (order: Order) => void): boolean {
     const newest = this.#queue.map((order) => order.type).lastIndexOf("resize");
     this.#flushUpTo(newest + 1, send, false);

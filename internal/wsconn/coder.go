@@ -12,8 +12,8 @@ import (
 // Coder returns c as a message connection.
 func Coder(c *websocket.Conn) *CoderConn { return &CoderConn{c: c, minBody: defaultMinBody} }
 
-// answersPing tells the library whether to answer a ping. After its own close frame it can't: it would then take the connection for
-// broken and close it at once, and the peer might not read the close frame.
+// answersPing tells the library whether to answer a ping. The library can't answer after its own close frame. It would take the
+// connection for broken and close it at once, before the peer has read that frame.
 func (n *CoderConn) answersPing(context.Context, []byte) bool { return !n.closing.Load() }
 
 // CoderConn is a connection of github.com/coder/websocket.
